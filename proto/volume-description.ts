@@ -1,0 +1,23 @@
+/** A volume as its file describes it, read and checked by bin/volume-file; every process is given this. */
+export interface VolumeDescription {
+  readonly volume: string;
+  /** In the file's order. */
+  readonly regions: ReadonlyMap<string, RegionDescription>;
+  /** At the first start; afterwards the epoch decides. */
+  readonly primary: string;
+  readonly changelog: { readonly retainHours: number; readonly retainGib: number };
+  readonly startAlone: "wait" | "serve";
+  /** `serve`: how long a starting primary waits for the regions it cannot reach. */
+  readonly startAloneWaitMs: number;
+  readonly gc: { readonly graceMs: number };
+}
+
+export interface RegionDescription {
+  readonly name: string;
+  /** host:port of each member; member N is the N-th, from 1. */
+  readonly meta: readonly string[];
+  /** file:///dir, s3://name?region=…&endpoint=…, gs://name?endpoint=… */
+  readonly bucket: string;
+  /** redis://host:port */
+  readonly queue: string;
+}
