@@ -78,7 +78,8 @@ export interface Handlers {
   forget(inode: Inode, count: number): void;
   getattr(caller: Caller, inode: Inode, handle: number | undefined): Reply<AttributesReply>;
   setattr(caller: Caller, inode: Inode, changes: SetAttributes): Reply<AttributesReply>;
-  readlink(caller: Caller, inode: Inode): Reply<ByteString>;
+  /** In an object: a target may read like an errno's name. */
+  readlink(caller: Caller, inode: Inode): Reply<{ readonly target: ByteString }>;
   make(
     caller: Caller,
     parent: Inode,
