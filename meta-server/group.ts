@@ -1,12 +1,8 @@
 /** A running Raft group as the rest of the metadata server sees it, and the state machine as the group sees it. */
 
-export interface GroupEntry {
-  readonly index: number;
-  readonly term: number;
-  /** `noop` and `configuration` are Raft's own; they carry no data for the machine. */
-  readonly kind: "noop" | "configuration" | "application";
-  readonly data: Uint8Array;
-}
+import type { Entry } from "./raft/entry.ts";
+
+export type GroupEntry = Pick<Entry, "index" | "term" | "kind" | "data">;
 
 export interface StateMachine {
   /** Index of the last entry applied (in memory; at start: as the disk holds it). */

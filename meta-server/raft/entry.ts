@@ -1,0 +1,53 @@
+import { assert } from "./assert.ts";
+
+export type EntryKind = "noop" | "configuration" | "application";
+
+/** One entry of the replicated log. */
+export interface Entry {
+  readonly index: number;
+  readonly term: number;
+  /** `noop` and `configuration` are Raft's own; they carry no data for the machine. */
+  readonly kind: EntryKind;
+  readonly data: Uint8Array;
+  /**
+   * Kind, term and data as they lie on disk and go over the wire. Made once, at the leader, and the same bytes ever
+   * after: nothing encodes an entry twice.
+   */
+  readonly encoded: Uint8Array;
+}
+
+/** kind (1), term (6, big-endian) */
+const HEADER_BYTES = 7;
+const KINDS: readonly EntryKind[] = ["noop", "configuration", "application"];
+const TERM_HIGH = 2 ** 32;
+
+export function makeEntry(index: number, term: number, kind: EntryKind, data: Uint8Array): Entry {
+  const encoded = new Uint8Array(HEADER_BYTES + data.length);
+  encoded[0] = KINDS.indexOf(kind);
+  writeTerm(encoded, term);
+  encoded.set(data, HEADER_BYTES);
+  return { index, term, kind, data: encoded.subarray(HEADER_BYTES), encoded };
+}
+
+/** @throws Error for bytes that no version of this program wrote. */
+export function decodeEntry(index: number, encoded: Uint8Array): Entry {
+  const kind = KINDS[encoded[0] ?? KINDS.length];
+  assert(kind !== undefined && encoded.length >= HEADER_BYTES, "an entry starts with its kind and term");
+  return { index, term: readTerm(encoded), kind, data: encoded.subarray(HEADER_BYTES), encoded };
+}
+
+function writeTerm(into: Uint8Array, term: number): void {
+  const high = Math.floor(term / TERM_HIGH);
+  const low = term % TERM_HIGH;
+  into[1] = high >>> 8;
+  into[2] = high;
+  into[3] = low >>> 24;
+  into[4] = low >>> 16;
+  into[5] = low >>> 8;
+  into[6] = low;
+}
+
+function readTerm(from: Uint8Array): number {
+  const high = from[1]! * 256 + from[2]!;
+  return high * TERM_HIGH + from[3]! * 2 ** 24 + ((from[4]! << 16) | (from[5]! << 8) | from[6]!);
+}

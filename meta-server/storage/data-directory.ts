@@ -1,0 +1,114 @@
+import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { UserError } from "../../proto/user-error.ts";
+import { replaceFile, syncDirectory } from "./durable-files.ts";
+import { LevelLog } from "./level-log.ts";
+import { STATE_POINTER, StateStore, type StateStoreOptions } from "./state-store.ts";
+import { StorageError } from "./storage-error.ts";
+
+const IDENTITY = "identity.json";
+const FORMAT = 1;
+
+/** Whose data a directory holds. */
+export interface Identity {
+  readonly volume: string;
+  readonly region: string;
+  readonly member: number;
+}
+
+export interface DataDirectory {
+  readonly log: LevelLog;
+  readonly state: StateStore;
+}
+
+/**
+ * A member's data: `identity.json`, `log/`, `state-N/` and the file `STATE` that names N.
+ * Close both stores (a Group closes its log and its machine).
+ * @throws UserError for a directory of another volume, region, member, newer format, or one in use.
+ */
+export async function openDataDirectory(
+  path: string,
+  identity: Identity,
+  options?: StateStoreOptions,
+): Promise<DataDirectory> {
+  await makeDirectory(path);
+  await checkIdentity(path, identity);
+  const log = await LevelLog.open(join(path, "log"));
+  try {
+    const generation = await readStatePointer(path);
+    await removeOtherStates(path, generation);
+    const state = await StateStore.open(path, generation, options);
+    await syncDirectory(path);
+    return { log, state };
+  } catch (error) {
+    await log.close();
+    throw error;
+  }
+}
+
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true });
+  } catch (error) {
+    throw new UserError(`cannot make the data directory ${path}: ${(error as Error).message}`, 2, { cause: error });
+  }
+}
+
+async function checkIdentity(path: string, identity: Identity): Promise<void> {
+  const text = await readIfPresent(path, IDENTITY);
+  if (text === undefined) {
+    await refuseStrangeDirectory(path);
+    await replaceFile(path, IDENTITY, `${JSON.stringify({ format: FORMAT, ...identity })}\n`);
+    return;
+  }
+  const found = parseIdentity(path, text);
+  if (found.format > FORMAT)
+    throw new UserError(`${path} has data format ${found.format}, this program knows ${FORMAT}: use a newer one`, 2);
+  for (const name of ["volume", "region", "member"] as const) {
+    if (found[name] !== identity[name])
+      throw new UserError(
+        `${path} holds the data of ${name} ${found[name]}, not of ${identity[name]}: name another`,
+        2,
+      );
+  }
+}
+
+function parseIdentity(path: string, text: string): Identity & { format: number } {
+  try {
+    const found = JSON.parse(text);
+    if (typeof found.format === "number") return found;
+  } catch {}
+  throw new UserError(`${join(path, IDENTITY)} is damaged: the directory cannot be trusted, name another`, 2);
+}
+
+/** A directory without an identity must be empty (but for a first start that was cut short): never write among someone's files. */
+async function refuseStrangeDirectory(path: string): Promise<void> {
+  const names = (await readdir(path)).filter((name) => name !== `${IDENTITY}.new` && name !== "lost+found");
+  if (names.length > 0)
+    throw new UserError(`${path} is not empty and holds no mirrorfs data (${names[0]}): name an empty directory`, 2);
+}
+
+async function readStatePointer(path: string): Promise<number> {
+  const text = await readIfPresent(path, STATE_POINTER);
+  if (text === undefined) return 1;
+  const generation = Number(text.trim());
+  if (!Number.isSafeInteger(generation) || generation < 1)
+    throw new StorageError(`${join(path, STATE_POINTER)} is damaged`, `it reads ${JSON.stringify(text)}`);
+  return generation;
+}
+
+/** What an interrupted or completed restore left behind. */
+async function removeOtherStates(path: string, generation: number): Promise<void> {
+  for (const name of await readdir(path)) {
+    if (/^state-\d+$/.test(name) && name !== `state-${generation}`) await rm(join(path, name), { recursive: true });
+  }
+}
+
+async function readIfPresent(path: string, name: string): Promise<string | undefined> {
+  try {
+    return await readFile(join(path, name), "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw new StorageError(`cannot read ${join(path, name)}`, error);
+  }
+}

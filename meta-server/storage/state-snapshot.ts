@@ -1,0 +1,35 @@
+import type { Level } from "./level.ts";
+import { fromLevelKey } from "./state-keys.ts";
+import { StorageError } from "./storage-error.ts";
+
+/** How many pairs are read at a time. */
+const PAGE_PAIRS = 1000;
+
+/** The whole store as it was when this was made, in order of keys, however long reading it takes. */
+export class StateSnapshot {
+  readonly #level: Level;
+  readonly #snapshot: ReturnType<Level["snapshot"]>;
+
+  constructor(level: Level) {
+    this.#level = level;
+    this.#snapshot = level.snapshot();
+  }
+
+  /** Pages of pairs, from the key `from` on. */
+  async *pages(from = ""): AsyncGenerator<[string, Uint8Array][]> {
+    const iterator = this.#level.iterator({ gte: Buffer.from(from, "latin1"), snapshot: this.#snapshot });
+    try {
+      for (let page = await iterator.nextv(PAGE_PAIRS); page.length > 0; page = await iterator.nextv(PAGE_PAIRS)) {
+        yield page.map(([key, value]: [Uint8Array, Uint8Array]) => [fromLevelKey(key), value]);
+      }
+    } catch (error) {
+      throw new StorageError("the state cannot be read", error);
+    } finally {
+      await iterator.close();
+    }
+  }
+
+  async release(): Promise<void> {
+    await this.#snapshot.close();
+  }
+}
