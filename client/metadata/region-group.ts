@@ -1,0 +1,191 @@
+import { credentials, Metadata } from "@grpc/grpc-js";
+import type { Logger } from "pino";
+import { AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
+import {
+  type Freshness,
+  type Hello,
+  type Invalidation,
+  type Response,
+  Status,
+  type WireVersion,
+} from "../../proto/generated/metadata.ts";
+import { CHANNEL_OPTIONS, Connection, type RequestBody } from "./connection.ts";
+import { backoffMs, pause, singleFlight } from "./waiting.ts";
+
+export interface RegionGroupEvents {
+  onInvalidations(region: string, invalidations: readonly Invalidation[]): void;
+  onVersion(version: WireVersion): void;
+  /** The stream to the region's leader began. */
+  onStream(region: string): void;
+  onStreamLost(region: string): void;
+}
+
+export interface AskOptions {
+  readonly freshness: Freshness;
+  readonly atLeast: WireVersion | undefined;
+  /** For the whole of it: finding the leader, and its answer. */
+  readonly timeoutMs: number;
+  /** How long one leader may take before the region's members are asked again who leads; absent: as long as the stream lives. */
+  readonly answerMs?: number;
+}
+
+/** `unreachable`: no leader was found in time. `timeout`: there was one, and it did not answer in time. */
+export type Asked = Response | "unreachable" | "timeout";
+
+const STATUS_MS = 1500;
+/** After one member's answer the others get this long to contradict it. */
+const FINDING_FIRST_MS = 20;
+const FINDING_MOST_MS = 400;
+
+/** One region's metadata servers: finds their leader, holds the stream to it, and finds it again. */
+export class RegionGroup {
+  readonly region: string;
+  readonly #volume: string;
+  readonly #addresses: readonly string[];
+  readonly #hello: () => Hello;
+  readonly #events: RegionGroupEvents;
+  readonly #logger: Logger;
+  readonly #admins = new Map<string, AdminClient>();
+  #connection: Connection | undefined;
+  #hint: string | undefined;
+  #closed = false;
+  readonly #connect = singleFlight(() => this.#findAndConnect());
+
+  constructor(options: {
+    region: string;
+    volume: string;
+    addresses: readonly string[];
+    hello: () => Hello;
+    events: RegionGroupEvents;
+    logger: Logger;
+  }) {
+    this.region = options.region;
+    this.#volume = options.volume;
+    this.#addresses = options.addresses;
+    this.#hello = options.hello;
+    this.#events = options.events;
+    this.#logger = options.logger;
+  }
+
+  /** True while the stream to the leader lives: what it pushes can be relied on. */
+  get connected(): boolean {
+    return this.#connection?.alive === true;
+  }
+
+  async ask(body: RequestBody, options: AskOptions): Promise<Asked> {
+    const deadlineMs = performance.now() + options.timeoutMs;
+    for (let attempt = 0; ; attempt++) {
+      const connection = this.#connection ?? (await this.#connectBy(deadlineMs));
+      const leftMs = deadlineMs - performance.now();
+      if (connection === undefined || leftMs <= 0) return "unreachable";
+      const answerMs = Math.min(leftMs, options.answerMs ?? Number.POSITIVE_INFINITY);
+      const answer = await connection.request(body, options.freshness, options.atLeast, answerMs);
+      if (answer === "timeout") return "timeout";
+      if (answer !== "lost") {
+        if (answer.status !== Status.NOT_LEADER && answer.status !== Status.BUSY) return answer;
+        if (answer.status === Status.NOT_LEADER) this.#leave(connection, answer.leader);
+      }
+      await pause(Math.min(backoffMs(attempt, FINDING_FIRST_MS, FINDING_MOST_MS), Math.max(0, leftMs)));
+    }
+  }
+
+  /** What the region's members say of it: the leader's word, else that of the member who is furthest. */
+  async status(timeoutMs: number = STATUS_MS): Promise<RegionStatus | undefined> {
+    let best: RegionStatus | undefined;
+    await new Promise<void>((resolve) => {
+      let missing = this.#addresses.length;
+      for (const address of this.#addresses) {
+        void this.#statusOf(address, timeoutMs).then((status) => {
+          missing -= 1;
+          if (status !== undefined && isBetter(status, best)) best = status;
+          if (missing === 0 || status?.isLeader === true) resolve();
+        });
+      }
+    });
+    return best;
+  }
+
+  /** Drops the stream, so that the next request says Hello anew (a new session). */
+  reconnect(): void {
+    this.#connection?.close();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#connection?.close();
+    for (const admin of this.#admins.values()) admin.close();
+  }
+
+  async #connectBy(deadlineMs: number): Promise<Connection | undefined> {
+    while (!this.#closed && performance.now() < deadlineMs) {
+      const leftMs = deadlineMs - performance.now();
+      const connection = await Promise.race([this.#connect(), pause(leftMs).then(() => undefined)]);
+      if (connection !== undefined) return connection;
+      await pause(Math.min(backoffMs(2, FINDING_FIRST_MS, FINDING_MOST_MS), leftMs));
+    }
+    return undefined;
+  }
+
+  async #findAndConnect(): Promise<Connection | undefined> {
+    if (this.#connection?.alive) return this.#connection;
+    const address = this.#hint ?? (await this.#findLeader());
+    this.#hint = undefined;
+    if (address === undefined || this.#closed) return undefined;
+    const connection = new Connection(address, this.#hello(), {
+      onInvalidations: (invalidations) => this.#events.onInvalidations(this.region, invalidations),
+      onVersion: (version) => this.#events.onVersion(version),
+      onEnd: (ended) => this.#onEnd(ended),
+    });
+    const welcome = await connection.welcomed;
+    if (welcome === undefined) return undefined;
+    this.#connection = connection;
+    this.#logger.info({ region: this.region, address, role: welcome.role }, "connected to the metadata leader");
+    this.#events.onStream(this.region);
+    return connection;
+  }
+
+  async #findLeader(): Promise<string | undefined> {
+    const status = await this.status();
+    if (status === undefined) return undefined;
+    const leader = status.members.find((member) => member.isLeader)?.id ?? (status.isLeader ? status.member : 0);
+    // By number, for the address may be another one from here (a proxy, a NAT).
+    return this.#addresses[leader - 1] ?? this.#known(status.leader);
+  }
+
+  async #statusOf(address: string, timeoutMs: number): Promise<RegionStatus | undefined> {
+    let admin = this.#admins.get(address);
+    if (admin === undefined) {
+      admin = new AdminClient(address, credentials.createInsecure(), CHANNEL_OPTIONS);
+      this.#admins.set(address, admin);
+    }
+    const client = admin;
+    return new Promise((resolve) => {
+      const deadline = Date.now() + timeoutMs;
+      client.status({ volume: this.#volume }, new Metadata(), { deadline }, (error, status) =>
+        resolve(error === null ? status : undefined),
+      );
+    });
+  }
+
+  #leave(connection: Connection, hint: string): void {
+    this.#hint = this.#known(hint);
+    connection.close();
+  }
+
+  #known(address: string): string | undefined {
+    return this.#addresses.includes(address) ? address : undefined;
+  }
+
+  #onEnd(connection: Connection): void {
+    if (this.#connection !== connection) return;
+    this.#connection = undefined;
+    if (this.#closed) return;
+    this.#logger.warn({ region: this.region, address: connection.address }, "stream to the metadata leader lost");
+    this.#events.onStreamLost(this.region);
+  }
+}
+
+function isBetter(status: RegionStatus, than: RegionStatus | undefined): boolean {
+  if (than === undefined || status.isLeader !== than.isLeader) return than === undefined || status.isLeader;
+  return (status.version?.epoch ?? 0) > (than.version?.epoch ?? 0);
+}

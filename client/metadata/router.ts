@@ -1,0 +1,285 @@
+import type { Logger } from "pino";
+import type { ErrnoCode } from "../../core/errno.ts";
+import { compareVersions, type EpochCode, NO_VERSION, type Sequence, type Version } from "../../core/ids.ts";
+import { Freshness, type Hello, type Invalidation, type Response, Status } from "../../proto/generated/metadata.ts";
+import type { VolumeDescription } from "../../proto/volume-description.ts";
+import type { RequestBody } from "./connection.ts";
+import { type Asked, RegionGroup } from "./region-group.ts";
+import { backoffMs, type Interruptible, orInterrupted, pause, singleFlight } from "./waiting.ts";
+
+export type Consistency = "close-to-open" | "session" | "bounded";
+
+export interface RouterOptions {
+  readonly volume: VolumeDescription;
+  readonly region: string;
+  readonly consistency: Consistency;
+  readonly maxStalenessMs: number;
+  readonly onPrimaryLoss: "serve" | "fail";
+  readonly readTimeoutMs: number;
+  readonly hello: (seen: Version) => Hello;
+  readonly logger: Logger;
+}
+
+export interface RouterEvents {
+  onInvalidations(invalidations: readonly Invalidation[]): void;
+  /** What was pushed may have been missed, or the past has changed: every cached answer is dropped. */
+  onCachesLost(reason: "stream" | "epoch"): void;
+}
+
+/** `committed`: as the primary had it when asked. `token`: at least as new as `atLeast` and all this client has seen. */
+export type ReadFreshness = "committed" | "token";
+
+export interface ReadOptions {
+  readonly freshness: ReadFreshness;
+  /** More than the client's own token. */
+  readonly atLeast?: Version;
+  readonly interrupt?: Interruptible;
+}
+
+const MIRROR_MS = 4500;
+const PRIMARY_MS = 5000;
+/** A primary region between two leaders is waited for before a mirror's older state is served instead. */
+const OWN_PRIMARY_MS = 10_000;
+const FINDING_MS = 1500;
+const UPKEEP_MS = 3000;
+
+/**
+ * Which metadata group is asked what: reads go to the own region, changes to the primary's. Follows the primary from
+ * region to region by the highest epoch that any of them knows.
+ */
+export class Router {
+  readonly #options: RouterOptions;
+  readonly #events: RouterEvents;
+  readonly #groups = new Map<string, RegionGroup>();
+  readonly #own: RegionGroup;
+  #primary: string;
+  #primaryEpoch = 0;
+  #seen: Version = NO_VERSION;
+  #suspended = false;
+  /** The latest committed version that was asked for, and when: what `bounded` measures staleness by. */
+  #fresh: { version: Version; atMs: number } | undefined;
+  #upkeep: NodeJS.Timeout | undefined;
+  #closed = false;
+  readonly findPrimary = singleFlight(() => this.#findPrimary());
+
+  constructor(options: RouterOptions, events: RouterEvents) {
+    this.#options = options;
+    this.#events = events;
+    this.#primary = options.volume.primary;
+    for (const description of options.volume.regions.values()) {
+      const group = new RegionGroup({
+        region: description.name,
+        volume: options.volume.volume,
+        addresses: description.meta,
+        hello: () => options.hello(this.#seen),
+        logger: options.logger,
+        events: {
+          onInvalidations: (_, invalidations) => events.onInvalidations(invalidations),
+          onVersion: (version) => this.#noteEpoch(asVersion(version)),
+          onStream: () => {},
+          onStreamLost: (region) => {
+            if (region === options.region) events.onCachesLost("stream");
+          },
+        },
+      });
+      this.#groups.set(description.name, group);
+    }
+    this.#own = this.group(options.region);
+  }
+
+  /** The region that changes are sent to, as far as is known. */
+  get primary(): string {
+    return this.#primary;
+  }
+
+  get ownIsPrimary(): boolean {
+    return this.#primary === this.#options.region;
+  }
+
+  /** True while the own region's pushes arrive: kernel caches may live long only then. */
+  get watched(): boolean {
+    return this.#own.connected;
+  }
+
+  get seen(): Version {
+    return this.#seen;
+  }
+
+  group(region: string): RegionGroup {
+    const group = this.#groups.get(region);
+    if (group === undefined) throw new RangeError(`no region "${region}" in volume "${this.#options.volume.volume}"`);
+    return group;
+  }
+
+  /** Keeps the streams to the own and the primary region alive: for the pushes, and for the session. */
+  start(): void {
+    this.#upkeep = setInterval(() => {
+      void this.#own.ask({ $case: "keepAlive", value: {} }, keepAliveOptions);
+      if (!this.ownIsPrimary) void this.#keepPrimary();
+    }, UPKEEP_MS);
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearInterval(this.#upkeep);
+    for (const group of this.#groups.values()) group.close();
+  }
+
+  reconnectAll(): void {
+    for (const group of this.#groups.values()) group.reconnect();
+  }
+
+  /** A version that an answer was given at: the token, and whether an epoch began. */
+  note(version: Version): void {
+    this.#noteEpoch(version);
+    if (compareVersions(version, this.#seen) > 0) this.#seen = version;
+  }
+
+  /** Asks something that changes nothing. The response is OK or FAILED; an errno when nobody could answer. */
+  async read(body: RequestBody, options: ReadOptions): Promise<Response | ErrnoCode> {
+    const deadlineMs = performance.now() + this.#options.readTimeoutMs;
+    for (let attempt = 0; performance.now() < deadlineMs; attempt++) {
+      if (attempt > 0 && options.interrupt?.signal.aborted) return "EINTR";
+      const reading = this.#readOnce(body, options);
+      // Only what takes long is worth an abort signal, which is made on first use.
+      const answer = await (options.interrupt === undefined ? reading : orSlowInterrupt(reading, options.interrupt));
+      if (answer !== undefined) return answer;
+      if (this.#closed) return "EIO";
+      if (!(await pause(backoffMs(attempt, 30, 1000), options.interrupt))) return "EINTR";
+    }
+    return "EIO";
+  }
+
+  /** Asks the primary's leader, whichever region that is by now. One attempt: "unreachable" or "timeout" make it look again. */
+  async askPrimary(body: RequestBody, options: { timeoutMs: number; answerMs?: number }): Promise<Asked> {
+    const group = this.group(this.#primary);
+    const answer = await group.ask(body, { freshness: Freshness.COMMITTED, atLeast: undefined, ...options });
+    if (typeof answer === "string") {
+      await this.findPrimary();
+      return answer;
+    }
+    if (answer.status === Status.NOT_PRIMARY) {
+      if (answer.primary !== "" && answer.primary !== this.#primary && this.#groups.has(answer.primary)) {
+        this.#primary = answer.primary;
+      } else await this.findPrimary();
+    }
+    if (answer.version !== undefined && answer.status <= Status.FAILED) this.note(asVersion(answer.version));
+    return answer;
+  }
+
+  async #readOnce(body: RequestBody, options: ReadOptions): Promise<Response | ErrnoCode | undefined> {
+    const askedMs = performance.now();
+    const wanted = this.#wanted(options, askedMs);
+    const ownMs = this.ownIsPrimary ? OWN_PRIMARY_MS : MIRROR_MS;
+    const own = await this.#own.ask(body, { ...wanted, timeoutMs: ownMs });
+    const fromOwn = this.#accept(own, wanted.freshness, askedMs);
+    if (fromOwn !== undefined) return fromOwn;
+    if (!this.ownIsPrimary) {
+      const fromPrimary = this.#accept(
+        await this.askPrimary(body, { timeoutMs: PRIMARY_MS }),
+        wanted.freshness,
+        askedMs,
+      );
+      if (fromPrimary !== undefined) return fromPrimary;
+    } else await this.findPrimary();
+    return this.#readElsewhere(body, wanted.atLeast);
+  }
+
+  /** Neither the own region nor the primary answers: any other one, as of what it has, if the mount allows that. */
+  async #readElsewhere(body: RequestBody, atLeast: Version | undefined): Promise<Response | ErrnoCode | undefined> {
+    if (this.#options.onPrimaryLoss === "fail") return undefined;
+    for (const [region, group] of this.#groups) {
+      if (region === this.#options.region || region === this.#primary) continue;
+      const answer = await group.ask(body, { freshness: Freshness.TOKEN, atLeast, timeoutMs: MIRROR_MS });
+      const accepted = this.#accept(answer, Freshness.TOKEN, 0);
+      if (accepted === undefined) continue;
+      this.#suspend(true);
+      return accepted;
+    }
+    return undefined;
+  }
+
+  #wanted({ freshness, atLeast }: ReadOptions, nowMs: number): { freshness: Freshness; atLeast: Version | undefined } {
+    let token = this.#seen;
+    if (atLeast !== undefined && compareVersions(atLeast, token) > 0) token = atLeast;
+    const tokenOnly = { freshness: Freshness.TOKEN, atLeast: token.sequence === 0 ? undefined : token };
+    if (freshness === "token" || this.#options.consistency === "session") return tokenOnly;
+    if (this.#options.consistency === "bounded" && this.#fresh !== undefined) {
+      if (nowMs - this.#fresh.atMs <= this.#options.maxStalenessMs) return tokenOnly;
+    }
+    return { freshness: Freshness.COMMITTED, atLeast: tokenOnly.atLeast };
+  }
+
+  #accept(answer: Asked, freshness: Freshness, askedMs: number): Response | ErrnoCode | undefined {
+    if (typeof answer === "string" || answer.status > Status.FAILED) return undefined;
+    if (freshness === Freshness.COMMITTED) {
+      this.#suspend(answer.primaryUnreachable);
+      if (answer.primaryUnreachable && this.#options.onPrimaryLoss === "fail") return "EIO";
+    }
+    if (answer.version !== undefined) {
+      const version = asVersion(answer.version);
+      this.note(version);
+      if (freshness === Freshness.COMMITTED && !answer.primaryUnreachable) this.#fresh = { version, atMs: askedMs };
+    }
+    return answer;
+  }
+
+  #suspend(suspended: boolean): void {
+    if (suspended === this.#suspended) return;
+    this.#suspended = suspended;
+    const { logger, onPrimaryLoss } = this.#options;
+    if (!suspended) logger.info("the primary answers again: close-to-open holds");
+    else if (onPrimaryLoss === "serve")
+      logger.warn("the primary is out of reach: reads are served as of the mirror's state");
+    else logger.warn("the primary is out of reach: reads fail (onPrimaryLoss=fail)");
+  }
+
+  #noteEpoch(version: Version): void {
+    if (version.epoch <= this.#primaryEpoch) return;
+    const first = this.#primaryEpoch === 0;
+    this.#primaryEpoch = version.epoch;
+    if (first) return;
+    // An epoch may have begun before what was seen of the last one: nothing read there is believed on.
+    this.#options.logger.info({ epoch: version.epoch }, "a new epoch has begun");
+    this.#events.onCachesLost("epoch");
+    void this.findPrimary();
+  }
+
+  async #findPrimary(): Promise<void> {
+    const statuses = await Promise.all([...this.#groups.values()].map((group) => group.status(FINDING_MS)));
+    let best: { epoch: number; region: string } | undefined;
+    for (const status of statuses) {
+      const epoch = status?.version?.epoch ?? 0;
+      if (status === undefined || status.epochRegion === "" || epoch <= (best?.epoch ?? 0)) continue;
+      best = { epoch, region: status.epochRegion };
+    }
+    if (best === undefined || !this.#groups.has(best.region) || best.epoch < this.#primaryEpoch) return;
+    if (best.region !== this.#primary) {
+      this.#options.logger.info({ from: this.#primary, to: best.region }, "the primary has moved");
+      this.#primary = best.region;
+    }
+    this.#noteEpoch({ epoch: best.epoch as EpochCode, sequence: 0 as Sequence });
+  }
+
+  async #keepPrimary(): Promise<void> {
+    await this.askPrimary({ $case: "keepAlive", value: {} }, keepAliveOptions);
+  }
+}
+
+const keepAliveOptions = { freshness: Freshness.TOKEN, atLeast: undefined, timeoutMs: 2500 };
+
+export function asVersion(wire: { epoch: number; sequence: number }): Version {
+  return { epoch: wire.epoch as EpochCode, sequence: wire.sequence as Sequence };
+}
+
+const SLOW_MS = 200;
+
+async function orSlowInterrupt<T>(work: Promise<T>, interrupt: Interruptible): Promise<T | "EINTR"> {
+  let timer: NodeJS.Timeout | undefined;
+  const slow = new Promise<"slow">((resolve) => {
+    timer = setTimeout(() => resolve("slow"), SLOW_MS);
+  });
+  const first = await Promise.race([work, slow]);
+  clearTimeout(timer);
+  return first === "slow" ? orInterrupted(work, interrupt) : first;
+}
