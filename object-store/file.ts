@@ -1,0 +1,307 @@
+import { randomUUID } from "node:crypto";
+import type { Dirent } from "node:fs";
+import { type FileHandle, link, mkdir, open, readdir, rmdir, stat, unlink } from "node:fs/promises";
+import path from "node:path";
+import { confirmExisting } from "./confirm.ts";
+import { crc32c } from "./crc32c.ts";
+import { DirectorySync } from "./directory-sync.ts";
+import type { ObjectStoreErrorCode } from "./object-store.ts";
+import { type ListedObject, type ObjectHead, type ObjectStore, ObjectStoreError } from "./object-store.ts";
+import { probeError } from "./probe-line.ts";
+
+/** Each file ends in these four bytes and its CRC-32C, big-endian: data and checksum appear in one atomic step. */
+const TRAILER_MAGIC = Buffer.from("mfs1");
+const TRAILER_BYTES = TRAILER_MAGIC.length + 4;
+/** Uploads under way; what a crash leaves here is never listed. */
+const TEMPORARY = ".uploading";
+
+/** A directory as a bucket: a shared file system, or one machine. An object is a file of its key's path. */
+export class FileObjectStore implements ObjectStore {
+  readonly url: string;
+  readonly #root: string;
+  readonly #directories = new DirectorySync();
+
+  constructor(where: { url: string; directory: string }) {
+    this.url = where.url;
+    this.#root = path.resolve(where.directory);
+  }
+
+  async create(key: string, body: Uint8Array, options: { crc32c: number; signal?: AbortSignal }) {
+    return this.#translate(`create ${key}`, options.signal, async () => {
+      if (crc32c(body) !== options.crc32c) {
+        throw new ObjectStoreError("corrupt", `${this.url}: create ${key}: the bytes do not fit the checksum given`);
+      }
+      const target = this.#path(key);
+      const temporary = path.join(this.#root, TEMPORARY, randomUUID());
+      try {
+        await this.#store(temporary, body, options);
+        await this.#linkIn(temporary, target);
+      } catch (error) {
+        if (!hasCode(error, "EEXIST")) throw error;
+        return confirmExisting(this, key, { bytes: body.length, ...options });
+      } finally {
+        await unlink(temporary).catch(() => {});
+      }
+      await this.#directories.sync(path.dirname(target));
+      return "created" as const;
+    });
+  }
+
+  async read(key: string, options: { offset?: number; length?: number; signal?: AbortSignal } = {}) {
+    return this.#translate(`read ${key}`, options.signal, () =>
+      this.#withFile(key, async (file) => {
+        const stored = await this.#trailer(file, key);
+        const offset = options.offset ?? 0;
+        const length = options.length ?? stored.bytes - offset;
+        if (length < 0 || offset + length > stored.bytes) {
+          throw new ObjectStoreError("range", `${this.url}: read ${key}: ${offset}+${length} of ${stored.bytes} bytes`);
+        }
+        const bytes = await readFully(file, offset, length);
+        if (length === stored.bytes && crc32c(bytes) !== stored.crc32c) throw this.#corrupt(key, "checksum");
+        return bytes;
+      }),
+    );
+  }
+
+  async head(key: string, options: { signal?: AbortSignal } = {}): Promise<ObjectHead | undefined> {
+    try {
+      return await this.#translate(`head ${key}`, options.signal, () =>
+        this.#withFile(key, (file) => this.#trailer(file, key)),
+      );
+    } catch (error) {
+      if (error instanceof ObjectStoreError && error.code === "notFound") return undefined;
+      throw error;
+    }
+  }
+
+  async delete(key: string, options: { signal?: AbortSignal } = {}): Promise<void> {
+    await this.#translate(`delete ${key}`, options.signal, async () => {
+      const target = this.#path(key);
+      try {
+        await unlink(target);
+      } catch (error) {
+        if (hasCode(error, "ENOENT", "ENOTDIR")) return;
+        throw error;
+      }
+      await this.#dropEmptyParents(target);
+    });
+  }
+
+  async *list(prefix: string, options: { after?: string; signal?: AbortSignal } = {}): AsyncIterable<ListedObject> {
+    yield* this.#walk("", prefix, options);
+  }
+
+  async probe(options: { signal?: AbortSignal } = {}): Promise<void> {
+    try {
+      await this.#translate("probe", options.signal, async () => {
+        const found = await stat(this.#root);
+        if (!found.isDirectory()) throw new ObjectStoreError("noBucket", `${this.url}: not a directory`);
+        const temporary = path.join(this.#root, TEMPORARY);
+        await mkdir(temporary, { recursive: true });
+        const trial = path.join(temporary, randomUUID());
+        await (await open(trial, "wx")).close();
+        await unlink(trial);
+      });
+    } catch (error) {
+      throw probeError(this.url, error as ObjectStoreError, "check the owner and mode of the directory");
+    }
+  }
+
+  async close(): Promise<void> {}
+
+  /** Directories in the order of keys: a directory sorts as its name with a slash. */
+  async *#walk(
+    directory: string,
+    prefix: string,
+    options: { after?: string; signal?: AbortSignal },
+  ): AsyncIterable<ListedObject> {
+    const entries = await this.#translate(`list ${prefix}`, options.signal, () => this.#entries(directory));
+    for (const entry of entries) {
+      if (!overlaps(entry.key, prefix) || isPast(entry.key, options.after)) continue;
+      if (entry.key.endsWith("/")) {
+        yield* this.#walk(entry.key, prefix, options);
+        continue;
+      }
+      const head = entry.key.startsWith(prefix) ? await this.head(entry.key, options) : undefined;
+      if (head !== undefined) yield { key: entry.key, bytes: head.bytes };
+    }
+  }
+
+  async #entries(directory: string): Promise<{ key: string }[]> {
+    let entries: Dirent[];
+    try {
+      entries = await readdir(path.join(this.#root, directory), { withFileTypes: true });
+    } catch (error) {
+      // A directory that its last object's delete took away meanwhile; the bucket itself must be there.
+      if (directory !== "" && hasCode(error, "ENOENT")) return [];
+      throw error;
+    }
+    return entries
+      .filter((entry) => directory !== "" || entry.name !== TEMPORARY)
+      .map((entry) => ({ key: directory + entry.name + (entry.isDirectory() ? "/" : "") }))
+      .sort((a, b) => Buffer.compare(Buffer.from(a.key), Buffer.from(b.key)));
+  }
+
+  async #store(temporary: string, body: Uint8Array, options: { crc32c: number; signal?: AbortSignal }): Promise<void> {
+    const trailer = Buffer.allocUnsafe(TRAILER_BYTES);
+    TRAILER_MAGIC.copy(trailer);
+    trailer.writeUInt32BE(options.crc32c, TRAILER_MAGIC.length);
+    const file = await this.#openTemporary(temporary);
+    try {
+      const pieces = [body, trailer].filter((piece) => piece.length > 0);
+      const { bytesWritten } = await file.writev(pieces);
+      if (bytesWritten !== body.length + trailer.length)
+        throw Object.assign(new Error("short write"), { code: "ENOSPC" });
+      options.signal?.throwIfAborted();
+      await file.datasync();
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #openTemporary(temporary: string): Promise<FileHandle> {
+    try {
+      return await open(temporary, "wx", 0o644);
+    } catch (error) {
+      if (!hasCode(error, "ENOENT")) throw error;
+      await stat(this.#root); // a bucket that is not there (not mounted, say) is never made here
+      await mkdir(path.dirname(temporary), { recursive: true });
+      return open(temporary, "wx", 0o644);
+    }
+  }
+
+  /** Gives the file its name; fails where that is taken, unlike a rename. */
+  async #linkIn(temporary: string, target: string): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      try {
+        await this.#makeParents(target);
+        return await link(temporary, target);
+      } catch (error) {
+        // A delete took the empty directory away between the two steps.
+        if (!hasCode(error, "ENOENT") || tries === 5) throw error;
+      }
+    }
+  }
+
+  /** Makes the directories above a file, durably: each new name is synced in the directory that holds it. */
+  async #makeParents(target: string): Promise<void> {
+    const parent = path.dirname(target);
+    if (parent === this.#root) return;
+    try {
+      await mkdir(parent);
+    } catch (error) {
+      if (hasCode(error, "EEXIST")) return;
+      if (!hasCode(error, "ENOENT")) throw error;
+      await this.#makeParents(parent);
+      await mkdir(parent).catch((second) => {
+        if (!hasCode(second, "EEXIST")) throw second;
+      });
+    }
+    await this.#directories.sync(path.dirname(parent));
+  }
+
+  async #dropEmptyParents(target: string): Promise<void> {
+    for (let parent = path.dirname(target); parent !== this.#root; parent = path.dirname(parent)) {
+      try {
+        await rmdir(parent);
+      } catch {
+        return; // not empty
+      }
+    }
+  }
+
+  async #withFile<T>(key: string, use: (file: FileHandle) => Promise<T>): Promise<T> {
+    const file = await open(this.#path(key), "r");
+    try {
+      return await use(file);
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #trailer(file: FileHandle, key: string): Promise<{ bytes: number; crc32c: number }> {
+    const found = await file.stat();
+    if (found.isDirectory()) throw new ObjectStoreError("notFound", `${this.url}: ${key} is not there`);
+    const bytes = found.size - TRAILER_BYTES;
+    if (bytes < 0) throw this.#corrupt(key, "cut");
+    const trailer = await readFully(file, bytes, TRAILER_BYTES);
+    if (!TRAILER_MAGIC.equals(trailer.subarray(0, TRAILER_MAGIC.length))) throw this.#corrupt(key, "cut");
+    return { bytes, crc32c: trailer.readUInt32BE(TRAILER_MAGIC.length) };
+  }
+
+  #path(key: string): string {
+    const parts = key.split("/");
+    const bad = parts.some((part) => part === "" || part === "." || part === ".." || part.includes("\0"));
+    if (bad || parts[0] === TEMPORARY) throw new TypeError(`a key that no file can have: ${JSON.stringify(key)}`);
+    return path.join(this.#root, ...parts);
+  }
+
+  #corrupt(key: string, why: "cut" | "checksum"): ObjectStoreError {
+    const text = why === "cut" ? "the file was cut, or is not of mirrorfs" : "the bytes do not fit their checksum";
+    return new ObjectStoreError("corrupt", `${this.url}: ${key}: ${text}`);
+  }
+
+  async #translate<T>(what: string, signal: AbortSignal | undefined, run: () => Promise<T>): Promise<T> {
+    try {
+      signal?.throwIfAborted();
+      return await run();
+    } catch (error) {
+      if (signal?.aborted)
+        throw new ObjectStoreError("aborted", `${this.url}: ${what}: given up by the caller`, { cause: error });
+      if (error instanceof ObjectStoreError || error instanceof TypeError) throw error;
+      throw await this.#fromSystemError(error, what);
+    }
+  }
+
+  async #fromSystemError(error: unknown, what: string): Promise<ObjectStoreError> {
+    const systemCode = (error as NodeJS.ErrnoException).code ?? "";
+    let code: ObjectStoreErrorCode = Object.hasOwn(BY_ERRNO, systemCode) ? BY_ERRNO[systemCode]! : "unavailable";
+    if (
+      code === "notFound" &&
+      !(await stat(this.#root).then(
+        () => true,
+        () => false,
+      ))
+    )
+      code = "noBucket";
+    return new ObjectStoreError(code, `${this.url}: ${what}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+const BY_ERRNO: Readonly<Record<string, ObjectStoreErrorCode>> = {
+  ENOENT: "notFound",
+  ENOTDIR: "notFound",
+  EISDIR: "notFound",
+  EACCES: "denied",
+  EPERM: "denied",
+  EROFS: "denied",
+  ENOSPC: "full",
+  EDQUOT: "full",
+  EFBIG: "full",
+};
+
+function hasCode(error: unknown, ...codes: string[]): boolean {
+  return codes.includes((error as NodeJS.ErrnoException).code ?? "");
+}
+
+async function readFully(file: FileHandle, position: number, length: number): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafeSlow(length);
+  for (let at = 0; at < length; ) {
+    const { bytesRead } = await file.read(bytes, at, length - at, position + at);
+    if (bytesRead === 0) throw new ObjectStoreError("corrupt", "the file was cut while it was read");
+    at += bytesRead;
+  }
+  return bytes;
+}
+
+/** Whether a key, or a directory's "a/b/", can have keys under the prefix. */
+function overlaps(key: string, prefix: string): boolean {
+  return key.startsWith(prefix) || (key.endsWith("/") && prefix.startsWith(key));
+}
+
+/** Whether a key, and for a directory all keys in it, come no later than `after`. */
+function isPast(key: string, after: string | undefined): boolean {
+  if (after === undefined) return false;
+  if (key.endsWith("/") && after.startsWith(key)) return false;
+  return Buffer.compare(Buffer.from(key), Buffer.from(after)) <= 0;
+}

@@ -1,0 +1,219 @@
+import type { Readable } from "node:stream";
+import {
+  CopyObjectCommand,
+  DeleteObjectCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  S3Client,
+} from "@aws-sdk/client-s3";
+import { makeAgents } from "./agents.ts";
+import { collectBody, rangeHeader } from "./body.ts";
+import { confirmExisting } from "./confirm.ts";
+import { crc32cFromBase64, crc32cToBase64 } from "./crc32c.ts";
+import { type ListedObject, type ObjectHead, type ObjectStore, ObjectStoreError } from "./object-store.ts";
+import { type Limits, limitsOf, type ObjectStoreOptions } from "./options.ts";
+import { probeError } from "./probe-line.ts";
+import { withRetries } from "./retries.ts";
+import { fromS3Error } from "./s3-errors.ts";
+
+export interface S3Bucket {
+  readonly url: string;
+  readonly bucket: string;
+  readonly region: string | undefined;
+  readonly endpoint: string | undefined;
+}
+
+/**
+ * A bucket of S3 or of a service that speaks its protocol. Credentials come from the SDK's own chain.
+ * The settings are measured (DESIGN: bytes): the SDK's defaults hash each body with slow code on the event loop.
+ */
+export class S3ObjectStore implements ObjectStore {
+  readonly url: string;
+  readonly #where: S3Bucket;
+  readonly #client: S3Client;
+  readonly #limits: Limits;
+
+  constructor(where: S3Bucket, options?: ObjectStoreOptions) {
+    this.url = where.url;
+    this.#where = where;
+    this.#limits = limitsOf(options);
+    this.#client = makeClient(where, this.#limits);
+  }
+
+  async create(key: string, body: Uint8Array, options: { crc32c: number; signal?: AbortSignal }) {
+    const created = await this.#run(`create ${key}`, options.signal, async (abortSignal) => {
+      try {
+        const put = new PutObjectCommand({
+          Bucket: this.#where.bucket,
+          Key: key,
+          Body: body,
+          ContentLength: body.length,
+          ContentType: "application/octet-stream",
+          IfNoneMatch: "*",
+          ChecksumCRC32C: crc32cToBase64(options.crc32c),
+        });
+        await this.#client.send(put, { abortSignal });
+        return true;
+      } catch (error) {
+        if (fromS3Error(error, key).code === "conflict") return false;
+        throw error;
+      }
+    });
+    return created ? "created" : confirmExisting(this, key, { bytes: body.length, ...options });
+  }
+
+  read(key: string, options: { offset?: number; length?: number; signal?: AbortSignal } = {}): Promise<Uint8Array> {
+    if (options.length === 0) return Promise.resolve(new Uint8Array());
+    const range = rangeHeader(options);
+    const what = `read ${key}`;
+    const attempt = async (abortSignal: AbortSignal) => {
+      const get = new GetObjectCommand({ Bucket: this.#where.bucket, Key: key, Range: range });
+      const answer = await this.#client.send(get, { abortSignal });
+      const bytes = answer.ContentLength ?? 0;
+      const body = answer.Body as unknown as Readable;
+      if (options.length !== undefined && bytes < options.length) {
+        body.destroy();
+        throw new ObjectStoreError("range", `${this.url}: ${what}: ${range} reaches past the end`);
+      }
+      const crc = range === undefined ? crc32cFromBase64(answer.ChecksumCRC32C) : undefined;
+      return collectBody(body, { what: `${this.url}: ${what}`, bytes, crc });
+    };
+    return this.#run(what, options.signal, attempt, "corrupt");
+  }
+
+  head(key: string, options: { signal?: AbortSignal } = {}): Promise<ObjectHead | undefined> {
+    return this.#run(`head ${key}`, options.signal, async (abortSignal) => {
+      try {
+        const ask = new HeadObjectCommand({ Bucket: this.#where.bucket, Key: key });
+        const answer = await this.#client.send(ask, { abortSignal });
+        return { bytes: answer.ContentLength ?? 0, crc32c: crc32cFromBase64(answer.ChecksumCRC32C) };
+      } catch (error) {
+        if (fromS3Error(error, key).code === "notFound") return undefined;
+        throw error;
+      }
+    });
+  }
+
+  async delete(key: string, options: { signal?: AbortSignal } = {}): Promise<void> {
+    await this.#run(`delete ${key}`, options.signal, (abortSignal) =>
+      this.#client.send(new DeleteObjectCommand({ Bucket: this.#where.bucket, Key: key }), { abortSignal }),
+    );
+  }
+
+  async *list(prefix: string, options: { after?: string; signal?: AbortSignal } = {}): AsyncIterable<ListedObject> {
+    let token: string | undefined;
+    do {
+      const page = await this.#run(`list ${prefix}`, options.signal, (abortSignal) => {
+        const ask = new ListObjectsV2Command({
+          Bucket: this.#where.bucket,
+          Prefix: prefix,
+          StartAfter: options.after,
+          ContinuationToken: token,
+          MaxKeys: this.#limits.pageKeys,
+        });
+        return this.#client.send(ask, { abortSignal });
+      });
+      for (const object of page.Contents ?? []) yield { key: object.Key!, bytes: object.Size ?? 0 };
+      token = page.NextContinuationToken;
+      if (page.IsTruncated && token === undefined) {
+        throw new ObjectStoreError(
+          "unavailable",
+          `${this.url}: list ${prefix}: a page says there is more and not where`,
+        );
+      }
+    } while (token !== undefined);
+  }
+
+  async copyFrom(source: ObjectStore, key: string, options: { crc32c: number; bytes: number; signal?: AbortSignal }) {
+    if (!(source instanceof S3ObjectStore) || source.#where.endpoint !== this.#where.endpoint) return undefined;
+    try {
+      const copied = await this.#run(`copy ${key}`, options.signal, async (abortSignal) => {
+        const from = { Bucket: source.#where.bucket, Key: key };
+        const head = await source.#client.send(new HeadObjectCommand(from), { abortSignal });
+        if (head.ContentLength !== options.bytes || crc32cFromBase64(head.ChecksumCRC32C) !== options.crc32c) {
+          throw new ObjectStoreError("corrupt", `${source.url}: ${key} is not what its slice says`);
+        }
+        const copy = new CopyObjectCommand({
+          Bucket: this.#where.bucket,
+          Key: key,
+          CopySource: `${from.Bucket}/${key.split("/").map(encodeURIComponent).join("/")}`,
+          CopySourceIfMatch: head.ETag,
+          ChecksumAlgorithm: "CRC32C",
+          IfNoneMatch: "*",
+        });
+        await this.#client.send(copy, { abortSignal });
+      }).then(
+        () => "created" as const,
+        (error) => {
+          if (error.code !== "conflict") throw error;
+          return "exists" as const;
+        },
+      );
+      await confirmExisting(this, key, options);
+      return copied;
+    } catch (error) {
+      // The source's region is closed to our credentials, or the service cannot copy so: the bytes go through here.
+      if (error instanceof ObjectStoreError && error.code === "denied") return undefined;
+      throw error;
+    }
+  }
+
+  async probe(options: { signal?: AbortSignal } = {}): Promise<void> {
+    try {
+      // A listing, because a HEAD's errors have no body and so no name.
+      await this.#run("probe", options.signal, (abortSignal) =>
+        this.#client.send(new ListObjectsV2Command({ Bucket: this.#where.bucket, MaxKeys: 1 }), { abortSignal }),
+      );
+    } catch (error) {
+      const hint = "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or AWS_PROFILE, the region, and the bucket's policy";
+      throw probeError(this.url, error as ObjectStoreError, hint);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#client.destroy();
+  }
+
+  #run<T>(
+    what: string,
+    signal: AbortSignal | undefined,
+    attempt: (signal: AbortSignal) => Promise<T>,
+    again?: "corrupt",
+  ): Promise<T> {
+    const full = `${this.url}: ${what}`;
+    const toError = (error: unknown) => fromS3Error(error, full);
+    return withRetries({ what: full, limits: this.#limits, signal, toError, attempt, again });
+  }
+}
+
+function makeClient(where: S3Bucket, limits: Limits): S3Client {
+  const agents = makeAgents(limits);
+  const client = new S3Client({
+    ...(where.region === undefined ? {} : { region: where.region }),
+    ...(where.endpoint === undefined ? {} : { endpoint: where.endpoint, forcePathStyle: true }),
+    maxAttempts: 1, // `withRetries` tries again: one policy for all stores, and it sees cut bodies too
+    requestChecksumCalculation: "WHEN_REQUIRED",
+    responseChecksumValidation: "WHEN_REQUIRED",
+    expectContinueHeader: false, // a round trip for each block
+    requestHandler: { httpAgent: agents.http, httpsAgent: agents.https, connectionTimeout: limits.connectTimeoutMs },
+  });
+  client.middlewareStack.add(
+    (next) => (args) => {
+      const { headers, protocol, method } = args.request as {
+        headers: Record<string, string>;
+        protocol: string;
+        method: string;
+      };
+      // The checksum is signed and the wire is TLS: hashing each body again would take 8 times as long. S3 wants the
+      // payload signed on plain HTTP.
+      if (method === "PUT" && protocol === "https:") headers["x-amz-content-sha256"] = "UNSIGNED-PAYLOAD";
+      // Asked for here and not by `ChecksumMode`, which would make the SDK check it too, 25 times slower than we do.
+      if (method === "GET" || method === "HEAD") headers["x-amz-checksum-mode"] = "ENABLED";
+      return next(args);
+    },
+    { step: "build", name: "mirrorfsHeaders" },
+  );
+  return client;
+}
