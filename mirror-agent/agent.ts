@@ -1,0 +1,209 @@
+import type { Logger } from "pino";
+import type { Slice } from "../core/commands.ts";
+import type { SliceId } from "../core/ids.ts";
+import type { PendingSlices } from "../proto/generated/agent.ts";
+import type { Copier, CopyOutcome } from "./copier.ts";
+import type { Plan } from "./plan.ts";
+import type { CopyQueue } from "./queue.ts";
+import { messageOf } from "./reachability.ts";
+import type { Reporter } from "./report.ts";
+
+export interface AgentOptions {
+  readonly plan: Plan;
+  readonly copier: Copier;
+  readonly reporter: Reporter;
+  readonly openQueue: (run: (job: { slice: Slice; check: boolean; urgent: boolean }) => Promise<void>) => CopyQueue;
+  readonly decode: (bytes: Uint8Array) => Slice;
+  /** Asks for a new walk over all that is pending. */
+  readonly rewalk: () => void;
+  readonly logger: Logger;
+  readonly tickMs?: number;
+  /** All is walked again this often, whatever was pushed. */
+  readonly rewalkMs?: number;
+}
+
+export interface AgentCounts {
+  readonly pending: number;
+  readonly pendingBytes: number;
+  readonly queued: number;
+  readonly parked: number;
+  readonly running: number;
+  readonly unreported: number;
+  readonly copiedBlocks: number;
+  readonly copiedBytes: number;
+  readonly failures: number;
+}
+
+const FILL_DELAY_MS = 5;
+/** Said to be deleted: jobs of them may still lie in Redis. */
+const GONE_MAX = 100_000;
+/** Failures after which the metadata shows a slice as parked; at once when something is wrong with the slice itself. */
+const PARKED_FROM = 3;
+
+/** Puts the parts together: what the metadata wants goes into the queue, what the queue gives is copied and reported. */
+export class Agent {
+  readonly #options: AgentOptions;
+  readonly #queue: CopyQueue;
+  readonly #running = new Map<SliceId, number>();
+  readonly #gone = new Set<SliceId>();
+  readonly #abort = new AbortController();
+  #filling = false;
+  #again = false;
+  #reconcileDue = true;
+  #closed = false;
+  #timers: NodeJS.Timeout[] = [];
+  #copiedBlocks = 0;
+  #copiedBytes = 0;
+  #failures = 0;
+
+  constructor(options: AgentOptions) {
+    this.#options = options;
+    this.#queue = options.openQueue((job) => this.#work(job));
+    const tick = setInterval(() => {
+      this.#reconcileDue = true;
+      if (options.plan.wantsWalk) options.rewalk();
+      this.fill();
+    }, options.tickMs ?? 1_000);
+    const walk = setInterval(options.rewalk, (options.rewalkMs ?? 600_000) * (0.75 + Math.random() / 2));
+    this.#timers = [tick, walk];
+  }
+
+  counts(): AgentCounts {
+    const { queued, parked, bytes } = this.#options.plan.count();
+    return {
+      pending: this.#options.plan.known,
+      pendingBytes: bytes,
+      queued,
+      parked,
+      running: this.#running.size,
+      unreported: this.#options.reporter.unacknowledged,
+      copiedBlocks: this.#copiedBlocks,
+      copiedBytes: this.#copiedBytes,
+      failures: this.#failures,
+    };
+  }
+
+  walk(): void {
+    this.#options.plan.beginWalk();
+  }
+
+  /** What the metadata says of pending slices. */
+  see(batch: PendingSlices): void {
+    for (const pending of batch.slices) {
+      const id = pending.id as SliceId;
+      if (pending.gone) this.#forgetGone(id);
+      else
+        this.#options.plan.see({
+          slice: this.#options.decode(pending.slice),
+          sinceMs: pending.sinceMs,
+          urgent: pending.urgent,
+        });
+    }
+    if (batch.caughtUp) this.#options.plan.endWalk();
+    this.fill();
+  }
+
+  acknowledged(slices: readonly SliceId[]): void {
+    for (const id of slices) this.#options.plan.forget(id);
+    this.fill();
+  }
+
+  /** Whether a copy of a slice may be running or waiting anywhere in this region. */
+  async busy(): Promise<(slice: SliceId) => boolean> {
+    const held = await this.#queue.held();
+    return (slice) => held.has(slice) || this.#running.has(slice);
+  }
+
+  /** Soon, and once for all that ask until then. */
+  fill(): void {
+    if (this.#closed) return;
+    this.#again = true;
+    if (this.#filling) return;
+    this.#filling = true;
+    setTimeout(() => void this.#fillUp(), FILL_DELAY_MS);
+  }
+
+  /** Takes no more jobs; gives the running ones `graceMs`, then leaves them to the other agents. */
+  async close(graceMs: number): Promise<void> {
+    this.#closed = true;
+    for (const timer of this.#timers) clearInterval(timer);
+    const abort = setTimeout(() => this.#abort.abort(new Error("closed")), graceMs);
+    await this.#queue.close(graceMs + 500);
+    clearTimeout(abort);
+    this.#abort.abort(new Error("closed"));
+  }
+
+  /** One at a time: while Redis is away it stands still here, and goes on as soon as it is back. */
+  async #fillUp(): Promise<void> {
+    try {
+      while (this.#again && !this.#closed) {
+        this.#again = false;
+        await this.#reconcile();
+        await this.#fillOnce();
+      }
+    } catch (error) {
+      // The tick tries again.
+      if (!this.#closed) this.#options.logger.warn({ reason: messageOf(error) }, "the queue could not be filled");
+    } finally {
+      this.#filling = false;
+    }
+  }
+
+  async #reconcile(): Promise<void> {
+    if (!this.#reconcileDue) return;
+    this.#reconcileDue = false;
+    const held = await this.#queue.held();
+    for (const id of this.#running.keys()) held.add(id);
+    this.#options.plan.reconcile(held, Date.now());
+  }
+
+  async #fillOnce(): Promise<void> {
+    const { plan, copier } = this.#options;
+    const { add, promote } = plan.take(Date.now(), (home) => copier.open(home));
+    try {
+      await this.#queue.add(add);
+    } catch (error) {
+      plan.notQueued(add);
+      throw error;
+    }
+    await this.#queue.promote(promote);
+  }
+
+  async #work(job: { slice: Slice; check: boolean; urgent: boolean }): Promise<void> {
+    const { id } = job.slice;
+    if (this.#gone.has(id)) return;
+    this.#running.set(id, (this.#running.get(id) ?? 0) + 1);
+    try {
+      const outcome = await this.#options.copier.copy(job.slice, { ...job, signal: this.#abort.signal });
+      // Given up here: as a failed job it leaves the queue, and whoever still misses it puts it in again.
+      if (!outcome.resident && this.#abort.signal.aborted) throw new Error("closed");
+      this.#settle(job.slice, outcome);
+    } finally {
+      const left = this.#running.get(id)! - 1;
+      if (left === 0) this.#running.delete(id);
+      else this.#running.set(id, left);
+    }
+  }
+
+  #settle(slice: Slice, outcome: CopyOutcome): void {
+    const { plan, reporter, logger } = this.#options;
+    if (outcome.resident) {
+      this.#copiedBlocks += outcome.copiedBlocks;
+      this.#copiedBytes += outcome.copiedBytes;
+      plan.copied(slice.id);
+      reporter.resident(slice.id);
+      return;
+    }
+    this.#failures++;
+    const { failures, pauseMs } = plan.failed(slice.id, outcome.blame, Date.now());
+    const parked = outcome.blame === "slice" || failures >= PARKED_FROM;
+    logger.warn({ slice: slice.id, reason: outcome.reason, failures, pauseMs }, "a slice could not be copied");
+    reporter.failed({ id: slice.id, reason: outcome.reason, attempts: failures, parked });
+  }
+
+  #forgetGone(id: SliceId): void {
+    this.#options.plan.forget(id);
+    this.#gone.add(id);
+    if (this.#gone.size > GONE_MAX) this.#gone.delete(this.#gone.values().next().value!);
+  }
+}

@@ -1,0 +1,111 @@
+/** Bounds on what is in flight: how many blocks, how many bytes of them in memory, how many bytes a second. */
+export interface Budget {
+  /**
+   * Waits for room, then runs. Whoever a reader waits for goes first; else in order.
+   * @throws the signal's reason when it is aborted while waiting.
+   */
+  use<T>(need: { bytes: number; urgent: boolean; signal: AbortSignal }, run: () => Promise<T>): Promise<T>;
+}
+
+export interface BudgetLimits {
+  readonly blocks: number;
+  readonly bytes: number;
+  /** Unlimited when undefined. */
+  readonly bytesPerSecond?: number;
+}
+
+interface Waiter {
+  readonly bytes: number;
+  readonly enter: () => void;
+}
+
+export function createBudget(limits: BudgetLimits): Budget {
+  const bucket = limits.bytesPerSecond === undefined ? undefined : createTokenBucket(limits.bytesPerSecond);
+  let blocks = 0;
+  let bytes = 0;
+  const urgent = new Set<Waiter>();
+  const ordinary = new Set<Waiter>();
+
+  // One that is larger than the whole budget runs alone.
+  const fits = (need: number) => blocks < limits.blocks && (blocks === 0 || bytes + need <= limits.bytes);
+  const admit = () => {
+    for (const line of [urgent, ordinary])
+      for (const waiter of line) {
+        if (!fits(waiter.bytes)) return;
+        line.delete(waiter);
+        enter(waiter);
+      }
+  };
+  const enter = (waiter: Waiter) => {
+    blocks++;
+    bytes += waiter.bytes;
+    waiter.enter();
+  };
+
+  const wait = (need: { bytes: number; urgent: boolean; signal: AbortSignal }) =>
+    new Promise<void>((resolve, reject) => {
+      need.signal.throwIfAborted();
+      const line = need.urgent ? urgent : ordinary;
+      const leave = () => {
+        line.delete(waiter);
+        reject(need.signal.reason);
+      };
+      const waiter = {
+        bytes: need.bytes,
+        enter: () => {
+          need.signal.removeEventListener("abort", leave);
+          resolve();
+        },
+      };
+      need.signal.addEventListener("abort", leave, { once: true });
+      line.add(waiter);
+      admit();
+    });
+
+  return {
+    async use(need, run) {
+      await wait(need);
+      try {
+        if (bucket !== undefined) await bucket(need.bytes, need.signal);
+        return await run();
+      } finally {
+        blocks--;
+        bytes -= need.bytes;
+        admit();
+      }
+    },
+  };
+}
+
+/** A token bucket that lends: whoever takes more than there is waits until it is paid back. Holds one second's tokens. */
+export function createTokenBucket(perSecond: number): (tokens: number, signal?: AbortSignal) => Promise<void> {
+  let tokens = perSecond;
+  let atMs = performance.now();
+  return async (taken, signal) => {
+    const nowMs = performance.now();
+    tokens = Math.min(perSecond, tokens + ((nowMs - atMs) / 1000) * perSecond) - taken;
+    atMs = nowMs;
+    if (tokens < 0) await pause((-tokens / perSecond) * 1000, signal);
+  };
+}
+
+/** @throws the signal's reason when it is aborted. */
+export function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason);
+    const stop = () => {
+      clearTimeout(timer);
+      reject(signal!.reason);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", stop);
+      resolve();
+    }, ms);
+    signal?.addEventListener("abort", stop, { once: true });
+  });
+}
+
+/** Full jitter: between half and all of a pause that doubles from `firstMs` to `maxMs`. */
+export function growingPauseMs(attempt: number, firstMs: number, maxMs: number): number {
+  return Math.min(maxMs, firstMs * 2 ** Math.min(attempt, 30)) * (0.5 + Math.random() / 2);
+}

@@ -1,0 +1,96 @@
+import pLimit from "p-limit";
+import type { Logger } from "pino";
+import type { Slice } from "../core/commands.ts";
+import type { SliceId } from "../core/ids.ts";
+import type { ObjectStore } from "../object-store/object-store.ts";
+import { createTokenBucket, pause } from "./budget.ts";
+import { messageOf } from "./reachability.ts";
+import { blocksOf } from "./verify.ts";
+
+export interface CollectorOptions {
+  readonly volume: string;
+  readonly own: ObjectStore;
+  /** Slices that may go now, by id, above `after`. @throws when the metadata cannot say: nothing is deleted then. */
+  readonly list: (after: SliceId, limit: number) => Promise<readonly Slice[]>;
+  readonly collected: (slices: readonly SliceId[]) => Promise<void>;
+  /** A copy of it may be running or waiting in this region: left for the next round. @throws when that cannot be said. */
+  readonly busy: () => Promise<(slice: SliceId) => boolean>;
+  readonly logger: Logger;
+  readonly intervalMs?: number;
+  readonly deletesPerSecond?: number;
+}
+
+const PAGE_SLICES = 256;
+const DELETES_AT_ONCE = 16;
+
+/**
+ * Deletes the blocks of what nobody needs from the own bucket, and says so. Names come from the metadata alone, never from a
+ * listing of the bucket; whatever ends in an error is left as it is, and comes again.
+ */
+export class Collector {
+  readonly #options: CollectorOptions;
+  readonly #stop = new AbortController();
+  readonly #throttle: (tokens: number, signal?: AbortSignal) => Promise<void>;
+  #running: Promise<void> | undefined;
+
+  constructor(options: CollectorOptions) {
+    this.#options = options;
+    this.#throttle = createTokenBucket(options.deletesPerSecond ?? 200);
+  }
+
+  start(): void {
+    this.#running = this.#run();
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort(new Error("closed"));
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const intervalMs = this.#options.intervalMs ?? 15_000;
+    while (!this.#stop.signal.aborted) {
+      try {
+        const slices = await this.round();
+        if (slices > 0) this.#options.logger.info({ slices }, "garbage deleted");
+      } catch (error) {
+        if (this.#stop.signal.aborted) return;
+        this.#options.logger.warn({ reason: messageOf(error) }, "garbage was left for the next round");
+      }
+      await pause(intervalMs * (0.75 + Math.random() / 2), this.#stop.signal).catch(() => {});
+    }
+  }
+
+  /** One walk over all garbage. @returns how many slices went. */
+  async round(): Promise<number> {
+    let after = 0 as SliceId;
+    let total = 0;
+    for (;;) {
+      const page = await this.#options.list(after, PAGE_SLICES);
+      if (page.length === 0) return total;
+      const busy = await this.#options.busy();
+      const limit = pLimit(DELETES_AT_ONCE);
+      const gone = await Promise.all(
+        page.filter((slice) => !busy(slice.id)).map((slice) => limit(() => this.#delete(slice))),
+      );
+      const collected = gone.filter((id) => id !== undefined);
+      if (collected.length > 0) await this.#options.collected(collected);
+      total += collected.length;
+      after = page.at(-1)!.id;
+    }
+  }
+
+  async #delete(slice: Slice): Promise<SliceId | undefined> {
+    try {
+      for (const block of blocksOf(this.#options.volume, slice)) {
+        await this.#throttle(1, this.#stop.signal);
+        await this.#options.own.delete(block.key, { signal: this.#stop.signal });
+      }
+      return slice.id;
+    } catch (error) {
+      this.#stop.signal.throwIfAborted();
+      this.#options.logger.warn({ slice: slice.id, reason: messageOf(error) }, "a block could not be deleted");
+      return undefined;
+    }
+  }
+}

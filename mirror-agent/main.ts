@@ -1,0 +1,216 @@
+import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
+import type { Logger } from "pino";
+import { decodeSlice, encodeSlice } from "../core/codec.ts";
+import type { Slice } from "../core/commands.ts";
+import type { RegionIndex, SliceId } from "../core/ids.ts";
+import { type ObjectStore, ObjectStoreError } from "../object-store/object-store.ts";
+import { openObjectStore } from "../object-store/open.ts";
+import type { RegionsAnswer } from "../proto/generated/agent.ts";
+import { UserError } from "../proto/user-error.ts";
+import type { VolumeDescription } from "../proto/volume-description.ts";
+import { Agent, type AgentCounts } from "./agent.ts";
+import { createBudget, pause } from "./budget.ts";
+import { Collector } from "./collect.ts";
+import { Copier } from "./copier.ts";
+import { claimBucket } from "./marker.ts";
+import { MetadataLink } from "./metadata-link.ts";
+import { Plan } from "./plan.ts";
+import { openCopyQueue, probeQueue } from "./queue.ts";
+import { messageOf, Reachability } from "./reachability.ts";
+import { Reporter } from "./report.ts";
+
+export interface RunAgentOptions {
+  readonly volume: VolumeDescription;
+  readonly region: string;
+  readonly logger: Logger;
+  /** Blocks in flight; 64 by default: enough small ones for a link of 80 ms, and few enough large ones for its width. */
+  readonly concurrency?: number;
+  readonly bytesPerSecond?: number;
+  readonly collectIntervalMs?: number;
+  readonly statusIntervalMs?: number;
+}
+
+export interface RunningAgent {
+  counts(): AgentCounts;
+  stop(): Promise<void>;
+}
+
+const BLOCKS_IN_FLIGHT = 64;
+const BYTES_IN_FLIGHT = 192 * 1024 * 1024;
+const REDIS_WAIT_MS = 5_000;
+const STOP_GRACE_MS = 5_000;
+
+/**
+ * Runs one agent of a region: pulls what the region's bucket lacks, deletes what nobody needs.
+ * @throws UserError when the bucket or Redis cannot be used. Waits for the metadata. After the start it outlives them all.
+ */
+export async function runAgent(options: RunAgentOptions): Promise<RunningAgent> {
+  const { volume, logger } = options;
+  const region = volume.regions.get(options.region);
+  if (region === undefined) throw new UserError(`volume ${volume.volume} has no region ${options.region}`, 2);
+  const name = `${options.region}-${hostname()}-${randomUUID().slice(0, 8)}`;
+  const bucket = openObjectStore(region.bucket);
+  const link = new MetadataLink({ members: region.meta, volume: volume.volume, agent: name, logger });
+  try {
+    await checkBucket(bucket);
+    await checkQueue(region.queue);
+    const regions = await findRegions(link, logger);
+    await claimBucket(bucket, { volume: volume.volume, uuid: regions.uuid, region: options.region });
+    return start({ ...options, link, regions, bucket, queue: region.queue });
+  } catch (error) {
+    link.close();
+    await bucket.close();
+    throw error;
+  }
+}
+
+async function checkBucket(bucket: ObjectStore): Promise<void> {
+  try {
+    await bucket.probe();
+  } catch (error) {
+    throw new UserError(`bucket ${bucket.url}: ${remedy(error)}`, 1, { cause: error });
+  }
+}
+
+function remedy(error: unknown): string {
+  const code = error instanceof ObjectStoreError ? error.code : undefined;
+  if (code === "noBucket") return "there is no such bucket: create it, or correct it in the volume file";
+  if (code === "denied") return `${messageOf(error)}: check the credentials and what they allow`;
+  return `${messageOf(error)}: check the address and the network`;
+}
+
+async function checkQueue(url: string): Promise<void> {
+  try {
+    await probeQueue(url, REDIS_WAIT_MS);
+  } catch (error) {
+    const at = new URL(url).host;
+    throw new UserError(
+      `Redis at ${at} does not answer (${messageOf(error)}): start redis-server there, or correct the region's queue in the volume file`,
+      1,
+      { cause: error },
+    );
+  }
+}
+
+/** The metadata may start after its agents: waits for it, and says so. */
+async function findRegions(link: MetadataLink, logger: Logger): Promise<RegionsAnswer> {
+  for (let attempt = 0; ; attempt++) {
+    let reason = "the volume is not there yet";
+    try {
+      const regions = await link.regions();
+      if (regions.uuid !== "") return regions;
+    } catch (error) {
+      reason = messageOf(error);
+    }
+    if (attempt % 10 === 3) logger.warn({ reason }, "waiting for the region's metadata");
+    await pause(500);
+  }
+}
+
+interface Found {
+  readonly link: MetadataLink;
+  readonly regions: RegionsAnswer;
+  readonly bucket: ObjectStore;
+  readonly queue: string;
+}
+
+function start(options: RunAgentOptions & Found): RunningAgent {
+  const { volume, logger, link, regions, bucket } = options;
+  const own = regions.own as RegionIndex;
+  const stores = openStores(options, own);
+  const concurrency = options.concurrency ?? BLOCKS_IN_FLIGHT;
+  const plan = new Plan();
+  const budget = createBudget({ blocks: concurrency, bytes: BYTES_IN_FLIGHT, bytesPerSecond: options.bytesPerSecond });
+  const onBack = () => {
+    plan.pathRestored(Date.now());
+    agent.fill();
+  };
+  const reachability = new Reachability({ stores, logger, onBack });
+  const copier = new Copier({ volume: volume.volume, own, stores, reachability, budget });
+  const reporter = new Reporter({
+    send: (resident, failed) => link.reportResident(resident, failed),
+    acknowledged: (slices) => agent.acknowledged(slices),
+    logger,
+  });
+  const agent = new Agent({
+    plan,
+    copier,
+    reporter,
+    logger,
+    decode: readSlice,
+    rewalk: () => link.rewalk(),
+    openQueue: (run) =>
+      openCopyQueue({
+        url: options.queue,
+        name: `mirrorfs-${volume.volume}-${options.region}-${regions.uuid.slice(0, 8)}`,
+        concurrency: concurrency * 2,
+        encode: (slice) => encodeSlice({ ...slice, references: 1 }),
+        decode: readSlice,
+        logger,
+        run,
+        onConnection: (up) =>
+          logger[up ? "info" : "warn"](
+            { queue: new URL(options.queue).host },
+            up ? "Redis is back" : "Redis is away: no job starts until it is back",
+          ),
+      }),
+  });
+  const collector = new Collector({
+    volume: volume.volume,
+    own: bucket,
+    list: async (after, limit) => (await link.listGarbage(after, limit)).map(({ slice }) => readSlice(slice)),
+    collected: (slices: readonly SliceId[]) => link.reportCollected(slices),
+    busy: () => agent.busy(),
+    logger,
+    intervalMs: options.collectIntervalMs,
+  });
+  const watching = link.watch({ walk: () => agent.walk(), batch: (batch) => agent.see(batch) });
+  collector.start();
+  const stopStatus = logStatus(agent, logger, options.statusIntervalMs ?? 10_000);
+  let stopped: Promise<void> | undefined;
+  return {
+    counts: () => agent.counts(),
+    stop: () => (stopped ??= stop()),
+  };
+
+  /** In this order: no new work, what runs ends or is left to others, what is done is reported, then the doors close. */
+  async function stop(): Promise<void> {
+    stopStatus();
+    await Promise.all([collector.close(), agent.close(STOP_GRACE_MS)]);
+    await reporter.close(STOP_GRACE_MS);
+    link.close();
+    await watching;
+    reachability.close();
+    await Promise.all([...stores.values()].map((store) => store.close()));
+  }
+}
+
+function openStores(options: RunAgentOptions & Found, own: RegionIndex): Map<RegionIndex, ObjectStore> {
+  const stores = new Map<RegionIndex, ObjectStore>();
+  for (const [index, name] of options.regions.regions.entries()) {
+    const described = options.volume.regions.get(name);
+    if (index === own) stores.set(own, options.bucket);
+    else if (described !== undefined) stores.set(index as RegionIndex, openObjectStore(described.bucket));
+    else options.logger.warn({ region: name }, "a region is not in the volume file: nothing is fetched from it");
+  }
+  return stores;
+}
+
+function readSlice(bytes: Uint8Array): Slice {
+  const { id, bytes: length, home, crc32c } = decodeSlice(bytes);
+  return { id, bytes: length, home, crc32c };
+}
+
+/** One line every so often while there is work, and one when it is done. */
+function logStatus(agent: Agent, logger: Logger, intervalMs: number): () => void {
+  let last = agent.counts();
+  const timer = setInterval(() => {
+    const counts = agent.counts();
+    const bytes = counts.copiedBytes - last.copiedBytes;
+    if (counts.pending > 0 || last.pending > 0)
+      logger.info({ ...counts, bytesPerSecond: Math.round((bytes * 1000) / intervalMs) }, "copying");
+    last = counts;
+  }, intervalMs);
+  return () => clearInterval(timer);
+}

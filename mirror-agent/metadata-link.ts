@@ -1,0 +1,166 @@
+import { type CallOptions, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
+import type { Logger } from "pino";
+import {
+  type AgentAnswer,
+  AgentClient,
+  type FailedSlice,
+  type GarbageSlice,
+  type GarbageSlices,
+  type PendingSlices,
+  type RegionsAnswer,
+} from "../proto/generated/agent.ts";
+import { growingPauseMs, pause } from "./budget.ts";
+import { messageOf } from "./reachability.ts";
+
+export interface Watcher {
+  /** A walk over all that is pending begins, from nothing. */
+  readonly walk: () => void;
+  /** Some of it, or something new; `caughtUp` says that the walk came to its end. */
+  readonly batch: (batch: PendingSlices) => void;
+}
+
+export interface MetadataLinkOptions {
+  /** host:port of the own region's members. */
+  readonly members: readonly string[];
+  readonly volume: string;
+  /** Names this agent in the metadata's logs. */
+  readonly agent: string;
+  readonly logger: Logger;
+}
+
+const CALL_TIMEOUT_MS = 5_000;
+const CHANNEL = {
+  // A peer that vanished without a word is found out.
+  "grpc.keepalive_time_ms": 10_000,
+  "grpc.keepalive_timeout_ms": 5_000,
+  "grpc.keepalive_permit_without_calls": 1,
+  "grpc.initial_reconnect_backoff_ms": 100,
+  "grpc.max_reconnect_backoff_ms": 2_000,
+  "grpc.max_receive_message_length": 64 * 1024 * 1024,
+};
+
+/** One question to one member. */
+type Ask<A> = (
+  client: AgentClient,
+  metadata: Metadata,
+  options: Partial<CallOptions>,
+  done: (error: ServiceError | null, answer: A) => void,
+) => unknown;
+
+/** The own region's metadata leader, wherever it is: who does not answer, or is not it, is followed by the next member. */
+export class MetadataLink {
+  readonly #options: MetadataLinkOptions;
+  readonly #clients: readonly AgentClient[];
+  readonly #stop = new AbortController();
+  #leader = 0;
+  #watched: { readonly member: number; readonly end: () => void } | undefined;
+
+  constructor(options: MetadataLinkOptions) {
+    this.#options = options;
+    this.#clients = options.members.map((member) => new AgentClient(member, credentials.createInsecure(), CHANNEL));
+  }
+
+  regions(): Promise<RegionsAnswer> {
+    return this.#ask((client, ...rest) => client.regions({ volume: this.#options.volume }, ...rest));
+  }
+
+  /** @throws unless the leader acknowledged it. */
+  async reportResident(slices: readonly number[], failed: readonly FailedSlice[]): Promise<void> {
+    const { volume, agent } = this.#options;
+    const request = { volume, agent, slices: [...slices], failed: [...failed] };
+    await this.#ask<AgentAnswer>((client, ...rest) => client.reportResident(request, ...rest));
+  }
+
+  async listGarbage(after: number, limit: number): Promise<readonly GarbageSlice[]> {
+    const request = { volume: this.#options.volume, after, limit };
+    return (await this.#ask<GarbageSlices>((client, ...rest) => client.listGarbage(request, ...rest))).slices;
+  }
+
+  /** @throws unless the leader acknowledged it. */
+  async reportCollected(slices: readonly number[]): Promise<void> {
+    const request = { volume: this.#options.volume, slices: [...slices] };
+    await this.#ask<AgentAnswer>((client, ...rest) => client.reportCollected(request, ...rest));
+  }
+
+  /** Follows the pending slices until the link is closed: every break is followed by a new walk over all of them. */
+  async watch(watcher: Watcher): Promise<void> {
+    for (let attempt = 0; !this.#stop.signal.aborted; attempt++) {
+      const member = this.#leader;
+      const heard = await this.#watchOnce(member, watcher);
+      if (heard) attempt = 0;
+      else if (this.#leader === member) this.#next(member);
+      const ms = growingPauseMs(attempt, 50, 2_000);
+      await pause(ms, this.#stop.signal).catch(() => {});
+    }
+  }
+
+  /** Begins a new walk. */
+  rewalk(): void {
+    this.#watched?.end();
+  }
+
+  close(): void {
+    this.#stop.abort(new Error("closed"));
+    this.#watched?.end();
+    for (const client of this.#clients) client.close();
+  }
+
+  /** @returns whether this member had anything to say. */
+  #watchOnce(member: number, watcher: Watcher): Promise<boolean> {
+    const { volume, agent, logger } = this.#options;
+    const stream = this.#clients[member]!.watchPending({ volume, agent });
+    this.#watched = { member, end: () => stream.cancel() };
+    return new Promise((resolve) => {
+      let heard = false;
+      stream.on("data", (batch: PendingSlices) => {
+        if (!heard) watcher.walk();
+        heard = true;
+        this.#leader = member;
+        watcher.batch(batch);
+      });
+      stream.on("error", (error) => {
+        logger.debug({ member: this.#options.members[member], reason: messageOf(error) }, "the watch ended");
+        resolve(heard);
+      });
+      stream.on("end", () => resolve(heard));
+    });
+  }
+
+  /** Asks the leader; every member twice, should it have moved. @throws what the last one said. */
+  async #ask<A>(ask: Ask<A>): Promise<A> {
+    let failure: unknown;
+    for (let attempt = 0; attempt < 2 * this.#clients.length; attempt++) {
+      const member = this.#leader;
+      try {
+        const answer = await this.#askOne(member, ask);
+        // The watch stays with a member that leads no longer only as long as nobody else is found to lead.
+        if (this.#watched !== undefined && this.#watched.member !== member) this.#watched.end();
+        return answer;
+      } catch (error) {
+        failure = error;
+        if (this.#leader === member) this.#next(member);
+        if (attempt >= this.#clients.length - 1) await pause(growingPauseMs(0, 200, 200), this.#stop.signal);
+      }
+    }
+    throw failure;
+  }
+
+  #askOne<A>(member: number, ask: Ask<A>): Promise<A> {
+    this.#stop.signal.throwIfAborted();
+    return new Promise((resolve, reject) => {
+      ask(this.#clients[member]!, new Metadata(), { deadline: Date.now() + CALL_TIMEOUT_MS }, (error, answer) => {
+        if (error !== null) reject(error);
+        else if (isRefusal(answer)) reject(new Error(answer.message));
+        else resolve(answer);
+      });
+    });
+  }
+
+  #next(member: number): void {
+    this.#leader = (member + 1) % this.#clients.length;
+  }
+}
+
+function isRefusal(answer: unknown): answer is AgentAnswer {
+  return typeof answer === "object" && answer !== null && "ok" in answer && answer.ok === false;
+}

@@ -1,0 +1,323 @@
+import type { Slice } from "../core/commands.ts";
+import type { RegionIndex, SliceId } from "../core/ids.ts";
+import { Heap } from "./heap.ts";
+
+/**
+ * What to copy next. Pure: knows no clock, no queue and no bucket; it is told what happened and says what to do.
+ * It holds no truth: all of it comes from the metadata's pending keys, and comes again with every walk.
+ */
+
+export interface PlanOptions {
+  /** Most slices in the queue at once, over all agents of the region. */
+  readonly windowSlices: number;
+  /** Most bytes in the queue at once (one slice is always let in). */
+  readonly windowBytes: number;
+  /** Most slices known at once. Beyond it only urgent ones are taken in; the others come with the next walk. */
+  readonly knownMax: number;
+  readonly pauseFirstMs: number;
+  readonly pauseMaxMs: number;
+  /** How long a slice may be absent from the queue, with no word of it, until it is put in again. */
+  readonly absentMs: number;
+  /** Older than this: it may be there already (copied by a past agent), so look before copying. */
+  readonly freshMs: number;
+}
+
+export const PLAN_DEFAULTS: PlanOptions = {
+  windowSlices: 1024,
+  windowBytes: 512 * 1024 * 1024,
+  knownMax: 500_000,
+  pauseFirstMs: 2_000,
+  pauseMaxMs: 300_000,
+  absentMs: 2_000,
+  freshMs: 60_000,
+};
+
+export interface CopyJob {
+  readonly slice: Slice;
+  /** Grows when a job with the last name was swallowed. */
+  readonly group: number;
+  /** 1 first. */
+  readonly priority: number;
+  /** Look whether the blocks are there before copying. */
+  readonly check: boolean;
+}
+
+export interface PlanStep {
+  readonly add: readonly CopyJob[];
+  /** In the queue already, and now a reader waits. */
+  readonly promote: readonly CopyJob[];
+}
+
+/** `slice`: something is wrong with it alone. `path`: a bucket did not answer; nothing is known about the slice. */
+export type Blame = "slice" | "path";
+
+interface Item {
+  readonly slice: Slice;
+  readonly sinceMs: number;
+  urgent: boolean;
+  /** `copied`: verified here, the metadata has not yet acknowledged it. */
+  state: "ready" | "queued" | "parked" | "copied";
+  /** Failures in a row. */
+  failures: number;
+  blame: Blame;
+  /** Times it was put into the queue again since it had vanished there. */
+  readded: number;
+  absentSinceMs: number | undefined;
+  notBeforeMs: number;
+  /** Of the one heap entry that is valid. */
+  ticket: number;
+  walk: number;
+}
+
+interface Ticket {
+  readonly item: Item;
+  readonly ticket: number;
+  readonly order: number;
+}
+
+const earlier = (a: Ticket, b: Ticket) => (a.order !== b.order ? a.order < b.order : a.item.slice.id < b.item.slice.id);
+
+/** A small slice goes before a large one that became pending up to so much earlier: nothing starves. */
+const SIZE_HANDICAP_MS_PER_MIB = 100;
+const URGENT_PRIORITY = 1;
+/** BullMQ's priorities end at 2,097,151: seconds of the deadline, modulo 23 days, stay below it. */
+const PRIORITY_SPAN = 2_000_000;
+
+export class Plan {
+  readonly #options: PlanOptions;
+  readonly #items = new Map<SliceId, Item>();
+  /** By home: what cannot be fetched now waits without standing before the others. */
+  readonly #ready = new Map<RegionIndex, Heap<Ticket>>();
+  readonly #parked = new Heap<Ticket>(earlier);
+  #promote: Item[] = [];
+  #queuedSlices = 0;
+  #queuedBytes = 0;
+  #bytes = 0;
+  #tickets = 0;
+  #walk = 0;
+  #overflowed = false;
+
+  constructor(options: Partial<PlanOptions> = {}) {
+    this.#options = { ...PLAN_DEFAULTS, ...options };
+  }
+
+  get known(): number {
+    return this.#items.size;
+  }
+
+  /** Some slices were not taken in: walk again once there is room. */
+  get wantsWalk(): boolean {
+    return this.#overflowed && this.#items.size <= this.#options.knownMax / 2;
+  }
+
+  count(): { ready: number; queued: number; parked: number; copied: number; bytes: number; oldestSinceMs: number } {
+    const counts = { ready: 0, queued: 0, parked: 0, copied: 0, bytes: this.#bytes, oldestSinceMs: Infinity };
+    for (const item of this.#items.values()) {
+      counts[item.state]++;
+      counts.oldestSinceMs = Math.min(counts.oldestSinceMs, item.sinceMs);
+    }
+    return counts;
+  }
+
+  has(id: SliceId): boolean {
+    return this.#items.has(id);
+  }
+
+  /** A walk over all that is pending begins. */
+  beginWalk(): void {
+    this.#walk++;
+    this.#overflowed = false;
+  }
+
+  /** The walk came to its end, not to an error: what it did not name is no longer pending. */
+  endWalk(): void {
+    for (const item of this.#items.values()) if (item.walk !== this.#walk) this.forget(item.slice.id);
+  }
+
+  /** A pending slice, new or named again. */
+  see(pending: { slice: Slice; sinceMs: number; urgent: boolean }): void {
+    const known = this.#items.get(pending.slice.id);
+    if (known !== undefined) {
+      known.walk = this.#walk;
+      if (pending.urgent && !known.urgent) this.#hurry(known);
+      return;
+    }
+    if (this.#items.size >= this.#options.knownMax && !pending.urgent) {
+      this.#overflowed = true;
+      return;
+    }
+    const item: Item = {
+      ...pending,
+      state: "ready",
+      failures: 0,
+      blame: "path",
+      readded: 0,
+      absentSinceMs: undefined,
+      notBeforeMs: 0,
+      ticket: 0,
+      walk: this.#walk,
+    };
+    this.#items.set(pending.slice.id, item);
+    this.#bytes += pending.slice.bytes;
+    this.#makeReady(item);
+  }
+
+  /** No longer pending: acknowledged, or deleted meanwhile. */
+  forget(id: SliceId): void {
+    const item = this.#items.get(id);
+    if (item === undefined) return;
+    this.#leave(item);
+    item.ticket = -1;
+    this.#items.delete(id);
+    this.#bytes -= item.slice.bytes;
+  }
+
+  /** Verified in the own bucket. Stays known until the metadata has acknowledged it (`forget`). */
+  copied(id: SliceId): void {
+    const item = this.#items.get(id);
+    if (item === undefined) return;
+    this.#leave(item);
+    item.state = "copied";
+    item.ticket = -1;
+  }
+
+  /** @returns failures in a row, this one among them, and the pause until it is tried again. */
+  failed(id: SliceId, blame: Blame, nowMs: number): { failures: number; pauseMs: number } {
+    const item = this.#items.get(id);
+    if (item === undefined) return { failures: 1, pauseMs: 0 };
+    item.failures++;
+    const pauseMs = this.#pauseMs(item);
+    this.#park(item, blame, nowMs + pauseMs);
+    return { failures: item.failures, pauseMs };
+  }
+
+  /** A bucket answers again: what failed for want of it is tried at once. */
+  pathRestored(nowMs: number): void {
+    for (const item of this.#items.values())
+      if (item.state === "parked" && item.blame === "path") this.#park(item, "path", nowMs);
+  }
+
+  /** Jobs that could not be put into the queue. */
+  notQueued(jobs: readonly CopyJob[]): void {
+    for (const job of jobs) {
+      const item = this.#items.get(job.slice.id);
+      if (item?.state === "queued") this.#makeReady(item);
+    }
+  }
+
+  /** Compares with what the queue holds (and what runs here): what vanished is put in again. */
+  reconcile(held: ReadonlySet<SliceId>, nowMs: number): void {
+    for (const item of this.#items.values()) {
+      if (item.state !== "queued") continue;
+      if (held.has(item.slice.id)) item.absentSinceMs = undefined;
+      else if (item.absentSinceMs === undefined) item.absentSinceMs = nowMs;
+      else if (nowMs - item.absentSinceMs >= this.#options.absentMs) {
+        item.readded++;
+        this.#makeReady(item);
+      }
+    }
+  }
+
+  /**
+   * What to put into the queue now: urgent first, then the oldest, as far as the window reaches.
+   * @param open whether a slice with this home can be fetched now.
+   */
+  take(nowMs: number, open: (home: RegionIndex) => boolean): PlanStep {
+    this.#wake(nowMs);
+    const promote = this.#promote.filter((item) => item.state === "queued").map((item) => this.#job(item, nowMs));
+    this.#promote = [];
+    const add: CopyJob[] = [];
+    for (;;) {
+      const heap = this.#firstOpen(open);
+      const next = heap?.peek()?.item;
+      if (heap === undefined || next === undefined || !this.#fits(next)) break;
+      heap.pop();
+      next.state = "queued";
+      next.absentSinceMs = undefined;
+      this.#queuedSlices++;
+      this.#queuedBytes += next.slice.bytes;
+      add.push(this.#job(next, nowMs));
+    }
+    return { add, promote };
+  }
+
+  #fits(item: Item): boolean {
+    // A reader waits: the window is no reason to hold it back, only a bound on memory is.
+    if (item.urgent) return this.#queuedSlices < 2 * this.#options.windowSlices;
+    if (this.#queuedSlices >= this.#options.windowSlices) return false;
+    return this.#queuedSlices === 0 || this.#queuedBytes + item.slice.bytes <= this.#options.windowBytes;
+  }
+
+  #firstOpen(open: (home: RegionIndex) => boolean): Heap<Ticket> | undefined {
+    let first: Heap<Ticket> | undefined;
+    for (const [home, heap] of this.#ready) {
+      while (heap.size > 0 && heap.peek()!.ticket !== heap.peek()!.item.ticket) heap.pop();
+      if (heap.size === 0 || !open(home)) continue;
+      if (first === undefined || earlier(heap.peek()!, first.peek()!)) first = heap;
+    }
+    return first;
+  }
+
+  #job(item: Item, nowMs: number): CopyJob {
+    return {
+      slice: item.slice,
+      // The first re-add keeps its name, so that the agents of a region agree on it. One that is swallowed gets another.
+      group: item.readded >> 1,
+      priority: item.urgent ? URGENT_PRIORITY : 2 + (Math.floor(deadlineMs(item) / 1000) % PRIORITY_SPAN),
+      check: item.failures > 0 || item.readded > 0 || nowMs - item.sinceMs > this.#options.freshMs,
+    };
+  }
+
+  #wake(nowMs: number): void {
+    for (;;) {
+      const top = this.#parked.peek();
+      if (top === undefined || (top.ticket === top.item.ticket && top.order > nowMs)) return;
+      this.#parked.pop();
+      if (top.ticket === top.item.ticket) this.#makeReady(top.item);
+    }
+  }
+
+  #hurry(item: Item): void {
+    item.urgent = true;
+    if (item.state === "queued") this.#promote.push(item);
+    else if (item.state !== "copied") this.#makeReady(item);
+  }
+
+  #makeReady(item: Item): void {
+    this.#leave(item);
+    item.state = "ready";
+    item.ticket = ++this.#tickets;
+    const { home } = item.slice;
+    const heap = this.#ready.get(home) ?? new Heap(earlier);
+    this.#ready.set(home, heap);
+    heap.push({ item, ticket: item.ticket, order: item.urgent ? -1 : deadlineMs(item) });
+  }
+
+  #park(item: Item, blame: Blame, notBeforeMs: number): void {
+    this.#leave(item);
+    item.state = "parked";
+    item.blame = blame;
+    item.notBeforeMs = notBeforeMs;
+    item.ticket = ++this.#tickets;
+    this.#parked.push({ item, ticket: item.ticket, order: notBeforeMs });
+  }
+
+  #leave(item: Item): void {
+    if (item.state !== "queued") return;
+    item.state = "parked";
+    item.absentSinceMs = undefined;
+    this.#queuedSlices--;
+    this.#queuedBytes -= item.slice.bytes;
+  }
+
+  /** Doubles, up to a bound, a quarter more or less by the id: those that failed together do not come back together. */
+  #pauseMs(item: Item): number {
+    const grown = this.#options.pauseFirstMs * 2 ** Math.min(item.failures - 1, 20);
+    const spread = 0.75 + (((item.slice.id % 9973) * 7919 + item.failures * 104_729) % 1000) / 2000;
+    return Math.round(Math.min(grown, this.#options.pauseMaxMs) * spread);
+  }
+}
+
+function deadlineMs(item: Item): number {
+  return item.sinceMs + Math.round((item.slice.bytes / 1024 / 1024) * SIZE_HANDICAP_MS_PER_MIB);
+}

@@ -1,0 +1,163 @@
+import { randomUUID } from "node:crypto";
+import { type Job, Queue, Worker } from "bullmq";
+import { Redis } from "ioredis";
+import type { Logger } from "pino";
+import type { Slice } from "../core/commands.ts";
+import type { SliceId } from "../core/ids.ts";
+import type { CopyJob } from "./plan.ts";
+
+/**
+ * The region's jobs in Redis, by BullMQ: any agent's worker takes any job. Redis holds no truth: whatever it loses is
+ * put in again from the metadata, and a job that runs twice copies the same immutable blocks.
+ */
+export interface CopyQueue {
+  /** Puts jobs in; one that is there already is left as it is. Waits while Redis is away. */
+  add(jobs: readonly CopyJob[]): Promise<void>;
+  /** To the front, where they still wait. */
+  promote(jobs: readonly CopyJob[]): Promise<void>;
+  /** All slices that wait or run, at any agent. */
+  held(): Promise<Set<SliceId>>;
+  /** Takes no more jobs; waits for those that run up to `graceMs`, then leaves them to the other agents. */
+  close(graceMs: number): Promise<void>;
+}
+
+export interface CopyQueueOptions {
+  readonly url: string;
+  /** Must hold the volume and the region. */
+  readonly name: string;
+  readonly concurrency: number;
+  readonly logger: Logger;
+  readonly encode: (slice: Slice) => Uint8Array;
+  readonly decode: (bytes: Uint8Array) => Slice;
+  /** Runs a job. A throw says that it was given up here, for another agent. */
+  readonly run: (job: { slice: Slice; check: boolean; urgent: boolean }) => Promise<void>;
+  /** Redis went away, or is back. */
+  readonly onConnection?: (up: boolean) => void;
+}
+
+interface JobData {
+  /** core's encoding, base64. */
+  readonly slice: string;
+  readonly check: boolean;
+}
+
+/** A worker that died is noticed after this long, and its jobs run again elsewhere. */
+const LOCK_MS = 10_000;
+const STALLED_CHECK_MS = 5_000;
+const HELD_STATES = ["prioritized", "active", "wait", "delayed"] as const;
+
+/** Never an integer: BullMQ takes those for its own. */
+export function jobId(slice: SliceId, group: number): string {
+  return `s-${slice}-${group}`;
+}
+
+export function openCopyQueue(options: CopyQueueOptions): CopyQueue {
+  // BullMQ refuses a colon in a queue's name.
+  const name = encodeURIComponent(options.name);
+  const connection = {
+    url: options.url,
+    maxRetriesPerRequest: null,
+    retryStrategy: (times: number) => Math.min(100 * 2 ** Math.min(times, 5), 2_000) * (0.5 + Math.random() / 2),
+    // A half-open connection is found out. Longer than the longest blocking read of a worker.
+    socketTimeout: 30_000,
+    keepAlive: 10_000,
+  };
+  const queue = new Queue<JobData>(name, { connection, streams: { events: { maxLen: 100 } } });
+  const worker = new Worker<JobData>(name, (job) => runJob(options, job), {
+    connection,
+    concurrency: options.concurrency,
+    lockDuration: LOCK_MS,
+    stalledInterval: STALLED_CHECK_MS,
+    // However often its workers die, a job is not at fault: the plan counts failures.
+    maxStalledCount: 1_000_000,
+    runRetryDelay: 500,
+    drainDelay: 2,
+    name: randomUUID(),
+  });
+  listen(options, queue, worker);
+  return {
+    async add(jobs) {
+      if (jobs.length > 0) await queue.addBulk(jobs.map((job) => bulkJob(options, job)));
+    },
+    async promote(jobs) {
+      for (const { slice, group, priority } of jobs) {
+        const job = await queue.getJob(jobId(slice.id, group));
+        // Running or finished by now: nothing to hurry.
+        await job?.changePriority({ priority }).catch(() => {});
+      }
+    },
+    async held() {
+      const ids = await queue.getRanges([...HELD_STATES], 0, -1);
+      return new Set(ids.map((id) => Number(id.split("-")[1]) as SliceId));
+    },
+    async close(graceMs) {
+      const finished = worker.close().then(() => true);
+      const late = new Promise<false>((resolve) => setTimeout(resolve, graceMs, false).unref());
+      if (!(await Promise.race([finished, late]))) await worker.disconnect();
+      await Promise.race([queue.close(), late]);
+      await queue.disconnect().catch(() => {});
+    },
+  };
+}
+
+function bulkJob(options: CopyQueueOptions, job: CopyJob) {
+  const slice = Buffer.from(options.encode(job.slice)).toString("base64");
+  return {
+    name: "copy",
+    data: { slice, check: job.check },
+    // A finished job that is kept would swallow the next add of its id without a word.
+    opts: { jobId: jobId(job.slice.id, job.group), priority: job.priority, removeOnComplete: true, removeOnFail: true },
+  };
+}
+
+async function runJob(options: CopyQueueOptions, job: Job<JobData>): Promise<void> {
+  let slice: Slice;
+  try {
+    slice = options.decode(Buffer.from(job.data.slice, "base64"));
+  } catch (error) {
+    options.logger.error({ job: job.id, err: error }, "a job in Redis that cannot be read was dropped");
+    return;
+  }
+  await options.run({ slice, check: job.data.check, urgent: job.opts.priority === 1 });
+}
+
+function listen(options: CopyQueueOptions, queue: Queue, worker: Worker): void {
+  let up = true;
+  const turn = (now: boolean) => {
+    if (up === now) return;
+    up = now;
+    options.onConnection?.(now);
+  };
+  worker.on("error", (error) => options.logger.debug({ err: error }, "queue worker"));
+  worker.on("stalled", (id) => options.logger.info({ job: id }, "a worker died or hung: its job runs again"));
+  queue.on("error", (error) => {
+    if ("code" in error) turn(false);
+    options.logger.debug({ err: error }, "queue");
+  });
+  queue.on("ioredis:close", () => turn(false));
+  queue.getBackend().on("ready", () => turn(true));
+}
+
+/** Asks Redis for a sign of life, for at most `timeoutMs`. @throws the last error. */
+export async function probeQueue(url: string, timeoutMs: number): Promise<void> {
+  const until = Date.now() + timeoutMs;
+  for (;;) {
+    const redis = new Redis(url, {
+      lazyConnect: true,
+      retryStrategy: () => null,
+      connectTimeout: 2_000,
+      commandTimeout: 2_000,
+    });
+    redis.on("error", () => {});
+    try {
+      await redis.connect();
+      await redis.ping();
+      return;
+    } catch (error) {
+      if (Date.now() >= until) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    } finally {
+      redis.disconnect();
+    }
+  }
+}

@@ -1,0 +1,82 @@
+import type { Logger } from "pino";
+import type { RegionIndex } from "../core/ids.ts";
+import { type ObjectStore, ObjectStoreError } from "../object-store/object-store.ts";
+import { growingPauseMs, pause } from "./budget.ts";
+
+/**
+ * Which buckets answer. A bucket that fails several times in a row is left alone, and asked for a sign of life after a
+ * growing pause, so that what needs it waits in the plan and takes no worker's time.
+ */
+export class Reachability {
+  readonly #stores: ReadonlyMap<RegionIndex, ObjectStore>;
+  readonly #logger: Logger;
+  readonly #onBack: (region: RegionIndex) => void;
+  readonly #failures = new Map<RegionIndex, number>();
+  readonly #away = new Set<RegionIndex>();
+  readonly #stop = new AbortController();
+
+  constructor(options: {
+    stores: ReadonlyMap<RegionIndex, ObjectStore>;
+    logger: Logger;
+    onBack: (region: RegionIndex) => void;
+  }) {
+    this.#stores = options.stores;
+    this.#logger = options.logger;
+    this.#onBack = options.onBack;
+  }
+
+  reachable(region: RegionIndex): boolean {
+    return !this.#away.has(region);
+  }
+
+  answered(region: RegionIndex): void {
+    this.#failures.delete(region);
+  }
+
+  failed(region: RegionIndex, error: unknown): void {
+    if (!isPathFailure(error) || this.#away.has(region)) return;
+    const failures = (this.#failures.get(region) ?? 0) + 1;
+    this.#failures.set(region, failures);
+    if (failures < FAILURES_UNTIL_AWAY) return;
+    this.#away.add(region);
+    const url = this.#stores.get(region)?.url;
+    this.#logger.warn({ bucket: url, reason: messageOf(error) }, "a bucket does not answer: what needs it waits");
+    void this.#watch(region);
+  }
+
+  close(): void {
+    this.#stop.abort(new Error("closed"));
+  }
+
+  async #watch(region: RegionIndex): Promise<void> {
+    const store = this.#stores.get(region)!;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        await pause(growingPauseMs(attempt, PROBE_FIRST_MS, PROBE_MAX_MS), this.#stop.signal);
+        await store.probe({ signal: AbortSignal.any([this.#stop.signal, AbortSignal.timeout(PROBE_TIMEOUT_MS)]) });
+        break;
+      } catch {
+        if (this.#stop.signal.aborted) return;
+      }
+    }
+    this.#away.delete(region);
+    this.#failures.delete(region);
+    this.#logger.info({ bucket: store.url }, "the bucket answers again");
+    this.#onBack(region);
+  }
+}
+
+const FAILURES_UNTIL_AWAY = 6;
+const PROBE_FIRST_MS = 500;
+const PROBE_MAX_MS = 15_000;
+const PROBE_TIMEOUT_MS = 10_000;
+
+/** The bucket or the way to it is at fault, not the object. */
+export function isPathFailure(error: unknown): boolean {
+  if (!(error instanceof ObjectStoreError)) return true;
+  return error.retryable || error.code === "denied" || error.code === "noBucket" || error.code === "full";
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

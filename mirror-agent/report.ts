@@ -1,0 +1,96 @@
+import type { Logger } from "pino";
+import type { SliceId } from "../core/ids.ts";
+import type { FailedSlice } from "../proto/generated/agent.ts";
+import { growingPauseMs, pause } from "./budget.ts";
+import { messageOf } from "./reachability.ts";
+
+export interface ReporterOptions {
+  /** Asks the region's leader once. @throws while it does not acknowledge. */
+  readonly send: (resident: readonly SliceId[], failed: readonly FailedSlice[]) => Promise<void>;
+  /** The metadata has it. */
+  readonly acknowledged: (resident: readonly SliceId[]) => void;
+  readonly logger: Logger;
+  readonly batchMs?: number;
+  readonly batchSlices?: number;
+}
+
+/**
+ * Tells the metadata what is resident and what failed, in batches, until it is acknowledged. What a crash takes from here is
+ * still pending there: it is found resident by the next agent that looks.
+ */
+export class Reporter {
+  readonly #options: ReporterOptions;
+  readonly #batchMs: number;
+  readonly #batchSlices: number;
+  #resident = new Set<SliceId>();
+  /** The last word about a slice is the one that counts. */
+  #failed = new Map<SliceId, FailedSlice>();
+  #timer: NodeJS.Timeout | undefined;
+  #sending: Promise<void> | undefined;
+  readonly #stop = new AbortController();
+
+  constructor(options: ReporterOptions) {
+    this.#options = options;
+    this.#batchMs = options.batchMs ?? 50;
+    this.#batchSlices = options.batchSlices ?? 256;
+  }
+
+  get unacknowledged(): number {
+    return this.#resident.size + this.#failed.size;
+  }
+
+  resident(id: SliceId): void {
+    this.#failed.delete(id);
+    this.#resident.add(id);
+    this.#schedule();
+  }
+
+  failed(slice: FailedSlice): void {
+    this.#failed.set(slice.id as SliceId, slice);
+    this.#schedule();
+  }
+
+  /** Sends what is left, for at most `graceMs`. */
+  async close(graceMs: number): Promise<void> {
+    setTimeout(() => this.#stop.abort(new Error("closed")), graceMs).unref();
+    while (this.unacknowledged > 0 && !this.#stop.signal.aborted) await this.#flush();
+    this.#stop.abort(new Error("closed"));
+    clearTimeout(this.#timer);
+  }
+
+  #schedule(): void {
+    if (this.#sending !== undefined || this.#stop.signal.aborted) return;
+    if (this.#resident.size + this.#failed.size >= this.#batchSlices) void this.#flush();
+    else this.#timer ??= setTimeout(() => void this.#flush(), this.#batchMs);
+  }
+
+  #flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#sending ??= this.#send().finally(() => {
+      this.#sending = undefined;
+      if (this.unacknowledged > 0) this.#schedule();
+    });
+    return this.#sending;
+  }
+
+  async #send(): Promise<void> {
+    const resident = [...this.#resident].slice(0, this.#batchSlices);
+    const failed = [...this.#failed.values()].slice(0, this.#batchSlices);
+    for (let attempt = 0; ; attempt++) {
+      try {
+        await this.#options.send(resident, failed);
+        break;
+      } catch (error) {
+        if (attempt === 2)
+          this.#options.logger.warn({ reason: messageOf(error) }, "the metadata does not take the report: it is kept");
+        const stopped = await pause(growingPauseMs(attempt, 100, 5_000), this.#stop.signal).catch(() => true);
+        if (stopped === true) return;
+      }
+    }
+    for (const id of resident) this.#resident.delete(id);
+    for (const slice of failed)
+      if (this.#failed.get(slice.id as SliceId) === slice) this.#failed.delete(slice.id as SliceId);
+    this.#options.acknowledged(resident);
+  }
+}
