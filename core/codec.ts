@@ -1,0 +1,26 @@
+/** Every value's bytes, in the log, in the state and on the wire. A format byte comes first in each. */
+export { CodecError } from "./codec/bytes.ts";
+export { decodeCommand, encodeCommand } from "./codec/commands.ts";
+export {
+  decodeEntry,
+  ENTRY_FOLLOWED,
+  ENTRY_LOCAL,
+  ENTRY_PROPOSED,
+  type Entry,
+  encodeFollowed,
+  encodeProposed,
+} from "./codec/entries.ts";
+export {
+  type ChunkValue,
+  decodeAttributes,
+  decodeChunk,
+  decodeOutcome,
+  decodeSlice,
+  encodeAttributes,
+  encodeChunk,
+  encodeOutcome,
+  encodeSlice,
+  INODE_KINDS,
+  type Segment,
+  type SliceRecord,
+} from "./codec/values.ts";

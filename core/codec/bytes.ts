@@ -1,0 +1,277 @@
+import type { ByteString, Time } from "../ids.ts";
+
+/** Bytes that no encoder here made, or a value that has no encoding. The message says which field and why. */
+export class CodecError extends RangeError {
+  override readonly name = "CodecError";
+}
+
+const utf8Encoder = new TextEncoder();
+const utf8Decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const TWO_32 = 2 ** 32;
+
+/** Appends to one growing buffer; `finish` copies out what was written. Integers are little-endian or LEB128. */
+export class Writer {
+  #bytes: Uint8Array = new Uint8Array(4096);
+  #length = 0;
+
+  /** Forgets what was written (also after a throw in the middle). */
+  restart(): this {
+    this.#length = 0;
+    return this;
+  }
+
+  finish(): Uint8Array {
+    const copy = new Uint8Array(this.#length);
+    copy.set(this.#bytes.subarray(0, this.#length));
+    return copy;
+  }
+
+  #reserve(count: number): number {
+    const at = this.#length;
+    const needed = at + count;
+    if (needed > this.#bytes.length) {
+      const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
+      grown.set(this.#bytes.subarray(0, at));
+      this.#bytes = grown;
+    }
+    this.#length = needed;
+    return at;
+  }
+
+  u8(value: number): void {
+    const at = this.#reserve(1);
+    this.#bytes[at] = value;
+  }
+
+  u32(value: number): void {
+    const at = this.#reserve(4);
+    const bytes = this.#bytes;
+    bytes[at] = value;
+    bytes[at + 1] = value >>> 8;
+    bytes[at + 2] = value >>> 16;
+    bytes[at + 3] = value >>> 24;
+  }
+
+  /** Any integer 0…2^53-1, seven bits a byte, low ones first. */
+  uint(value: number): void {
+    if (!Number.isSafeInteger(value) || value < 0) throw new CodecError(`${value} is not an integer of 0…2^53-1`);
+    let rest = value;
+    while (rest >= 2 ** 31) {
+      this.u8((rest & 127) | 128);
+      rest = Math.floor(rest / 128);
+    }
+    while (rest >= 128) {
+      this.u8((rest & 127) | 128);
+      rest >>>= 7;
+    }
+    this.u8(rest);
+  }
+
+  time(value: Time): void {
+    const { seconds, nanoseconds } = value;
+    if (!Number.isSafeInteger(seconds)) throw new CodecError(`seconds ${seconds} are not a safe integer`);
+    if (!(Number.isInteger(nanoseconds) && nanoseconds >= 0 && nanoseconds < 1e9)) {
+      throw new CodecError(`nanoseconds ${nanoseconds} are not 0…999999999`);
+    }
+    this.u32(seconds >>> 0);
+    this.u32(Math.floor(seconds / TWO_32) >>> 0);
+    this.u32(nanoseconds);
+  }
+
+  bytes(value: Uint8Array): void {
+    this.uint(value.length);
+    this.raw(value);
+  }
+
+  /** Without a length before it: what comes last. */
+  raw(value: Uint8Array): void {
+    const at = this.#reserve(value.length);
+    this.#bytes.set(value, at);
+  }
+
+  byteString(value: ByteString): void {
+    const length = value.length;
+    this.uint(length);
+    const at = this.#reserve(length);
+    const bytes = this.#bytes;
+    for (let i = 0; i < length; i++) {
+      const code = value.charCodeAt(i);
+      if (code > 255) throw new CodecError(`character ${code} at ${i} of a byte string is no byte`);
+      bytes[at + i] = code;
+    }
+  }
+
+  text(value: string): void {
+    if (!value.isWellFormed()) throw new CodecError("a text holds half a surrogate pair");
+    this.bytes(utf8Encoder.encode(value));
+  }
+
+  bool(value: boolean): void {
+    this.u8(value ? 1 : 0);
+  }
+}
+
+/** Reads what Writer wrote. Every read is checked against the end; a bad byte is a CodecError. */
+export class Reader {
+  readonly #bytes: Uint8Array;
+  readonly #what: string;
+  #at: number;
+
+  constructor(bytes: Uint8Array, what: string, offset = 0) {
+    this.#bytes = bytes;
+    this.#what = what;
+    this.#at = offset;
+  }
+
+  get offset(): number {
+    return this.#at;
+  }
+
+  fail(why: string): CodecError {
+    return new CodecError(`${this.#what}: ${why} (at byte ${this.#at} of ${this.#bytes.length})`);
+  }
+
+  /** Nothing may follow. */
+  end(): void {
+    if (this.#at !== this.#bytes.length) throw this.fail("bytes are left over");
+  }
+
+  #take(count: number): number {
+    const at = this.#at;
+    if (count > this.#bytes.length - at) throw this.fail(`ends early, ${count} more bytes are wanted`);
+    this.#at = at + count;
+    return at;
+  }
+
+  /** The format byte a value begins with; only `expected` can be read here. */
+  format(expected: number): void {
+    const format = this.u8();
+    if (format !== expected) throw this.fail(`format ${format} is unknown, ${expected} is what can be read`);
+  }
+
+  u8(): number {
+    return this.#bytes[this.#take(1)]!;
+  }
+
+  u32(): number {
+    const at = this.#take(4);
+    const bytes = this.#bytes;
+    return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
+  }
+
+  uint(): number {
+    let byte = this.u8();
+    if (byte < 128) return byte;
+    let value = byte & 127;
+    let scale = 128;
+    do {
+      byte = this.u8();
+      value += (byte & 127) * scale;
+      scale *= 128;
+      if (value > Number.MAX_SAFE_INTEGER || scale > 2 ** 56) throw this.fail("a number is 2^53 or more");
+    } while (byte >= 128);
+    if (byte === 0) throw this.fail("a number is longer than it must be");
+    return value;
+  }
+
+  time(): Time {
+    const low = this.u32();
+    const seconds = (this.u32() | 0) * TWO_32 + low;
+    const nanoseconds = this.u32();
+    if (!Number.isSafeInteger(seconds)) throw this.fail("seconds are past 2^53");
+    if (nanoseconds >= 1e9) throw this.fail("nanoseconds are a second or more");
+    return { seconds, nanoseconds };
+  }
+
+  /** A copy, so that what is kept does not hold the whole entry in memory. */
+  bytes(): Uint8Array {
+    return this.#copy(this.uint());
+  }
+
+  /** All that is left, as a copy. */
+  rest(): Uint8Array {
+    return this.#copy(this.#bytes.length - this.#at);
+  }
+
+  #copy(length: number): Uint8Array {
+    const at = this.#take(length);
+    const copy = new Uint8Array(length);
+    copy.set(this.#bytes.subarray(at, at + length));
+    return copy;
+  }
+
+  byteString(): ByteString {
+    const length = this.uint();
+    const at = this.#take(length);
+    if (length > 4096) return longByteString(this.#bytes.subarray(at, at + length));
+    return String.fromCharCode.apply(null, this.#bytes.subarray(at, at + length) as unknown as number[]) as ByteString;
+  }
+
+  text(): string {
+    const bytes = this.bytes();
+    try {
+      return utf8Decoder.decode(bytes);
+    } catch {
+      throw this.fail("a text is not UTF-8");
+    }
+  }
+
+  bool(): boolean {
+    const byte = this.u8();
+    if (byte > 1) throw this.fail(`${byte} is neither true nor false`);
+    return byte === 1;
+  }
+
+  /** How many items follow, of at least `itemBytes` each: more than there are bytes for is refused before it is believed. */
+  count(itemBytes: number): number {
+    const count = this.uint();
+    if (count * itemBytes > this.#bytes.length - this.#at) throw this.fail(`${count} items cannot be in what is left`);
+    return count;
+  }
+
+  list<T>(itemBytes: number, item: () => T): T[] {
+    const items: T[] = [];
+    for (let left = this.count(itemBytes); left > 0; left--) items.push(item());
+    return items;
+  }
+}
+
+function longByteString(bytes: Uint8Array): ByteString {
+  let text = "";
+  for (let at = 0; at < bytes.length; at += 4096) {
+    text += String.fromCharCode.apply(null, bytes.subarray(at, at + 4096) as unknown as number[]);
+  }
+  return text as ByteString;
+}
+
+const writer = new Writer();
+
+/** Encodes with the one shared writer. `write` must not encode anything else inside (it would start again). */
+export function encodeWith(write: (writer: Writer) => void): Uint8Array {
+  write(writer.restart());
+  return writer.finish();
+}
+
+/** A value ↔ its code on the wire: the index in the list. The order is part of the format: append only. */
+export class CodeTable<T extends string> {
+  readonly #names: readonly T[];
+  readonly #codes: ReadonlyMap<T, number>;
+
+  constructor(names: readonly T[]) {
+    this.#names = names;
+    this.#codes = new Map(names.map((name, code) => [name, code]));
+  }
+
+  code(name: T): number {
+    const code = this.#codes.get(name);
+    if (code === undefined) throw new CodecError(`${JSON.stringify(name)} has no code`);
+    return code;
+  }
+
+  /** @throws CodecError when there is none. */
+  name(code: number): T {
+    const name = this.#names[code];
+    if (name === undefined) throw new CodecError(`code ${code} is unknown, ${this.#names.length} are known`);
+    return name;
+  }
+}

@@ -1,0 +1,148 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import {
+  CodecError,
+  decodeAttributes,
+  decodeChunk,
+  decodeCommand,
+  decodeEntry,
+  decodeOutcome,
+  decodeSlice,
+  encodeAttributes,
+  encodeChunk,
+  encodeCommand,
+  encodeFollowed,
+  encodeOutcome,
+  encodeProposed,
+  encodeSlice,
+} from "../../core/codec.ts";
+import type { Command } from "../../core/commands.ts";
+import { attributes, command, id, outcome, slice, stamp, version } from "./arbitraries.ts";
+
+const chunk = fc.record({
+  revision: fc.maxSafeNat(),
+  segments: fc.array(
+    fc.oneof(
+      fc.record({ kind: fc.constant("inline" as const), offset: fc.nat(), data: fc.uint8Array({ maxLength: 40 }) }),
+      fc.record({
+        kind: fc.constant("slice" as const),
+        offset: fc.nat(),
+        length: fc.nat(),
+        slice: id<never>(),
+        sliceOffset: fc.nat(),
+      }),
+    ),
+    { maxLength: 6 },
+  ),
+});
+
+const slices = fc
+  .record({ slice, references: fc.maxSafeNat() })
+  .map(({ slice, references }) => ({ ...slice, references }));
+
+describe("what is encoded is decoded as it was", () => {
+  test("commands", () => {
+    fc.assert(
+      fc.property(command, (value) => {
+        expect(decodeCommand(encodeCommand(value))).toEqual(value);
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
+  test("outcomes, attributes, slices, chunks", () => {
+    fc.assert(
+      fc.property(outcome, attributes, slices, chunk, (o, a, s, c) => {
+        expect(decodeOutcome(encodeOutcome(o))).toEqual(o);
+        expect(decodeAttributes(encodeAttributes(a))).toEqual(a);
+        expect(decodeSlice(encodeSlice(s))).toEqual(s);
+        expect(decodeChunk(encodeChunk(c))).toEqual(c);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test("entries: a followed one carries the very bytes of the proposed one", () => {
+    fc.assert(
+      fc.property(stamp, command, version, (stamp, command, previous) => {
+        const proposed = decodeEntry(encodeProposed(stamp, encodeCommand(command)));
+        expect(proposed).toMatchObject({ type: "proposed", stamp, command });
+        const followed = decodeEntry(encodeFollowed(previous, proposed.body));
+        expect(followed).toMatchObject({ type: "followed", previous, stamp, command });
+        expect(followed.body).toEqual(proposed.body);
+      }),
+    );
+  });
+});
+
+describe("bytes that no encoder made are refused with a CodecError", () => {
+  const decoders = [decodeCommand, decodeEntry, decodeOutcome, decodeAttributes, decodeSlice, decodeChunk] as const;
+
+  function refusedOrRead(decode: (bytes: Uint8Array) => unknown, bytes: Uint8Array): boolean {
+    try {
+      decode(bytes);
+      return true;
+    } catch (error) {
+      expect(error).toBeInstanceOf(CodecError);
+      return false;
+    }
+  }
+
+  test("random bytes", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
+        if (bytes.length > 0) bytes[0] = (bytes[0]! % 2) + 1;
+        for (const decode of decoders) refusedOrRead(decode, bytes);
+      }),
+      { numRuns: 5000 },
+    );
+  });
+
+  test("a byte changed, or the end cut off, or bytes added", () => {
+    fc.assert(
+      fc.property(command, fc.nat(), fc.integer({ min: 1, max: 255 }), (value, where, change) => {
+        const bytes = encodeCommand(value);
+        const changed = bytes.slice();
+        changed[where % bytes.length]! ^= change;
+        refusedOrRead(decodeCommand, changed);
+        expect(refusedOrRead(decodeCommand, bytes.subarray(0, where % bytes.length))).toBe(false);
+        expect(refusedOrRead(decodeCommand, new Uint8Array([...bytes, change]))).toBe(false);
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
+  test("a count of items that cannot be there is refused before it is believed", () => {
+    const write = encodeCommand({ kind: "write", inode: 5 as never, extents: [] });
+    const lying = new Uint8Array([...write.subarray(0, 3), 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f, ...write.subarray(4)]);
+    expect(() => decodeCommand(lying)).toThrow(/items cannot be in what is left/);
+  });
+
+  test("the message names what was read and where", () => {
+    expect(() => decodeCommand(new Uint8Array([9]))).toThrow(
+      "command: format 9 is unknown, 1 is what can be read (at byte 1 of 1)",
+    );
+    expect(() => decodeEntry(new Uint8Array([3, 1]))).toThrow(/entry: type 3/);
+  });
+});
+
+test("values without an encoding are refused", () => {
+  const make = {
+    kind: "make",
+    parent: 1,
+    name: "a",
+    inodeKind: "file",
+    mode: 0,
+    uid: 0,
+    gid: 0,
+    device: 0,
+    target: "",
+  };
+  const encode = (change: object) => () => encodeCommand({ ...make, ...change } as unknown as Command);
+  expect(encode({})).not.toThrow();
+  for (const mode of [-1, 1.5, Number.NaN, 2 ** 53]) expect(encode({ mode })).toThrow(CodecError);
+  expect(encode({ name: "\u0100" })).toThrow(CodecError);
+  expect(encode({ kind: "seal", to: 16 })).toThrow(CodecError);
+  expect(encode({ kind: "beginEpoch", epoch: 15, forced: true })).toThrow(CodecError);
+  expect(encode({ kind: "format", uuid: "u", volume: "v", regions: ["a"], primary: 1 })).toThrow(CodecError);
+});
