@@ -130,11 +130,8 @@ export class Copier {
 
   async #bringFrom(source: RegionIndex, block: Block, wrong: boolean, signal: AbortSignal) {
     const store = this.#stores.get(source)!;
-    if (!wrong && this.#own.copyFrom !== undefined) {
-      const options = { crc32c: block.crc32c, bytes: block.bytes, signal };
-      const copied = await this.#at(source, async () => this.#own.copyFrom?.(store, block.key, options), signal);
-      if (copied !== undefined && (await stored(this.#own, block, signal)) === "same") return copied;
-    }
+    const copied = wrong ? undefined : await this.#copyInside(store, block, signal);
+    if (copied !== undefined) return copied;
     const body = await this.#at(
       source,
       async () => {
@@ -151,14 +148,29 @@ export class Copier {
     }
   }
 
+  /** Without moving the bytes, where the service can; it verifies what it made. `undefined`: read and write instead. */
+  async #copyInside(store: ObjectStore, block: Block, signal: AbortSignal) {
+    try {
+      return await this.#own.copyFrom?.(store, block.key, { crc32c: block.crc32c, bytes: block.bytes, signal });
+    } catch (error) {
+      // These are about the source's block. Of all else reading and writing says which bucket is at fault.
+      const code = error instanceof ObjectStoreError ? error.code : undefined;
+      if (code === "notFound" || code === "corrupt" || signal.aborted) throw error;
+      return undefined;
+    }
+  }
+
   /** Only with a verified body in hand is a wrong object of our own bucket replaced. */
   async #store(block: Block, body: Uint8Array, signal: AbortSignal): Promise<"created" | "exists"> {
     const create = () => this.#own.create(block.key, body, { crc32c: block.crc32c, signal });
     try {
       return await this.#at(this.#ownRegion, create, signal);
     } catch (error) {
-      if (!(error instanceof ObjectStoreError) || error.code !== "conflict") throw error;
-      if ((await stored(this.#own, block, signal)) === "same") return "exists";
+      // `corrupt`: what is there is broken, or what we sent arrived so.
+      if (!(error instanceof ObjectStoreError) || (error.code !== "conflict" && error.code !== "corrupt")) throw error;
+      const found = await stored(this.#own, block, signal);
+      if (found === "same") return "exists";
+      if (found === "absent") throw error;
       await this.#own.delete(block.key, { signal });
       return await this.#at(this.#ownRegion, create, signal);
     }

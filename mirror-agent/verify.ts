@@ -30,17 +30,20 @@ export function verifyBody(block: Block, body: Uint8Array, store: ObjectStore): 
 
 /**
  * Whether a bucket holds this very block, without reading it where the service states a checksum.
- * `other`: an object of that name with another content.
+ * `other`: an object of that name that is something else, or broken.
  */
 export async function stored(
   store: ObjectStore,
   block: Block,
   signal: AbortSignal,
 ): Promise<"same" | "absent" | "other"> {
-  const head = await store.head(block.key, { signal });
-  if (head === undefined) return "absent";
-  if (head.bytes !== block.bytes) return "other";
-  if (head.crc32c !== undefined) return head.crc32c === block.crc32c ? "same" : "other";
-  const body = await store.read(block.key, { signal });
-  return body.length === block.bytes && crc32c(body) === block.crc32c ? "same" : "other";
+  try {
+    const head = await store.head(block.key, { signal });
+    if (head === undefined) return "absent";
+    const stated = head.crc32c ?? crc32c(await store.read(block.key, { signal }));
+    return head.bytes === block.bytes && stated === block.crc32c ? "same" : "other";
+  } catch (error) {
+    if (error instanceof ObjectStoreError && error.code === "corrupt") return "other";
+    throw error;
+  }
 }
