@@ -1,0 +1,148 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { Client, credentials, Metadata } from "@grpc/grpc-js";
+import { AdminService, type RegionStatus, type WaitProgress } from "../proto/generated/admin.ts";
+import { UserError } from "../proto/user-error.ts";
+import type { RegionDescription, VolumeDescription } from "../proto/volume-description.ts";
+
+const STATUS_MS_MAX = 2_000;
+/** How long a region without a leader is asked again: longer than an election. */
+const LEADER_MS_MAX = 10_000;
+const RETRY_MS = 200;
+
+type UnaryMethod = "status" | "switchover" | "promote" | "info" | "lossReport";
+type RequestOf<M extends UnaryMethod> = Parameters<(typeof AdminService)[M]["requestSerialize"]>[0];
+type AnswerOf<M extends UnaryMethod> = ReturnType<(typeof AdminService)[M]["responseDeserialize"]>;
+
+/** A member as it answered; `status` is undefined when it did not. */
+export interface MemberAnswer {
+  readonly id: number;
+  readonly address: string;
+  readonly status: RegionStatus | undefined;
+}
+
+/** Calls one server, on a connection of its own. @throws gRPC's ServiceError. */
+async function callServer<M extends UnaryMethod>(address: string, method: M, request: RequestOf<M>, timeoutMs: number) {
+  const client = new Client(address, credentials.createInsecure());
+  const { path, requestSerialize, responseDeserialize } = AdminService[method];
+  try {
+    return await new Promise<AnswerOf<M>>((resolve, reject) => {
+      client.makeUnaryRequest(
+        path,
+        requestSerialize as (value: RequestOf<M>) => Buffer,
+        responseDeserialize as (value: Buffer) => AnswerOf<M>,
+        request,
+        new Metadata(),
+        { deadline: Date.now() + timeoutMs },
+        (error, answer) => (error ? reject(error) : resolve(answer!)),
+      );
+    });
+  } finally {
+    client.close();
+  }
+}
+
+/** Asks every member of a region for its status, all at once. Takes two seconds at most. */
+export async function askMembers(
+  volume: VolumeDescription,
+  region: RegionDescription,
+): Promise<readonly MemberAnswer[]> {
+  return await Promise.all(
+    region.meta.map(async (address, i) => {
+      const request = { volume: volume.volume };
+      const status = await callServer(address, "status", request, STATUS_MS_MAX).catch(() => undefined);
+      return { id: i + 1, address, status };
+    }),
+  );
+}
+
+/** The answers of all members of all regions, by region. */
+export async function askAll(volume: VolumeDescription): Promise<ReadonlyMap<string, readonly MemberAnswer[]>> {
+  const regions = [...volume.regions.values()];
+  const answers = await Promise.all(regions.map((region) => askMembers(volume, region)));
+  return new Map(regions.map((region, i) => [region.name, answers[i]!]));
+}
+
+/**
+ * Calls the leader of a region; asks again while there is none, or it changes, for ten seconds.
+ * @throws UserError when no leader was found in that time.
+ */
+export async function callLeader<M extends Exclude<UnaryMethod, "status">>(
+  volume: VolumeDescription,
+  region: RegionDescription,
+  method: M,
+  request: RequestOf<M>,
+  timeoutMs: number,
+): Promise<AnswerOf<M>> {
+  const giveUpAt = Date.now() + LEADER_MS_MAX;
+  for (;;) {
+    const leader = await findLeader(volume, region, giveUpAt);
+    const answer = await callServer(leader, method, request, timeoutMs).catch(unavailableOrThrow);
+    if (answer !== undefined && !isElsewhere(answer, leader)) return answer;
+    await delay(RETRY_MS);
+  }
+}
+
+/**
+ * Streams the leader's progress on a WaitRequest until it is done, across changes of leader.
+ * @throws UserError on the server's refusal, or when `timeoutMs` are over.
+ */
+export async function* waitAtLeader(
+  volume: VolumeDescription,
+  region: RegionDescription,
+  request: Parameters<typeof AdminService.wait.requestSerialize>[0],
+  timeoutMs: number,
+): AsyncGenerator<WaitProgress> {
+  const endAt = Date.now() + timeoutMs;
+  const { path, requestSerialize, responseDeserialize } = AdminService.wait;
+  while (Date.now() < endAt) {
+    const client = new Client(await findLeader(volume, region, endAt), credentials.createInsecure());
+    try {
+      const options = { deadline: endAt };
+      for await (const progress of client.makeServerStreamRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        request,
+        new Metadata(),
+        options,
+      )) {
+        if (progress.error !== "" && progress.leader === "") throw new UserError(progress.error);
+        yield progress;
+        if (progress.done) return;
+      }
+    } catch (error) {
+      if (error instanceof UserError) throw error;
+      unavailableOrThrow(error);
+    } finally {
+      client.close();
+    }
+    await delay(RETRY_MS);
+  }
+}
+
+async function findLeader(volume: VolumeDescription, region: RegionDescription, giveUpAt: number): Promise<string> {
+  for (;;) {
+    const answers = await askMembers(volume, region);
+    const leader = answers.find((it) => it.status?.isLeader);
+    if (leader !== undefined) return leader.address;
+    if (Date.now() >= giveUpAt) {
+      const reached = answers.filter((it) => it.status !== undefined).length;
+      throw new UserError(
+        `region ${region.name} has no leader: ${reached} of ${answers.length} metadata servers answer (${region.meta.join(", ")})`,
+      );
+    }
+    await delay(RETRY_MS);
+  }
+}
+
+/** That the one asked was not the leader (any more): it names another, or nobody. */
+function isElsewhere(answer: { ok?: boolean; leader?: string }, asked: string): boolean {
+  return answer.ok === false && answer.leader !== undefined && answer.leader !== "" && answer.leader !== asked;
+}
+
+/** UNAVAILABLE and DEADLINE_EXCEEDED are worth another try with the next leader. */
+function unavailableOrThrow(error: unknown): undefined {
+  const code = (error as { code?: number }).code;
+  if (code === 14 || code === 4 || code === 1) return undefined;
+  throw error;
+}

@@ -1,0 +1,35 @@
+import type { Command } from "commander";
+import { UserError } from "../../proto/user-error.ts";
+import { createLogger } from "../logger.ts";
+import { integer, readVolume, regionOf, withConfig, withLogLevel } from "../options.ts";
+import { serve } from "../serve.ts";
+
+export function addMeta(program: Command): void {
+  withLogLevel(withConfig(program.command("meta")))
+    .description("run one metadata server of a region")
+    .requiredOption("--region <name>", "the region it belongs to")
+    .requiredOption("--id <n>", "which of the region's `meta` addresses is its own, from 1", integer(1))
+    .requiredOption("--data <dir>", "its directory: made when it is not there, refused when it is another server's")
+    .option("--listen <host:port>", "bind to this instead of its own address in the volume file")
+    .action(async (options) => {
+      const volume = readVolume(options);
+      const region = regionOf(volume, options.region);
+      if (options.id > region.meta.length) {
+        throw new UserError(
+          `region ${region.name} has ${region.meta.length} metadata servers: --id ${options.id} is none of them`,
+          2,
+        );
+      }
+      const { runMetaServer } = await import("../../meta-server/main.ts");
+      const logger = createLogger(options.logLevel, { role: "meta", region: region.name, member: options.id });
+      const running = runMetaServer({
+        volume,
+        region: region.name,
+        member: options.id,
+        dataDir: options.data,
+        logger,
+        listen: options.listen,
+      });
+      await serve(running, logger);
+    });
+}

@@ -1,0 +1,98 @@
+import { spawn } from "node:child_process";
+import { closeSync, mkdirSync, openSync } from "node:fs";
+import { homedir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { type Command, Option } from "commander";
+import { UserError } from "../../proto/user-error.ts";
+import { createLogger } from "../logger.ts";
+import { parseMountOptions, type WrittenOptions } from "../mount-options.ts";
+import { readVolume, regionOf, withConfig, withLogLevel } from "../options.ts";
+import { serve } from "../serve.ts";
+
+interface MountFlags {
+  readonly config: string;
+  readonly region: string;
+  readonly options: WrittenOptions;
+  readonly foreground?: boolean;
+  readonly logFile?: string;
+  readonly logLevel: string;
+}
+
+export function addMount(program: Command): void {
+  withLogLevel(withConfig(program.command("mount")))
+    .description("mount the volume at a directory; returns when it is mounted, and serves it in the background")
+    .argument("<dir>", "an empty directory")
+    .requiredOption("--region <name>", "the region to read from: the nearest")
+    .addOption(
+      new Option("-o, --options <list>", "mount options, as key=value,…").argParser(parseMountOptions).default({}),
+    )
+    .option("--foreground", "serve it in this process, and unmount at its end")
+    .option("--log-file <file>", "where the background process logs")
+    .action(async (dir, flags) => await mount(dir, flags));
+
+  // mount(8) calls it so: mount.mirrorfs SOURCE DIR [-sfnv] [-N namespace] [-t type] [-o options].
+  program
+    .command("mount.mirrorfs", { hidden: true })
+    .argument("<source>")
+    .argument("<dir>")
+    .option("-s")
+    .option("-f")
+    .option("-n")
+    .option("-v")
+    .option("-N <namespace>")
+    .option("-t <type>")
+    .addOption(new Option("-o <list>").argParser(parseMountOptions).default({}))
+    .action(async (source, dir, flags) => {
+      const { region, logfile, ...options } = flags.o;
+      if (region === undefined) throw new UserError(`${dir}: say which region to read from: -o region=R`, 2);
+      if (!flags.f) await mount(dir, { config: source, region, options, logFile: logfile, logLevel: "info" });
+    });
+}
+
+async function mount(dir: string, flags: MountFlags): Promise<void> {
+  const volume = readVolume(flags);
+  const region = regionOf(volume, flags.region);
+  if (!flags.foreground) return await mountInBackground(dir, flags, `${volume.volume}-${region.name}`);
+  const logger = createLogger(flags.logLevel, { role: "mount", region: region.name, dir });
+  const { runMount } = await import("../../client/main.ts");
+  const options = { ...flags.options };
+  const running = runMount({ volume, region: region.name, mountPoint: resolve(dir), options, logger });
+  // Who started it in the background waits for this word.
+  running.then(
+    () => process.send?.({ mounted: true }),
+    () => {},
+  );
+  await serve(running, logger);
+}
+
+/** Starts a process of its own that serves the mount, and returns when it is mounted. @throws UserError with its last word. */
+async function mountInBackground(dir: string, flags: MountFlags, name: string): Promise<void> {
+  const logFile = resolve(flags.logFile ?? join(logDirectory(), `mount-${name}.log`));
+  mkdirSync(dirname(logFile), { recursive: true });
+  const log = openSync(logFile, "a");
+  const options = Object.entries(flags.options).map(([key, value]) => (value === "" ? key : `${key}=${value}`));
+  const args = ["mount", resolve(dir), "--foreground", "--config", resolve(flags.config), "--region", flags.region];
+  if (options.length > 0) args.push("-o", options.join(","));
+  args.push("--log-level", flags.logLevel);
+  const child = spawn(process.execPath, [...process.execArgv, process.argv[1]!, ...args], {
+    cwd: "/",
+    detached: true,
+    stdio: ["ignore", log, log, "ipc"],
+  });
+  closeSync(log);
+  await new Promise<void>((done, failed) => {
+    child.once("error", failed);
+    child.once("exit", (code) => failed(new UserError(`${dir}: not mounted (exit ${code}; log: ${logFile})`)));
+    child.on("message", (said: { mounted?: true; failed?: string; exitCode?: 1 | 2 }) =>
+      said.mounted ? done() : failed(new UserError(said.failed ?? "not mounted", said.exitCode)),
+    );
+    process.once("SIGINT", () => child.kill("SIGTERM"));
+    process.once("SIGTERM", () => child.kill("SIGTERM"));
+  });
+  child.disconnect();
+  child.unref();
+}
+
+function logDirectory(): string {
+  return process.getuid?.() === 0 ? "/var/log/mirrorfs" : join(homedir(), ".local/state/mirrorfs");
+}

@@ -1,0 +1,78 @@
+import type { Command } from "commander";
+import { type EpochCode, epochNumber } from "../../core/ids.ts";
+import type { LossReportAnswer } from "../../proto/generated/admin.ts";
+import type { WireVersion } from "../../proto/generated/metadata.ts";
+import { UserError } from "../../proto/user-error.ts";
+import { callLeader } from "../admin.ts";
+import { readVolume, regionOf, withConfig } from "../options.ts";
+import { bytesText } from "../text.ts";
+import { volumeStatus } from "./status.ts";
+
+const PROMOTE_MS_MAX = 30_000;
+
+export function addPromote(program: Command): void {
+  withConfig(program.command("promote"))
+    .description("make a mirror the primary though the primary is gone; prints and keeps a report of what may be lost")
+    .requiredOption("--region <name>", "the new primary")
+    .option("--force", "accept that what the mirror has not got is lost or parked in the old primary")
+    .option("--json", "for machines")
+    .action(async (options) => {
+      const volume = readVolume(options);
+      const region = regionOf(volume, options.region);
+      if (!options.force) throw new UserError(await whyForce(volume, region.name));
+      const startedMs = performance.now();
+      const answer = await callLeader(
+        volume,
+        region,
+        "promote",
+        { volume: volume.volume, force: true },
+        PROMOTE_MS_MAX,
+      );
+      if (!answer.ok) throw new UserError(`${region.name} was not promoted: ${answer.message}`);
+      const tookMs = Math.round(performance.now() - startedMs);
+      const report = lossReport(answer.report);
+      process.stdout.write(
+        options.json
+          ? `${JSON.stringify({ region: region.name, tookMs, report }, null, 2)}\n`
+          : text(region.name, tookMs, report),
+      );
+    });
+}
+
+async function whyForce(volume: Parameters<typeof volumeStatus>[0], region: string): Promise<string> {
+  const { primary, regions } = await volumeStatus(volume);
+  if (primary === region) return `${region} is the primary already`;
+  if (regions[primary]?.reachable && regions[primary].leader !== null) {
+    return `the primary ${primary} is alive: use 'mirrorfs switchover --to ${region}', which loses nothing`;
+  }
+  return `what ${primary} acknowledged and ${region} has not got would be lost: add --force to accept that`;
+}
+
+/** What `promote --json` prints as `report`. */
+function lossReport(it: LossReportAnswer | undefined) {
+  return {
+    from: it?.fromRegion ?? "",
+    to: it?.toRegion ?? "",
+    fork: versionOf(it?.fork),
+    heard: versionOf(it?.heard),
+    promotedAt: new Date(it?.promotedAtMs ?? 0).toISOString(),
+    files: (it?.files ?? []).map(({ inode, path, bytes, slices }) => ({ inode, path, bytes, slices })),
+    truncated: it?.truncated ?? false,
+  };
+}
+
+function versionOf(it: WireVersion | undefined) {
+  return { epoch: epochNumber((it?.epoch ?? 0) as EpochCode), sequence: it?.sequence ?? 0 };
+}
+
+function text(region: string, tookMs: number, report: ReturnType<typeof lossReport>): string {
+  const missed = Math.max(0, report.heard.sequence - report.fork.sequence);
+  const lines = [
+    `primary ${report.from} -> ${region} by force (${tookMs} ms)`,
+    `both share everything up to sequence ${report.fork.sequence} (epoch ${report.fork.epoch}); what ${report.from} acknowledged past it is lost or parked there`,
+    `${region} had heard of ${missed} commands more, up to sequence ${report.heard.sequence}`,
+    `files with blocks in no bucket within reach: ${report.files.length}${report.truncated ? " and more" : ""}`,
+    ...report.files.map((it) => `  ${it.path}: ${it.slices} slices, ${bytesText(it.bytes)}`),
+  ];
+  return `${lines.join("\n")}\n`;
+}

@@ -1,0 +1,153 @@
+import type { Command } from "commander";
+import { type EpochCode, epochNumber } from "../../core/ids.ts";
+import type { RegionStatus } from "../../proto/generated/admin.ts";
+import type { VolumeDescription } from "../../proto/volume-description.ts";
+import { askAll, type MemberAnswer } from "../admin.ts";
+import { readVolume, withConfig } from "../options.ts";
+import { bytesText, durationText, table } from "../text.ts";
+
+/** What `status --json` prints. */
+export interface VolumeStatus {
+  readonly volume: string;
+  /** Number of the highest epoch that any region is in; 0 when none answered. */
+  readonly epoch: number;
+  readonly primary: string;
+  readonly regions: Readonly<Record<string, RegionSummary>>;
+}
+
+export interface RegionSummary {
+  /** "primary" | "mirror" | "sealed" | "fenced" | "unformatted" | "unknown" */
+  readonly role: string;
+  readonly reachable: boolean;
+  /** host:port, or null when there is none. */
+  readonly leader: string | null;
+  readonly members: readonly {
+    readonly id: number;
+    readonly address: string;
+    readonly reachable: boolean;
+    readonly leader: boolean;
+    readonly sequence: number | null;
+  }[];
+  readonly epoch: number | null;
+  readonly sequence: number | null;
+  readonly stateHash: string | null;
+  readonly lag: { readonly commands: number | null; readonly ms: number | null };
+  readonly blocks: {
+    readonly pending: number | null;
+    readonly pendingBytes: number | null;
+    readonly oldestPendingMs: number | null;
+    readonly copied: number | null;
+    readonly failed: number | null;
+  };
+  /** Why it refuses, or what it waits for. */
+  readonly message: string;
+}
+
+export function addStatus(program: Command): void {
+  withConfig(program.command("status"))
+    .description("roles, epoch, sequence, lag of metadata and data, state hash of each region")
+    .option("--json", "for machines")
+    .action(async (options) => {
+      const status = await volumeStatus(readVolume(options));
+      process.stdout.write(options.json ? `${JSON.stringify(status, null, 2)}\n` : statusText(status));
+      if (!Object.values(status.regions).some((it) => it.reachable)) process.exitCode = 1;
+    });
+}
+
+/** Asks all members of all regions; those out of reach are shown as such. Takes two seconds at most. */
+export async function volumeStatus(volume: VolumeDescription): Promise<VolumeStatus> {
+  const answers = await askAll(volume);
+  const spokesmen = new Map([...answers].map(([name, members]) => [name, spokesman(members)]));
+  const newest = [...spokesmen.values()].reduce(newer, undefined);
+  const primary = newest?.epochRegion || volume.primary;
+  const primarySequence = Math.max(
+    spokesmen.get(primary)?.version?.sequence ?? 0,
+    ...[...spokesmen.values()].map((it) => it?.heard?.sequence ?? 0),
+  );
+  const regions = [...answers].map(([name, members]): [string, RegionSummary] => [
+    name,
+    summary(members, spokesmen.get(name), primarySequence),
+  ]);
+  return { volume: volume.volume, epoch: numberOf(newest), primary, regions: Object.fromEntries(regions) };
+}
+
+/** The member that speaks for its region: the leader, else who has applied most. */
+function spokesman(members: readonly MemberAnswer[]): RegionStatus | undefined {
+  const statuses = members.map((it) => it.status).filter((it) => it !== undefined);
+  return statuses.filter((it) => it.isLeader).reduce(newer, undefined) ?? statuses.reduce(newer, undefined);
+}
+
+function newer(a: RegionStatus | undefined, b: RegionStatus | undefined): RegionStatus | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  const [x, y] = [a.version ?? NOTHING, b.version ?? NOTHING];
+  return y.epoch > x.epoch || (y.epoch === x.epoch && y.sequence > x.sequence) ? b : a;
+}
+
+const NOTHING = { epoch: 0, sequence: 0 };
+
+function numberOf(status: RegionStatus | undefined): number {
+  return epochNumber((status?.version?.epoch ?? 0) as EpochCode);
+}
+
+function summary(
+  members: readonly MemberAnswer[],
+  it: RegionStatus | undefined,
+  primarySequence: number,
+): RegionSummary {
+  const sequence = it?.version?.sequence ?? (it === undefined ? null : 0);
+  return {
+    role: it?.role ?? "unknown",
+    reachable: it !== undefined,
+    leader: members.find((member) => member.status?.isLeader)?.address ?? null,
+    members: members.map(({ id, address, status }) => ({
+      id,
+      address,
+      reachable: status !== undefined,
+      leader: status?.isLeader ?? false,
+      sequence: status?.version?.sequence ?? null,
+    })),
+    epoch: it === undefined ? null : numberOf(it),
+    sequence,
+    stateHash: it?.stateHash ?? null,
+    lag: { commands: sequence === null ? null : Math.max(0, primarySequence - sequence), ms: it?.lagMs ?? null },
+    blocks: {
+      pending: it?.pendingBlocks ?? null,
+      pendingBytes: it?.pendingBytes ?? null,
+      oldestPendingMs: it?.oldestPendingMs ?? null,
+      copied: it?.copiedBlocks ?? null,
+      failed: it?.failedBlocks ?? null,
+    },
+    message: it?.message ?? "no metadata server answers",
+  };
+}
+
+function statusText(status: VolumeStatus): string {
+  const rows = Object.entries(status.regions).map(([name, it]) => [
+    name,
+    it.role,
+    `${it.members.filter((member) => member.reachable).length}/${it.members.length}`,
+    it.leader ?? "none",
+    String(it.sequence ?? "?"),
+    it.stateHash ?? "?",
+    it.lag.commands === null ? "?" : `${it.lag.commands} (${durationText(it.lag.ms ?? 0)})`,
+    it.blocks.pending === null
+      ? "?"
+      : `${it.blocks.pending} (${bytesText(it.blocks.pendingBytes ?? 0)}, ${durationText(it.blocks.oldestPendingMs ?? 0)})`,
+    String(it.blocks.failed ?? "?"),
+  ]);
+  const head = [
+    "region",
+    "role",
+    "servers",
+    "leader",
+    "sequence",
+    "state hash",
+    "commands behind",
+    "blocks behind",
+    "failed",
+  ];
+  const notes = Object.entries(status.regions)
+    .filter(([, it]) => it.message !== "")
+    .map(([name, it]) => `${name}: ${it.message}\n`);
+  return `volume ${status.volume}, epoch ${status.epoch}, primary ${status.primary}\n${table(head, rows)}${notes.join("")}`;
+}

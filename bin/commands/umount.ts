@@ -1,0 +1,39 @@
+import { spawn } from "node:child_process";
+import { resolve } from "node:path";
+import type { Command } from "commander";
+import { UserError } from "../../proto/user-error.ts";
+import { readMounts } from "../place.ts";
+
+export function addUmount(program: Command): void {
+  program
+    .command("umount")
+    .description("unmount a volume; what was written and closed is stored already")
+    .argument("<dir>", "where it is mounted")
+    .option("--lazy", "detach it now, though files are open, and clean up when they are closed")
+    .action(async (dir, options) => {
+      const mountPoint = resolve(dir);
+      if (!readMounts().some((it) => it.mountPoint === mountPoint))
+        throw new UserError(`${dir}: no mirrorfs is mounted there`);
+      const [command, ...args] =
+        process.getuid?.() === 0
+          ? ["umount", ...(options.lazy ? ["-l"] : [])]
+          : ["fusermount3", "-u", ...(options.lazy ? ["-z"] : [])];
+      const problem = await run(command!, [...args, mountPoint]);
+      if (problem !== undefined) throw new UserError(`${dir}: ${problem}`);
+    });
+}
+
+/** @returns what it said when it failed, in one line. */
+async function run(command: string, args: readonly string[]): Promise<string | undefined> {
+  const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"] });
+  let said = "";
+  child.stderr.on("data", (data) => {
+    said += data;
+  });
+  return await new Promise((done) => {
+    child.once("error", (error) => done(error.message));
+    child.once("close", (code) =>
+      done(code === 0 ? undefined : (said.trim().split("\n")[0] ?? `${command} ended with ${code}`)),
+    );
+  });
+}

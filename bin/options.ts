@@ -1,0 +1,54 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { UserError } from "../proto/user-error.ts";
+import type { RegionDescription, VolumeDescription } from "../proto/volume-description.ts";
+import { LOG_LEVELS } from "./logger.ts";
+import { readVolumeFile } from "./volume-file.ts";
+
+/** Adds `--config`, which every command on a volume takes. */
+export function withConfig(command: Command): Command {
+  return command.addOption(new Option("--config <file>", "the volume file").env("MIRRORFS_CONFIG"));
+}
+
+export function withLogLevel(command: Command): Command {
+  return command.addOption(
+    new Option("--log-level <level>", "log to stderr, in JSON lines, from this level on")
+      .choices(LOG_LEVELS)
+      .default("info"),
+  );
+}
+
+/** @throws UserError (exit 2) when no file was named, or its content is wrong. */
+export function readVolume(options: { config?: string }): VolumeDescription {
+  if (options.config === undefined) throw new UserError("no volume file: give --config F, or set MIRRORFS_CONFIG", 2);
+  return readVolumeFile(options.config);
+}
+
+/** @throws UserError (exit 2) when the volume has no such region. */
+export function regionOf(volume: VolumeDescription, name: string): RegionDescription {
+  const region = volume.regions.get(name);
+  if (region !== undefined) return region;
+  throw new UserError(
+    `no region '${name}' in volume ${volume.volume} (regions: ${[...volume.regions.keys()].join(", ")})`,
+    2,
+  );
+}
+
+/** An option's value that must be a whole number from `min` to `max`. */
+export function integer(min: number, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
+    throw new InvalidArgumentError(
+      max === Number.MAX_SAFE_INTEGER
+        ? `It must be a whole number from ${min}.`
+        : `It must be a whole number from ${min} to ${max}.`,
+    );
+  };
+}
+
+/** An option's value in seconds, as milliseconds. */
+export function seconds(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== "" && Number.isFinite(value) && value >= 0) return value * 1000;
+  throw new InvalidArgumentError("It must be a number of seconds.");
+}

@@ -1,0 +1,156 @@
+import { readFileSync } from "node:fs";
+import { LineCounter, parseDocument } from "yaml";
+import { z } from "zod";
+import { UserError } from "../proto/user-error.ts";
+import type { RegionDescription, VolumeDescription } from "../proto/volume-description.ts";
+
+const DEFAULTS = { retainHours: 72, retainGib: 10, startAloneWaitMs: 30_000, graceMs: 600_000 };
+const REGIONS_MAX = 16;
+/** What each kind of bucket URL may say after the `?`. */
+const BUCKET_OPTIONS: Record<string, readonly string[]> = {
+  "file:": [],
+  "s3:": ["region", "endpoint"],
+  "gs:": ["endpoint"],
+};
+
+const address = z.string().refine((text) => {
+  const match = /^(\[[0-9a-f:]+\]|[^\s:/[\]]+):(\d{1,5})$/i.exec(text);
+  return match !== null && Number(match[2]) > 0 && Number(match[2]) < 65536;
+}, "must be host:port");
+
+const bucket = z.string().superRefine((text, context) => {
+  const problem = bucketProblem(text);
+  if (problem !== undefined) context.addIssue({ code: "custom", message: problem });
+});
+
+const queue = z.string().refine((text) => {
+  const url = URL.parse(text);
+  return url !== null && (url.protocol === "redis:" || url.protocol === "rediss:") && url.hostname !== "";
+}, "must be redis://host:port");
+
+const region = z.strictObject({
+  meta: z.array(address).refine((members) => [1, 3, 5].includes(members.length), "must name 1, 3 or 5 members"),
+  bucket,
+  queue,
+});
+
+const volumeFile = z.strictObject({
+  volume: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, "must be 1 to 63 of a-z, 0-9, '.', '_' and '-'"),
+  regions: z
+    .record(z.string().regex(/^[a-z][a-z0-9-]{0,31}$/, "must be a name of a-z, 0-9 and '-'"), region)
+    .refine((regions) => Object.keys(regions).length > 0, "must name at least one region")
+    .refine((regions) => Object.keys(regions).length <= REGIONS_MAX, `must be at most ${REGIONS_MAX}`),
+  primary: z.string(),
+  changelog: z
+    .strictObject({ retain: z.strictObject({ hours: z.number().positive(), gib: z.number().positive() }).partial() })
+    .optional(),
+  startAlone: z.enum(["wait", "serve"]).default("serve"),
+  startAloneWaitMs: z.int().nonnegative().default(DEFAULTS.startAloneWaitMs),
+  gc: z.strictObject({ graceMs: z.int().nonnegative() }).optional(),
+});
+
+/**
+ * Reads and checks a volume file.
+ * @throws UserError (exit 2) in one line: the file, the path of the key, what is wrong with it.
+ */
+export function readVolumeFile(path: string): VolumeDescription {
+  const parsed = volumeFile.safeParse(readYaml(path), { reportInput: true });
+  if (!parsed.success) throw wrong(path, describeIssue(worst(parsed.error.issues)));
+  const file = parsed.data;
+  if (!Object.hasOwn(file.regions, file.primary)) {
+    throw wrong(
+      path,
+      `primary: there is no region '${file.primary}' (regions: ${Object.keys(file.regions).join(", ")})`,
+    );
+  }
+  const clash = findClash(file.regions);
+  if (clash !== undefined) throw wrong(path, clash);
+  return {
+    volume: file.volume,
+    regions: new Map(
+      Object.entries(file.regions).map(([name, it]): [string, RegionDescription] => [name, { name, ...it }]),
+    ),
+    primary: file.primary,
+    changelog: {
+      retainHours: file.changelog?.retain.hours ?? DEFAULTS.retainHours,
+      retainGib: file.changelog?.retain.gib ?? DEFAULTS.retainGib,
+    },
+    startAlone: file.startAlone,
+    startAloneWaitMs: file.startAloneWaitMs,
+    gc: { graceMs: file.gc?.graceMs ?? DEFAULTS.graceMs },
+  };
+}
+
+function readYaml(path: string): unknown {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    throw wrong(path, (error as NodeJS.ErrnoException).code === "ENOENT" ? "no such file" : (error as Error).message);
+  }
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const problem = document.errors[0];
+  if (problem !== undefined) {
+    const { line, col } = lines.linePos(problem.pos[0]);
+    throw wrong(path, `line ${line}, column ${col}: ${problem.message}`);
+  }
+  return document.toJS();
+}
+
+/** A misspelt key is also a missing one: what is there comes before what is not. */
+function worst(issues: readonly z.core.$ZodIssue[]): z.core.$ZodIssue {
+  return issues.find((it) => it.code === "unrecognized_keys") ?? issues[0]!;
+}
+
+function describeIssue(issue: z.core.$ZodIssue): string {
+  const at = issue.path
+    .map((key, i) => (typeof key === "number" ? `[${key}]` : `${i > 0 ? "." : ""}${String(key)}`))
+    .join("");
+  if (issue.code === "unrecognized_keys") return `${at === "" ? "" : `${at}.`}${issue.keys[0]}: unknown key`;
+  const where = at === "" ? "" : `${at}: `;
+  if (issue.code === "invalid_key") return `${where}${issue.issues[0]?.message ?? issue.message}`;
+  if (issue.code === "invalid_type" && issue.input === undefined) return `${where}is missing`;
+  if (issue.code === "invalid_type")
+    return `${where}must be ${issue.expected === "record" ? "a map" : `a ${issue.expected}`}`;
+  if (issue.code === "invalid_value") return `${where}must be ${issue.values.map(String).join(" or ")}`;
+  return `${where}${issue.message}`;
+}
+
+function bucketProblem(text: string): string | undefined {
+  const url = URL.parse(text);
+  const options = url === null ? undefined : BUCKET_OPTIONS[url.protocol];
+  if (url === null || options === undefined) return "must be file:///dir, s3://name?region=… or gs://name";
+  if (url.protocol === "file:") {
+    return url.hostname === "" && url.pathname.length > 1 && url.search === "" ? undefined : "must be file:///dir";
+  }
+  if (url.hostname === "") return `must name a bucket: ${url.protocol}//name`;
+  if (url.username !== "" || url.password !== "") return "must hold no credentials: they come from the environment";
+  if (url.pathname !== "" && url.pathname !== "/") return "must be a whole bucket, without a path";
+  for (const key of url.searchParams.keys()) if (!options.includes(key)) return `unknown option '${key}'`;
+  const endpoint = url.searchParams.get("endpoint");
+  if (endpoint !== null && !/^https?:$/.test(URL.parse(endpoint)?.protocol ?? ""))
+    return "endpoint must be an http or https URL";
+  return undefined;
+}
+
+/** No two servers at one address, no two regions in one bucket or one Redis. */
+function findClash(regions: Record<string, z.infer<typeof region>>): string | undefined {
+  const taken = new Map<string, string>();
+  for (const [name, it] of Object.entries(regions)) {
+    const uses = [...it.meta.map((at, i) => [`meta[${i}]`, at]), ["bucket", it.bucket], ["queue", it.queue]] as [
+      string,
+      string,
+    ][];
+    for (const [key, value] of uses) {
+      const before = taken.get(value);
+      if (before !== undefined) return `regions.${name}.${key}: ${value} is already ${before}`;
+      taken.set(value, `regions.${name}.${key}`);
+    }
+  }
+  return undefined;
+}
+
+function wrong(path: string, problem: string): UserError {
+  return new UserError(`${path}: ${problem}`, 2);
+}
