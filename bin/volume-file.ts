@@ -13,6 +13,16 @@ const BUCKET_OPTIONS: Record<string, readonly string[]> = {
   "gs:": ["endpoint"],
 };
 
+/** YAML's words for what zod expects. */
+const KINDS: Record<string, string> = {
+  object: "a map",
+  record: "a map",
+  array: "a list",
+  string: "a string",
+  number: "a number",
+  int: "a whole number",
+};
+
 const address = z.string().refine((text) => {
   const match = /^(\[[0-9a-f:]+\]|[^\s:/[\]]+):(\d{1,5})$/i.exec(text);
   return match !== null && Number(match[2]) > 0 && Number(match[2]) < 65536;
@@ -111,8 +121,7 @@ function describeIssue(issue: z.core.$ZodIssue): string {
   const where = at === "" ? "" : `${at}: `;
   if (issue.code === "invalid_key") return `${where}${issue.issues[0]?.message ?? issue.message}`;
   if (issue.code === "invalid_type" && issue.input === undefined) return `${where}is missing`;
-  if (issue.code === "invalid_type")
-    return `${where}must be ${issue.expected === "record" ? "a map" : `a ${issue.expected}`}`;
+  if (issue.code === "invalid_type") return `${where}must be ${KINDS[issue.expected] ?? issue.expected}`;
   if (issue.code === "invalid_value") return `${where}must be ${issue.values.map(String).join(" or ")}`;
   return `${where}${issue.message}`;
 }
