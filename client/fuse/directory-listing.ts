@@ -1,0 +1,33 @@
+import type { DirectoryEntryReply } from "../handlers.ts";
+import { formatOf } from "./protocol.ts";
+import { putEntry, putNoEntry, type ReplyWriter } from "./reply-writer.ts";
+
+const DIRENT_BYTES = 24;
+const ENTRY_OUT_BYTES = 128;
+
+export type ListedEntry = DirectoryEntryReply & { readonly nextOffset: number };
+
+/**
+ * struct fuse_dirent, or fuse_direntplus with `plus`, for as many entries as fit in `sizeBytes`; the kernel asks on from
+ * the last one's offset. An entry that was not put gives the kernel no reference.
+ */
+export function putDirectory(
+  out: ReplyWriter,
+  entries: readonly ListedEntry[],
+  options: { plus: boolean; sizeBytes: number },
+): void {
+  const fixed = DIRENT_BYTES + (options.plus ? ENTRY_OUT_BYTES : 0);
+  for (const entry of entries) {
+    const bytes = Math.ceil((fixed + entry.name.length) / 8) * 8;
+    if (out.length + bytes > options.sizeBytes) return;
+    if (options.plus) {
+      if (entry.entry === undefined) putNoEntry(out, 0);
+      else putEntry(out, entry.entry);
+    }
+    out.u64(entry.inode);
+    out.u64(entry.nextOffset);
+    out.u32(entry.name.length);
+    out.u32(formatOf(entry.kind) >>> 12);
+    out.padded(entry.name, 8);
+  }
+}

@@ -1,0 +1,108 @@
+import { spawn } from "node:child_process";
+import fs from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { UserError } from "../../proto/user-error.ts";
+
+const STAT_TIMEOUT_MS = 5_000;
+const DEAD_MOUNTS_MAX = 16;
+
+export interface MountEntry {
+  readonly mountPoint: string;
+  /** "0:53": of the file system's anonymous device, which also names its readahead (bdi). */
+  readonly device: string;
+  readonly fileSystem: string;
+}
+
+/** What is mounted in this namespace, in the order of mounting (proc_pid_mountinfo(5)). */
+export async function mountEntries(): Promise<readonly MountEntry[]> {
+  const lines = (await fs.readFile("/proc/self/mountinfo", "latin1")).split("\n").filter((line) => line !== "");
+  return lines.map((line) => {
+    const fields = line.split(" ");
+    return { mountPoint: unescapeOctal(fields[4]!), device: fields[2]!, fileSystem: fields[fields.indexOf("-") + 1]! };
+  });
+}
+
+/** The uppermost mount at a path; undefined when nothing is mounted there. */
+export async function mountEntryAt(mountPoint: string): Promise<MountEntry | undefined> {
+  return (await mountEntries()).findLast((entry) => entry.mountPoint === mountPoint);
+}
+
+function unescapeOctal(text: string): string {
+  const bytes = text.replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)));
+  return Buffer.from(bytes, "latin1").toString("utf8");
+}
+
+/** Runs a program to its end; its exit code and what it said. Never throws; -1: it could not be run, or took too long. */
+export async function run(
+  program: string,
+  args: readonly string[],
+  options: { fd?: number; timeoutMs?: number } = {},
+): Promise<{ code: number; output: string }> {
+  const stdio = ["ignore", "pipe", "pipe", ...(options.fd === undefined ? [] : [options.fd])] as const;
+  const child = spawn(program, args, { stdio: [...stdio], env: { ...process.env, LC_ALL: "C" } });
+  const output: Buffer[] = [];
+  child.stdout?.on("data", (data: Buffer) => output.push(data));
+  child.stderr?.on("data", (data: Buffer) => output.push(data));
+  const ended = new Promise<number>((resolve) => {
+    child.on("error", (error) => {
+      output.push(Buffer.from(error.message));
+      resolve(-1);
+    });
+    child.on("exit", (code) => resolve(code ?? -1));
+  });
+  const timer = setTimeout(() => child.kill("SIGKILL"), options.timeoutMs ?? 60_000);
+  const code = await ended;
+  clearTimeout(timer);
+  return { code, output: Buffer.concat(output).toString("utf8").trim() };
+}
+
+/**
+ * Answers the absolute path to mount at, without links. A mount that has lost its process (ENOTCONN) is cleaned away.
+ * Throws UserError when nothing can be mounted there.
+ */
+export async function prepareMountPoint(path: string): Promise<string> {
+  for (let dead = 0; dead <= DEAD_MOUNTS_MAX; dead++) {
+    const state = await Promise.race([inspect(path), sleep(STAT_TIMEOUT_MS, "hangs" as const, { ref: false })]);
+    switch (state) {
+      case "dead": {
+        const { code, output } = await run("umount", ["-l", path]);
+        if (code !== 0) throw new UserError(`${path}: a dead mount is in the way and umount -l failed: ${output}`);
+        break;
+      }
+      case "missing":
+        throw new UserError(`mount point ${path} does not exist: make it with mkdir -p ${path}`);
+      case "file":
+        throw new UserError(`mount point ${path} is not a directory`);
+      case "forbidden":
+        throw new UserError(`mount point ${path} may not be read: mount as root`);
+      case "full":
+        throw new UserError(`mount point ${path} is not empty: choose an empty directory`);
+      case "mounted":
+        throw new UserError(`${path} is mounted already: unmount it first with umount ${path}`);
+      case "hangs":
+        throw new UserError(`mount point ${path} does not answer: unmount what hangs there with umount -l ${path}`);
+      case "free":
+        return fs.realpath(path);
+    }
+  }
+  throw new UserError(
+    `${path}: dead mounts come back as fast as they are cleaned away; is another mount at work there?`,
+  );
+}
+
+async function inspect(path: string) {
+  try {
+    if (!(await fs.stat(path)).isDirectory()) return "file";
+    const real = await fs.realpath(path);
+    const mounted = await mountEntryAt(real);
+    if (mounted?.fileSystem.startsWith("fuse")) return "mounted";
+    return (await fs.readdir(real)).length === 0 ? "free" : "full";
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return "missing";
+    if (code === "ENOTDIR") return "file";
+    if (code === "EACCES" || code === "EPERM") return "forbidden";
+    if (code === "ENOTCONN" || code === "ECONNABORTED") return "dead";
+    throw error;
+  }
+}

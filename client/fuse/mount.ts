@@ -1,0 +1,183 @@
+import { closeSync } from "node:fs";
+import fs from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Logger } from "pino";
+import { UserError } from "../../proto/user-error.ts";
+import type { Handlers, KernelCaches } from "../handlers.ts";
+import { Device, type Engine, openDevice } from "./device.ts";
+import { type MountEntry, mountEntryAt, prepareMountPoint, run } from "./mount-point.ts";
+import { Notifier } from "./notifier.ts";
+import { ReadBuffers } from "./read-buffers.ts";
+import { Session } from "./session.ts";
+
+const MIB = 1024 * 1024;
+/** fuse_in_header, fuse_write_in and what the kernel may add. */
+const REQUEST_HEADER_ROOM_BYTES = 8 * 1024;
+const READY_TIMEOUT_MS = 20_000;
+const UMOUNT_TIMEOUT_MS = 30_000;
+
+export interface FuseOptions {
+  /** Other users may enter; the kernel checks their permissions. Default true. */
+  readonly allowOther?: boolean;
+  readonly readOnly?: boolean;
+  /** The subtype that mount(8) and df show: `fuse.NAME`. Default "mirrorfs". */
+  readonly name?: string;
+  /** How far the kernel reads ahead, KiB. Default 1024. */
+  readonly readAheadKb?: number;
+  /** The largest READ and WRITE, bytes; a multiple of 4096 up to 1 MiB, the default. */
+  readonly maxWriteBytes?: number;
+  /** How long the kernel may believe that a name is not there, ms. Default 0: not at all. */
+  readonly negativeEntryValidMs?: number;
+  /** After this long a request is answered with ETIMEDOUT, ms; more than any wait of the handlers. Default 120,000. */
+  readonly requestDeadlineMs?: number;
+  /** How long open files hold up `unmount` after the lazy one, ms; then they get EIO. Default 5,000. */
+  readonly busyGraceMs?: number;
+  readonly engine?: Engine;
+}
+
+export interface FuseMount {
+  readonly caches: KernelCaches;
+  /** Unmounts, lazily when it is busy, and resolves when everything is closed. Never throws. */
+  unmount(): Promise<void>;
+  /** Resolves when the mount is gone, whoever unmounted it, and everything is closed. */
+  readonly ended: Promise<void>;
+}
+
+/**
+ * Mounts at an empty directory and serves it from this process, which must never touch the mount synchronously.
+ * Resolves when the kernel has agreed. Throws UserError for what a user can mend.
+ */
+export async function mountFuse(what: {
+  mountPoint: string;
+  /** What mount(8) and df show as the device. */
+  source: string;
+  handlers: Handlers;
+  options?: FuseOptions;
+  logger: Logger;
+}): Promise<FuseMount> {
+  const { source, handlers, options = {}, logger } = what;
+  if (process.getuid?.() !== 0)
+    throw new UserError("mounting needs root: run it with sudo, or through fstab or systemd");
+  const mountPoint = await prepareMountPoint(what.mountPoint);
+  const fd = openDevice();
+  const writeBytesMax = options.maxWriteBytes ?? MIB;
+  const mountFailure = await attach(fd, { mountPoint, source, options, readBytesMax: writeBytesMax });
+  if (mountFailure !== undefined) {
+    closeSync(fd);
+    throw mountFailure;
+  }
+
+  const buffers = new ReadBuffers(writeBytesMax + REQUEST_HEADER_ROOM_BYTES);
+  const session = new Session({
+    handlers,
+    logger,
+    buffers,
+    send: (reply) => device.send(reply),
+    writeBytesMax,
+    requestDeadlineMs: options.requestDeadlineMs ?? 120_000,
+    negativeEntryValidMs: options.negativeEntryValidMs ?? 0,
+  });
+  const device = new Device(fd, {
+    buffers,
+    receive: (buffer, bytes) => session.receive(buffer, bytes),
+    engine: options.engine ?? "loop",
+  });
+  const caches = new Notifier(fd, logger);
+  const ended = closeAtEnd({ device, session, caches, logger });
+  const entry = await mountEntryAt(mountPoint);
+  const unmount = () => detach({ mountPoint, entry, device, ended, logger, busyGraceMs: options.busyGraceMs ?? 5_000 });
+
+  const ready = await Promise.race([
+    session.ready,
+    ended.then(() => "ended"),
+    sleep(READY_TIMEOUT_MS, "silent", { ref: false }),
+  ]);
+  if (ready !== undefined) {
+    await unmount();
+    throw new UserError(`${mountPoint}: the kernel did not begin to talk (${ready}); see dmesg`);
+  }
+  await raiseReadAhead(entry, options.readAheadKb ?? 1024, logger);
+  let unmounting: Promise<void> | undefined;
+  return {
+    caches,
+    ended,
+    unmount() {
+      unmounting ??= unmount();
+      return unmounting;
+    },
+  };
+}
+
+/** mount(8) with the device as its descriptor 3. Answers the error, if it was one. */
+async function attach(
+  fd: number,
+  {
+    mountPoint,
+    source,
+    options,
+    readBytesMax,
+  }: { mountPoint: string; source: string; options: FuseOptions; readBytesMax: number },
+): Promise<UserError | undefined> {
+  const flags = [
+    ...["fd=3", "rootmode=40000", "user_id=0", "group_id=0", "default_permissions", `max_read=${readBytesMax}`],
+    ...((options.allowOther ?? true) ? ["allow_other"] : []),
+    ...(options.readOnly ? ["ro"] : []),
+  ];
+  const args = ["-i", "-t", `fuse.${options.name ?? "mirrorfs"}`, "-o", flags.join(","), source, mountPoint];
+  const { code, output } = await run("mount", args, { fd });
+  if (code === 0) return undefined;
+  const remedy = /permission denied|not permitted/i.test(output) ? " (in a container: --cap-add SYS_ADMIN)" : "";
+  return new UserError(`cannot mount ${mountPoint}: ${output.split("\n")[0] || `mount exited with ${code}`}${remedy}`);
+}
+
+/** The kernel offers 128 KiB; a request that reaches over a network wants more in flight. */
+async function raiseReadAhead(entry: MountEntry | undefined, readAheadKb: number, logger: Logger): Promise<void> {
+  try {
+    await fs.writeFile(`/sys/class/bdi/${entry?.device}/read_ahead_kb`, String(readAheadKb));
+  } catch (error) {
+    logger.warn({ err: error }, "the kernel's readahead stays at its default");
+  }
+}
+
+/** What follows the end of the connection, in the order in which the descriptor may be let go. */
+async function closeAtEnd(parts: {
+  device: Device;
+  session: Session;
+  caches: Notifier;
+  logger: Logger;
+}): Promise<void> {
+  const { device, session, caches, logger } = parts;
+  const error = await device.ended;
+  if (error !== undefined) logger.error({ err: error }, "the connection to the kernel broke");
+  session.drain(); // 1. every request has its answer, those still to come too,
+  await caches.stop(); // 2. so no notification waits in the kernel,
+  device.close(); // 3. and nothing writes to the descriptor when it goes.
+  session.end();
+}
+
+async function detach(what: {
+  mountPoint: string;
+  entry: MountEntry | undefined;
+  device: Device;
+  ended: Promise<void>;
+  logger: Logger;
+  busyGraceMs: number;
+}): Promise<void> {
+  const { mountPoint, entry, device, ended, logger, busyGraceMs } = what;
+  // Only our own: it may have been unmounted already, and another mounted in its place.
+  if ((await mountEntryAt(mountPoint))?.device === entry?.device) {
+    const umount = await run("umount", [mountPoint], { timeoutMs: UMOUNT_TIMEOUT_MS });
+    if (umount.code !== 0) {
+      logger.warn(
+        { mountPoint, busyGraceMs, umount: umount.output },
+        "unmounted lazily: files still open soon get EIO",
+      );
+      // Reads of the thread pool wait in the kernel until the connection is aborted.
+      if (device.engine === "pool") await run("umount", ["-f", mountPoint], { timeoutMs: UMOUNT_TIMEOUT_MS });
+      await run("umount", ["-l", mountPoint], { timeoutMs: UMOUNT_TIMEOUT_MS });
+    }
+  }
+  const over = await Promise.race([ended.then(() => true), sleep(busyGraceMs, false, { ref: false })]);
+  if (!over) device.stop();
+  await ended;
+}

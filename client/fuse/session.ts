@@ -1,0 +1,278 @@
+import type { Logger } from "pino";
+import { ERRNO, type ErrnoCode } from "../../core/errno.ts";
+import type { Inode } from "../../core/ids.ts";
+import type { Handlers, Result } from "../handlers.ts";
+import { WRITE_IN_BYTES } from "./file-operations.ts";
+import { isDying } from "./interrupts.ts";
+import { negotiate, putInit } from "./negotiation.ts";
+import { type Context, type Operation, Request, uniqueKey } from "./operation.ts";
+import { operationOf } from "./operations.ts";
+import { FUSE_MAJOR, IN_HEADER_BYTES, OPCODE } from "./protocol.ts";
+import type { ReadBuffers } from "./read-buffers.ts";
+import { ReplyWriter } from "./reply-writer.ts";
+import { RequestBody } from "./request-body.ts";
+
+/** A WRITE up to this size is copied, so that 4 KiB in flight do not hold a buffer of 1 MiB. */
+const COPIED_WRITE_BYTES_MAX = 64 * 1024;
+/** How often an interrupted request's process is looked at again: a second signal makes no second INTERRUPT. */
+const INTERRUPT_RECHECK_MS = 100;
+const DEADLINE_CHECK_MS_MAX = 1000;
+
+export interface SessionOptions {
+  readonly handlers: Handlers;
+  readonly logger: Logger;
+  readonly buffers: ReadBuffers;
+  /** Hands a reply to the kernel: "gone" when nobody waits for it any more. */
+  readonly send: (reply: readonly Uint8Array[]) => "sent" | "gone" | "refused";
+  readonly writeBytesMax: number;
+  readonly requestDeadlineMs: number;
+  readonly negativeEntryValidMs: number;
+  /** Tells whether the caller of an interrupted request is being killed; a test puts its own. */
+  readonly isDying?: (tid: number) => boolean;
+}
+
+interface Pending {
+  readonly operation: Operation<unknown>;
+  readonly request: Request;
+}
+
+/**
+ * One connection with the kernel: takes requests, asks the handlers, and answers each exactly once: with what the
+ * handler gave, or, when its caller is killed or its deadline has passed, with an error while the handler is aborted.
+ */
+export class Session {
+  /** Resolves when the kernel and this side have agreed (INIT). */
+  readonly ready: Promise<void>;
+  readonly #options: SessionOptions;
+  readonly #context: Context;
+  readonly #isDying: (tid: number) => boolean;
+  readonly #body = new RequestBody();
+  readonly #out: ReplyWriter;
+  /** Requests whose handler has promised an answer, oldest first. */
+  readonly #pending = new Map<number, Pending>();
+  readonly #interrupted = new Set<Pending>();
+  readonly #deadlineTimer: NodeJS.Timeout;
+  #interruptTimer: NodeJS.Timeout | undefined;
+  #resolveReady!: () => void;
+  #draining = false;
+  #ended = false;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.#context = { handlers: options.handlers, negativeEntryValidMs: options.negativeEntryValidMs };
+    this.#isDying = options.isDying ?? isDying;
+    this.#out = new ReplyWriter(options.writeBytesMax + 64 * 1024);
+    this.ready = new Promise((resolve) => {
+      this.#resolveReady = resolve;
+    });
+    const checkMs = Math.min(DEADLINE_CHECK_MS_MAX, Math.ceil(options.requestDeadlineMs / 4));
+    this.#deadlineTimer = setInterval(() => this.#checkDeadlines(), checkMs).unref();
+  }
+
+  /** Takes one request. True: the buffer is still needed, and will be given back to the pool. */
+  receive(buffer: Buffer, bytes: number): boolean {
+    if (bytes < IN_HEADER_BYTES) return false;
+    const request = new Request(buffer);
+    const body = this.#body;
+    body.set(buffer, IN_HEADER_BYTES, bytes);
+    switch (request.opcode) {
+      case OPCODE.INIT:
+        this.#negotiate(request, body);
+        return false;
+      case OPCODE.FORGET:
+        this.#options.handlers.forget(request.inode, body.u64(0));
+        return false;
+      case OPCODE.BATCH_FORGET:
+        this.#forgetMany(body);
+        return false;
+      case OPCODE.INTERRUPT:
+        this.#interrupt(request, uniqueKey(body.u32(0), body.u32(4)));
+        return false;
+      case OPCODE.NOTIFY_REPLY:
+        return false;
+      case OPCODE.DESTROY:
+        this.#fail(request, 0);
+        this.end();
+        return false;
+      case OPCODE.WRITE:
+        return this.#receiveWrite(request, buffer, bytes);
+      default:
+        this.#run(operationOf(request.opcode), request);
+        return false;
+    }
+  }
+
+  /** From now on everything is refused with EIO, and what is pending is answered so: nothing in the kernel waits for us. */
+  drain(): void {
+    this.#draining = true;
+    for (const pending of this.#pending.values()) this.#giveUp(pending, "EIO");
+  }
+
+  /** The kernel has unmounted, or will never hear of us again. */
+  end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    clearInterval(this.#deadlineTimer);
+    clearInterval(this.#interruptTimer);
+    this.drain();
+    this.#options.handlers.destroy();
+  }
+
+  #negotiate(request: Request, body: RequestBody): void {
+    const negotiated = negotiate(body);
+    if (negotiated.major < FUSE_MAJOR) {
+      this.#fail(request, ERRNO.EINVAL);
+      return;
+    }
+    this.#out.begin();
+    putInit(this.#out, negotiated, this.#options.writeBytesMax);
+    this.#send(request);
+    if (negotiated.major === FUSE_MAJOR) this.#resolveReady();
+  }
+
+  #forgetMany(body: RequestBody): void {
+    const count = body.u32(0);
+    for (let at = 8; at < 8 + count * 16; at += 16) {
+      this.#options.handlers.forget(body.u64(at) as Inode, body.u64(at + 8));
+    }
+  }
+
+  /** The data must outlive the buffer's next use when the answer comes later: small is copied, large keeps the buffer. */
+  #receiveWrite(request: Request, buffer: Buffer, bytes: number): boolean {
+    const operation = operationOf(request.opcode);
+    if (bytes - IN_HEADER_BYTES - WRITE_IN_BYTES <= COPIED_WRITE_BYTES_MAX) {
+      this.#body.set(Buffer.from(buffer.subarray(IN_HEADER_BYTES, bytes)), 0, bytes - IN_HEADER_BYTES);
+      this.#run(operation, request);
+      return false;
+    }
+    const settled = this.#run(operation, request);
+    settled?.then(() => this.#options.buffers.give(buffer));
+    return settled !== undefined;
+  }
+
+  /** Asks the handler. Answers at once, or returns a promise (that never fails) of the moment its handler is done. */
+  #run(operation: Operation<unknown>, request: Request): Promise<void> | undefined {
+    if (operation.refused !== undefined) {
+      this.#fail(request, operation.refused);
+      return undefined;
+    }
+    let result: Result<unknown> | Promise<Result<unknown>>;
+    try {
+      result =
+        this.#draining && !isRelease(request.opcode) ? "EIO" : operation.call(this.#context, request, this.#body);
+    } catch (error) {
+      result = this.#bug(request, error);
+    }
+    if (!(result instanceof Promise)) {
+      this.#settle(operation, request, result);
+      return undefined;
+    }
+    const pending = { operation, request };
+    request.deadlineMs = operation.patient
+      ? Number.POSITIVE_INFINITY
+      : performance.now() + this.#options.requestDeadlineMs;
+    this.#pending.set(request.key, pending);
+    return result.then(
+      (value) => this.#settleLater(pending, value),
+      (error) => this.#settleLater(pending, this.#bug(request, error)),
+    );
+  }
+
+  #settleLater(pending: Pending, result: Result<unknown>): void {
+    const { operation, request } = pending;
+    this.#pending.delete(request.key);
+    this.#interrupted.delete(pending);
+    if (!request.answered) this.#settle(operation, request, result);
+    else if (typeof result !== "string") operation.undo?.(this.#context, request, result);
+  }
+
+  /** The one place where a handler's result becomes an answer. */
+  #settle(operation: Operation<unknown>, request: Request, result: Result<unknown>): void {
+    const error = this.#encode(operation, request, result);
+    if (error !== undefined) this.#fail(request, ERRNO[error]);
+    else if (this.#send(request) === "gone") operation.undo?.(this.#context, request, result);
+  }
+
+  #encode(operation: Operation<unknown>, request: Request, result: Result<unknown>): ErrnoCode | undefined {
+    if (typeof result === "string") return result as ErrnoCode;
+    this.#out.begin();
+    try {
+      return operation.encode(this.#out, result, request);
+    } catch (error) {
+      return this.#bug(request, error);
+    }
+  }
+
+  #send(request: Request): "sent" | "gone" {
+    const out = this.#out;
+    const bytes = out.inlineSmall();
+    const head = out.finish(request.uniqueLow, request.uniqueHigh, 0, bytes);
+    request.answered = true;
+    const sent = this.#options.send([head, ...out.attached]);
+    if (sent !== "refused") return sent;
+    this.#options.logger.error({ opcode: request.opcode, inode: request.inode }, "the kernel refused an answer");
+    this.#fail(request, ERRNO.EIO);
+    return "gone";
+  }
+
+  #fail(request: Request, errno: number): void {
+    request.answered = true;
+    this.#out.begin();
+    this.#options.send([this.#out.finish(request.uniqueLow, request.uniqueHigh, errno)]);
+  }
+
+  #bug(request: Request, error: unknown): ErrnoCode {
+    this.#options.logger.error({ err: error, opcode: request.opcode, inode: request.inode }, "a handler threw");
+    return "EIO";
+  }
+
+  /** Answers in the handler's stead, and tells the handler to stop. */
+  #giveUp(pending: Pending, error: ErrnoCode): void {
+    const { request } = pending;
+    this.#interrupted.delete(pending);
+    if (request.answered) return;
+    this.#fail(request, ERRNO[error]);
+    request.abort(error);
+  }
+
+  #interrupt(request: Request, key: number): void {
+    const pending = this.#pending.get(key);
+    if (pending === undefined) {
+      // With several readers it may have overtaken its request: the kernel brings it again, unless that is answered.
+      this.#fail(request, ERRNO.EAGAIN);
+    } else if (pending.operation.patient || this.#isDying(pending.request.pid)) {
+      this.#giveUp(pending, "EINTR");
+    } else {
+      this.#interrupted.add(pending);
+      this.#interruptTimer ??= setInterval(() => this.#recheckInterrupted(), INTERRUPT_RECHECK_MS).unref();
+    }
+  }
+
+  #recheckInterrupted(): void {
+    for (const pending of this.#interrupted) {
+      if (this.#isDying(pending.request.pid)) this.#giveUp(pending, "EINTR");
+    }
+    if (this.#interrupted.size > 0) return;
+    clearInterval(this.#interruptTimer);
+    this.#interruptTimer = undefined;
+  }
+
+  #checkDeadlines(): void {
+    const nowMs = performance.now();
+    for (const pending of this.#pending.values()) {
+      const { request } = pending;
+      if (request.answered || request.deadlineMs === Number.POSITIVE_INFINITY) continue;
+      if (request.deadlineMs > nowMs) return;
+      this.#options.logger.warn(
+        { opcode: request.opcode, inode: request.inode, afterMs: this.#options.requestDeadlineMs },
+        "a request was not answered in time",
+      );
+      this.#giveUp(pending, "ETIMEDOUT");
+    }
+  }
+}
+
+/** What only gives back: it is passed on also while everything else is refused. */
+function isRelease(opcode: number): boolean {
+  return opcode === OPCODE.RELEASE || opcode === OPCODE.RELEASEDIR;
+}
