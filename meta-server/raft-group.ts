@@ -1,0 +1,386 @@
+import type { Logger } from "pino";
+import type { Group, GroupEntry, GroupMember, GroupStatus, Proposed, StateMachine } from "./group.ts";
+import type { Message } from "./raft/messages.ts";
+import { Raft, type Ready, type Save } from "./raft/raft.ts";
+import type { Fetch } from "./raft/state.ts";
+import { planCut } from "./runtime/compaction.ts";
+import { Proposals } from "./runtime/proposals.ts";
+import { Reads } from "./runtime/reads.ts";
+import { recover } from "./runtime/recover.ts";
+import { Saver } from "./runtime/saver.ts";
+import { installSnapshot, sendSnapshot } from "./runtime/snapshots.ts";
+import { processTimers, type Timers } from "./runtime/timers.ts";
+import { DEFAULT_TUNING, type GroupTuning } from "./runtime/tuning.ts";
+import type { LogStore } from "./storage/log-store.ts";
+import type { SnapshotHeader, Transport } from "./transport/transport.ts";
+
+export interface GroupOptions {
+  readonly members: readonly GroupMember[];
+  /** The id of this one. */
+  readonly self: number;
+  readonly log: LogStore;
+  readonly machine: StateMachine;
+  readonly transport: Transport;
+  readonly logger: Logger;
+  /** The disk failed or a truth was violated: the group has stopped, the process must. */
+  readonly onFatal: (error: Error) => void;
+  readonly timers?: Timers;
+  /** In [0, 1). */
+  readonly random?: () => number;
+  readonly tuning?: Partial<GroupTuning>;
+}
+
+/** Recovers from the disk, then takes part. The group owns log, machine and transport from here on, and closes them. */
+export async function openGroup(options: GroupOptions): Promise<Group> {
+  const tuning = { ...DEFAULT_TUNING, ...options.tuning };
+  const start = await recover(options.log, options.machine, tuning);
+  const raft = new Raft(
+    {
+      self: options.self,
+      voters: options.members.map(({ id }) => id),
+      electionTicks: tuning.electionTicks,
+      heartbeatTicks: 1,
+      random: options.random ?? Math.random,
+      appendBytesMax: tuning.appendBytesMax,
+      window: tuning.window,
+    },
+    start,
+  );
+  return new RaftGroup(options, tuning, raft);
+}
+
+class RaftGroup implements Group {
+  readonly member: GroupMember;
+  readonly #options: GroupOptions;
+  readonly #tuning: GroupTuning;
+  readonly #raft: Raft;
+  readonly #log: LogStore;
+  readonly #machine: StateMachine;
+  readonly #transport: Transport;
+  readonly #timers: Timers;
+  readonly #saver: Saver;
+  readonly #proposals: Proposals;
+  readonly #reads = new Reads();
+  readonly #listeners = new Set<(status: GroupStatus) => void>();
+  readonly #cancelTimers: (() => void)[];
+  /** Indexes of the snapshots being sent: what follows them stays in the log. */
+  readonly #pins = new Map<number, number>();
+  #messages: Message[] = [];
+  #ticks = 0;
+  #turnWanted = false;
+  #applied: number;
+  /** The machine has no room for another turn. */
+  #applyPaused = false;
+  #restoring = false;
+  #cutting: Promise<void> | undefined;
+  #stopped = false;
+  #lastSeen = "";
+
+  constructor(options: GroupOptions, tuning: GroupTuning, raft: Raft) {
+    this.member = options.members.find(({ id }) => id === options.self)!;
+    this.#options = options;
+    this.#tuning = tuning;
+    this.#raft = raft;
+    this.#log = options.log;
+    this.#machine = options.machine;
+    this.#transport = options.transport;
+    this.#timers = options.timers ?? processTimers;
+    this.#applied = options.machine.appliedIndex;
+    this.#proposals = new Proposals(tuning.proposalsMax);
+    this.#saver = new Saver(options.log, {
+      saved: (save, promises) => this.#guard(() => this.#saved(save, promises)),
+      failed: (error) => this.#fail(error),
+    });
+    this.#cancelTimers = [
+      this.#timers.every(tuning.tickMs, () => this.#tick()),
+      this.#timers.every(tuning.cutEveryMs, () => this.#guard(() => this.#cut())),
+    ];
+    this.#transport.start({
+      receive: (messages) => this.#receive(messages),
+      unreachable: (peer) => this.#input(() => raft.step({ type: "unreachable", peer })),
+      receiveSnapshot: (from, header, parts) => this.#receiveSnapshot(from, header, parts),
+    });
+    this.#wantTurn();
+  }
+
+  get leading(): boolean {
+    return !this.#stopped && this.#raft.role === "leader" && this.#applied >= this.#raft.termStart;
+  }
+
+  get firstIndex(): number {
+    return this.#raft.log.firstIndex;
+  }
+
+  get commitIndex(): number {
+    return this.#raft.log.readable;
+  }
+
+  status(): GroupStatus {
+    const { role, term, leader, log } = this.#raft;
+    const members = this.#options.members.map((member) => {
+      const progress = this.#raft.progress(member.id);
+      const own = member.id === this.#options.self;
+      return {
+        ...member,
+        matched: own ? log.stable : (progress?.match ?? 0),
+        active: own || (progress !== undefined && progress.silentTicks < this.#tuning.electionTicks),
+      };
+    });
+    return { role, term, leader, commit: log.commit, applied: this.#applied, members };
+  }
+
+  propose(data: Uint8Array, done: (result: Proposed) => void): void {
+    if (data.length > this.#tuning.entryBytesMax)
+      throw new RangeError(`an entry of ${data.length} bytes is over the limit of ${this.#tuning.entryBytesMax}`);
+    if (this.#stopped) this.#timers.soon(() => done({ ok: false, reason: "not-leader" }));
+    else if (this.#proposals.isFull) this.#timers.soon(() => done({ ok: false, reason: "busy" }));
+    else {
+      this.#proposals.queue(data, done);
+      this.#wantTurn();
+    }
+  }
+
+  readIndex(done: (confirmed: boolean) => void): void {
+    if (this.#stopped) {
+      this.#timers.soon(() => done(false));
+      return;
+    }
+    this.#reads.gather(done);
+    this.#wantTurn();
+  }
+
+  async readLog(from: number, bytesMax: number): Promise<readonly GroupEntry[]> {
+    const { log } = this.#raft;
+    if (from > log.readable) return [];
+    const cached = from > log.base.index ? log.slice(from, bytesMax, log.readable) : [];
+    const entries = cached ?? (await this.#log.read(from, log.readable, bytesMax));
+    if (entries.length > 0) return entries;
+    throw new RangeError(`entry ${from} was cut from the log, which begins at ${log.firstIndex}`);
+  }
+
+  onChange(listener: (status: GroupStatus) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  transferLeadership(): Promise<boolean> {
+    const to = this.#transferTarget();
+    if (to === undefined) return Promise.resolve(false);
+    const { term } = this.#raft;
+    return new Promise((resolve) => {
+      const settle = (handed: boolean) => {
+        unsubscribe();
+        cancel();
+        resolve(handed);
+      };
+      const cancel = this.#timers.after(this.#tuning.electionTicks * this.#tuning.tickMs, () => settle(false));
+      const unsubscribe = this.onChange((status) => {
+        if (status.role !== "leader" || status.term !== term) settle(true);
+      });
+      this.#input(() => this.#raft.step({ type: "transfer", to }));
+    });
+  }
+
+  async stop(): Promise<void> {
+    if (!this.#stopped) await this.transferLeadership();
+    this.#end();
+    await this.#saver.idle();
+    await this.#cutting;
+    await this.#transport.stop();
+    await this.#log.close();
+    await this.#machine.close();
+  }
+
+  // The turn: what has come in is stepped, then what follows from it is carried out.
+
+  #wantTurn(): void {
+    if (this.#turnWanted) return;
+    this.#turnWanted = true;
+    this.#timers.soon(() => {
+      this.#turnWanted = false;
+      this.#guard(() => this.#turn());
+    });
+  }
+
+  #turn(): void {
+    for (; this.#ticks > 0; this.#ticks--) this.#raft.step({ type: "tick" });
+    const messages = this.#messages;
+    this.#messages = [];
+    for (const message of messages) this.#raft.step({ type: "message", message });
+    this.#proposeQueued();
+    const read = this.#reads.ask();
+    if (read !== undefined) this.#raft.step({ type: "readIndex", id: read });
+    this.#carryOut();
+  }
+
+  #proposeQueued(): void {
+    const raft = this.#raft;
+    const data = this.#proposals.queuedData;
+    if (data.length === 0) return;
+    if (!raft.accepting) {
+      this.#proposals.refuseQueued();
+      return;
+    }
+    this.#proposals.leaveTerm(raft.term);
+    const first = raft.log.lastIndex + 1;
+    raft.step({ type: "propose", data });
+    this.#proposals.appended(first, raft.term);
+  }
+
+  #carryOut(): void {
+    const raft = this.#raft;
+    const ready = raft.takeReady(this.#applyPaused ? 0 : this.#tuning.applyBytesMax);
+    this.#transport.send(ready.messages); // claim nothing that is not yet durable here
+    this.#transport.send(this.#saver.add(ready.save, ready.promises)); // claims go behind the write
+    this.#proposals.leaveTerm(raft.role === "leader" ? raft.term : undefined);
+    this.#apply(ready);
+    for (const fetch of ready.fetches) void this.#fetch(fetch);
+    for (const to of ready.snapshotsFor) void this.#sendSnapshot(to);
+    this.#tellChange();
+    if (!this.#applyPaused && raft.log.readable > raft.log.applied) this.#wantTurn();
+  }
+
+  #saved(save: Save, promises: readonly Message[]): void {
+    this.#transport.send(promises);
+    this.#raft.step({ type: "saved", save });
+    this.#carryOut();
+  }
+
+  #apply({ committed, reads }: Ready): void {
+    if (committed.length > 0) {
+      const outcomes = this.#machine.apply(committed);
+      this.#applied = this.#raft.log.applied;
+      for (const [i, { index }] of committed.entries()) this.#proposals.applied(index, outcomes[i]);
+    }
+    for (const read of reads) this.#reads.answered(read);
+    this.#reads.applied(this.#applied);
+    const room = committed.length > 0 ? this.#machine.ready() : undefined;
+    if (room === undefined) return;
+    this.#applyPaused = true;
+    room.then(
+      () =>
+        this.#input(() => {
+          this.#applyPaused = false;
+        }),
+      (error) => this.#fail(error),
+    );
+  }
+
+  // Inputs.
+
+  /** What is not gathered is stepped at once and carried out with the next turn. */
+  #input(step: () => void): void {
+    this.#guard(step);
+    this.#wantTurn();
+  }
+
+  #tick(): void {
+    this.#ticks++;
+    this.#wantTurn();
+  }
+
+  #receive(messages: readonly Message[]): void {
+    const termMax = this.#raft.term + this.#tuning.termLeapMax;
+    for (const message of messages) {
+      if (message.term <= termMax) this.#messages.push(message);
+      else this.#options.logger.warn({ from: message.from, term: message.term }, "raft: refused a term from nowhere");
+    }
+    this.#wantTurn();
+  }
+
+  async #fetch({ to, from, through, bytesMax }: Fetch): Promise<void> {
+    const { term } = this.#raft;
+    try {
+      const entries = await this.#log.read(from, through, bytesMax);
+      this.#input(() => this.#raft.step({ type: "fetched", term, to, from, entries }));
+    } catch (error) {
+      this.#fail(error as Error);
+    }
+  }
+
+  async #sendSnapshot(to: number): Promise<void> {
+    this.#pins.set(to, this.#raft.log.base.index); // until it is known where the snapshot stands
+    let index: number | undefined;
+    try {
+      index = await sendSnapshot(this.#machine, this.#transport, this.#raft, to, (at) => this.#pins.set(to, at));
+    } catch (error) {
+      this.#options.logger.warn({ to, error: (error as Error).message }, "raft: a snapshot was not delivered");
+    }
+    this.#pins.delete(to);
+    this.#input(() => this.#raft.step({ type: "snapshotSent", to, index }));
+  }
+
+  async #receiveSnapshot(from: number, header: SnapshotHeader, parts: AsyncIterable<Uint8Array>): Promise<void> {
+    if (this.#restoring || this.#stopped || this.#cutting !== undefined) throw new Error("busy");
+    if (header.term < this.#raft.term) throw new Error(`term ${header.term} is over`);
+    if (header.at.index <= this.#raft.log.commit) return; // it has all that, and a log that goes on from there
+    this.#restoring = true;
+    this.#input(() => this.#raft.step({ type: "restoring", leader: from, term: header.term }));
+    let at: SnapshotHeader["at"] | undefined;
+    try {
+      await this.#saver.idle();
+      await installSnapshot(this.#log, this.#machine, header.at, parts, (error) => this.#fail(error));
+      at = header.at;
+      this.#applied = at.index;
+    } finally {
+      this.#restoring = false;
+      this.#input(() => this.#raft.step({ type: "restored", at }));
+    }
+  }
+
+  #cut(): void {
+    if (this.#restoring || this.#cutting !== undefined) return;
+    const through = planCut(this.#raft, this.#machine, this.#options.members, [...this.#pins.values()], this.#tuning);
+    if (through === undefined) return;
+    this.#raft.step({ type: "cut", through });
+    this.#cutting = this.#log.cut(this.#raft.log.base).then(
+      () => {
+        this.#cutting = undefined;
+      },
+      (error) => this.#fail(error),
+    );
+  }
+
+  #transferTarget(): number | undefined {
+    if (this.#raft.role !== "leader") return undefined;
+    const { self } = this.#options;
+    const able = this.status().members.filter(({ id, active }) => id !== self && active);
+    return able.sort((a, b) => b.matched - a.matched)[0]?.id;
+  }
+
+  #tellChange(): void {
+    const { role, term, leader } = this.#raft;
+    const seen = `${role} ${term} ${leader} ${this.leading}`;
+    if (seen === this.#lastSeen) return;
+    this.#lastSeen = seen;
+    this.#options.logger.info({ role, term, leader, leading: this.leading }, "raft: role");
+    const status = this.status();
+    for (const listener of [...this.#listeners]) listener(status);
+  }
+
+  #guard(run: () => void): void {
+    if (this.#stopped) return;
+    try {
+      run();
+    } catch (error) {
+      this.#fail(error as Error);
+    }
+  }
+
+  #fail(error: Error): void {
+    if (this.#stopped) return;
+    this.#end();
+    this.#options.logger.fatal(error.message);
+    this.#options.onFatal(error);
+  }
+
+  /** Nothing is sent, saved or applied after this. */
+  #end(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    for (const cancel of this.#cancelTimers) cancel();
+    this.#proposals.refuseQueued();
+    this.#proposals.leaveTerm(undefined);
+    this.#reads.failAll();
+  }
+}

@@ -1,0 +1,281 @@
+import { assert } from "./assert.ts";
+import {
+  answerOldTerm,
+  isHeldOff,
+  onPreVote,
+  onPreVoteResponse,
+  onVote,
+  onVoteResponse,
+  recordVote,
+  startElection,
+  startPreElection,
+  tickElection,
+} from "./election.ts";
+import type { Entry } from "./entry.ts";
+import { Log, type LogStart } from "./log.ts";
+import type { HardState, LogPosition, Message } from "./messages.ts";
+import { askRead } from "./read-index.ts";
+import {
+  advanceCommit,
+  appendOwn,
+  onAppend,
+  onAppendAccepted,
+  onAppendRejected,
+  onFetched,
+  onHeartbeat,
+  onHeartbeatResponse,
+  onSnapshotSent,
+  onUnreachable,
+  replicate,
+  sendHeartbeats,
+  startTransfer,
+} from "./replication.ts";
+import { becomeFollower, resetElectionTimer } from "./roles.ts";
+import { type Fetch, type RaftConfig, RaftState, type ReadState, type Role } from "./state.ts";
+
+export type Input =
+  | { readonly type: "message"; readonly message: Message }
+  | { readonly type: "tick" }
+  /** Taken only by a leader that is not handing over: then log.lastIndex grows by their number. */
+  | { readonly type: "propose"; readonly data: readonly Uint8Array[] }
+  | { readonly type: "readIndex"; readonly id: number }
+  | { readonly type: "transfer"; readonly to: number }
+  /** A save has become durable, and so has every earlier one. */
+  | { readonly type: "saved"; readonly save: Save }
+  | {
+      readonly type: "fetched";
+      readonly term: number;
+      readonly to: number;
+      readonly from: number;
+      readonly entries: readonly Entry[];
+    }
+  | { readonly type: "unreachable"; readonly peer: number }
+  | { readonly type: "snapshotSent"; readonly to: number; readonly index: number | undefined }
+  /** A snapshot from the leader of `term` begins to be put in place: from now on nothing is appended or applied. */
+  | { readonly type: "restoring"; readonly leader: number; readonly term: number }
+  /** The machine and the log on disk have been replaced by the snapshot; undefined: they have not. */
+  | { readonly type: "restored"; readonly at: LogPosition | undefined }
+  | { readonly type: "cut"; readonly through: number };
+
+/** To be written in one piece. The entries take the place of all from the first one's index on. */
+export interface Save {
+  readonly hardState: HardState;
+  readonly entries: readonly Entry[];
+}
+
+/**
+ * What follows from the inputs since the last Ready. In this order: `messages` may go at once (a leader's appends go out
+ * beside its own write, §10.2.1); `save` is written; `promises` go once it is durable, as do those of a Ready without a
+ * save once every earlier save is; `committed` is durable here already and is applied in order.
+ */
+export interface Ready {
+  readonly messages: readonly Message[];
+  readonly save: Save | undefined;
+  readonly promises: readonly Message[];
+  readonly committed: readonly Entry[];
+  readonly reads: readonly ReadState[];
+  readonly fetches: readonly Fetch[];
+  /** Members to whom a snapshot must be sent. */
+  readonly snapshotsFor: readonly number[];
+}
+
+export interface RaftStart {
+  readonly hardState: HardState;
+  readonly log: LogStart;
+  /** Entries kept in memory beyond those that must be. */
+  readonly tailBytesMax: number;
+}
+
+/** One member of a group: the algorithm of the Raft dissertation, without clock, network, disk or chance of its own. */
+export class Raft {
+  readonly #state: RaftState;
+  #savedTerm: number;
+  #savedVote: number;
+
+  constructor(config: RaftConfig, start: RaftStart) {
+    assert(config.voters.includes(config.self), "a member is one of the members");
+    this.#state = new RaftState(config, new Log(start.log, start.tailBytesMax), start.hardState);
+    this.#savedTerm = start.hardState.term;
+    this.#savedVote = start.hardState.vote;
+    resetElectionTimer(this.#state);
+    if (config.voters.length === 1) startPreElection(this.#state);
+    else if (start.hardState.term > 0) this.#state.quietTicks = config.electionTicks;
+  }
+
+  get role(): Role {
+    return this.#state.role;
+  }
+
+  get term(): number {
+    return this.#state.term;
+  }
+
+  get vote(): number {
+    return this.#state.vote;
+  }
+
+  get leader(): number {
+    return this.#state.leader;
+  }
+
+  get log(): Log {
+    return this.#state.log;
+  }
+
+  get accepting(): boolean {
+    return this.#state.accepting;
+  }
+
+  /** Index of the entry that opened this leader's term; once it is applied, so is all that came before the term. */
+  get termStart(): number {
+    return this.#state.termStart;
+  }
+
+  /** A leader's knowledge of a member: undefined when it does not lead or for itself. */
+  progress(member: number): { readonly match: number; readonly silentTicks: number } | undefined {
+    return this.#state.progress.get(member);
+  }
+
+  step(input: Input): void {
+    (onInput[input.type] as (state: RaftState, input: Input) => void)(this.#state, input);
+  }
+
+  /** `committedBytesMax` 0: the machine has no room, nothing committed is handed out. */
+  takeReady(committedBytesMax: number): Ready {
+    const state = this.#state;
+    if (state.role === "leader") {
+      if (state.roundWanted) {
+        state.round++;
+        state.roundWanted = false;
+        sendHeartbeats(state);
+      }
+      replicate(state);
+    }
+    const ready = {
+      messages: state.messages,
+      save: this.#takeSave(),
+      promises: state.promises,
+      committed: committedBytesMax > 0 && !state.restoring ? state.log.takeCommitted(committedBytesMax) : [],
+      reads: state.readStates,
+      fetches: state.fetches,
+      snapshotsFor: state.snapshotsFor,
+    };
+    state.messages = [];
+    state.promises = [];
+    state.readStates = [];
+    state.fetches = [];
+    state.snapshotsFor = [];
+    return ready;
+  }
+
+  #takeSave(): Save | undefined {
+    const { term, vote, log } = this.#state;
+    const entries = log.takeUnsaved();
+    if (entries.length === 0 && term === this.#savedTerm && vote === this.#savedVote) return undefined;
+    this.#savedTerm = term;
+    this.#savedVote = vote;
+    return { hardState: { term, vote, commit: log.commit }, entries };
+  }
+}
+
+const onInput: { [K in Input["type"]]: (state: RaftState, input: Extract<Input, { type: K }>) => void } = {
+  message: (state, { message }) => receive(state, message),
+  tick,
+  propose: (state, { data }) => {
+    if (state.accepting) appendOwn(state, data);
+  },
+  readIndex: (state, { id }) => askRead(state, id),
+  transfer: (state, { to }) => startTransfer(state, to),
+  saved: (state, { save }) => onSaved(state, save),
+  fetched: (state, { term, to, from, entries }) => onFetched(state, term, to, from, entries),
+  unreachable: (state, { peer }) => onUnreachable(state, peer),
+  snapshotSent: (state, { to, index }) => onSnapshotSent(state, to, index),
+  restoring: (state, { leader, term }) => {
+    if (term > state.term || state.role !== "follower") becomeFollower(state, term, leader);
+    state.restoring = true;
+  },
+  restored: (state, { at }) => {
+    state.restoring = false;
+    if (at !== undefined) state.log.reset(at);
+  },
+  cut: (state, { through }) => state.log.cut(through),
+};
+
+const onMessage: { [K in Message["type"]]: (state: RaftState, message: Extract<Message, { type: K }>) => void } = {
+  preVote: onPreVote,
+  preVoteResponse: onPreVoteResponse,
+  vote: onVote,
+  voteResponse: onVoteResponse,
+  append: (state, message) => {
+    follow(state, message.from);
+    onAppend(state, message);
+  },
+  heartbeat: (state, message) => {
+    follow(state, message.from);
+    onHeartbeat(state, message);
+  },
+  appendAccepted: onAppendAccepted,
+  appendRejected: onAppendRejected,
+  heartbeatResponse: onHeartbeatResponse,
+  timeoutNow: (state) => {
+    if (state.role !== "leader" && !state.restoring) startElection(state, true);
+  },
+};
+
+function receive(state: RaftState, message: Message): void {
+  if (message.term < state.term) {
+    answerOldTerm(state, message);
+    return;
+  }
+  if ((message.type === "preVote" || message.type === "vote") && isHeldOff(state, message)) return;
+  if (message.term > state.term && beginsTerm(message)) {
+    const fromLeader = message.type === "append" || message.type === "heartbeat";
+    becomeFollower(state, message.term, fromLeader ? message.from : 0);
+  }
+  (onMessage[message.type] as (state: RaftState, message: Message) => void)(state, message);
+}
+
+/** A pre-vote asks about a term, and a grant answers about it: neither begins it. */
+function beginsTerm(message: Message): boolean {
+  return message.type !== "preVote" && !(message.type === "preVoteResponse" && message.granted);
+}
+
+function onSaved(state: RaftState, { hardState, entries }: Save): void {
+  const last = entries.at(-1);
+  if (last !== undefined) state.log.saved(last);
+  if (state.role === "leader") advanceCommit(state);
+  if (hardState.term === state.term && hardState.vote === state.self) recordVote(state, state.self, true);
+}
+
+function tick(state: RaftState): void {
+  if (state.quietTicks > 0) state.quietTicks--;
+  if (state.role === "leader") tickLeader(state);
+  else tickElection(state);
+}
+
+function tickLeader(state: RaftState): void {
+  const { electionTicks, heartbeatTicks } = state.config;
+  for (const progress of state.progress.values()) progress.silentTicks++;
+  if (!hasQuorum(state)) {
+    becomeFollower(state, state.term, 0); // §6.2: its clients are better served by another
+    return;
+  }
+  if (state.transferTo !== 0 && ++state.transferElapsed >= electionTicks) state.transferTo = 0;
+  if (++state.heartbeatElapsed < heartbeatTicks) return;
+  state.heartbeatElapsed = 0;
+  sendHeartbeats(state);
+}
+
+/** Has a quorum answered within an election timeout? */
+function hasQuorum(state: RaftState): boolean {
+  let heard = 1;
+  for (const { silentTicks } of state.progress.values()) if (silentTicks < state.config.electionTicks) heard++;
+  return heard >= state.quorum;
+}
+
+function follow(state: RaftState, leader: number): void {
+  assert(state.role !== "leader", "one leader a term");
+  assert(state.leader === 0 || state.leader === leader, "one leader a term");
+  if (state.role !== "follower" || state.leader !== leader) becomeFollower(state, state.term, leader);
+  state.electionElapsed = 0;
+}

@@ -1,0 +1,63 @@
+/** The four roles and what is forgotten when one is taken (figure 3.3). */
+import { assert } from "./assert.ts";
+import { makeEntry } from "./entry.ts";
+import { failReads } from "./read-index.ts";
+import type { RaftState } from "./state.ts";
+
+export function becomeFollower(state: RaftState, term: number, leader: number): void {
+  reset(state, term);
+  state.role = "follower";
+  state.leader = leader;
+}
+
+/** Asks whether it would win, and changes nothing that must outlive a crash (§9.6). */
+export function becomePreCandidate(state: RaftState): void {
+  assert(state.role !== "leader", "a leader does not stand for election");
+  state.role = "pre-candidate";
+  state.leader = 0;
+  state.votes = new Map([[state.self, true]]);
+  resetElectionTimer(state);
+}
+
+export function becomeCandidate(state: RaftState): void {
+  assert(state.role !== "leader", "a leader does not stand for election");
+  reset(state, state.term + 1);
+  state.role = "candidate";
+  state.vote = state.self; // counted when it is durable: see `saved` in raft.ts
+}
+
+export function becomeLeader(state: RaftState): void {
+  assert(state.role === "candidate", "only a candidate becomes leader");
+  reset(state, state.term);
+  state.role = "leader";
+  state.leader = state.self;
+  for (const member of state.others) state.progress.set(member, state.newProgress());
+  state.termStart = state.log.lastIndex + 1;
+  // §3.6.2: older entries are committed only with one of this term, so there is one at once.
+  state.log.push(makeEntry(state.termStart, state.term, "noop", new Uint8Array(0)));
+}
+
+export function resetElectionTimer(state: RaftState): void {
+  const { electionTicks, random } = state.config;
+  state.electionElapsed = 0;
+  state.electionTimeout = electionTicks + Math.floor(random() * electionTicks);
+}
+
+function reset(state: RaftState, term: number): void {
+  assert(term >= state.term, "a member's term never falls");
+  if (term !== state.term) {
+    state.term = term;
+    state.vote = 0;
+  }
+  state.leader = 0;
+  state.votes = new Map();
+  state.progress = new Map();
+  state.heartbeatElapsed = 0;
+  state.transferTo = 0;
+  state.round = 0;
+  state.roundWanted = false;
+  state.snapshotsFor = [];
+  state.fetches = [];
+  failReads(state);
+  resetElectionTimer(state);
+}

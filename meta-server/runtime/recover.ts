@@ -1,0 +1,54 @@
+import type { StateMachine } from "../group.ts";
+import type { RaftStart } from "../raft/raft.ts";
+import type { LogStore } from "../storage/log-store.ts";
+import { StorageError } from "../storage/storage-error.ts";
+import type { GroupTuning } from "./tuning.ts";
+
+/**
+ * Brings log and machine together after a start, however the last run ended: completes or forgets an interrupted
+ * restore, and replays what is known to be committed.
+ * @throws StorageError when the two directories do not belong together
+ */
+export async function recover(log: LogStore, machine: StateMachine, tuning: GroupTuning): Promise<RaftStart> {
+  const { hardState, restoring } = log.stored;
+  let { base, lastIndex, termStarts } = log.stored;
+  if (restoring !== undefined && machine.appliedIndex === restoring.index) {
+    await log.reset(restoring); // the machine was replaced, the log not yet
+    base = restoring;
+    lastIndex = restoring.index;
+    termStarts = [];
+  } else if (restoring !== undefined) {
+    await log.markRestoring(undefined);
+  }
+  if (machine.appliedIndex < base.index || machine.appliedIndex > lastIndex)
+    throw new StorageError("log and state do not belong together", describe(machine, base.index, lastIndex));
+  const commit = Math.max(hardState.commit, base.index, machine.appliedIndex);
+  await replay(log, machine, Math.min(commit, lastIndex), tuning);
+  const tail = await readAll(log, machine.appliedIndex + 1, lastIndex);
+  return {
+    hardState,
+    log: { base, lastIndex, termStarts, commit: machine.appliedIndex, applied: machine.appliedIndex, tail },
+    tailBytesMax: tuning.tailBytesMax,
+  };
+}
+
+async function replay(log: LogStore, machine: StateMachine, through: number, tuning: GroupTuning): Promise<void> {
+  while (machine.appliedIndex < through) {
+    const entries = await log.read(machine.appliedIndex + 1, through, tuning.applyBytesMax);
+    if (entries.length === 0) throw new StorageError("the log is damaged", `no entry ${machine.appliedIndex + 1}`);
+    machine.apply(entries);
+    await machine.ready();
+  }
+}
+
+async function readAll(log: LogStore, from: number, through: number) {
+  if (from > through) return [];
+  const entries = await log.read(from, through, Number.POSITIVE_INFINITY);
+  if (entries.length !== through - from + 1)
+    throw new StorageError("the log is damaged", `it breaks off after ${from}`);
+  return entries;
+}
+
+function describe(machine: StateMachine, baseIndex: number, lastIndex: number): string {
+  return `the state has applied ${machine.appliedIndex}, the log holds ${baseIndex + 1} to ${lastIndex}; empty this member's data directory and it is brought up by the others`;
+}

@@ -1,0 +1,73 @@
+import type { Entry } from "../raft/entry.ts";
+import type { Message } from "../raft/messages.ts";
+import type { Save } from "../raft/raft.ts";
+import type { LogStore } from "../storage/log-store.ts";
+
+export interface SaverEvents {
+  /** In the order of the saves; then the promises may go. */
+  saved(save: Save, promises: readonly Message[]): void;
+  failed(error: Error): void;
+}
+
+/**
+ * Group commit: one write at a time, and all that comes meanwhile makes the next one. A promise goes out behind the
+ * write it was made with and every earlier one.
+ */
+export class Saver {
+  readonly #log: LogStore;
+  readonly #events: SaverEvents;
+  #inFlight = false;
+  #waiting: Save | undefined;
+  #promises: Message[] = [];
+  #whenIdle: (() => void)[] = [];
+
+  constructor(log: LogStore, events: SaverEvents) {
+    this.#log = log;
+    this.#events = events;
+  }
+
+  /** @returns the promises that need not wait, since nothing is being written */
+  add(save: Save | undefined, promises: readonly Message[]): readonly Message[] {
+    if (save === undefined && !this.#inFlight && this.#waiting === undefined) return promises;
+    for (const promise of promises) this.#promises.push(promise);
+    if (save !== undefined) this.#waiting = this.#waiting === undefined ? save : merge(this.#waiting, save);
+    if (!this.#inFlight) this.#write();
+    return [];
+  }
+
+  /** Resolves when nothing is being written. */
+  idle(): Promise<void> {
+    if (!this.#inFlight) return Promise.resolve();
+    return new Promise((resolve) => this.#whenIdle.push(resolve));
+  }
+
+  #write(): void {
+    if (this.#waiting === undefined) return;
+    const save = this.#waiting;
+    const promises = this.#promises;
+    this.#waiting = undefined;
+    this.#promises = [];
+    this.#inFlight = true;
+    this.#log.append(save.hardState, save.entries, (error) => {
+      this.#inFlight = false;
+      if (error === undefined) {
+        this.#write(); // the disk is busy again before the processor is
+        this.#events.saved(save, promises);
+      } else {
+        this.#events.failed(error);
+      }
+      if (this.#inFlight) return;
+      for (const resolve of this.#whenIdle.splice(0)) resolve();
+    });
+  }
+}
+
+function merge(earlier: Save, later: Save): Save {
+  return { hardState: later.hardState, entries: replaceFrom(earlier.entries, later.entries) };
+}
+
+function replaceFrom(earlier: readonly Entry[], later: readonly Entry[]): readonly Entry[] {
+  const first = later[0];
+  if (first === undefined) return earlier;
+  return [...earlier.filter((entry) => entry.index < first.index), ...later];
+}

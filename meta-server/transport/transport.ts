@@ -1,0 +1,27 @@
+/** How a member reaches the others of its group: gRPC in a server, a simulated network in the tests. */
+import type { LogPosition, Message } from "../raft/messages.ts";
+
+export interface SnapshotHeader {
+  /** The last entry that the snapshot holds. */
+  readonly at: LogPosition;
+  /** Term of the leader that sends it. */
+  readonly term: number;
+}
+
+export interface Receiver {
+  /** Messages from one member, in the order they were sent. */
+  receive(messages: readonly Message[]): void;
+  /** The way to a member broke or its queue was full: messages to it were lost. */
+  unreachable(peer: number): void;
+  /** Resolves once the snapshot is in place here (or not needed); rejects when it was not taken. */
+  receiveSnapshot(from: number, header: SnapshotHeader, parts: AsyncIterable<Uint8Array>): Promise<void>;
+}
+
+export interface Transport {
+  start(receiver: Receiver): void;
+  /** Never blocks, never throws. May lose messages, may not change them; to one member they keep their order. */
+  send(messages: readonly Message[]): void;
+  /** Resolves once the receiver has put it in place. */
+  sendSnapshot(to: number, header: SnapshotHeader, parts: AsyncIterable<Uint8Array>): Promise<void>;
+  stop(): Promise<void>;
+}
