@@ -128,7 +128,11 @@ export class GsObjectStore implements ObjectStore {
     let pageToken: string | undefined;
     do {
       const page = await this.#run(`list ${prefix}`, options.signal, (signal) =>
-        this.#page({ prefix, startOffset: options.after, pageToken, maxResults: this.#limits.pageKeys }, signal),
+        this.#page(
+          `list ${prefix}`,
+          { prefix, startOffset: options.after, pageToken, maxResults: this.#limits.pageKeys },
+          signal,
+        ),
       );
       for (const object of page.items ?? []) {
         // `startOffset` is inclusive.
@@ -160,7 +164,7 @@ export class GsObjectStore implements ObjectStore {
 
   async probe(options: { signal?: AbortSignal } = {}): Promise<void> {
     try {
-      await this.#run("probe", options.signal, (signal) => this.#page({ maxResults: 1 }, signal));
+      await this.#run("probe", options.signal, (signal) => this.#page("probe", { maxResults: 1 }, signal));
     } catch (error) {
       const hint =
         "check GOOGLE_APPLICATION_CREDENTIALS (or `gcloud auth application-default login`) and the bucket's IAM";
@@ -186,13 +190,14 @@ export class GsObjectStore implements ObjectStore {
   }
 
   async #page(
+    what: string,
     query: { prefix?: string; startOffset?: string; pageToken?: string; maxResults: number },
     signal: AbortSignal,
   ): Promise<{ items?: Resource[]; nextPageToken?: string }> {
     const path = `/storage/v1/b/${this.#where.bucket}/o`;
     const fields = "items(name,size),nextPageToken";
     const answer = await this.#ask({ path, query: { ...query, maxResults: String(query.maxResults), fields } }, signal);
-    return this.#json(answer, "list");
+    return this.#json(answer, what);
   }
 
   /** A copy of a big object, or between locations, takes several calls. */

@@ -3,7 +3,7 @@ import { ObjectStoreError } from "./object-store.ts";
 /** The one line that a user reads when a bucket cannot be used: which, why, and what to do. The code stays. */
 export function probeError(url: string, error: ObjectStoreError, credentialsHint: string): ObjectStoreError {
   const line = (text: string, code = error.code) => new ObjectStoreError(code, text, { cause: error });
-  const why = error.message.replace(/^[^:]*: /, "");
+  const why = error.message.replace(`${url}: probe: `, "");
   switch (error.code) {
     case "noBucket":
     case "notFound":

@@ -1,0 +1,112 @@
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomUUID,
+  verify,
+} from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { GcsError } from "./error.ts";
+
+/** A service account's key file, as the cloud console gives it out. */
+export interface ServiceAccountKey {
+  readonly type: "service_account";
+  readonly project_id: string;
+  readonly private_key_id: string;
+  readonly private_key: string;
+  readonly client_email: string;
+  readonly client_id: string;
+  readonly token_uri: string;
+}
+
+const GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+const SCOPES = /\/auth\/(cloud-platform|devstorage\.(full_control|read_write))(\s|$)/;
+const CLOCK_SKEW_S = 60;
+
+/** What the token endpoint answers in: OAuth 2.0's errors (RFC 6749 §5.2). */
+export class TokenError extends Error {
+  override readonly name = "TokenError";
+  readonly error: "invalid_grant" | "unsupported_grant_type" | "invalid_scope" | "invalid_request";
+
+  constructor(error: TokenError["error"], message: string) {
+    super(message);
+    this.error = error;
+  }
+}
+
+/** One service account, its key kept in the directory, and the tokens given out for it. Tokens do not outlive the server. */
+export class Tokens {
+  readonly #file: string;
+  readonly #key: Omit<ServiceAccountKey, "token_uri">;
+  readonly #publicKey: KeyObject;
+  readonly #lifeSeconds: number;
+  readonly #expiryMs = new Map<string, number>();
+
+  constructor(directory: string, lifeSeconds: number) {
+    this.#file = path.join(directory, "service-account.json");
+    this.#key = existsSync(this.#file) ? JSON.parse(readFileSync(this.#file, "utf8")) : makeKey(this.#file);
+    this.#publicKey = createPublicKey(createPrivateKey(this.#key.private_key));
+    this.#lifeSeconds = lifeSeconds;
+  }
+
+  credentials(tokenUri: string): ServiceAccountKey {
+    return { ...this.#key, token_uri: tokenUri };
+  }
+
+  /** @throws TokenError. `tokenUri` is what the assertion must be meant for. */
+  grant(form: URLSearchParams, tokenUri: string): { access_token: string; expires_in: number; token_type: "Bearer" } {
+    if (form.get("grant_type") !== GRANT) throw new TokenError("unsupported_grant_type", "Invalid grant_type");
+    const claims = this.#verify(form.get("assertion") ?? "");
+    if (claims.iss !== this.#key.client_email)
+      throw new TokenError("invalid_grant", "Invalid grant: account not found");
+    if (claims.aud !== tokenUri) throw new TokenError("invalid_grant", "Invalid JWT: the audience is another endpoint");
+    const nowS = Date.now() / 1000;
+    const dated = typeof claims.iat === "number" && typeof claims.exp === "number";
+    if (!dated || claims.iat! > nowS + CLOCK_SKEW_S || claims.exp! <= nowS || claims.exp! - claims.iat! > 3600) {
+      throw new TokenError("invalid_grant", "Invalid JWT: Token must be a short-lived token (60 minutes)");
+    }
+    if (!SCOPES.test(claims.scope ?? "")) throw new TokenError("invalid_scope", "Invalid OAuth scope for storage");
+    const token = `ya29.${randomUUID()}`;
+    this.#expiryMs.set(token, Date.now() + this.#lifeSeconds * 1000);
+    return { access_token: token, expires_in: this.#lifeSeconds, token_type: "Bearer" };
+  }
+
+  /** @throws GcsError 401 for a request without a living token. */
+  check(authorization: string | undefined): void {
+    const token = /^Bearer (.+)$/.exec(authorization ?? "")?.[1];
+    if (token === undefined) throw new GcsError(401, "required", "Anonymous caller does not have storage access.");
+    const expiryMs = this.#expiryMs.get(token);
+    if (expiryMs !== undefined && expiryMs > Date.now()) return;
+    this.#expiryMs.delete(token);
+    throw new GcsError(401, "authError", "Invalid Credentials");
+  }
+
+  #verify(assertion: string): { iss?: string; aud?: string; scope?: string; iat?: number; exp?: number } {
+    const [head, body, signature] = assertion.split(".");
+    if (signature === undefined) throw new TokenError("invalid_request", "The assertion is no JWT");
+    const signed = Buffer.from(`${head}.${body}`);
+    const header = JSON.parse(Buffer.from(head!, "base64url").toString()) as { alg?: string };
+    const valid =
+      header.alg === "RS256" && verify("RSA-SHA256", signed, this.#publicKey, Buffer.from(signature, "base64url"));
+    if (!valid) throw new TokenError("invalid_grant", "Invalid JWT Signature.");
+    return JSON.parse(Buffer.from(body!, "base64url").toString());
+  }
+}
+
+function makeKey(file: string): Omit<ServiceAccountKey, "token_uri"> {
+  const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+  const key = {
+    type: "service_account" as const,
+    project_id: "mirrorfs-sandbox",
+    private_key_id: randomUUID().replaceAll("-", ""),
+    private_key: privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
+    client_email: "mirrorfs@mirrorfs-sandbox.iam.gserviceaccount.com",
+    client_id: "100000000000000000000",
+  };
+  mkdirSync(path.dirname(file), { recursive: true });
+  writeFileSync(`${file}.new`, JSON.stringify(key), { mode: 0o600 });
+  renameSync(`${file}.new`, file);
+  return key;
+}

@@ -1,0 +1,196 @@
+import { randomUUID } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { type Algorithm, summing } from "../checksums.ts";
+import type { Exchange } from "../cloud-server.ts";
+import type { Facts, Upload } from "../object-directory.ts";
+import { GcsError } from "./error.ts";
+import { type Bucket, conditionNotMet, conditions, resourceOf, sendJson } from "./objects.ts";
+import { parseJson, splitRelated } from "./related.ts";
+
+/** What an upload says of itself before its bytes. */
+interface Intent {
+  readonly key: string;
+  readonly facts: Omit<Facts, "checksums">;
+  readonly stated: Partial<Record<Algorithm, string>>;
+  readonly query: URLSearchParams;
+}
+
+interface Session {
+  readonly intent: Intent;
+  readonly bucket: Bucket;
+  /** Chunks received, in order. */
+  readonly chunks: Upload[];
+  received: number;
+  /** Tells two requests of one session apart: the later wins. */
+  turn: number;
+}
+
+const CHUNK_BYTES = 256 << 10;
+
+/** Uploads in one request (media, multipart) and in several (resumable). Sessions do not outlive the server. */
+export class Uploads {
+  readonly #sessions = new Map<string, Session>();
+
+  async insert(exchange: Exchange, bucket: Bucket): Promise<void> {
+    const { request, url } = exchange;
+    const query = url.searchParams;
+    switch (query.get("uploadType")) {
+      case "media": {
+        const metadata = { contentType: request.headers["content-type"] };
+        return finish(exchange, bucket, intentOf(exchange, metadata), exchange.body());
+      }
+      case "multipart": {
+        const parts = await splitRelated(exchange.body(), request.headers["content-type"] ?? "");
+        const intent = intentOf(exchange, { contentType: parts.contentType, ...parts.metadata });
+        return finish(exchange, bucket, intent, parts.media);
+      }
+      case "resumable":
+        return this.#begin(exchange, bucket);
+      default:
+        throw new GcsError(400, "invalid", "uploadType must be media, multipart or resumable");
+    }
+  }
+
+  /** A chunk of a resumable upload, or the question how far it is ("Resumable uploads"). */
+  async resume(exchange: Exchange): Promise<void> {
+    const { request, response, url } = exchange;
+    const id = url.searchParams.get("upload_id") ?? "";
+    const session = this.#sessions.get(id);
+    if (session === undefined) throw new GcsError(404, "notFound", "No such resumable upload");
+    if (request.method === "DELETE") {
+      await this.#drop(id, session);
+      response.writeHead(499).end();
+      return;
+    }
+    const range = contentRange(request.headers["content-range"], request.headers["content-length"]);
+    if (range.first !== undefined) await take(exchange, session, range);
+    // `bytes N-*/*` has no end of its own: the request's end is the upload's.
+    const isOpenEnded = range.first !== undefined && range.last === undefined && range.total === undefined;
+    if (!isOpenEnded && session.received !== range.total) return incomplete(exchange, session);
+    try {
+      await finish(exchange, session.bucket, session.intent, joined(session.chunks));
+    } finally {
+      await this.#drop(id, session);
+    }
+  }
+
+  async #begin(exchange: Exchange, bucket: Bucket): Promise<void> {
+    const pieces: Buffer[] = [];
+    for await (const piece of exchange.body()) pieces.push(piece);
+    const metadata = parseJson(Buffer.concat(pieces).toString());
+    const contentType = exchange.request.headers["x-upload-content-type"];
+    const intent = intentOf(exchange, { contentType, ...metadata });
+    conditions(intent.query).check(bucket.directory.find(intent.key));
+    const id = randomUUID();
+    this.#sessions.set(id, { intent, bucket, chunks: [], received: 0, turn: 0 });
+    const location = `${bucket.endpoint}/upload/storage/v1/b/${bucket.name}/o?uploadType=resumable&upload_id=${id}`;
+    exchange.response.writeHead(200, { Location: location, "X-GUploader-UploadID": id }).end();
+  }
+
+  async #drop(id: string, session: Session): Promise<void> {
+    this.#sessions.delete(id);
+    await Promise.all(session.chunks.map((chunk) => session.bucket.directory.discard(chunk)));
+  }
+}
+
+function intentOf(exchange: Exchange, metadata: Record<string, unknown>): Intent {
+  const query = exchange.url.searchParams;
+  const name = query.get("name") ?? metadata.name;
+  if (typeof name !== "string" || name === "") throw new GcsError(400, "required", "Required parameter: name");
+  if (metadata.name !== undefined && metadata.name !== name) {
+    throw new GcsError(400, "invalid", "Value in content does not agree with value in query: name");
+  }
+  if (Buffer.byteLength(name) > 1024) throw new GcsError(400, "invalid", "The name is longer than 1024 bytes");
+  const stated = { ...fromHashHeader(exchange.request.headers["x-goog-hash"]) };
+  if (metadata.crc32c !== undefined) stated.crc32c = String(metadata.crc32c);
+  if (metadata.md5Hash !== undefined) stated.md5 = String(metadata.md5Hash);
+  const contentType = String(metadata.contentType ?? "application/octet-stream");
+  const custom = (metadata.metadata ?? {}) as Record<string, string>;
+  return { key: name, facts: { contentType, metadata: custom }, stated, query };
+}
+
+function fromHashHeader(header: string | string[] | undefined): Partial<Record<Algorithm, string>> {
+  const pairs = String(header ?? "").matchAll(/(crc32c|md5)=([^,\s]+)/g);
+  return Object.fromEntries([...pairs].map(([, name, value]) => [name, value]));
+}
+
+/** Stores the bytes if all that was stated of them is so, and the conditions still hold. */
+async function finish(exchange: Exchange, bucket: Bucket, intent: Intent, media: AsyncIterable<Buffer>): Promise<void> {
+  const condition = conditions(intent.query);
+  condition.check(bucket.directory.find(intent.key));
+  const algorithms: Algorithm[] = intent.stated.md5 === undefined ? ["crc32c"] : ["crc32c", "md5"];
+  const { body, sums } = summing(media, algorithms);
+  const upload = await bucket.directory.receive(body);
+  const checksums = sums() as Record<string, string>;
+  for (const [name, value] of Object.entries(intent.stated)) {
+    if (checksums[name] === value) continue;
+    await bucket.directory.discard(upload);
+    const label = name === "md5" ? "MD5 hash" : "CRC32C";
+    const message = `Provided ${label} "${value}" doesn't match calculated ${label} "${checksums[name]}".`;
+    throw new GcsError(400, "invalid", message);
+  }
+  const stored = await bucket.directory.commit(upload, intent.key, { ...intent.facts, checksums }, condition.allows);
+  if (stored === undefined) throw conditionNotMet();
+  sendJson(exchange, resourceOf(bucket, stored));
+}
+
+/** `bytes 0-99/100`, `bytes 0-99/*`, an open end; without a first byte it is a question. No header: all of it. */
+function contentRange(header: string | undefined, length: string | undefined) {
+  if (header === undefined) {
+    const total = Number(length ?? Number.NaN);
+    if (Number.isNaN(total)) throw new GcsError(411, "required", "Content-Length is required");
+    return total === 0 ? { total } : { first: 0, last: total - 1, total };
+  }
+  const parts = /^bytes (?:\*|(\d+)-(\d+|\*))\/(\d+|\*)$/.exec(header);
+  if (parts === null) throw new GcsError(400, "invalid", "Failed to parse Content-Range header.");
+  const number = (text: string | undefined) => (text === undefined || text === "*" ? undefined : Number(text));
+  return { first: number(parts[1]), last: number(parts[2]), total: number(parts[3]) };
+}
+
+async function take(
+  exchange: Exchange,
+  session: Session,
+  range: { first?: number; last?: number; total?: number },
+): Promise<void> {
+  if (range.first! > session.received) {
+    throw new GcsError(
+      503,
+      "backendError",
+      `The chunk begins at ${range.first}, and ${session.received} bytes are here`,
+    );
+  }
+  const turn = ++session.turn;
+  const chunk = await session.bucket.directory.receive(behind(exchange.body(), session.received - range.first!));
+  if (turn !== session.turn) {
+    await session.bucket.directory.discard(chunk);
+    throw new GcsError(503, "backendError", "Another request goes on with this upload");
+  }
+  const end = session.received + chunk.bytes;
+  const isWhole = range.last === undefined || end === range.last + 1;
+  const isLast = range.total !== undefined && end === range.total;
+  if (!isWhole || (!isLast && chunk.bytes % CHUNK_BYTES !== 0 && range.last !== undefined)) {
+    await session.bucket.directory.discard(chunk);
+    const message = "The chunk is not as long as its Content-Range says, or no multiple of 256 KiB";
+    throw new GcsError(400, "badContent", message);
+  }
+  session.chunks.push(chunk);
+  session.received = end;
+}
+
+/** Without the bytes that an earlier chunk brought. */
+async function* behind(body: AsyncIterable<Buffer>, bytes: number): AsyncGenerator<Buffer> {
+  let skip = bytes;
+  for await (const piece of body) {
+    if (piece.length > skip) yield piece.subarray(skip);
+    skip = Math.max(0, skip - piece.length);
+  }
+}
+
+function incomplete({ response }: Exchange, session: Session): void {
+  const range = session.received === 0 ? {} : { Range: `bytes=0-${session.received - 1}` };
+  response.writeHead(308, { ...range, "Content-Length": 0 }).end();
+}
+
+async function* joined(chunks: readonly Upload[]): AsyncGenerator<Buffer> {
+  for (const { file } of chunks) yield* createReadStream(file, { highWaterMark: 1 << 20 });
+}
