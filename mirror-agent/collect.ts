@@ -31,7 +31,6 @@ export class Collector {
   readonly #options: CollectorOptions;
   readonly #stop = new AbortController();
   readonly #throttle: (tokens: number, signal?: AbortSignal) => Promise<void>;
-  #running: Promise<void> | undefined;
 
   constructor(options: CollectorOptions) {
     this.#options = options;
@@ -39,12 +38,12 @@ export class Collector {
   }
 
   start(): void {
-    this.#running = this.#run();
+    void this.#run();
   }
 
-  async close(): Promise<void> {
+  /** Deletes nothing more. */
+  close(): void {
     this.#stop.abort(new Error("closed"));
-    await this.#running;
   }
 
   async #run(): Promise<void> {

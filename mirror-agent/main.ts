@@ -177,7 +177,8 @@ function start(options: RunAgentOptions & Found): RunningAgent {
   /** In this order: no new work, what runs ends or is left to others, what is done is reported, then the doors close. */
   async function stop(): Promise<void> {
     stopStatus();
-    await Promise.all([collector.close(), agent.close(STOP_GRACE_MS)]);
+    collector.close();
+    await agent.close(STOP_GRACE_MS);
     await reporter.close(STOP_GRACE_MS);
     link.close();
     await watching;

@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { type Job, Queue, Worker } from "bullmq";
 import { Redis } from "ioredis";
 import type { Logger } from "pino";
@@ -42,8 +41,8 @@ interface JobData {
 }
 
 /** A worker that died is noticed after this long, and its jobs run again elsewhere. */
-const LOCK_MS = 10_000;
-const STALLED_CHECK_MS = 5_000;
+const LOCK_MS = 6_000;
+const STALLED_CHECK_MS = 3_000;
 const HELD_STATES = ["prioritized", "active", "wait", "delayed"] as const;
 
 /** Never an integer: BullMQ takes those for its own. */
@@ -54,17 +53,10 @@ export function jobId(slice: SliceId, group: number): string {
 export function openCopyQueue(options: CopyQueueOptions): CopyQueue {
   // BullMQ refuses a colon in a queue's name.
   const name = encodeURIComponent(options.name);
-  const connection = {
-    url: options.url,
-    maxRetriesPerRequest: null,
-    retryStrategy: (times: number) => Math.min(100 * 2 ** Math.min(times, 5), 2_000) * (0.5 + Math.random() / 2),
-    // A half-open connection is found out. Longer than the longest blocking read of a worker.
-    socketTimeout: 30_000,
-    keepAlive: 10_000,
-  };
-  const queue = new Queue<JobData>(name, { connection, streams: { events: { maxLen: 100 } } });
+  const connections = new Connections(options.url);
+  const queue = new Queue<JobData>(name, { connection: connections.open(), streams: { events: { maxLen: 100 } } });
   const worker = new Worker<JobData>(name, (job) => runJob(options, job), {
-    connection,
+    connection: connections.open(),
     concurrency: options.concurrency,
     lockDuration: LOCK_MS,
     stalledInterval: STALLED_CHECK_MS,
@@ -72,9 +64,8 @@ export function openCopyQueue(options: CopyQueueOptions): CopyQueue {
     maxStalledCount: 1_000_000,
     runRetryDelay: 500,
     drainDelay: 2,
-    name: randomUUID(),
   });
-  listen(options, queue, worker);
+  const connected = listen(options, queue, worker);
   return {
     async add(jobs) {
       if (jobs.length > 0) await queue.addBulk(jobs.map((job) => bulkJob(options, job)));
@@ -91,13 +82,46 @@ export function openCopyQueue(options: CopyQueueOptions): CopyQueue {
       return new Set(ids.map((id) => Number(id.split("-")[1]) as SliceId));
     },
     async close(graceMs) {
-      const finished = worker.close().then(() => true);
-      const late = new Promise<false>((resolve) => setTimeout(resolve, graceMs, false).unref());
-      if (!(await Promise.race([finished, late]))) await worker.disconnect();
-      await Promise.race([queue.close(), late]);
-      await queue.disconnect().catch(() => {});
+      // Without Redis nothing can be handed back in order: its locks run out by themselves.
+      const closing = Promise.allSettled([worker.close(!connected()), queue.close()]);
+      await Promise.race([closing, new Promise((resolve) => setTimeout(resolve, graceMs))]);
+      connections.close();
     },
   };
+}
+
+/** BullMQ waits for ever for the end of a connection that is just being made again: so they are ended from here. */
+class Connections {
+  readonly #url: string;
+  readonly #all: Redis[] = [];
+
+  constructor(url: string) {
+    this.#url = url;
+  }
+
+  open(): Redis {
+    const redis = new Redis(this.#url, {
+      maxRetriesPerRequest: null,
+      retryStrategy: (times) => Math.min(100 * 2 ** Math.min(times, 5), 2_000) * (0.5 + Math.random() / 2),
+      // A half-open connection is found out. Longer than the longest blocking read of a worker.
+      socketTimeout: 30_000,
+      keepAlive: 10_000,
+    });
+    return this.#track(redis);
+  }
+
+  close(): void {
+    for (const redis of this.#all) redis.disconnect();
+  }
+
+  #track(redis: Redis): Redis {
+    redis.on("error", () => {});
+    this.#all.push(redis);
+    // BullMQ makes itself another one to wait on.
+    const duplicate = redis.duplicate.bind(redis);
+    redis.duplicate = (override) => this.#track(duplicate(override));
+    return redis;
+  }
 }
 
 function bulkJob(options: CopyQueueOptions, job: CopyJob) {
@@ -121,7 +145,8 @@ async function runJob(options: CopyQueueOptions, job: Job<JobData>): Promise<voi
   await options.run({ slice, check: job.data.check, urgent: job.opts.priority === 1 });
 }
 
-function listen(options: CopyQueueOptions, queue: Queue, worker: Worker): void {
+/** @returns whether Redis answers, as far as is known. */
+function listen(options: CopyQueueOptions, queue: Queue, worker: Worker): () => boolean {
   let up = true;
   const turn = (now: boolean) => {
     if (up === now) return;
@@ -136,6 +161,7 @@ function listen(options: CopyQueueOptions, queue: Queue, worker: Worker): void {
   });
   queue.on("ioredis:close", () => turn(false));
   queue.getBackend().on("ready", () => turn(true));
+  return () => up;
 }
 
 /** Asks Redis for a sign of life, for at most `timeoutMs`. @throws the last error. */

@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import { Server, ServerCredentials, type ServerWritableStream, status } from "@grpc/grpc-js";
 import { encodeSlice } from "../../../core/codec.ts";
 import type { Slice } from "../../../core/commands.ts";
@@ -59,7 +58,6 @@ export class FakeMetadata {
   async stop(): Promise<void> {
     this.#server.forceShutdown();
     this.#watchers.clear();
-    await once(process, "x", { signal: AbortSignal.timeout(1) }).catch(() => {});
   }
 
   /** New pending slices, pushed to whoever watches. */

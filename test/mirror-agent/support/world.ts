@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { crc32c } from "@node-rs/crc32";
@@ -9,7 +9,7 @@ import pino from "pino";
 import type { Slice } from "../../../core/commands.ts";
 import { BLOCK_BYTES, type RegionIndex, type SliceId } from "../../../core/ids.ts";
 import { type RunningAgent, runAgent } from "../../../mirror-agent/main.ts";
-import { blocksOf } from "../../../mirror-agent/verify.ts";
+import { type Block, blocksOf } from "../../../mirror-agent/verify.ts";
 import type { ObjectStore } from "../../../object-store/object-store.ts";
 import { openObjectStore } from "../../../object-store/open.ts";
 import type { VolumeDescription } from "../../../proto/volume-description.ts";
@@ -150,4 +150,14 @@ export async function until(what: string, done: () => boolean | Promise<boolean>
     if (Date.now() > end) throw new Error(`not in ${timeoutMs} ms: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
+}
+
+/** Breaks a stored block of the source, a file bucket: as a disk does (cut), or with a trailer that fits the wrong bytes. */
+export async function breakBlock(directory: string, block: Block, how: "cut" | "other bytes"): Promise<void> {
+  const file = path.join(directory, "source", block.key);
+  if (how === "cut") return truncate(file, Math.floor(block.bytes / 2));
+  await rm(file);
+  const store = openObjectStore(`file://${directory}/source`);
+  const body = randomBytes(block.bytes);
+  await store.create(block.key, body, { crc32c: crc32c(body) });
 }
