@@ -71,7 +71,8 @@ class RaftGroup implements Group {
   #applied: number;
   /** The machine has no room for another turn. */
   #applyPaused = false;
-  #restoring = false;
+  /** A snapshot is being put in place. */
+  #installing: Promise<void> | undefined;
   #cutting: Promise<void> | undefined;
   #stopped = false;
   #lastSeen = "";
@@ -184,9 +185,10 @@ class RaftGroup implements Group {
   async stop(): Promise<void> {
     if (!this.#stopped) await this.transferLeadership();
     this.#end();
+    await this.#transport.stop();
+    await this.#installing;
     await this.#saver.idle();
     await this.#cutting;
-    await this.#transport.stop();
     await this.#log.close();
     await this.#machine.close();
   }
@@ -311,10 +313,13 @@ class RaftGroup implements Group {
   }
 
   async #receiveSnapshot(from: number, header: SnapshotHeader, parts: AsyncIterable<Uint8Array>): Promise<void> {
-    if (this.#restoring || this.#stopped || this.#cutting !== undefined) throw new Error("busy");
+    if (this.#installing !== undefined || this.#stopped || this.#cutting !== undefined) throw new Error("busy");
     if (header.term < this.#raft.term) throw new Error(`term ${header.term} is over`);
     if (header.at.index <= this.#raft.log.commit) return; // it has all that, and a log that goes on from there
-    this.#restoring = true;
+    let installed = () => {};
+    this.#installing = new Promise((resolve) => {
+      installed = resolve;
+    });
     this.#input(() => this.#raft.step({ type: "restoring", leader: from, term: header.term }));
     let at: SnapshotHeader["at"] | undefined;
     try {
@@ -323,13 +328,14 @@ class RaftGroup implements Group {
       at = header.at;
       this.#applied = at.index;
     } finally {
-      this.#restoring = false;
+      this.#installing = undefined;
+      installed();
       this.#input(() => this.#raft.step({ type: "restored", at }));
     }
   }
 
   #cut(): void {
-    if (this.#restoring || this.#cutting !== undefined) return;
+    if (this.#installing !== undefined || this.#cutting !== undefined) return;
     const through = planCut(this.#raft, this.#machine, this.#options.members, [...this.#pins.values()], this.#tuning);
     if (through === undefined) return;
     this.#raft.step({ type: "cut", through });

@@ -1,0 +1,164 @@
+import {
+  type ServerDuplexStream,
+  type ServerReadableStream,
+  type sendUnaryData,
+  status,
+  type UntypedHandleCall,
+} from "@grpc/grpc-js";
+import type { Logger } from "pino";
+import {
+  type RaftFrame,
+  type RaftHello,
+  type RaftPeersServer,
+  RaftPeersService,
+  type RaftWelcome,
+  type SnapshotFrame,
+  type SnapshotInstalled,
+} from "../../proto/generated/raft.ts";
+import type { GroupMember } from "../group.ts";
+import type { Message } from "../raft/messages.ts";
+import { type PeerIdentity, refusalOf } from "./hello.ts";
+import { PeerLink } from "./peer-link.ts";
+import { readSnapshot } from "./snapshot-reader.ts";
+import type { Receiver, SnapshotHeader, Transport } from "./transport.ts";
+import { decodeMessage } from "./wire.ts";
+
+export interface GrpcTransportOptions {
+  readonly volume: string;
+  readonly region: string;
+  readonly self: number;
+  readonly members: readonly GroupMember[];
+  /** The volume's uuid, "" while it is not known. */
+  readonly cluster?: () => string;
+  readonly logger: Logger;
+}
+
+/** Since the start. */
+export interface TransportCounters {
+  /** Streams of another volume, region, member or format. */
+  refused: number;
+  /** Streams ended for a frame that no member sends. */
+  malformed: number;
+}
+
+/**
+ * Raft over gRPC. The server it is reached by is someone else's:
+ * `server.addService(transport.service, transport.handlers)`, with a max_receive_message_length of RAFT_FRAME_BYTES_MAX.
+ */
+export class GrpcTransport implements Transport {
+  readonly service = RaftPeersService;
+  readonly handlers: RaftPeersServer & Record<string, UntypedHandleCall>;
+  readonly counters: TransportCounters = { refused: 0, malformed: 0 };
+  readonly #options: GrpcTransportOptions;
+  readonly #identity: PeerIdentity;
+  readonly #links = new Map<number, PeerLink>();
+  readonly #incoming = new Set<ServerDuplexStream<RaftFrame, RaftWelcome>>();
+  #receiver: Receiver | undefined;
+
+  constructor(options: GrpcTransportOptions) {
+    this.#options = options;
+    this.#identity = {
+      volume: options.volume,
+      region: options.region,
+      self: options.self,
+      members: options.members.map(({ id }) => id),
+      cluster: options.cluster ?? (() => ""),
+    };
+    this.handlers = {
+      exchange: (call: ServerDuplexStream<RaftFrame, RaftWelcome>) => this.#exchange(call),
+      install: (call: ServerReadableStream<SnapshotFrame, SnapshotInstalled>, done: sendUnaryData<SnapshotInstalled>) =>
+        void this.#install(call, done),
+    };
+  }
+
+  start(receiver: Receiver): void {
+    this.#receiver = receiver;
+    for (const { id: peer, address } of this.#options.members) {
+      if (peer === this.#options.self) continue;
+      const onBroken = () => receiver.unreachable(peer);
+      this.#links.set(
+        peer,
+        new PeerLink({ identity: this.#identity, peer, address, logger: this.#options.logger, onBroken }),
+      );
+    }
+  }
+
+  send(messages: readonly Message[]): void {
+    if (messages.length === 0) return;
+    for (const [peer, link] of this.#links) {
+      const own = messages.filter(({ to }) => to === peer);
+      if (own.length > 0) link.send(own);
+    }
+  }
+
+  sendSnapshot(to: number, header: SnapshotHeader, parts: AsyncIterable<Uint8Array>): Promise<void> {
+    const link = this.#links.get(to);
+    if (link === undefined) return Promise.reject(new Error(`member ${to} is unknown`));
+    return link.sendSnapshot(header, parts);
+  }
+
+  async stop(): Promise<void> {
+    this.#receiver = undefined;
+    for (const link of this.#links.values()) link.stop();
+    this.#links.clear();
+    for (const call of this.#incoming) call.end();
+    this.#incoming.clear();
+  }
+
+  #exchange(call: ServerDuplexStream<RaftFrame, RaftWelcome>): void {
+    let from = 0;
+    this.#incoming.add(call);
+    const close = () => {
+      this.#incoming.delete(call);
+      call.end();
+    };
+    call.on("data", (frame: RaftFrame) => {
+      if (from !== 0) {
+        if (!this.#deliver(frame, from)) close();
+        return;
+      }
+      const refusal = this.#refusal(frame.hello, call.getPeer());
+      call.write({ refusal: refusal ?? "" });
+      if (refusal === undefined) from = frame.hello!.from;
+      else close();
+    });
+    call.on("end", close);
+    call.on("error", close);
+    call.on("cancelled", close);
+  }
+
+  #refusal(hello: RaftHello | undefined, peer: string): string | undefined {
+    if (this.#receiver === undefined) return "not running";
+    const refusal = hello === undefined ? "did not say who it is" : refusalOf(this.#identity, hello);
+    if (refusal === undefined) return undefined;
+    this.counters.refused++;
+    this.#options.logger.warn({ peer, refused: this.counters.refused }, `raft: refused a peer: ${refusal}`);
+    return refusal;
+  }
+
+  #deliver({ messages }: RaftFrame, from: number): boolean {
+    try {
+      this.#receiver?.receive(messages.map((message) => decodeMessage(message, from, this.#options.self)));
+      return this.#receiver !== undefined;
+    } catch (error) {
+      this.counters.malformed++;
+      this.#options.logger.warn({ from, malformed: this.counters.malformed }, `raft: ${(error as Error).message}`);
+      return false;
+    }
+  }
+
+  async #install(
+    call: ServerReadableStream<SnapshotFrame, SnapshotInstalled>,
+    done: sendUnaryData<SnapshotInstalled>,
+  ): Promise<void> {
+    call.on("error", () => undefined); // the reader sees it
+    try {
+      const { hello, header, parts } = await readSnapshot(call);
+      const refusal = this.#refusal(hello, call.getPeer());
+      if (refusal === undefined) await this.#receiver!.receiveSnapshot(hello!.from, header, parts);
+      done(null, { refusal: refusal ?? "" });
+    } catch (error) {
+      done({ code: status.ABORTED, details: (error as Error).message });
+    }
+  }
+}

@@ -1,0 +1,189 @@
+import { type ChannelOptions, type ClientDuplexStream, credentials, type ServiceError } from "@grpc/grpc-js";
+import type { Logger } from "pino";
+import {
+  type RaftFrame,
+  type RaftMessage,
+  RaftPeersClient,
+  type RaftWelcome,
+  type SnapshotFrame,
+  type SnapshotInstalled,
+} from "../../proto/generated/raft.ts";
+import type { Message } from "../raft/messages.ts";
+import { makeHello, type PeerIdentity } from "./hello.ts";
+import type { SnapshotHeader } from "./transport.ts";
+import { encodeMessage } from "./wire.ts";
+
+/** For the options of the gRPC server that carries the handlers, too. An entry is at most 8 MiB. */
+export const RAFT_FRAME_BYTES_MAX = 16 << 20;
+const RECONNECT_MS_MIN = 50;
+const RECONNECT_MS_MAX = 2000;
+/** Beyond it, what is to be sent is dropped: Raft sends again what matters. */
+const QUEUED_BYTES_MAX = 32 << 20;
+
+const CHANNEL: ChannelOptions = {
+  "grpc.max_receive_message_length": RAFT_FRAME_BYTES_MAX,
+  "grpc.max_send_message_length": RAFT_FRAME_BYTES_MAX,
+  "grpc.initial_reconnect_backoff_ms": 100,
+  "grpc.min_reconnect_backoff_ms": 100,
+  "grpc.max_reconnect_backoff_ms": 1000,
+  "grpc.keepalive_time_ms": 2000,
+  "grpc.keepalive_timeout_ms": 2000,
+};
+
+export interface PeerLinkOptions {
+  readonly identity: PeerIdentity;
+  readonly peer: number;
+  readonly address: string;
+  readonly logger: Logger;
+  /** Messages were lost. */
+  readonly onBroken: () => void;
+}
+
+/** The way to one other member: one long-lived stream that is opened again whenever it ends. */
+export class PeerLink {
+  readonly #options: PeerLinkOptions;
+  readonly #client: RaftPeersClient;
+  #stream: ClientDuplexStream<RaftFrame, RaftWelcome> | undefined;
+  #welcome = false;
+  #queue: RaftMessage[] = [];
+  #queuedBytes = 0;
+  #blocked = false;
+  #retryMs = RECONNECT_MS_MIN;
+  #retry: NodeJS.Timeout | undefined;
+  #stopped = false;
+  #lastRefusal = "";
+
+  constructor(options: PeerLinkOptions) {
+    this.#options = options;
+    this.#client = new RaftPeersClient(options.address, credentials.createInsecure(), CHANNEL);
+    this.#connect();
+  }
+
+  /** All of them in one frame. */
+  send(messages: readonly Message[]): void {
+    if (!this.#welcome) return; // nobody there: Raft is told when the stream breaks, and tries again by itself
+    for (const message of messages) {
+      this.#queuedBytes += sizeOf(message);
+      this.#queue.push(encodeMessage(message));
+    }
+    if (this.#queuedBytes > QUEUED_BYTES_MAX) {
+      this.#drop();
+      this.#options.onBroken();
+    }
+    if (!this.#blocked) this.#flush();
+  }
+
+  sendSnapshot(header: SnapshotHeader, parts: AsyncIterable<Uint8Array>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const call = this.#client.install((error: ServiceError | null, answer: SnapshotInstalled) => {
+        if (error !== null) reject(error);
+        else if (answer.refusal !== "") reject(new Error(answer.refusal));
+        else resolve();
+      });
+      call.on("error", () => undefined); // comes with the answer, too
+      const hello = makeHello(this.#options.identity, this.#options.peer);
+      writeSnapshot(call, { $case: "begin", value: { hello, term: header.term, at: header.at } }, parts).catch(
+        (error) => {
+          call.cancel();
+          reject(error);
+        },
+      );
+    });
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#retry);
+    this.#stream?.cancel();
+    this.#client.close();
+  }
+
+  #connect(): void {
+    const stream = this.#client.exchange();
+    this.#stream = stream;
+    stream.on("data", ({ refusal }: RaftWelcome) => this.#greeted(stream, refusal));
+    stream.on("drain", () => {
+      this.#blocked = false;
+      this.#flush();
+    });
+    stream.on("error", () => undefined); // "status" follows
+    stream.on("status", () => this.#broken(stream));
+    stream.write({ hello: makeHello(this.#options.identity, this.#options.peer), messages: [] });
+  }
+
+  #greeted(stream: ClientDuplexStream<RaftFrame, RaftWelcome>, refusal: string): void {
+    const { logger, peer, address } = this.#options;
+    if (refusal === "") {
+      this.#welcome = true;
+      this.#retryMs = RECONNECT_MS_MIN;
+      return;
+    }
+    if (refusal !== this.#lastRefusal) logger.error({ peer, address }, `raft: refused by its peer: ${refusal}`);
+    this.#lastRefusal = refusal;
+    this.#retryMs = RECONNECT_MS_MAX;
+    stream.cancel();
+  }
+
+  #flush(): void {
+    if (this.#queue.length === 0 || this.#stream === undefined) return;
+    const messages = this.#queue;
+    this.#drop();
+    this.#blocked = !this.#stream.write({ hello: undefined, messages });
+  }
+
+  #drop(): void {
+    this.#queue = [];
+    this.#queuedBytes = 0;
+  }
+
+  #broken(stream: ClientDuplexStream<RaftFrame, RaftWelcome>): void {
+    if (this.#stopped || stream !== this.#stream) return;
+    this.#stream = undefined;
+    this.#blocked = false;
+    this.#drop();
+    if (this.#welcome) this.#options.onBroken();
+    this.#welcome = false;
+    this.#retry = setTimeout(() => this.#connect(), this.#retryMs * (0.5 + Math.random() / 2));
+    this.#retryMs = Math.min(this.#retryMs * 2, RECONNECT_MS_MAX);
+  }
+}
+
+function sizeOf(message: Message): number {
+  let bytes = 64;
+  if (message.type === "append") for (const entry of message.entries) bytes += entry.encoded.length + 8;
+  return bytes;
+}
+
+type Body = NonNullable<SnapshotFrame["body"]>;
+interface FrameWriter {
+  write(frame: SnapshotFrame): boolean;
+  end(): void;
+  once(event: "drain" | "close" | "error", listener: () => void): unknown;
+  off(event: "drain" | "close" | "error", listener: () => void): unknown;
+  readonly destroyed: boolean;
+}
+
+async function writeSnapshot(call: FrameWriter, begin: Body, parts: AsyncIterable<Uint8Array>): Promise<void> {
+  let count = 0;
+  let bytes = 0;
+  call.write({ body: begin });
+  for await (const part of parts) {
+    count++;
+    bytes += part.length;
+    if (!call.write({ body: { $case: "part", value: part as Buffer } })) await drained(call);
+    if (call.destroyed) throw new Error("the stream broke");
+  }
+  call.write({ body: { $case: "end", value: { parts: count, bytes } } });
+  call.end();
+}
+
+function drained(call: FrameWriter): Promise<void> {
+  return new Promise((resolve) => {
+    const events = ["drain", "close", "error"] as const;
+    const go = () => {
+      for (const event of events) call.off(event, go);
+      resolve();
+    };
+    for (const event of events) call.once(event, go);
+  });
+}

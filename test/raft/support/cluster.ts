@@ -1,0 +1,118 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { pino } from "pino";
+import type { Group, GroupMember, Proposed } from "../../../meta-server/group.ts";
+import { openGroup } from "../../../meta-server/raft-group.ts";
+import type { GroupTuning } from "../../../meta-server/runtime/tuning.ts";
+import { openDataDirectory } from "../../../meta-server/storage/data-directory.ts";
+import { GrpcTransport, type GrpcTransportOptions } from "../../../meta-server/transport/grpc-transport.ts";
+import { RAFT_FRAME_BYTES_MAX } from "../../../meta-server/transport/peer-link.ts";
+import { ListMachine } from "./list-machine.ts";
+
+const logger = pino({ level: process.env["TEST_LOG"] ?? "silent" });
+
+export interface Running {
+  readonly group: Group;
+  readonly machine: ListMachine;
+  readonly transport: GrpcTransport;
+  readonly fatal: Error[];
+  stop(): Promise<void>;
+}
+
+/** A group over loopback gRPC and real disks, in this process. */
+export class Cluster {
+  readonly running = new Map<number, Running>();
+  readonly #directory: string;
+  readonly #tuning: Partial<GroupTuning>;
+  #members: GroupMember[] = [];
+  #servers = new Map<number, Server>();
+
+  private constructor(directory: string, tuning: Partial<GroupTuning>) {
+    this.#directory = directory;
+    this.#tuning = tuning;
+  }
+
+  static async start(size: number, tuning: Partial<GroupTuning> = {}): Promise<Cluster> {
+    const cluster = new Cluster(await mkdtemp(join(tmpdir(), "mirrorfs-raft-")), tuning);
+    for (let id = 1; id <= size; id++) {
+      const { server, port } = await listen("127.0.0.1:0");
+      cluster.#servers.set(id, server);
+      cluster.#members.push({ id, address: `127.0.0.1:${port}` });
+    }
+    await Promise.all(cluster.#members.map(({ id }) => cluster.startMember(id)));
+    return cluster;
+  }
+
+  dataDirectory(id: number): string {
+    return join(this.#directory, String(id));
+  }
+
+  async startMember(id: number, identity: Partial<GrpcTransportOptions> = {}): Promise<Running> {
+    const server = this.#servers.get(id) ?? (await listen(this.#members[id - 1]!.address)).server;
+    this.#servers.set(id, server);
+    const { log, state } = await openDataDirectory(this.dataDirectory(id), { volume: "v", region: "r", member: id });
+    const machine = new ListMachine(state);
+    const members = this.#members;
+    const transport = new GrpcTransport({ volume: "v", region: "r", self: id, members, logger, ...identity });
+    server.addService(transport.service, transport.handlers);
+    const fatal: Error[] = [];
+    const group = await openGroup({
+      members,
+      self: id,
+      log,
+      machine,
+      transport,
+      logger: logger.child({ member: id }),
+      onFatal: (error) => fatal.push(error),
+      tuning: this.#tuning,
+    });
+    const stop = async () => {
+      this.running.delete(id);
+      await group.stop();
+      server.forceShutdown();
+      this.#servers.delete(id);
+    };
+    const running = { group, machine, transport, fatal, stop };
+    this.running.set(id, running);
+    return running;
+  }
+
+  async leader(): Promise<Running & { id: number }> {
+    return await until("a leader", () => {
+      for (const [id, running] of this.running) if (running.group.leading) return { id, ...running };
+      return undefined;
+    });
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.running.values()].map((running) => running.stop()));
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+}
+
+/** Polls until `ask` gives something. */
+export async function until<T>(what: string, ask: () => T | undefined, withinMs = 15_000): Promise<T> {
+  const end = Date.now() + withinMs;
+  for (;;) {
+    const answer = ask();
+    if (answer !== undefined && answer !== false) return answer;
+    if (Date.now() > end) throw new Error(`${what} did not come within ${withinMs} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+export function propose(group: Group, text: string): Promise<Proposed> {
+  return new Promise((resolve) => group.propose(Buffer.from(text), resolve));
+}
+
+async function listen(address: string): Promise<{ server: Server; port: number }> {
+  const server = new Server({ "grpc.max_receive_message_length": RAFT_FRAME_BYTES_MAX });
+  const port = await new Promise<number>((resolve, reject) =>
+    server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) =>
+      error === null ? resolve(bound) : reject(error),
+    ),
+  );
+  return { server, port };
+}

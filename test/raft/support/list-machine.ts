@@ -1,0 +1,87 @@
+import type { GroupEntry, MachineSnapshot, StateMachine } from "../../../meta-server/group.ts";
+import type { StateStore } from "../../../meta-server/storage/state-store.ts";
+
+const APPLIED = "\x00applied";
+const PAGE = 500;
+
+/** Keeps every entry it was given, on a StateStore: what two members applied can be compared word by word. */
+export class ListMachine implements StateMachine {
+  appliedIndex: number;
+  durableIndex: number;
+  retainFromIndex = Number.POSITIVE_INFINITY;
+  readonly #store: StateStore;
+
+  constructor(store: StateStore) {
+    this.#store = store;
+    this.appliedIndex = readApplied(store);
+    this.durableIndex = this.appliedIndex;
+  }
+
+  apply(entries: readonly GroupEntry[]): unknown[] {
+    const writes: [string, Uint8Array][] = [];
+    for (const { index, data, kind } of entries) {
+      if (index !== this.appliedIndex + 1) throw new Error(`applied ${index} after ${this.appliedIndex}`);
+      this.appliedIndex = index;
+      if (kind === "application") writes.push([key(index), data]);
+    }
+    const applied = this.appliedIndex;
+    writes.push([APPLIED, Buffer.from(String(applied))]);
+    this.#store.write(writes, (error) => {
+      if (error === undefined) this.durableIndex = applied;
+    });
+    return entries.map(({ index }) => index);
+  }
+
+  ready(): Promise<void> | undefined {
+    return this.#store.waitingCount > 100_000 ? this.#store.flush() : undefined;
+  }
+
+  async snapshot(): Promise<MachineSnapshot> {
+    const snapshot = await this.#store.snapshot();
+    let index = 0;
+    for await (const [first] of snapshot.pages()) {
+      index = Number(Buffer.from(first![1]).toString());
+      break;
+    }
+    async function* parts() {
+      for await (const page of snapshot.pages())
+        yield Buffer.from(JSON.stringify(page.map(([k, v]) => [k, Buffer.from(v).toString("latin1")])));
+    }
+    return { index, parts: parts(), release: () => snapshot.release() };
+  }
+
+  async restore(at: { index: number }, parts: AsyncIterable<Uint8Array>): Promise<void> {
+    await this.#store.replace(async (write) => {
+      for await (const part of parts) {
+        const pairs: [string, string][] = JSON.parse(Buffer.from(part).toString());
+        await write(pairs.map(([k, v]) => [k, Buffer.from(v, "latin1")]));
+      }
+    });
+    this.appliedIndex = at.index;
+    this.durableIndex = at.index;
+  }
+
+  close(): Promise<void> {
+    return this.#store.close();
+  }
+
+  /** Everything applied so far, in order. */
+  async list(): Promise<string[]> {
+    const items: string[] = [];
+    for (let from = key(0); ; ) {
+      const page = await this.#store.range(from, key(2 ** 53 - 1), PAGE);
+      items.push(...page.map(([, value]) => Buffer.from(value).toString()));
+      if (page.length < PAGE) return items;
+      from = `${page.at(-1)![0]}\x00`;
+    }
+  }
+}
+
+function readApplied(store: StateStore): number {
+  const value = store.get(APPLIED);
+  return value === undefined ? 0 : Number(Buffer.from(value).toString());
+}
+
+function key(index: number): string {
+  return `E${String(index).padStart(16, "0")}`;
+}
