@@ -47,6 +47,17 @@ export const INLINE_BYTES_MAX = 4096;
 export const NAME_BYTES_MAX = 255;
 export const SYMLINK_BYTES_MAX = 4095;
 export const XATTR_VALUE_BYTES_MAX = 65536;
+/** So that the list of the longest names (255 bytes and a 0 each) fits listxattr(2)'s 64 KiB. */
+export const XATTRS_MAX = 256;
+/** 16 TiB, as ext4's. Beyond it is EFBIG. */
+export const FILE_BYTES_MAX = 2 ** 44;
+/** Links of a file, as ext4's; of a directory (2 and one for each subdirectory) what st_nlink can say. */
+export const FILE_LINKS_MAX = 65_000;
+export const DIRECTORY_LINKS_MAX = 2 ** 31 - 1;
+/** A chunk's inline data, all together; beyond it the client uploads a slice. */
+export const CHUNK_INLINE_BYTES_MAX = 65536;
+/** How many chunks (256 GiB of a file) one command goes over at most: see core/files.ts on truncation. */
+export const RANGE_CHUNKS_MAX = 4096;
 
 export function epochCode(number: number, region: RegionIndex): EpochCode {
   return (number * REGIONS_MAX + region) as EpochCode;

@@ -165,3 +165,8 @@ export function keyLink(key: ByteString): { parent: Inode; name: ByteString } {
     name: key.slice(1 + 2 * ID_BYTES) as ByteString,
   };
 }
+
+/** The page at the end of a Q key. */
+export function keyPage(key: ByteString): number {
+  return number(key, 1 + ID_BYTES, ID_BYTES);
+}

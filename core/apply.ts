@@ -1,0 +1,80 @@
+import { attributeHandlers } from "./attributes.ts";
+import { decodeOutcome, encodeOutcome } from "./codec/values.ts";
+import type { Command, CommandKind, Outcome, Stamp } from "./commands.ts";
+import { type Context, fail, type Handler, type Handlers } from "./context.ts";
+import { directoryHandlers } from "./directories.ts";
+import { type Effects, EffectsBuilder } from "./effects.ts";
+import { epochHandlers } from "./epochs.ts";
+import { fileHandlers } from "./files.ts";
+import type { Version } from "./ids.ts";
+import { lockHandlers } from "./locks.ts";
+import { reapHandlers } from "./reap.ts";
+import { isInWindow, keepOutcome, keptOutcome } from "./requests.ts";
+import type { Position } from "./sequencer.ts";
+import { sessionHandlers } from "./sessions.ts";
+import type { Tree } from "./tree.ts";
+import { xattrHandlers } from "./xattrs.ts";
+
+const handlers: Handlers<CommandKind> = {
+  ...epochHandlers,
+  ...sessionHandlers,
+  ...directoryHandlers,
+  ...attributeHandlers,
+  ...fileHandlers,
+  ...xattrHandlers,
+  ...lockHandlers,
+  ...reapHandlers,
+};
+
+/** These may be repeated without harm, or are nobody's request: their outcomes are not kept. */
+const UNKEPT: ReadonlySet<CommandKind> = new Set<CommandKind>([
+  "format",
+  "beginEpoch",
+  "seal",
+  "regionProgress",
+  "openSession",
+  "closeSession",
+]);
+
+export interface AppliedCommand {
+  readonly outcome: Outcome;
+  /** The outcome as it is kept and answered. */
+  readonly encoded: Uint8Array;
+  readonly effects: Effects;
+}
+
+/** The step that a command takes in the changelog: from `previous` to `position`. */
+export interface Step {
+  readonly previous: Version;
+  readonly position: Position;
+}
+
+/**
+ * The one way to change the tree: total over the commands, deterministic, synchronous. A failure is an outcome and
+ * changes nothing but the kept outcomes. A request that was executed before gets its outcome again and changes nothing.
+ * EINVAL: the request's outcome is forgotten already, or it is beyond the window.
+ */
+export function apply(tree: Tree, stamp: Stamp, command: Command, step: Step): AppliedCommand {
+  const { version, sealedTo } = step.position;
+  if (tree.volume !== undefined) tree.putVolume({ ...tree.volume, version, sealedTo });
+  const effects = new EffectsBuilder(stamp.session);
+  const context: Context = { tree, stamp, sequence: version.sequence, effects, ...step };
+  if (stamp.session === 0 || UNKEPT.has(command.kind)) return answer(run(context, command), effects);
+
+  const session = tree.session(stamp.session);
+  if (session === undefined) return answer(fail("NOSESSION"), effects);
+  if (!isInWindow(session, stamp)) return answer(fail("EINVAL"), effects);
+  const kept = keptOutcome(tree, stamp);
+  if (kept !== undefined) return { outcome: decodeOutcome(kept), encoded: kept, effects };
+  const answered = answer(run(context, command), effects);
+  keepOutcome(tree, stamp, answered.encoded);
+  return answered;
+}
+
+function run(context: Context, command: Command): Outcome {
+  return (handlers[command.kind] as Handler<CommandKind>)(context, command);
+}
+
+function answer(outcome: Outcome, effects: Effects): AppliedCommand {
+  return { outcome, encoded: encodeOutcome(outcome), effects };
+}

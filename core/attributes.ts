@@ -1,0 +1,59 @@
+import type { Attributes, CommandOf, Outcome, TimeChange } from "./commands.ts";
+import { type Context, fail, type Handlers, putChanged } from "./context.ts";
+import type { ErrnoCode } from "./errno.ts";
+import { truncate } from "./files.ts";
+import { FILE_BYTES_MAX, type Time } from "./ids.ts";
+import { withoutCapability, withoutPrivileges } from "./privileges.ts";
+
+const ID_MAX = 2 ** 32 - 1;
+
+export const attributeHandlers: Handlers<"setattr"> = { setattr };
+
+/** chmod, chown, truncate, utimens. A size may be reached in several commands: see truncate. */
+function setattr(context: Context, command: CommandOf<"setattr">): Outcome {
+  const before = context.tree.attributes(command.inode);
+  if (before === undefined) return fail("ESTALE");
+  const error = setattrError(before, command);
+  if (error !== undefined) return fail(error);
+  if (!changesSomething(command)) return { ok: true, attributes: before };
+
+  const resizes = command.size !== undefined;
+  const chowns = command.uid !== undefined || command.gid !== undefined;
+  const sized = command.size !== undefined ? truncate(context, before, command.size) : before;
+  const bare = resizes || chowns || command.killPrivileges ? withoutCapability(context, sized) : sized;
+  const { now } = context.stamp;
+  const after: Attributes = {
+    ...bare,
+    mode: newMode(before, command, chowns),
+    uid: command.uid ?? before.uid,
+    gid: command.gid ?? before.gid,
+    atime: newTime(command.atime, before.atime, now),
+    mtime: newTime(command.mtime, resizes ? now : before.mtime, now),
+    ctime: newTime(command.ctime, now, now),
+  };
+  return { ok: true, attributes: putChanged(context, after, resizes) };
+}
+
+function setattrError(before: Attributes, command: CommandOf<"setattr">): ErrnoCode | undefined {
+  if ((command.uid ?? 0) > ID_MAX || (command.gid ?? 0) > ID_MAX) return "EINVAL";
+  if (command.size === undefined) return undefined;
+  if (before.kind === "directory") return "EISDIR";
+  if (before.kind !== "file") return "EINVAL";
+  return command.size > FILE_BYTES_MAX ? "EFBIG" : undefined;
+}
+
+function changesSomething({ kind, inode, ...changes }: CommandOf<"setattr">): boolean {
+  return Object.values(changes).some((change) => change !== undefined && change !== false);
+}
+
+/** chown takes the privileges of whatever is no directory, also for root (fs/attr.c, chown_common). */
+function newMode(before: Attributes, command: CommandOf<"setattr">, chowns: boolean): number {
+  if (command.mode !== undefined) return command.mode & 0o7777;
+  const kills = command.killPrivileges === true || chowns;
+  return kills && before.kind !== "directory" ? withoutPrivileges(before.mode) : before.mode;
+}
+
+function newTime(change: TimeChange | undefined, otherwise: Time, now: Time): Time {
+  if (change === undefined) return otherwise;
+  return change === "now" ? now : change;
+}

@@ -1,0 +1,114 @@
+import type { RecordCodec } from "./codec/records.ts";
+import type { ByteString } from "./ids.ts";
+import { hashPair, type PairHash, type StateHash } from "./state-hash.ts";
+
+/** Where the state is kept. Must show what earlier turns put at once, written to a disk or not. */
+export interface KeyValueView {
+  get(key: ByteString): Uint8Array | undefined;
+}
+
+/** A key as it is decoded. `stored`: the hash of the pair as the state hash counts it; undefined: there is none. */
+interface Cell {
+  readonly codec: { encode(value: never): Uint8Array };
+  value: unknown;
+  stored: PairHash | undefined;
+  dirty: boolean;
+}
+
+/**
+ * Decoded values over a view: what this turn changed, and what was read or written lately. The latter is kept in two
+ * generations, which is an LRU at the price of a Map look-up: what is used moves to the young one, and when that is full
+ * it becomes the old one. Values are never changed in place.
+ */
+export class Cells {
+  readonly #view: KeyValueView;
+  readonly #generationLimit: number;
+  #young = new Map<ByteString, Cell>();
+  #old = new Map<ByteString, Cell>();
+  #dirty = new Map<ByteString, Cell>();
+
+  constructor(view: KeyValueView, entriesMax: number) {
+    this.#view = view;
+    this.#generationLimit = Math.max(1, entriesMax >>> 1);
+  }
+
+  get dirty(): boolean {
+    return this.#dirty.size > 0;
+  }
+
+  get<T>(codec: RecordCodec<T>, key: ByteString): T | undefined {
+    return this.#cell(codec, key).value as T | undefined;
+  }
+
+  /** Whether a read of the key would not touch the view. */
+  holds(key: ByteString): boolean {
+    return this.#young.has(key) || this.#old.has(key) || this.#dirty.has(key);
+  }
+
+  put<T>(codec: RecordCodec<T>, key: ByteString, value: T | undefined): void {
+    const cell = this.#cell(codec, key);
+    cell.value = value;
+    this.#soil(key, cell);
+  }
+
+  /** Puts where the caller knows that there is nothing yet: spares the read. */
+  insert<T>(codec: RecordCodec<T>, key: ByteString, value: T): void {
+    const cell = this.#found(key);
+    if (cell !== undefined) {
+      cell.value = value;
+      this.#soil(key, cell);
+      return;
+    }
+    const fresh: Cell = { codec, value, stored: undefined, dirty: false };
+    this.#keep(key, fresh);
+    this.#soil(key, fresh);
+  }
+
+  #soil(key: ByteString, cell: Cell): void {
+    if (cell.dirty) return;
+    cell.dirty = true;
+    this.#dirty.set(key, cell);
+  }
+
+  #found(key: ByteString): Cell | undefined {
+    const young = this.#young.get(key);
+    if (young !== undefined) return young;
+    const older = this.#old.get(key) ?? this.#dirty.get(key);
+    if (older !== undefined) this.#keep(key, older);
+    return older;
+  }
+
+  #cell<T>(codec: RecordCodec<T>, key: ByteString): Cell {
+    const found = this.#found(key);
+    if (found !== undefined) return found;
+    const bytes = this.#view.get(key);
+    const cell: Cell =
+      bytes === undefined
+        ? { codec, value: undefined, stored: undefined, dirty: false }
+        : { codec, value: codec.decode(bytes), stored: hashPair(key, bytes), dirty: false };
+    this.#keep(key, cell);
+    return cell;
+  }
+
+  #keep(key: ByteString, cell: Cell): void {
+    if (this.#young.size >= this.#generationLimit) {
+      this.#old = this.#young;
+      this.#young = new Map();
+    }
+    this.#young.set(key, cell);
+  }
+
+  /** Encodes what changed since the last call into `puts` and brings the hash up to date. */
+  flush(hash: StateHash, puts: Map<ByteString, Uint8Array | undefined>): void {
+    for (const [key, cell] of this.#dirty) {
+      cell.dirty = false;
+      if (cell.value === undefined && cell.stored === undefined) continue;
+      const bytes = cell.value === undefined ? undefined : cell.codec.encode(cell.value as never);
+      if (cell.stored !== undefined) hash.subtract(cell.stored);
+      cell.stored = bytes === undefined ? undefined : hashPair(key, bytes);
+      if (cell.stored !== undefined) hash.add(cell.stored);
+      puts.set(key, bytes);
+    }
+    this.#dirty = new Map();
+  }
+}

@@ -1,0 +1,264 @@
+import type { InodeKind } from "../commands.ts";
+import type { ByteString, EpochCode, Inode, RegionIndex, Sequence, SessionId, Version } from "../ids.ts";
+import { CodeTable, encodeWith, Reader, type Writer } from "./bytes.ts";
+import {
+  type ChunkValue,
+  decodeAttributes,
+  decodeChunk,
+  decodeSlice,
+  encodeAttributes,
+  encodeChunk,
+  encodeSlice,
+  INODE_KINDS,
+} from "./values.ts";
+
+const FORMAT = 1;
+
+/** The volume's own record. Ids are counted within the epoch; `usedBytes` and `inodes` are sums over all inodes. */
+export interface Volume {
+  readonly uuid: string;
+  readonly volume: string;
+  /** Names, by region index. */
+  readonly regions: readonly string[];
+  readonly version: Version;
+  readonly sealedTo: RegionIndex | undefined;
+  /** Counters of the next ids of the epoch. */
+  readonly nextInode: number;
+  readonly nextSlice: number;
+  readonly usedBytes: number;
+  readonly inodes: number;
+}
+
+export interface DirectoryEntry {
+  readonly inode: Inode;
+  readonly kind: InodeKind;
+}
+
+/** Ids `first` … `first + count - 1`. */
+export interface IdRange {
+  readonly first: number;
+  readonly count: number;
+}
+
+export interface SessionRecord {
+  readonly client: string;
+  readonly region: RegionIndex;
+  /** Outcomes of requests below it are kept no more. */
+  readonly lowWater: number;
+  /** The highest request number that has an outcome. */
+  readonly highest: number;
+  /** Slice ids granted and not yet used, oldest grant first. */
+  readonly granted: readonly IdRange[];
+}
+
+/** Outcomes of the requests `page × OUTCOMES_PAGE …`, by their place in it; encoded, as they are answered. */
+export type OutcomesPage = readonly (Uint8Array | undefined)[];
+
+export interface HeldLock {
+  readonly table: "posix" | "flock";
+  readonly session: SessionId;
+  readonly owner: string;
+  readonly mode: "read" | "write";
+  readonly start: number;
+  /** Inclusive. */
+  readonly end: number;
+  readonly pid: number;
+}
+
+export interface EpochRecord {
+  readonly first: Sequence;
+  readonly previous: Version;
+  readonly forced: boolean;
+}
+
+/** How a type of record stands in the state. */
+export interface RecordCodec<T> {
+  encode(value: T): Uint8Array;
+  decode(bytes: Uint8Array): T;
+}
+
+function record<T>(what: string, write: (w: Writer, value: T) => void, read: (r: Reader) => T): RecordCodec<T> {
+  return {
+    encode: (value) =>
+      encodeWith((w) => {
+        w.u8(FORMAT);
+        write(w, value);
+      }),
+    decode(bytes) {
+      const r = new Reader(bytes, what);
+      r.format(FORMAT);
+      const value = read(r);
+      r.end();
+      return value;
+    },
+  };
+}
+
+const LOCK_TABLES = new CodeTable<HeldLock["table"]>(["posix", "flock"]);
+const LOCK_MODES = new CodeTable<HeldLock["mode"]>(["read", "write"]);
+const NOT_SEALED = 255;
+
+function writeVersion(w: Writer, version: Version): void {
+  w.uint(version.epoch);
+  w.uint(version.sequence);
+}
+
+function readVersion(r: Reader): Version {
+  return { epoch: r.uint() as EpochCode, sequence: r.uint() as Sequence };
+}
+
+export const RECORDS = {
+  volume: record<Volume>(
+    "volume",
+    (w, v) => {
+      w.text(v.uuid);
+      w.text(v.volume);
+      w.uint(v.regions.length);
+      for (const region of v.regions) w.text(region);
+      writeVersion(w, v.version);
+      w.u8(v.sealedTo ?? NOT_SEALED);
+      w.uint(v.nextInode);
+      w.uint(v.nextSlice);
+      w.uint(v.usedBytes);
+      w.uint(v.inodes);
+    },
+    (r) => ({
+      uuid: r.text(),
+      volume: r.text(),
+      regions: r.list(1, () => r.text()),
+      version: readVersion(r),
+      sealedTo: readSealed(r),
+      nextInode: r.uint(),
+      nextSlice: r.uint(),
+      usedBytes: r.uint(),
+      inodes: r.uint(),
+    }),
+  ),
+  hash: record<{ readonly high: number; readonly low: number }>(
+    "state hash",
+    (w, v) => {
+      w.u32(v.high);
+      w.u32(v.low);
+    },
+    (r) => ({ high: r.u32(), low: r.u32() }),
+  ),
+  attributes: { encode: encodeAttributes, decode: decodeAttributes },
+  entry: record<DirectoryEntry>(
+    "directory entry",
+    (w, v) => {
+      w.u8(INODE_KINDS.code(v.kind));
+      w.uint(v.inode);
+    },
+    (r) => ({ kind: INODE_KINDS.name(r.u8()), inode: r.uint() as Inode }),
+  ),
+  extraLink: record<true>(
+    "extra link",
+    () => {},
+    () => true,
+  ),
+  chunk: { encode: encodeChunk, decode: decodeChunk } satisfies RecordCodec<ChunkValue>,
+  slice: { encode: encodeSlice, decode: decodeSlice },
+  xattr: record<Uint8Array>(
+    "xattr",
+    (w, v) => w.raw(v),
+    (r) => r.rest(),
+  ),
+  symlink: record<ByteString>(
+    "symlink",
+    (w, v) => w.byteString(v),
+    (r) => r.byteString(),
+  ),
+  session: record<SessionRecord>(
+    "session",
+    (w, v) => {
+      w.text(v.client);
+      w.uint(v.region);
+      w.uint(v.lowWater);
+      w.uint(v.highest);
+      w.uint(v.granted.length);
+      for (const range of v.granted) {
+        w.uint(range.first);
+        w.uint(range.count);
+      }
+    },
+    (r) => ({
+      client: r.text(),
+      region: r.uint() as RegionIndex,
+      lowWater: r.uint(),
+      highest: r.uint(),
+      granted: r.list(2, () => ({ first: r.uint(), count: r.uint() })),
+    }),
+  ),
+  outcomes: record<OutcomesPage>(
+    "outcomes",
+    (w, v) => {
+      w.uint(v.length);
+      for (const outcome of v) w.bytes(outcome ?? NO_BYTES);
+    },
+    (r) => r.list(1, () => r.bytes()).map((outcome) => (outcome.length === 0 ? undefined : outcome)),
+  ),
+  lockedInodes: record<readonly Inode[]>(
+    "locked inodes",
+    (w, v) => {
+      w.uint(v.length);
+      for (const inode of v) w.uint(inode);
+    },
+    (r) => r.list(1, () => r.uint() as Inode),
+  ),
+  locks: record<readonly HeldLock[]>(
+    "locks",
+    (w, v) => {
+      w.uint(v.length);
+      for (const lock of v) writeLock(w, lock);
+    },
+    (r) => r.list(7, () => readLock(r)),
+  ),
+  orphan: record<Sequence>(
+    "orphan",
+    (w, v) => w.uint(v),
+    (r) => r.uint() as Sequence,
+  ),
+  epoch: record<EpochRecord>(
+    "epoch",
+    (w, v) => {
+      w.uint(v.first);
+      writeVersion(w, v.previous);
+      w.bool(v.forced);
+    },
+    (r) => ({ first: r.uint() as Sequence, previous: readVersion(r), forced: r.bool() }),
+  ),
+  region: record<Sequence>(
+    "region",
+    (w, v) => w.uint(v),
+    (r) => r.uint() as Sequence,
+  ),
+};
+
+const NO_BYTES = new Uint8Array(0);
+
+function readSealed(r: Reader): RegionIndex | undefined {
+  const region = r.u8();
+  return region === NOT_SEALED ? undefined : (region as RegionIndex);
+}
+
+function writeLock(w: Writer, lock: HeldLock): void {
+  w.u8(LOCK_TABLES.code(lock.table));
+  w.uint(lock.session);
+  w.text(lock.owner);
+  w.u8(LOCK_MODES.code(lock.mode));
+  w.uint(lock.start);
+  w.uint(lock.end);
+  w.uint(lock.pid);
+}
+
+function readLock(r: Reader): HeldLock {
+  return {
+    table: LOCK_TABLES.name(r.u8()),
+    session: r.uint() as SessionId,
+    owner: r.text(),
+    mode: LOCK_MODES.name(r.u8()),
+    start: r.uint(),
+    end: r.uint(),
+    pid: r.uint(),
+  };
+}

@@ -1,0 +1,38 @@
+import { type AppliedCommand, apply } from "./apply.ts";
+import type { Entry } from "./codec/entries.ts";
+import type { Version } from "./ids.ts";
+import { type Position, type Refusal, sequenceEntry } from "./sequencer.ts";
+import type { Tree } from "./tree.ts";
+
+export { type Position, type Refusal, START, sequenceEntry } from "./sequencer.ts";
+
+export type AppliedEntry =
+  | ({ readonly taken: true; readonly version: Version } & AppliedCommand)
+  | { readonly taken: false; readonly refusal: Refusal };
+
+/** Where the tree stands: what the next entry is judged by. */
+export function positionOf(tree: Tree): Position {
+  return { version: tree.version, sealedTo: tree.sealedTo };
+}
+
+/** Applies an entry of the log, or refuses it: then nothing has changed and no sequence is taken. */
+export function applyEntry(tree: Tree, entry: Entry): AppliedEntry {
+  const previous = tree.version;
+  const sequenced = sequenceEntry(positionOf(tree), entry);
+  if (!sequenced.taken) return { taken: false, refusal: refined(tree, entry, sequenced.refusal) };
+  const applied = apply(tree, entry.stamp, entry.command, { previous, position: sequenced.position });
+  tree.addEffects(applied.effects);
+  return { taken: true, version: sequenced.position.version, ...applied };
+}
+
+/** An entry of an earlier epoch is a fork only when that epoch did not hold it: the table of epochs knows. */
+function refined(tree: Tree, entry: Entry, refusal: Refusal): Refusal {
+  if (refusal !== "fork" || entry.type !== "followed") return refusal;
+  for (let epoch = tree.version.epoch; ; ) {
+    const previous = tree.epoch(epoch)?.previous;
+    if (previous === undefined || previous.epoch < entry.previous.epoch) return "fork";
+    if (previous.epoch === entry.previous.epoch)
+      return entry.previous.sequence < previous.sequence ? "duplicate" : "fork";
+    epoch = previous.epoch;
+  }
+}

@@ -1,0 +1,59 @@
+import type { CommandOf, Outcome } from "./commands.ts";
+import { type Context, DONE, fail, type Handlers } from "./context.ts";
+import { DIRECTORY_BYTES } from "./directories.ts";
+import { NO_VERSION, type RegionIndex, ROOT_INODE } from "./ids.ts";
+
+/** What these do to version and seal is the sequencer's; here is what they do to the records. They always succeed. */
+export const epochHandlers: Handlers<"format" | "beginEpoch" | "seal" | "regionProgress"> = {
+  format,
+  beginEpoch,
+  seal: () => DONE,
+  regionProgress,
+};
+
+/** The empty volume in its first epoch: a root directory that belongs to root. */
+function format(context: Context, command: CommandOf<"format">): Outcome {
+  const { tree, stamp, sequence, position } = context;
+  const { uuid, volume, regions } = command;
+  const counters = { nextInode: 1, nextSlice: 1, usedBytes: 0, inodes: 1 };
+  tree.putVolume({ uuid, volume, regions, version: position.version, sealedTo: position.sealedTo, ...counters });
+  tree.putEpoch(position.version.epoch, { first: sequence, previous: NO_VERSION, forced: false });
+  for (let region = 0; region < regions.length; region++)
+    tree.putRegionProgress(region as RegionIndex, NO_VERSION.sequence);
+  const attributes = {
+    kind: "directory",
+    inode: ROOT_INODE,
+    mode: 0o755,
+    uid: 0,
+    gid: 0,
+    links: 2,
+    size: DIRECTORY_BYTES,
+    usedBytes: 0,
+    device: 0,
+    atime: stamp.now,
+    mtime: stamp.now,
+    ctime: stamp.now,
+    entries: 0,
+    xattrs: 0,
+    parent: ROOT_INODE,
+    changed: sequence,
+  } as const;
+  tree.insertAttributes(attributes);
+  return { ok: true, attributes };
+}
+
+/** Ids carry the epoch, so its counters begin again. */
+function beginEpoch(context: Context, command: CommandOf<"beginEpoch">): Outcome {
+  const { tree, sequence, previous } = context;
+  tree.putVolume({ ...tree.volume!, nextInode: 1, nextSlice: 1 });
+  tree.putEpoch(command.epoch, { first: sequence, previous, forced: command.forced });
+  return DONE;
+}
+
+/** How far a region has applied, as it reported; never goes back. */
+function regionProgress(context: Context, command: CommandOf<"regionProgress">): Outcome {
+  const reported = context.tree.regionProgress(command.region);
+  if (reported === undefined) return fail("ENODEV");
+  if (command.sequence > reported) context.tree.putRegionProgress(command.region, command.sequence);
+  return DONE;
+}

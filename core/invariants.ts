@@ -1,0 +1,131 @@
+import { type DirectoryEntry, type HeldLock, RECORDS, type SessionRecord, type Volume } from "./codec/records.ts";
+import type { ChunkValue, SliceRecord } from "./codec/values.ts";
+import type { Attributes } from "./commands.ts";
+import type { ByteString, Inode, SessionId, SliceId } from "./ids.ts";
+import { checkChunks } from "./invariants/chunks.ts";
+import { checkNames } from "./invariants/names.ts";
+import { checkSessions } from "./invariants/sessions.ts";
+import { checkVolume } from "./invariants/volume.ts";
+import { KEY_PREFIX, keyChunk, keyId, keyLink, keyName, keyPage, VOLUME_KEY } from "./keys.ts";
+import { hashPair, StateHash } from "./state-hash.ts";
+
+/** Everything of a state, decoded, as the checks look at it. */
+export interface Snapshot {
+  readonly volume: Volume;
+  readonly hash: { readonly stored: string | undefined; readonly computed: string };
+  readonly attributes: Map<Inode, Attributes>;
+  readonly entries: (DirectoryEntry & { readonly parent: Inode; readonly name: ByteString })[];
+  readonly extraLinks: Map<Inode, { readonly parent: Inode; readonly name: ByteString }[]>;
+  readonly chunks: (ChunkValue & { readonly inode: Inode; readonly index: number })[];
+  readonly slices: Map<SliceId, SliceRecord>;
+  readonly xattrs: Map<Inode, number>;
+  readonly symlinks: Map<Inode, ByteString>;
+  readonly sessions: Map<SessionId, SessionRecord>;
+  readonly outcomePages: { readonly session: SessionId; readonly page: number }[];
+  readonly lockedInodes: Map<SessionId, readonly Inode[]>;
+  readonly locks: Map<Inode, readonly HeldLock[]>;
+  readonly orphans: Map<Inode, number>;
+  readonly epochs: Set<number>;
+  readonly regions: Set<number>;
+}
+
+/** Says what is not true. */
+export type Complain = (sentence: string) => void;
+
+/**
+ * Checks what must hold between the records of a state: link and entry counts, parents, reachability, segments and
+ * references, sums, sessions, locks and the state hash. Reads all of it: for tests, simulations and fsck.
+ * @returns a sentence for each thing that is not true.
+ */
+export function checkInvariants(pairs: Iterable<readonly [ByteString, Uint8Array]>): string[] {
+  const complaints: string[] = [];
+  const snapshot = collect(pairs);
+  if (snapshot === undefined) return complaints;
+  const complain = (sentence: string) => complaints.push(sentence);
+  checkVolume(snapshot, complain);
+  checkNames(snapshot, complain);
+  checkChunks(snapshot, complain);
+  checkSessions(snapshot, complain);
+  return complaints;
+}
+
+function collect(pairs: Iterable<readonly [ByteString, Uint8Array]>): Snapshot | undefined {
+  const all = new Map(pairs);
+  const volume = all.get(VOLUME_KEY);
+  if (volume === undefined) {
+    if (all.size > 0) throw new RangeError("there are keys and no volume record");
+    return undefined;
+  }
+  const computed = new StateHash(undefined);
+  let stored: string | undefined;
+  const snapshot: Omit<Snapshot, "hash"> = {
+    volume: RECORDS.volume.decode(volume),
+    attributes: new Map(),
+    entries: [],
+    extraLinks: new Map(),
+    chunks: [],
+    slices: new Map(),
+    xattrs: new Map(),
+    symlinks: new Map(),
+    sessions: new Map(),
+    outcomePages: [],
+    lockedInodes: new Map(),
+    locks: new Map(),
+    orphans: new Map(),
+    epochs: new Set(),
+    regions: new Set(),
+  };
+  for (const [key, value] of all) {
+    if (key[0] === KEY_PREFIX.hash) stored = new StateHash(RECORDS.hash.decode(value)).toString();
+    else computed.add(hashPair(key, value));
+    collectPair(snapshot, key, value);
+  }
+  return { ...snapshot, hash: { stored, computed: computed.toString() } };
+}
+
+type Collector = (to: Omit<Snapshot, "hash">, key: ByteString, value: Uint8Array) => void;
+
+const collectors: { readonly [Prefix in (typeof KEY_PREFIX)[keyof typeof KEY_PREFIX]]: Collector } = {
+  V: () => {},
+  H: () => {},
+  A: (to, key, value) => to.attributes.set(keyId(key) as Inode, RECORDS.attributes.decode(value)),
+  D: (to, key, value) =>
+    to.entries.push({ parent: keyId(key) as Inode, name: keyName(key), ...RECORDS.entry.decode(value) }),
+  P(to, key, value) {
+    RECORDS.extraLink.decode(value);
+    const inode = keyId(key) as Inode;
+    to.extraLinks.set(inode, [...(to.extraLinks.get(inode) ?? []), keyLink(key)]);
+  },
+  C: (to, key, value) =>
+    to.chunks.push({ inode: keyId(key) as Inode, index: keyChunk(key), ...RECORDS.chunk.decode(value) }),
+  S: (to, key, value) => to.slices.set(keyId(key) as SliceId, RECORDS.slice.decode(value)),
+  X(to, key, value) {
+    RECORDS.xattr.decode(value);
+    const inode = keyId(key) as Inode;
+    to.xattrs.set(inode, (to.xattrs.get(inode) ?? 0) + 1);
+  },
+  L: (to, key, value) => to.symlinks.set(keyId(key) as Inode, RECORDS.symlink.decode(value)),
+  N: (to, key, value) => to.sessions.set(keyId(key) as SessionId, RECORDS.session.decode(value)),
+  Q(to, key, value) {
+    RECORDS.outcomes.decode(value);
+    to.outcomePages.push({ session: keyId(key) as SessionId, page: keyPage(key) });
+  },
+  M: (to, key, value) => to.lockedInodes.set(keyId(key) as SessionId, RECORDS.lockedInodes.decode(value)),
+  K: (to, key, value) => to.locks.set(keyId(key) as Inode, RECORDS.locks.decode(value)),
+  O: (to, key, value) => to.orphans.set(keyId(key) as Inode, RECORDS.orphan.decode(value)),
+  E(to, key, value) {
+    RECORDS.epoch.decode(value);
+    to.epochs.add(keyId(key));
+  },
+  R(to, key, value) {
+    RECORDS.region.decode(value);
+    to.regions.add(keyId(key));
+  },
+};
+
+function collectPair(snapshot: Omit<Snapshot, "hash">, key: ByteString, value: Uint8Array): void {
+  const collector = collectors[key[0] as keyof typeof collectors];
+  if (collector === undefined)
+    throw new RangeError(`a key begins with ${JSON.stringify(key[0])}, which is none of ours`);
+  collector(snapshot, key, value);
+}

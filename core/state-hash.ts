@@ -1,0 +1,98 @@
+import type { ByteString } from "./ids.ts";
+
+/**
+ * The state hash: over all pairs of key and value the sum of a 64-bit hash of each, in two lanes of 32 bits. A sum, so
+ * that a change costs what it touches (minus the old pair, plus the new) and no order matters. The hash of a pair is
+ * MurmurHash3's mixing (Appleby, public domain) in two lanes that feed each other. It finds states that have drifted
+ * apart; it is no defence against somebody who makes collisions.
+ */
+export interface PairHash {
+  readonly high: number;
+  readonly low: number;
+}
+
+const C1 = 0xcc9e2d51 | 0;
+const C2 = 0x1b873593 | 0;
+const C3 = 0x239b961b | 0;
+const C4 = 0x38b34ae5 | 0;
+
+let high = 0;
+let low = 0;
+
+function mix(word: number): void {
+  let k = Math.imul(word, C1);
+  k = (k << 15) | (k >>> 17);
+  high ^= Math.imul(k, C2);
+  high = (high << 13) | (high >>> 19);
+  high = (Math.imul(high + low, 5) + 0xe6546b64) | 0;
+  k = Math.imul(word, C3);
+  k = (k << 16) | (k >>> 16);
+  low ^= Math.imul(k, C4);
+  low = (low << 17) | (low >>> 15);
+  low = (Math.imul(low + high, 5) + 0x0bcaa747) | 0;
+}
+
+function finish(hash: number): number {
+  let h = hash;
+  h ^= h >>> 16;
+  h = Math.imul(h, 0x85ebca6b);
+  h ^= h >>> 13;
+  h = Math.imul(h, 0xc2b2ae35);
+  return h ^ (h >>> 16);
+}
+
+export function hashPair(key: ByteString, value: Uint8Array): PairHash {
+  high = 0x2127599b;
+  low = 0x5bd1e995;
+  const keyLength = key.length;
+  let at = 0;
+  for (; at + 4 <= keyLength; at += 4) {
+    mix(
+      key.charCodeAt(at) |
+        (key.charCodeAt(at + 1) << 8) |
+        (key.charCodeAt(at + 2) << 16) |
+        (key.charCodeAt(at + 3) << 24),
+    );
+  }
+  for (; at < keyLength; at++) mix(key.charCodeAt(at));
+  const length = value.length;
+  at = 0;
+  for (; at + 4 <= length; at += 4) {
+    mix(value[at]! | (value[at + 1]! << 8) | (value[at + 2]! << 16) | (value[at + 3]! << 24));
+  }
+  for (; at < length; at++) mix(value[at]!);
+  mix(keyLength);
+  mix(length);
+  const mixed = finish(high ^ finish(low));
+  return { high: mixed, low: finish(low + mixed) };
+}
+
+/** The running sum. */
+export class StateHash {
+  #high: number;
+  #low: number;
+
+  constructor(start: PairHash | undefined) {
+    this.#high = start?.high ?? 0;
+    this.#low = start?.low ?? 0;
+  }
+
+  add(pair: PairHash): void {
+    this.#high = (this.#high + pair.high) >>> 0;
+    this.#low = (this.#low + pair.low) >>> 0;
+  }
+
+  subtract(pair: PairHash): void {
+    this.#high = (this.#high - pair.high) >>> 0;
+    this.#low = (this.#low - pair.low) >>> 0;
+  }
+
+  get value(): PairHash {
+    return { high: this.#high, low: this.#low };
+  }
+
+  /** 16 hex digits. */
+  toString(): string {
+    return this.#high.toString(16).padStart(8, "0") + this.#low.toString(16).padStart(8, "0");
+  }
+}

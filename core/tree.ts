@@ -1,0 +1,256 @@
+import { Cells, type KeyValueView } from "./cells.ts";
+import {
+  type DirectoryEntry,
+  type EpochRecord,
+  type HeldLock,
+  type OutcomesPage,
+  RECORDS,
+  type SessionRecord,
+  type Volume,
+} from "./codec/records.ts";
+import type { ChunkValue, SliceRecord } from "./codec/values.ts";
+import type { Attributes } from "./commands.ts";
+import type { Effects } from "./effects.ts";
+import {
+  type ByteString,
+  type EpochCode,
+  type Inode,
+  NO_VERSION,
+  type RegionIndex,
+  type Sequence,
+  type SessionId,
+  type SliceId,
+  type Version,
+} from "./ids.ts";
+import {
+  attributesKey,
+  chunkKey,
+  entryKey,
+  epochKey,
+  extraLinkKey,
+  HASH_KEY,
+  lockedInodesKey,
+  locksKey,
+  orphanKey,
+  outcomesKey,
+  regionKey,
+  sessionKey,
+  sliceKey,
+  symlinkKey,
+  VOLUME_KEY,
+  xattrKey,
+} from "./keys.ts";
+import { hashPair, type PairHash, StateHash } from "./state-hash.ts";
+
+export type { KeyValueView } from "./cells.ts";
+export type { DirectoryEntry, HeldLock, IdRange, SessionRecord, Volume } from "./codec/records.ts";
+export type { Effects, Touched } from "./effects.ts";
+
+/** What a turn changed. `undefined`: the key is deleted. With nothing changed `puts` is empty. */
+export interface TurnResult {
+  readonly puts: Map<ByteString, Uint8Array | undefined>;
+  /** After the turn, 16 hex digits. */
+  readonly stateHash: string;
+  /** Of each command taken since the last turn, in order. */
+  readonly effects: readonly Effects[];
+}
+
+/**
+ * The volume's state, decoded, over a view of its pairs: reads see all that was applied; `takeTurn` gives what is to be
+ * written. Equal entries give equal bytes, whatever the turns, the cache or a restart.
+ */
+export class Tree {
+  readonly #cells: Cells;
+  readonly #hash: StateHash;
+  #volume: Volume | undefined;
+  #volumeStored: PairHash | undefined;
+  #volumeDirty = false;
+  #effects: Effects[] = [];
+
+  /** `cacheEntries`: about how many decoded records are kept across turns (a few hundred bytes each). */
+  constructor(view: KeyValueView, options: { readonly cacheEntries?: number } = {}) {
+    this.#cells = new Cells(view, options.cacheEntries ?? 100_000);
+    const hash = view.get(HASH_KEY);
+    this.#hash = new StateHash(hash && RECORDS.hash.decode(hash));
+    const volume = view.get(VOLUME_KEY);
+    if (volume !== undefined) {
+      this.#volume = RECORDS.volume.decode(volume);
+      this.#volumeStored = hashPair(VOLUME_KEY, volume);
+    }
+  }
+
+  /** (0, 0) before `format`. */
+  get version(): Version {
+    return this.#volume?.version ?? NO_VERSION;
+  }
+
+  /** The region that the epoch is sealed to. */
+  get sealedTo(): RegionIndex | undefined {
+    return this.#volume?.sealedTo;
+  }
+
+  /** As of the last turn taken: 16 hex digits. */
+  get stateHash(): string {
+    return this.#hash.toString();
+  }
+
+  /** Undefined before `format`. */
+  get volume(): Volume | undefined {
+    return this.#volume;
+  }
+
+  putVolume(volume: Volume): void {
+    this.#volume = volume;
+    this.#volumeDirty = true;
+  }
+
+  addEffects(effects: Effects): void {
+    this.#effects.push(effects);
+  }
+
+  takeTurn(): TurnResult {
+    const puts = new Map<ByteString, Uint8Array | undefined>();
+    this.#cells.flush(this.#hash, puts);
+    if (this.#volumeDirty) {
+      const bytes = RECORDS.volume.encode(this.#volume!);
+      if (this.#volumeStored !== undefined) this.#hash.subtract(this.#volumeStored);
+      this.#volumeStored = hashPair(VOLUME_KEY, bytes);
+      this.#hash.add(this.#volumeStored);
+      this.#volumeDirty = false;
+      puts.set(VOLUME_KEY, bytes);
+      puts.set(HASH_KEY, RECORDS.hash.encode(this.#hash.value));
+    }
+    const effects = this.#effects;
+    this.#effects = [];
+    return { puts, stateHash: this.stateHash, effects };
+  }
+
+  /** Whether a read of the key would go to the view: what is worth reading ahead. */
+  lacks(key: ByteString): boolean {
+    return !this.#cells.holds(key);
+  }
+
+  attributes(inode: Inode): Attributes | undefined {
+    return this.#cells.get(RECORDS.attributes, attributesKey(inode));
+  }
+
+  putAttributes(attributes: Attributes): void {
+    this.#cells.put(RECORDS.attributes, attributesKey(attributes.inode), attributes);
+  }
+
+  /** Of an inode that never was. */
+  insertAttributes(attributes: Attributes): void {
+    this.#cells.insert(RECORDS.attributes, attributesKey(attributes.inode), attributes);
+  }
+
+  dropAttributes(inode: Inode): void {
+    this.#cells.put(RECORDS.attributes, attributesKey(inode), undefined);
+  }
+
+  entry(parent: Inode, name: ByteString): DirectoryEntry | undefined {
+    return this.#cells.get(RECORDS.entry, entryKey(parent, name));
+  }
+
+  putEntry(parent: Inode, name: ByteString, entry: DirectoryEntry | undefined): void {
+    this.#cells.put(RECORDS.entry, entryKey(parent, name), entry);
+  }
+
+  hasExtraLink(inode: Inode, parent: Inode, name: ByteString): boolean {
+    return this.#cells.get(RECORDS.extraLink, extraLinkKey(inode, parent, name)) === true;
+  }
+
+  putExtraLink(inode: Inode, parent: Inode, name: ByteString, present: boolean): void {
+    this.#cells.put(RECORDS.extraLink, extraLinkKey(inode, parent, name), present ? true : undefined);
+  }
+
+  chunk(inode: Inode, index: number): ChunkValue | undefined {
+    return this.#cells.get(RECORDS.chunk, chunkKey(inode, index));
+  }
+
+  putChunk(inode: Inode, index: number, chunk: ChunkValue | undefined): void {
+    this.#cells.put(RECORDS.chunk, chunkKey(inode, index), chunk);
+  }
+
+  slice(id: SliceId): SliceRecord | undefined {
+    return this.#cells.get(RECORDS.slice, sliceKey(id));
+  }
+
+  putSlice(id: SliceId, slice: SliceRecord | undefined): void {
+    this.#cells.put(RECORDS.slice, sliceKey(id), slice);
+  }
+
+  xattr(inode: Inode, name: ByteString): Uint8Array | undefined {
+    return this.#cells.get(RECORDS.xattr, xattrKey(inode, name));
+  }
+
+  putXattr(inode: Inode, name: ByteString, value: Uint8Array | undefined): void {
+    this.#cells.put(RECORDS.xattr, xattrKey(inode, name), value);
+  }
+
+  symlink(inode: Inode): ByteString | undefined {
+    return this.#cells.get(RECORDS.symlink, symlinkKey(inode));
+  }
+
+  putSymlink(inode: Inode, target: ByteString | undefined): void {
+    this.#cells.put(RECORDS.symlink, symlinkKey(inode), target);
+  }
+
+  session(id: SessionId): SessionRecord | undefined {
+    return this.#cells.get(RECORDS.session, sessionKey(id));
+  }
+
+  putSession(id: SessionId, session: SessionRecord | undefined): void {
+    this.#cells.put(RECORDS.session, sessionKey(id), session);
+  }
+
+  outcomes(session: SessionId, page: number): OutcomesPage | undefined {
+    return this.#cells.get(RECORDS.outcomes, outcomesKey(session, page));
+  }
+
+  putOutcomes(session: SessionId, page: number, outcomes: OutcomesPage | undefined): void {
+    this.#cells.put(RECORDS.outcomes, outcomesKey(session, page), outcomes);
+  }
+
+  /** The inodes that a session holds locks on, ascending. */
+  lockedInodes(session: SessionId): readonly Inode[] {
+    return this.#cells.get(RECORDS.lockedInodes, lockedInodesKey(session)) ?? [];
+  }
+
+  putLockedInodes(session: SessionId, inodes: readonly Inode[]): void {
+    this.#cells.put(RECORDS.lockedInodes, lockedInodesKey(session), inodes.length > 0 ? inodes : undefined);
+  }
+
+  locks(inode: Inode): readonly HeldLock[] {
+    return this.#cells.get(RECORDS.locks, locksKey(inode)) ?? [];
+  }
+
+  putLocks(inode: Inode, locks: readonly HeldLock[]): void {
+    this.#cells.put(RECORDS.locks, locksKey(inode), locks.length > 0 ? locks : undefined);
+  }
+
+  /** The sequence that took the inode's last link; undefined when it has links, or is gone. */
+  orphan(inode: Inode): Sequence | undefined {
+    return this.#cells.get(RECORDS.orphan, orphanKey(inode));
+  }
+
+  putOrphan(inode: Inode, since: Sequence | undefined): void {
+    this.#cells.put(RECORDS.orphan, orphanKey(inode), since);
+  }
+
+  epoch(code: EpochCode): EpochRecord | undefined {
+    return this.#cells.get(RECORDS.epoch, epochKey(code));
+  }
+
+  putEpoch(code: EpochCode, epoch: EpochRecord): void {
+    this.#cells.put(RECORDS.epoch, epochKey(code), epoch);
+  }
+
+  /** The sequence that a region has reported as applied. */
+  regionProgress(region: RegionIndex): Sequence | undefined {
+    return this.#cells.get(RECORDS.region, regionKey(region));
+  }
+
+  putRegionProgress(region: RegionIndex, sequence: Sequence): void {
+    this.#cells.put(RECORDS.region, regionKey(region), sequence);
+  }
+}
