@@ -42,6 +42,7 @@ const PRIMARY_MS = 5000;
 const OWN_PRIMARY_MS = 10_000;
 const FINDING_MS = 1500;
 const UPKEEP_MS = 3000;
+const KEEP_ALIVE_MS = 2500;
 
 /**
  * Which metadata group is asked what: reads go to the own region, changes to the primary's. Follows the primary from
@@ -114,8 +115,8 @@ export class Router {
   /** Keeps the streams to the own and the primary region alive: for the pushes, and for the session. */
   start(): void {
     this.#upkeep = setInterval(() => {
-      void this.#own.ask({ $case: "keepAlive", value: {} }, keepAliveOptions);
-      if (!this.ownIsPrimary) void this.#keepPrimary();
+      void this.#keepAlive(this.#own);
+      if (!this.ownIsPrimary) void this.#keepAlive(this.group(this.#primary));
     }, UPKEEP_MS);
   }
 
@@ -261,12 +262,12 @@ export class Router {
     this.#noteEpoch({ epoch: best.epoch as EpochCode, sequence: 0 as Sequence });
   }
 
-  async #keepPrimary(): Promise<void> {
-    await this.askPrimary({ $case: "keepAlive", value: {} }, keepAliveOptions);
+  async #keepAlive(group: RegionGroup): Promise<void> {
+    const options = { freshness: Freshness.TOKEN, atLeast: undefined, timeoutMs: KEEP_ALIVE_MS };
+    const answer = await group.ask({ $case: "keepAlive", value: {} }, options);
+    if (typeof answer === "string" && !this.#closed) await this.findPrimary();
   }
 }
-
-const keepAliveOptions = { freshness: Freshness.TOKEN, atLeast: undefined, timeoutMs: 2500 };
 
 export function asVersion(wire: { epoch: number; sequence: number }): Version {
   return { epoch: wire.epoch as EpochCode, sequence: wire.sequence as Sequence };

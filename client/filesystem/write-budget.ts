@@ -1,0 +1,37 @@
+/** How many bytes may be dirty in memory, over all files. Past it writers wait. */
+export class WriteBudget {
+  readonly #bytesMax: number;
+  readonly #relieve: () => void;
+  #used = 0;
+  #waiters: (() => void)[] = [];
+
+  /** `relieve`: begins to commit what is dirty. */
+  constructor(bytesMax: number, relieve: () => void) {
+    this.#bytesMax = bytesMax;
+    this.#relieve = relieve;
+  }
+
+  get full(): boolean {
+    return this.#used >= this.#bytesMax;
+  }
+
+  take(bytes: number): void {
+    this.#used += bytes;
+  }
+
+  give(bytes: number): void {
+    this.#used -= bytes;
+    if (this.full || this.#waiters.length === 0) return;
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const resume of waiters) resume();
+  }
+
+  /** Resolves when there is room. */
+  async room(): Promise<void> {
+    while (this.full) {
+      this.#relieve();
+      await new Promise<void>((resume) => this.#waiters.push(resume));
+    }
+  }
+}
