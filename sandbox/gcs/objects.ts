@@ -8,7 +8,11 @@ import { GcsError } from "./error.ts";
 export interface Bucket {
   readonly name: string;
   readonly directory: ObjectDirectory;
-  readonly endpoint: string;
+}
+
+/** By which address the client came here: it may be a proxy's. */
+export function reachedAt({ request }: Exchange): string {
+  return `http://${request.headers.host}`;
 }
 
 export function sendJson({ response }: Exchange, body: object, status = 200): void {
@@ -17,14 +21,11 @@ export function sendJson({ response }: Exchange, body: object, status = 200): vo
 
 /** The object resource of the JSON API. */
 export function resourceOf(bucket: Bucket, object: StoredObject): Record<string, unknown> {
-  const path = `${bucket.name}/o/${encodeURIComponent(object.key)}`;
   const time = new Date(object.modifiedMs).toISOString();
   const { md5, crc32c } = object.checksums;
   return {
     kind: "storage#object",
     id: `${bucket.name}/${object.key}/${object.generation}`,
-    selfLink: `${bucket.endpoint}/storage/v1/b/${path}`,
-    mediaLink: `${bucket.endpoint}/download/storage/v1/b/${path}?generation=${object.generation}&alt=media`,
     name: object.key,
     bucket: bucket.name,
     generation: String(object.generation),

@@ -4,8 +4,8 @@ import { type CloudServer, type CloudService, type Exchange, serveCloud } from "
 import type { OperationName } from "../faults.ts";
 import { ObjectDirectory } from "../object-directory.ts";
 import { errorJson, GcsError } from "./error.ts";
-import { type Bucket, copyObject, deleteObject, getObject, listObjects, sendJson } from "./objects.ts";
-import { type ServiceAccountKey, TokenError, Tokens } from "./tokens.ts";
+import { type Bucket, copyObject, deleteObject, getObject, listObjects, reachedAt, sendJson } from "./objects.ts";
+import { type ServiceAccountKey, serviceAccountIn, TokenError, Tokens } from "./tokens.ts";
 import { Uploads } from "./uploads.ts";
 
 export interface GcsServerOptions {
@@ -29,10 +29,8 @@ export async function startGcsServer(options: GcsServerOptions): Promise<GcsServ
     directories.set(bucket, await ObjectDirectory.open(path.join(options.directory, bucket)));
   }
   const tokens = new Tokens(options.directory, options.tokenLifeSeconds ?? 3600);
-  const service = new GcsService(directories, tokens);
-  const server = await serveCloud(service, options);
-  service.endpoint = server.endpoint;
-  return { ...server, credentials: tokens.credentials(`${server.endpoint}/token`) };
+  const server = await serveCloud(new GcsService(directories, tokens), options);
+  return { ...server, credentials: serviceAccountIn(options.directory, `${server.endpoint}/token`) };
 }
 
 /** Where a path of the JSON API leads. */
@@ -48,7 +46,6 @@ const COPY_PATH = /^\/storage\/v1\/b\/([^/]+)\/o\/([^/]+)\/(rewriteTo|copyTo)\/b
 const OBJECT_PATH = /^(?:\/download)?\/storage\/v1\/b\/([^/]+)(\/o)?(?:\/([^/]+))?$/;
 
 class GcsService implements CloudService {
-  endpoint = "";
   readonly #directories: ReadonlyMap<string, ObjectDirectory>;
   readonly #tokens: Tokens;
   readonly #uploads = new Uploads();
@@ -106,7 +103,7 @@ class GcsService implements CloudService {
     const pieces: Buffer[] = [];
     for await (const piece of exchange.body()) pieces.push(piece);
     const form = new URLSearchParams(Buffer.concat(pieces).toString());
-    sendJson(exchange, this.#tokens.grant(form, `${this.endpoint}/token`));
+    sendJson(exchange, this.#tokens.grant(form, `${reachedAt(exchange)}/token`));
   }
 
   async #copy(exchange: Exchange, bucket: Bucket, target: Target): Promise<void> {
@@ -119,7 +116,7 @@ class GcsService implements CloudService {
   #bucket(name: string): Bucket {
     const directory = this.#directories.get(name);
     if (directory === undefined) throw new GcsError(404, "notFound", "The specified bucket does not exist.");
-    return { name, directory, endpoint: this.endpoint };
+    return { name, directory };
   }
 
   #describe(exchange: Exchange, { name }: Bucket): void {

@@ -36,31 +36,35 @@ export class TokenError extends Error {
   }
 }
 
-/** One service account, its key kept in the directory, and the tokens given out for it. Tokens do not outlive the server. */
+/**
+ * The key file of the account that a server in this directory knows; made if there is none, also before the server
+ * starts. `tokenUri`: the server's `/token` by the address at which the client reaches it.
+ */
+export function serviceAccountIn(directory: string, tokenUri: string): ServiceAccountKey {
+  const file = path.join(directory, "service-account.json");
+  const key = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : makeKey(file);
+  return { ...key, token_uri: tokenUri };
+}
+
+/** One service account, and the tokens given out for it. Tokens do not outlive the server. */
 export class Tokens {
-  readonly #file: string;
-  readonly #key: Omit<ServiceAccountKey, "token_uri">;
+  readonly #email: string;
   readonly #publicKey: KeyObject;
   readonly #lifeSeconds: number;
   readonly #expiryMs = new Map<string, number>();
 
   constructor(directory: string, lifeSeconds: number) {
-    this.#file = path.join(directory, "service-account.json");
-    this.#key = existsSync(this.#file) ? JSON.parse(readFileSync(this.#file, "utf8")) : makeKey(this.#file);
-    this.#publicKey = createPublicKey(createPrivateKey(this.#key.private_key));
+    const key = serviceAccountIn(directory, "");
+    this.#email = key.client_email;
+    this.#publicKey = createPublicKey(createPrivateKey(key.private_key));
     this.#lifeSeconds = lifeSeconds;
-  }
-
-  credentials(tokenUri: string): ServiceAccountKey {
-    return { ...this.#key, token_uri: tokenUri };
   }
 
   /** @throws TokenError. `tokenUri` is what the assertion must be meant for. */
   grant(form: URLSearchParams, tokenUri: string): { access_token: string; expires_in: number; token_type: "Bearer" } {
     if (form.get("grant_type") !== GRANT) throw new TokenError("unsupported_grant_type", "Invalid grant_type");
     const claims = this.#verify(form.get("assertion") ?? "");
-    if (claims.iss !== this.#key.client_email)
-      throw new TokenError("invalid_grant", "Invalid grant: account not found");
+    if (claims.iss !== this.#email) throw new TokenError("invalid_grant", "Invalid grant: account not found");
     if (claims.aud !== tokenUri) throw new TokenError("invalid_grant", "Invalid JWT: the audience is another endpoint");
     const nowS = Date.now() / 1000;
     const dated = typeof claims.iat === "number" && typeof claims.exp === "number";
