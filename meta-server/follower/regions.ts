@@ -1,0 +1,94 @@
+import { type ClientOptions, credentials, Metadata } from "@grpc/grpc-js";
+import { AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
+import type { ServerContext } from "../services/context.ts";
+
+/** A dead address must not be remembered across calls: each client has its own subchannels and a short backoff. */
+export const PEER_OPTIONS: ClientOptions = {
+  "grpc.use_local_subchannel_pool": 1,
+  "grpc.initial_reconnect_backoff_ms": 50,
+  "grpc.max_reconnect_backoff_ms": 1_000,
+  "grpc.max_receive_message_length": -1,
+  "grpc.max_send_message_length": -1,
+};
+const STATUS_MS = 1_500;
+
+/** The other regions, as their own members tell. */
+export class Regions {
+  readonly #context: ServerContext;
+  readonly #clients = new Map<string, AdminClient>();
+
+  constructor(context: ServerContext) {
+    this.#context = context;
+  }
+
+  get others(): readonly string[] {
+    return [...this.#context.volume.regions.keys()].filter((region) => region !== this.#context.region);
+  }
+
+  /** What each other region says of itself; absent: none of its members answered. */
+  async askAll(timeoutMs: number = STATUS_MS): Promise<Map<string, RegionStatus>> {
+    const answers = new Map<string, RegionStatus>();
+    await Promise.all(
+      this.others.map(async (region) => {
+        const status = await this.ask(region, timeoutMs);
+        if (status !== undefined) answers.set(region, status);
+      }),
+    );
+    return answers;
+  }
+
+  /** The leader's word, else that of the member that is furthest. */
+  async ask(region: string, timeoutMs: number = STATUS_MS): Promise<RegionStatus | undefined> {
+    const addresses = this.#context.volume.regions.get(region)?.meta ?? [];
+    let best: RegionStatus | undefined;
+    await new Promise<void>((resolve) => {
+      let missing = addresses.length;
+      if (missing === 0) resolve();
+      for (const address of addresses) {
+        void this.#statusOf(address, timeoutMs).then((status) => {
+          missing -= 1;
+          if (status !== undefined && isBetter(status, best)) best = status;
+          if (missing === 0 || status?.isLeader === true) resolve();
+        });
+      }
+    });
+    return best;
+  }
+
+  /** A client of the region's leader, by its number: its address may be another one from here. */
+  leaderAddress(region: string, status: RegionStatus): string | undefined {
+    const leader = status.isLeader ? status.member : status.members.find((member) => member.isLeader)?.id;
+    return leader === undefined ? undefined : this.#context.volume.regions.get(region)?.meta[leader - 1];
+  }
+
+  admin(address: string): AdminClient {
+    let client = this.#clients.get(address);
+    if (client === undefined) {
+      client = new AdminClient(address, credentials.createInsecure(), PEER_OPTIONS);
+      this.#clients.set(address, client);
+    }
+    return client;
+  }
+
+  #statusOf(address: string, timeoutMs: number): Promise<RegionStatus | undefined> {
+    return new Promise((resolve) => {
+      const deadline = Date.now() + timeoutMs;
+      this.admin(address).status(
+        { volume: this.#context.volume.volume },
+        new Metadata(),
+        { deadline },
+        (error, status) => resolve(error === null ? status : undefined),
+      );
+    });
+  }
+
+  close(): void {
+    for (const client of this.#clients.values()) client.close();
+  }
+}
+
+function isBetter(status: RegionStatus, than: RegionStatus | undefined): boolean {
+  if (than === undefined || status.isLeader !== than.isLeader) return than === undefined || status.isLeader;
+  const epoch = (status.version?.epoch ?? 0) - (than.version?.epoch ?? 0);
+  return epoch > 0 || (epoch === 0 && (status.version?.sequence ?? 0) > (than.version?.sequence ?? 0));
+}

@@ -1,0 +1,102 @@
+import { checkpointKey, decodeRecord, encodeRecord } from "./local-keys.ts";
+
+/** A checkpoint is kept at each sequence that this divides; the state hash is known there in every region. */
+export const CHECKPOINT_EVERY = 256;
+
+/** Where in the group's log a sequence is, and all one must know to count on from there. */
+export interface Checkpoint {
+  /** Index of the log's entry that took this sequence; the next one is to be looked for after it. */
+  readonly index: number;
+  readonly epoch: number;
+  readonly sequence: number;
+  /** Region that the epoch is sealed to; −1: not sealed. */
+  readonly sealedTo: number;
+  /** Epoch heard of that ends this one here; 0: none. */
+  readonly fence: number;
+  readonly stateHash: string;
+  readonly atMs: number;
+  /** Bytes of log applied up to here, since the store was made. */
+  readonly logBytes: number;
+}
+
+const GENESIS: Checkpoint = {
+  index: 0,
+  epoch: 0,
+  sequence: 0,
+  sealedTo: -1,
+  fence: 0,
+  stateHash: "",
+  atMs: 0,
+  logBytes: 0,
+};
+
+export interface Retention {
+  readonly hours: number;
+  readonly gib: number;
+}
+
+/** The checkpoints of one store, oldest first. A log that was cut behind a checkpoint makes it useless: it is dropped. */
+export class Checkpoints {
+  #all: Checkpoint[] = [];
+
+  async load(pages: AsyncIterable<readonly (readonly [string, Uint8Array])[]>): Promise<void> {
+    this.#all = [];
+    for await (const page of pages) {
+      for (const [, value] of page) this.#all.push(decodeRecord<Checkpoint>(value));
+    }
+  }
+
+  /** Of a store that has just been made: the log begins with the volume. */
+  addGenesis(put: (key: string, value: Uint8Array) => void): void {
+    this.add(GENESIS, put);
+  }
+
+  add(checkpoint: Checkpoint, put: (key: string, value: Uint8Array) => void): void {
+    this.#all.push(checkpoint);
+    put(checkpointKey(checkpoint.sequence), encodeRecord(checkpoint));
+  }
+
+  /** A bootstrap starts a new log of sequences. */
+  clear(put: (key: string, value: undefined) => void): void {
+    for (const checkpoint of this.#all) put(checkpointKey(checkpoint.sequence), undefined);
+    this.#all = [];
+  }
+
+  /** The last one at or before a sequence. */
+  before(sequence: number): Checkpoint | undefined {
+    let low = 0;
+    let high = this.#all.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#all[middle]!.sequence <= sequence) low = middle + 1;
+      else high = middle;
+    }
+    return this.#all[low - 1];
+  }
+
+  at(sequence: number): Checkpoint | undefined {
+    const found = this.before(sequence);
+    return found?.sequence === sequence ? found : undefined;
+  }
+
+  /**
+   * The log index from which a reader at `sequence` needs the log, within the bounds; what lies before is wanted by nobody.
+   * Drops checkpoints that are older still (a few each call, so that no call is long).
+   */
+  retainFrom(
+    sequence: number,
+    bounds: Retention & { readonly nowMs: number; readonly logBytes: number },
+    put: (key: string, value: undefined) => void,
+  ): number {
+    const oldestMs = bounds.nowMs - bounds.hours * 3_600_000;
+    const oldestBytes = bounds.logBytes - bounds.gib * 2 ** 30;
+    let keep = this.#all.findIndex((checkpoint) => checkpoint.atMs >= oldestMs && checkpoint.logBytes >= oldestBytes);
+    if (keep === -1) keep = this.#all.length - 1;
+    const wanted = this.before(sequence);
+    if (wanted !== undefined) keep = Math.max(keep, this.#all.indexOf(wanted));
+    if (keep <= 0) return this.#all[0]?.index ?? 0;
+    const dropped = this.#all.splice(0, keep);
+    for (const checkpoint of dropped) put(checkpointKey(checkpoint.sequence), undefined);
+    return this.#all[0]!.index;
+  }
+}

@@ -1,0 +1,82 @@
+import { RECORDS } from "../../core/codec/records.ts";
+import { decodeSlice } from "../../core/codec.ts";
+import { KEY_PREFIX, VOLUME_KEY } from "../../core/keys.ts";
+import type { StateSnapshot } from "../storage/state-snapshot.ts";
+import type { Pair } from "./load-part.ts";
+import type { LocalEntry } from "./local-entries.ts";
+import { decodeRecord, GENERATION_KEY, generationPrefix, PREFIX_BYTES, pendingPrefix } from "./local-keys.ts";
+import { factOf } from "./machine.ts";
+import type { RegionFacts } from "./region-facts.ts";
+import type { TurnStore } from "./turn-store.ts";
+
+/** The volume's keys under more than one generation: one that lives, one that a bootstrap fills beside it, and dead ones. */
+export class Generations {
+  readonly #store: TurnStore;
+
+  constructor(store: TurnStore) {
+    this.#store = store;
+  }
+
+  /** Puts a part of a generation that is not alive yet; slices that the region's bucket lacks become pending in it. */
+  load(entry: Extract<LocalEntry, { kind: "load" }>, facts: RegionFacts, region: string): void {
+    if (entry.generation <= facts.generation) return;
+    const prefix = generationPrefix(entry.generation);
+    facts.useGeneration(entry.generation);
+    for (const [key, value] of entry.pairs) this.#store.put(prefix + key, value);
+    const own = this.#regionIndex(prefix, region);
+    for (const [key, value] of entry.pairs) {
+      if (!key.startsWith(KEY_PREFIX.slice)) continue;
+      const slice = decodeSlice(value);
+      facts.keepSlice(slice.id);
+      if (slice.home === own || this.#isResident(key, slice.id, facts)) continue;
+      facts.addPending(factOf(slice), { inode: 0, nowMs: entry.nowMs, generation: entry.generation });
+    }
+  }
+
+  /** The living generation names it, and it is not pending there. */
+  #isResident(key: string, slice: number, facts: RegionFacts): boolean {
+    return this.#store.get(generationPrefix(facts.generation) + key) !== undefined && !facts.isPending(slice);
+  }
+
+  /** The volume's record comes with the first part. */
+  #regionIndex(prefix: string, region: string): number {
+    const volume = this.#store.get(prefix + VOLUME_KEY);
+    return volume === undefined ? -1 : RECORDS.volume.decode(volume).regions.indexOf(region);
+  }
+
+  /** The living generation of a snapshot, its keys plain; the volume's record first. */
+  async read(snapshot: StateSnapshot): Promise<{ pages: AsyncIterable<Pair[]>; release(): Promise<void> }> {
+    const prefix = generationPrefix(await livingIn(snapshot));
+    return { pages: volumePages(snapshot, prefix), release: () => snapshot.release() };
+  }
+
+  /** Deletes what belongs to a generation older than the living one. */
+  async sweep(living: number): Promise<void> {
+    for (let generation = 1; generation < living; generation += 1) {
+      for (const prefix of [generationPrefix(generation), pendingPrefix(generation)]) {
+        for await (const page of this.#store.pages(prefix)) await this.#store.discard(page.map(([key]) => key));
+      }
+    }
+  }
+}
+
+async function livingIn(snapshot: StateSnapshot): Promise<number> {
+  for await (const page of snapshot.pages(GENERATION_KEY)) {
+    const [key, value] = page[0]!;
+    return key === GENERATION_KEY ? decodeRecord<number>(value) : 1;
+  }
+  return 1;
+}
+
+async function* volumePages(snapshot: StateSnapshot, prefix: string): AsyncGenerator<Pair[]> {
+  for await (const page of snapshot.pages(prefix + VOLUME_KEY)) {
+    const [key, value] = page[0]!;
+    if (key === prefix + VOLUME_KEY) yield [[VOLUME_KEY, value]];
+    break;
+  }
+  for await (const page of snapshot.pages(prefix)) {
+    const own = page.filter(([key]) => key.startsWith(prefix) && key !== prefix + VOLUME_KEY);
+    if (own.length > 0) yield own.map(([key, value]) => [key.slice(PREFIX_BYTES), value]);
+    if (!page.at(-1)![0].startsWith(prefix)) return;
+  }
+}

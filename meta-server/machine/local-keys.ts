@@ -1,0 +1,144 @@
+import type { PlainVersion } from "./local-entries.ts";
+
+/**
+ * Keys and records of what a region keeps for itself, beside the volume: under generation 0, which no volume uses.
+ * Every other generation holds a volume's keys (core/keys.ts) behind its two bytes.
+ */
+export const PREFIX_BYTES = 2;
+
+export function generationPrefix(generation: number): string {
+  return String.fromCharCode(generation >> 8, generation & 255);
+}
+
+const LOCAL = generationPrefix(0);
+
+export const APPLIED_KEY = `${LOCAL}a`;
+export const GENERATION_KEY = `${LOCAL}g`;
+export const LAST_GENERATION_KEY = `${LOCAL}n`;
+export const FENCE_KEY = `${LOCAL}f`;
+export const HEARD_KEY = `${LOCAL}h`;
+export const DIVERGED_KEY = `${LOCAL}x`;
+export const LOSS_KEY = `${LOCAL}l`;
+export const GARBAGE_PREFIX = `${LOCAL}d`;
+export const CHECKPOINT_PREFIX = `${LOCAL}c`;
+export const REFUSED_PREFIX = `${LOCAL}s`;
+
+/** 7 bytes, big-endian: an integer below 2^53 so that keys sort as numbers do. */
+export function numberKey(value: number): string {
+  const high = Math.floor(value / 2 ** 28);
+  const low = value % 2 ** 28;
+  return String.fromCharCode(
+    (high >>> 20) & 255,
+    (high >>> 12) & 255,
+    (high >>> 4) & 255,
+    ((high & 15) << 4) | (low >>> 24),
+    (low >>> 16) & 255,
+    (low >>> 8) & 255,
+    low & 255,
+  );
+}
+
+export function keyNumber(key: string, at: number): number {
+  let value = 0;
+  for (let index = at; index < at + 7; index += 1) value = value * 256 + key.charCodeAt(index);
+  return value;
+}
+
+/** Pending copies belong to a generation: a bootstrap computes its own. */
+export function pendingPrefix(generation: number): string {
+  return `${LOCAL}p${generationPrefix(generation)}`;
+}
+
+export function pendingKey(generation: number, slice: number): string {
+  return pendingPrefix(generation) + numberKey(slice);
+}
+
+export function pendingTotalsKey(generation: number): string {
+  return `${LOCAL}q${generationPrefix(generation)}`;
+}
+
+export function garbageKey(slice: number): string {
+  return GARBAGE_PREFIX + numberKey(slice);
+}
+
+export function checkpointKey(sequence: number): string {
+  return CHECKPOINT_PREFIX + numberKey(sequence);
+}
+
+export function refusedKey(seal: PlainVersion): string {
+  return REFUSED_PREFIX + numberKey(seal.epoch) + numberKey(seal.sequence);
+}
+
+/** A slice that the region's bucket lacks. */
+export interface Pending {
+  readonly slice: number;
+  readonly sinceMs: number;
+  /** The file it was written to; 0 when that is not known. */
+  readonly inode: number;
+  readonly blocks: number;
+  readonly bytes: number;
+  /** core's encoding of the slice. */
+  readonly record: Uint8Array;
+}
+
+/** A slice that nothing names any more. */
+export interface Garbage {
+  readonly slice: number;
+  /** The sequence that dropped its last reference, and when. */
+  readonly sequence: number;
+  readonly sinceMs: number;
+  readonly record: Uint8Array;
+}
+
+const PENDING_HEADER_BYTES = 32;
+const GARBAGE_HEADER_BYTES = 24;
+
+export function encodePending(pending: Pending): Buffer {
+  const bytes = Buffer.allocUnsafe(PENDING_HEADER_BYTES + pending.record.length);
+  bytes.writeDoubleBE(pending.slice, 0);
+  bytes.writeDoubleBE(pending.sinceMs, 8);
+  bytes.writeDoubleBE(pending.inode, 16);
+  bytes.writeUInt32BE(pending.blocks, 24);
+  bytes.writeUInt32BE(pending.bytes, 28);
+  bytes.set(pending.record, PENDING_HEADER_BYTES);
+  return bytes;
+}
+
+export function decodePending(value: Uint8Array): Pending {
+  const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  return {
+    slice: bytes.readDoubleBE(0),
+    sinceMs: bytes.readDoubleBE(8),
+    inode: bytes.readDoubleBE(16),
+    blocks: bytes.readUInt32BE(24),
+    bytes: bytes.readUInt32BE(28),
+    record: bytes.subarray(PENDING_HEADER_BYTES),
+  };
+}
+
+export function encodeGarbage(garbage: Garbage): Buffer {
+  const bytes = Buffer.allocUnsafe(GARBAGE_HEADER_BYTES + garbage.record.length);
+  bytes.writeDoubleBE(garbage.slice, 0);
+  bytes.writeDoubleBE(garbage.sequence, 8);
+  bytes.writeDoubleBE(garbage.sinceMs, 16);
+  bytes.set(garbage.record, GARBAGE_HEADER_BYTES);
+  return bytes;
+}
+
+export function decodeGarbage(value: Uint8Array): Garbage {
+  const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  return {
+    slice: bytes.readDoubleBE(0),
+    sequence: bytes.readDoubleBE(8),
+    sinceMs: bytes.readDoubleBE(16),
+    record: bytes.subarray(GARBAGE_HEADER_BYTES),
+  };
+}
+
+export function encodeRecord(record: unknown): Uint8Array {
+  return Buffer.from(JSON.stringify(record));
+}
+
+export function decodeRecord<T>(bytes: Uint8Array): T {
+  return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString()) as T;
+}

@@ -1,0 +1,434 @@
+import { decodeEntry, encodeSlice, type SliceRecord } from "../../core/codec.ts";
+import type { Outcome, Stamp } from "../../core/commands.ts";
+import { applyEntry, type Refusal } from "../../core/entries.ts";
+import { type ByteString, epochRegion, type RegionIndex, type Time, type Version } from "../../core/ids.ts";
+import { type Effects, Tree } from "../../core/tree.ts";
+import type { GroupEntry, MachineSnapshot, StateMachine } from "../group.ts";
+import type { StateStore } from "../storage/state-store.ts";
+import { CHECKPOINT_EVERY, Checkpoints, type Retention } from "./checkpoints.ts";
+import { Generations } from "./generations.ts";
+import { decodeLocal, isLocal, type LocalEntry } from "./local-entries.ts";
+import {
+  APPLIED_KEY,
+  CHECKPOINT_PREFIX,
+  decodeRecord,
+  encodeRecord,
+  generationPrefix,
+  type Pending,
+} from "./local-keys.ts";
+import { RegionFacts, type SliceFact } from "./region-facts.ts";
+import { restoreStore, snapshotParts } from "./snapshot.ts";
+import { afterPrefix, TurnStore } from "./turn-store.ts";
+
+export type Applied =
+  | { readonly taken: true; readonly version: Version; readonly outcome: Outcome; readonly encoded: Uint8Array }
+  | { readonly taken: false; readonly refusal: Refusal | "fenced" | "diverged" | "refused" };
+
+export type Role = "primary" | "mirror" | "sealed" | "fenced" | "unformatted";
+
+/** An entry of the changelog as it was applied. */
+export interface TakenEntry {
+  readonly previous: Version;
+  readonly version: Version;
+  /** Stamp and command, as they go to the mirrors. */
+  readonly body: Uint8Array;
+}
+
+/** What one turn did, for those who listen. */
+export interface Turn {
+  readonly index: number;
+  readonly version: Version;
+  readonly stateHash: string;
+  readonly taken: readonly TakenEntry[];
+  readonly effects: readonly Effects[];
+  readonly pendingAdded: readonly Pending[];
+  readonly pendingGone: readonly number[];
+  /** The volume is another generation's: nothing of what was read before holds. */
+  readonly flipped: boolean;
+}
+
+interface AppliedRecord {
+  readonly index: number;
+  readonly time: Time;
+  readonly logBytes: number;
+}
+
+const NOTHING_APPLIED: AppliedRecord = { index: 0, time: { seconds: 0, nanoseconds: 0 }, logBytes: 0 };
+const RECENT_HASHES = 4_096;
+const RETAIN_EVERY_MS = 1_000;
+
+export interface MachineOptions {
+  readonly region: string;
+  readonly retain: Retention;
+  /** The disk failed: nothing more is to be acknowledged. */
+  readonly onError: (error: Error) => void;
+}
+
+/** The volume and the region's own facts as Raft's state machine: what is committed goes in, turn by turn. */
+export class Machine implements StateMachine {
+  readonly #options: MachineOptions;
+  readonly #store: TurnStore;
+  readonly facts: RegionFacts;
+  readonly checkpoints = new Checkpoints();
+  readonly #generations: Generations;
+  readonly #listeners = new Set<(turn: Turn) => void>();
+  readonly #hashes = new Map<number, string>();
+  #tree: Tree;
+  #prefix: string;
+  #applied: AppliedRecord;
+  #durableIndex: number;
+  #taken: TakenEntry[] = [];
+  #effects: Effects[] = [];
+  #flipped = false;
+  #retainFrom = 0;
+  #retainAtMs = 0;
+  /** Sequences from which somebody reads the log just now (bootstraps in progress). */
+  readonly #pins = new Set<{ sequence: number }>();
+
+  private constructor(store: TurnStore, options: MachineOptions) {
+    this.#options = options;
+    this.#store = store;
+    this.facts = new RegionFacts(store);
+    this.#prefix = generationPrefix(this.facts.generation);
+    this.#tree = this.#openTree();
+    this.#applied = this.#readApplied();
+    this.#durableIndex = this.#applied.index;
+    this.#generations = new Generations(store);
+  }
+
+  static async open(store: StateStore, options: MachineOptions): Promise<Machine> {
+    const machine = new Machine(new TurnStore(store), options);
+    await machine.#load();
+    return machine;
+  }
+
+  async #load(): Promise<void> {
+    await this.checkpoints.load(this.#store.pages(CHECKPOINT_PREFIX));
+    if (this.#applied.index === 0) this.checkpoints.addGenesis((key, value) => this.#store.put(key, value));
+    this.#rememberHash();
+  }
+
+  #openTree(): Tree {
+    return new Tree({ get: (key) => this.#store.get(this.#prefix + key) });
+  }
+
+  #readApplied(): AppliedRecord {
+    const value = this.#store.get(APPLIED_KEY);
+    return value === undefined ? NOTHING_APPLIED : decodeRecord<AppliedRecord>(value);
+  }
+
+  // What stands
+
+  get appliedIndex(): number {
+    return this.#applied.index;
+  }
+
+  get durableIndex(): number {
+    return this.#durableIndex;
+  }
+
+  get version(): Version {
+    return this.#tree.version;
+  }
+
+  get stateHash(): string {
+    return this.#tree.stateHash;
+  }
+
+  get tree(): Tree {
+    return this.#tree;
+  }
+
+  get lastTime(): Time {
+    return this.#applied.time;
+  }
+
+  /** This region's index in the volume; undefined before `format`, or when the volume does not know it. */
+  get regionIndex(): RegionIndex | undefined {
+    const index = this.#tree.volume?.regions.indexOf(this.#options.region) ?? -1;
+    return index === -1 ? undefined : (index as RegionIndex);
+  }
+
+  /** Name of the region whose epoch it is; empty before `format`. */
+  get primary(): string {
+    const volume = this.#tree.volume;
+    return volume === undefined ? "" : (volume.regions[epochRegion(volume.version.epoch)] ?? "");
+  }
+
+  /** Follows from the state alone. */
+  get role(): Role {
+    const volume = this.#tree.volume;
+    if (volume === undefined) return "unformatted";
+    if (this.primary !== this.#options.region) return "mirror";
+    if (this.facts.fence > volume.version.epoch) return "fenced";
+    return volume.sealedTo === undefined ? "primary" : "sealed";
+  }
+
+  /** The state hash at a sequence, where it was taken: at the end of a turn, and at each checkpoint. */
+  hashAt(sequence: number): string | undefined {
+    return this.#hashes.get(sequence) ?? this.checkpoints.at(sequence)?.stateHash;
+  }
+
+  read(key: ByteString): Uint8Array | undefined {
+    return this.#store.get(this.#prefix + key);
+  }
+
+  /** Up to `limit` pairs of the volume whose key begins with `prefix`, after the key `after`. */
+  async range(
+    prefix: string,
+    after: string | undefined,
+    limit: number,
+  ): Promise<(readonly [ByteString, Uint8Array])[]> {
+    const from = this.#prefix + (after === undefined ? prefix : `${after}\0`);
+    return this.#plain(await this.#store.range(from, afterPrefix(this.#prefix + prefix), limit));
+  }
+
+  /** All such pairs, page by page; each page as of its own moment. */
+  async *pages(prefix: string): AsyncGenerator<(readonly [ByteString, Uint8Array])[]> {
+    for await (const page of this.#store.pages(this.#prefix + prefix)) yield this.#plain(page);
+  }
+
+  #plain(page: readonly (readonly [string, Uint8Array])[]): (readonly [ByteString, Uint8Array])[] {
+    return page.map(([key, value]) => [key.slice(this.#prefix.length) as ByteString, value]);
+  }
+
+  /** Pairs of the region's own keys. */
+  localPages(prefix: string, after?: string): AsyncGenerator<readonly (readonly [string, Uint8Array])[]> {
+    return this.#store.pages(prefix, after);
+  }
+
+  onTurn(listener: (turn: Turn) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  // Applying
+
+  apply(entries: readonly GroupEntry[]): unknown[] {
+    const results: unknown[] = [];
+    let { index, time, logBytes } = this.#applied;
+    for (const entry of entries) {
+      index = entry.index;
+      logBytes += entry.data.length;
+      this.#applied = { index, time, logBytes };
+      results.push(entry.kind === "application" ? this.#applyOne(entry) : undefined);
+      time = this.#applied.time;
+    }
+    this.#endTurn();
+    return results;
+  }
+
+  #applyOne(entry: GroupEntry): Applied | boolean {
+    if (!isLocal(entry.data)) return this.#applyCommand(entry);
+    this.#applyLocal(decodeLocal(entry.data));
+    return true;
+  }
+
+  #applyCommand({ data }: GroupEntry): Applied {
+    const entry = decodeEntry(data);
+    const previous = this.#tree.version;
+    if (entry.type === "proposed" && this.facts.fence > previous.epoch) return { taken: false, refusal: "fenced" };
+    if (entry.type === "followed" && this.facts.diverged !== undefined) return { taken: false, refusal: "diverged" };
+    const { command } = entry;
+    if (command.kind === "beginEpoch" && !command.forced && this.facts.isRefused(previous)) {
+      return { taken: false, refusal: "refused" };
+    }
+    const result = applyEntry(this.#tree, entry);
+    if (!result.taken) return result;
+    this.#noteTaken(entry.stamp, { previous, version: result.version, body: entry.body }, result.effects);
+    return result;
+  }
+
+  #noteTaken(stamp: Stamp, taken: TakenEntry, effects: Effects): void {
+    this.#applied = { ...this.#applied, time: stamp.now };
+    this.#taken.push(taken);
+    const nowMs = stamp.now.seconds * 1000 + Math.floor(stamp.now.nanoseconds / 1e6);
+    const own = this.regionIndex;
+    for (const slice of effects.slicesAdded) {
+      if (slice.home !== own) this.facts.addPending(factOf(slice), { inode: slice.inode, nowMs });
+    }
+    for (const slice of effects.slicesDropped) {
+      this.facts.dropSlice(factOf(slice), { sequence: taken.version.sequence, nowMs });
+    }
+    if (taken.version.sequence % CHECKPOINT_EVERY === 0) this.#checkpoint(nowMs);
+  }
+
+  #checkpoint(atMs: number): void {
+    this.#writeTree();
+    const checkpoint = {
+      index: this.#applied.index,
+      ...this.#tree.version,
+      sealedTo: this.#tree.sealedTo ?? -1,
+      fence: this.facts.fence,
+      stateHash: this.#tree.stateHash,
+      atMs,
+      logBytes: this.#applied.logBytes,
+    };
+    this.checkpoints.add(checkpoint, (key, value) => this.#store.put(key, value));
+  }
+
+  #applyLocal(entry: LocalEntry): void {
+    const { facts } = this;
+    switch (entry.kind) {
+      case "resident":
+        return facts.resident(entry.slices);
+      case "missing":
+        return this.#missing(entry.slices, entry.nowMs);
+      case "collected":
+        return facts.collected(entry.slices);
+      case "fence":
+        return entry.epoch > this.version.epoch ? facts.setFence(entry.epoch) : undefined;
+      case "refuseSeal":
+        return this.#refuseSeal(entry.seal);
+      case "heard":
+        return facts.setHeard(entry.version);
+      case "diverged":
+        return facts.setDiverged(entry);
+      case "lossReport":
+        return facts.setLossReport(entry.report);
+      case "load":
+        return this.#generations.load(entry, facts, this.#options.region);
+      case "flip":
+        return this.#flip(entry);
+    }
+  }
+
+  /** Only a seal that no epoch was begun from. */
+  #refuseSeal(seal: { epoch: number; sequence: number }): void {
+    if (this.version.epoch <= seal.epoch) this.facts.refuseSeal(seal);
+  }
+
+  #missing(slices: readonly number[], nowMs: number): void {
+    for (const id of slices) {
+      const slice = this.#tree.slice(id as SliceRecord["id"]);
+      if (slice !== undefined) this.facts.addPending(factOf(slice), { inode: 0, nowMs });
+    }
+  }
+
+  #flip(entry: Extract<LocalEntry, { kind: "flip" }>): void {
+    if (entry.generation <= this.facts.generation) return;
+    this.#writeTree();
+    const put = (key: string, value: Uint8Array | undefined) => this.#store.put(key, value);
+    this.facts.setGeneration(entry.generation);
+    this.#prefix = generationPrefix(entry.generation);
+    this.#tree = this.#openTree();
+    this.#hashes.clear();
+    this.#taken = [];
+    this.#effects = [];
+    this.#flipped = true;
+    this.checkpoints.clear(put);
+    this.#checkpoint(this.#applied.time.seconds * 1000);
+  }
+
+  /** Brings the hash up to date and puts what the tree changed. */
+  #writeTree(): void {
+    const { puts, effects } = this.#tree.takeTurn();
+    for (const [key, value] of puts) this.#store.put(this.#prefix + key, value);
+    for (const effect of effects) this.#effects.push(effect);
+    this.#rememberHash();
+  }
+
+  #rememberHash(): void {
+    this.#hashes.set(this.version.sequence, this.stateHash);
+    if (this.#hashes.size > RECENT_HASHES) this.#hashes.delete(this.#hashes.keys().next().value!);
+  }
+
+  #endTurn(): void {
+    this.#writeTree();
+    const { added, gone } = this.facts.takeChanges();
+    const { index } = this.#applied;
+    this.#store.put(APPLIED_KEY, encodeRecord(this.#applied));
+    this.#store.endTurn((error) => {
+      if (error === undefined) this.#durableIndex = Math.max(this.#durableIndex, index);
+      else this.#options.onError(error);
+    });
+    const turn: Turn = {
+      index,
+      version: this.version,
+      stateHash: this.stateHash,
+      taken: this.#taken,
+      effects: this.#effects,
+      pendingAdded: added,
+      pendingGone: gone,
+      flipped: this.#flipped,
+    };
+    this.#taken = [];
+    this.#effects = [];
+    this.#flipped = false;
+    for (const listener of this.#listeners) listener(turn);
+  }
+
+  ready(): Promise<void> | undefined {
+    return this.#store.full ? this.#store.flush() : undefined;
+  }
+
+  // The log's end
+
+  /** Keeps the log from this sequence on until released. */
+  pin(sequence: number): () => void {
+    const pin = { sequence };
+    this.#pins.add(pin);
+    return () => this.#pins.delete(pin);
+  }
+
+  get retainFromIndex(): number {
+    const nowMs = Date.now();
+    if (nowMs - this.#retainAtMs < RETAIN_EVERY_MS) return this.#retainFrom;
+    this.#retainAtMs = nowMs;
+    const bounds = { ...this.#options.retain, nowMs, logBytes: this.#applied.logBytes };
+    const wanted = Math.min(this.#oldestMirror(), ...[...this.#pins].map((pin) => pin.sequence));
+    this.#retainFrom = this.checkpoints.retainFrom(wanted, bounds, (key, value) => this.#store.put(key, value));
+    return this.#retainFrom;
+  }
+
+  /** The sequence that every other region has reported. The epoch's own region has everything. */
+  #oldestMirror(): number {
+    const volume = this.#tree.volume;
+    if (volume === undefined) return 0;
+    let oldest: number = volume.version.sequence;
+    volume.regions.forEach((region, index) => {
+      if (region === this.#options.region || region === this.primary) return;
+      oldest = Math.min(oldest, this.#tree.regionProgress(index as RegionIndex) ?? 0);
+    });
+    return oldest;
+  }
+
+  // Snapshots and the end
+
+  async snapshot(): Promise<MachineSnapshot> {
+    return snapshotParts(await this.#store.snapshot());
+  }
+
+  /** A consistent read of the volume alone, for a mirror that bootstraps. */
+  async volumeSnapshot(): Promise<{
+    pages: AsyncIterable<(readonly [string, Uint8Array])[]>;
+    release(): Promise<void>;
+  }> {
+    return this.#generations.read(await this.#store.snapshot());
+  }
+
+  async restore(_at: { index: number; term: number }, parts: AsyncIterable<Uint8Array>): Promise<void> {
+    await restoreStore(this.#store, parts);
+    this.facts.load();
+    this.#prefix = generationPrefix(this.facts.generation);
+    this.#tree = this.#openTree();
+    this.#applied = this.#readApplied();
+    this.#durableIndex = this.#applied.index;
+    this.#hashes.clear();
+    this.#flipped = true;
+    await this.#load();
+  }
+
+  /** Frees the keys of generations that live no more, a little at a time. */
+  sweep(): Promise<void> {
+    return this.#generations.sweep(this.facts.generation);
+  }
+
+  async close(): Promise<void> {
+    await this.#store.close();
+  }
+}
+
+export function factOf(slice: SliceRecord): SliceFact {
+  return { slice: slice.id, blocks: slice.crc32c.length, bytes: slice.bytes, record: encodeSlice(slice) };
+}

@@ -1,0 +1,220 @@
+import type { PlainVersion } from "./local-entries.ts";
+import {
+  DIVERGED_KEY,
+  decodePending,
+  decodeRecord,
+  encodeGarbage,
+  encodePending,
+  encodeRecord,
+  FENCE_KEY,
+  GENERATION_KEY,
+  garbageKey,
+  HEARD_KEY,
+  LAST_GENERATION_KEY,
+  LOSS_KEY,
+  type Pending,
+  pendingKey,
+  pendingTotalsKey,
+  refusedKey,
+} from "./local-keys.ts";
+
+export interface FactStore {
+  get(key: string): Uint8Array | undefined;
+  put(key: string, value: Uint8Array | undefined): void;
+}
+
+/** A slice as the facts need it: without the checksums' meaning. */
+export interface SliceFact {
+  readonly slice: number;
+  readonly blocks: number;
+  readonly bytes: number;
+  readonly record: Uint8Array;
+}
+
+export interface PendingTotals {
+  readonly slices: number;
+  readonly blocks: number;
+  readonly bytes: number;
+  /** Blocks that were pending once and are resident now. */
+  readonly copiedBlocks: number;
+}
+
+export interface Divergence {
+  readonly sequence: number;
+  readonly own: string;
+  readonly primary: string;
+}
+
+const NO_TOTALS: PendingTotals = { slices: 0, blocks: 0, bytes: 0, copiedBlocks: 0 };
+const NO_VERSION: PlainVersion = { epoch: 0, sequence: 0 };
+
+/** What the region's group knows beside the volume: residency, garbage, the fence, and what it has heard. */
+export class RegionFacts {
+  readonly #store: FactStore;
+  #generation = 1;
+  #totals = new Map<number, PendingTotals>();
+  #dirtyTotals = new Set<number>();
+  #added: Pending[] = [];
+  #gone: number[] = [];
+  fence = 0;
+  heard: PlainVersion = NO_VERSION;
+  diverged: Divergence | undefined;
+
+  constructor(store: FactStore) {
+    this.#store = store;
+    this.load();
+  }
+
+  load(): void {
+    const read = <T>(key: string): T | undefined => {
+      const value = this.#store.get(key);
+      return value === undefined ? undefined : decodeRecord<T>(value);
+    };
+    this.#generation = read<number>(GENERATION_KEY) ?? 1;
+    this.fence = read<number>(FENCE_KEY) ?? 0;
+    this.heard = read<PlainVersion>(HEARD_KEY) ?? NO_VERSION;
+    this.diverged = read<Divergence>(DIVERGED_KEY);
+    this.#totals.clear();
+    this.#dirtyTotals.clear();
+  }
+
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** The highest number that a generation was ever begun with: a bootstrap that was given up leaves its keys behind. */
+  get lastGeneration(): number {
+    const value = this.#store.get(LAST_GENERATION_KEY);
+    return Math.max(this.#generation, value === undefined ? 0 : decodeRecord<number>(value));
+  }
+
+  useGeneration(generation: number): void {
+    if (generation > this.lastGeneration) this.#store.put(LAST_GENERATION_KEY, encodeRecord(generation));
+  }
+
+  get totals(): PendingTotals {
+    return this.#totalsOf(this.#generation);
+  }
+
+  get lossReport(): string | undefined {
+    const value = this.#store.get(LOSS_KEY);
+    return value === undefined ? undefined : decodeRecord<string>(value);
+  }
+
+  isPending(slice: number): boolean {
+    return this.#store.get(pendingKey(this.#generation, slice)) !== undefined;
+  }
+
+  isRefused(seal: PlainVersion): boolean {
+    return this.#store.get(refusedKey(seal)) !== undefined;
+  }
+
+  /** What became pending and what is so no more, since the last call. */
+  takeChanges(): { readonly added: readonly Pending[]; readonly gone: readonly number[] } {
+    for (const generation of this.#dirtyTotals) {
+      this.#store.put(pendingTotalsKey(generation), encodeRecord(this.#totalsOf(generation)));
+    }
+    this.#dirtyTotals.clear();
+    const changes = { added: this.#added, gone: this.#gone };
+    this.#added = [];
+    this.#gone = [];
+    return changes;
+  }
+
+  #totalsOf(generation: number): PendingTotals {
+    let totals = this.#totals.get(generation);
+    if (totals === undefined) {
+      const value = this.#store.get(pendingTotalsKey(generation));
+      totals = value === undefined ? NO_TOTALS : decodeRecord<PendingTotals>(value);
+      this.#totals.set(generation, totals);
+    }
+    return totals;
+  }
+
+  #count(generation: number, pending: { blocks: number; bytes: number }, sign: 1 | -1, copied: boolean): void {
+    const totals = this.#totalsOf(generation);
+    this.#totals.set(generation, {
+      slices: totals.slices + sign,
+      blocks: totals.blocks + sign * pending.blocks,
+      bytes: totals.bytes + sign * pending.bytes,
+      copiedBlocks: totals.copiedBlocks + (copied ? pending.blocks : 0),
+    });
+    this.#dirtyTotals.add(generation);
+  }
+
+  addPending(fact: SliceFact, at: { inode: number; nowMs: number; generation?: number }): void {
+    const generation = at.generation ?? this.#generation;
+    const key = pendingKey(generation, fact.slice);
+    if (this.#store.get(key) !== undefined) return;
+    const pending = { ...fact, sinceMs: at.nowMs, inode: at.inode };
+    this.#store.put(key, encodePending(pending));
+    this.#count(generation, fact, 1, false);
+    if (generation === this.#generation) this.#added.push(pending);
+  }
+
+  #removePending(slice: number, copied: boolean): void {
+    const key = pendingKey(this.#generation, slice);
+    const value = this.#store.get(key);
+    if (value === undefined) return;
+    this.#store.put(key, undefined);
+    this.#count(this.#generation, decodePending(value), -1, copied);
+    this.#gone.push(slice);
+  }
+
+  /** The last reference to a slice is gone. Its bucket object is garbage, whether or not it had come here yet. */
+  dropSlice(fact: SliceFact, at: { sequence: number; nowMs: number }): void {
+    this.#removePending(fact.slice, false);
+    const garbage = { slice: fact.slice, record: fact.record, sequence: at.sequence, sinceMs: at.nowMs };
+    this.#store.put(garbageKey(fact.slice), encodeGarbage(garbage));
+  }
+
+  /** The slice is named after all (a bootstrap's state has it). */
+  keepSlice(slice: number): void {
+    if (this.#store.get(garbageKey(slice)) !== undefined) this.#store.put(garbageKey(slice), undefined);
+  }
+
+  resident(slices: readonly number[]): void {
+    for (const slice of slices) this.#removePending(slice, true);
+  }
+
+  collected(slices: readonly number[]): void {
+    for (const slice of slices) this.#store.put(garbageKey(slice), undefined);
+  }
+
+  setFence(epoch: number): void {
+    if (epoch <= this.fence) return;
+    this.fence = epoch;
+    this.#store.put(FENCE_KEY, encodeRecord(epoch));
+  }
+
+  setHeard(version: PlainVersion): void {
+    const newer =
+      version.epoch > this.heard.epoch ||
+      (version.epoch === this.heard.epoch && version.sequence > this.heard.sequence);
+    if (!newer) return;
+    this.heard = version;
+    this.#store.put(HEARD_KEY, encodeRecord(version));
+  }
+
+  setDiverged(diverged: Divergence | undefined): void {
+    this.diverged = diverged;
+    this.#store.put(DIVERGED_KEY, diverged === undefined ? undefined : encodeRecord(diverged));
+  }
+
+  refuseSeal(seal: PlainVersion): void {
+    this.#store.put(refusedKey(seal), encodeRecord(true));
+  }
+
+  setLossReport(report: string): void {
+    this.#store.put(LOSS_KEY, encodeRecord(report));
+  }
+
+  /** Brings another generation to life; what the old one had pending is left to be cleared with its keys. */
+  setGeneration(generation: number): void {
+    this.#generation = generation;
+    this.#store.put(GENERATION_KEY, encodeRecord(generation));
+    this.#added = [];
+    this.#gone = [];
+    this.setDiverged(undefined);
+  }
+}

@@ -1,0 +1,101 @@
+import { LRUCache } from "lru-cache";
+import type { StateStore } from "../storage/state-store.ts";
+import { PREFIX_BYTES } from "./local-keys.ts";
+
+const CACHE_BYTES_MAX = 96 * 1024 * 1024;
+const CACHE_ENTRY_BYTES = 150;
+/** Beyond this many keys that are applied and not yet written, no further turn is taken. */
+const WAITING_KEYS_MAX = 200_000;
+const PAGE_PAIRS = 1_000;
+
+const ABSENT: unique symbol = Symbol("absent");
+type Page = readonly (readonly [string, Uint8Array])[];
+
+/** The store as the machine uses it: turns of puts, which are read back at once, and a cache of what is read often. */
+export class TurnStore {
+  readonly #store: StateStore;
+  readonly #cache = new LRUCache<string, Uint8Array | typeof ABSENT>({
+    maxSize: CACHE_BYTES_MAX,
+    sizeCalculation: (value, key) => key.length + (value === ABSENT ? 0 : value.length) + CACHE_ENTRY_BYTES,
+  });
+  #turn = new Map<string, Uint8Array | undefined>();
+
+  constructor(store: StateStore) {
+    this.#store = store;
+  }
+
+  get(key: string): Uint8Array | undefined {
+    const cached = this.#cache.get(key);
+    if (cached !== undefined) return cached === ABSENT ? undefined : cached;
+    const value = this.#turn.has(key) ? this.#turn.get(key) : this.#store.get(key);
+    this.#cache.set(key, value ?? ABSENT);
+    return value;
+  }
+
+  put(key: string, value: Uint8Array | undefined): void {
+    this.#turn.set(key, value);
+    this.#cache.set(key, value ?? ABSENT);
+  }
+
+  /** `done` is called when the turn is on the disk. */
+  endTurn(done: (error?: Error) => void): void {
+    const turn = this.#turn;
+    this.#turn = new Map();
+    this.#store.write(turn, done);
+  }
+
+  get full(): boolean {
+    return this.#store.waitingCount > WAITING_KEYS_MAX;
+  }
+
+  flush(): Promise<void> {
+    return this.#store.flush();
+  }
+
+  range(from: string, to: string, limit: number): Promise<Page> {
+    return this.#store.range(from, to, limit);
+  }
+
+  /** All pairs whose key begins with `prefix`, from `after` (exclusive) on; each page as of its own moment. */
+  async *pages(prefix: string, after?: string): AsyncGenerator<Page> {
+    const to = afterPrefix(prefix);
+    let from = after === undefined ? prefix : `${after}\0`;
+    for (;;) {
+      const page = await this.#store.range(from, to, PAGE_PAIRS);
+      if (page.length > 0) yield page;
+      if (page.length < PAGE_PAIRS) return;
+      from = `${page.at(-1)![0]}\0`;
+    }
+  }
+
+  snapshot(): ReturnType<StateStore["snapshot"]> {
+    return this.#store.snapshot();
+  }
+
+  async replace(fill: Parameters<StateStore["replace"]>[0]): Promise<void> {
+    await this.#store.replace(fill);
+    this.#cache.clear();
+    this.#turn.clear();
+  }
+
+  /** Keys that are read by nobody any more: the cache need not know. */
+  discard(keys: readonly string[]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const writes = keys.map((key) => [key, undefined] as const);
+      this.#store.write(writes, (error) => (error === undefined ? resolve() : reject(error)));
+    });
+  }
+
+  close(): Promise<void> {
+    return this.#store.close();
+  }
+}
+
+/** The first key after all that begin with `prefix`. */
+export function afterPrefix(prefix: string): string {
+  let end = prefix.length;
+  while (end > 0 && prefix.charCodeAt(end - 1) === 0xff) end -= 1;
+  return end === 0
+    ? "\xff".repeat(PREFIX_BYTES * 8)
+    : prefix.slice(0, end - 1) + String.fromCharCode(prefix.charCodeAt(end - 1) + 1);
+}

@@ -1,0 +1,98 @@
+import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
+import type { Logger } from "pino";
+import { UserError } from "../proto/user-error.ts";
+import type { VolumeDescription } from "../proto/volume-description.ts";
+import { Machine } from "./machine/machine.ts";
+import { openGroup } from "./raft-group.ts";
+import { type RegionServerTuning, startRegionServer } from "./region-server.ts";
+import { openDataDirectory } from "./storage/data-directory.ts";
+import { GrpcTransport } from "./transport/grpc-transport.ts";
+
+export interface MetaServerOptions {
+  readonly volume: VolumeDescription;
+  readonly region: string;
+  /** From 1, as the volume file lists them. */
+  readonly member: number;
+  readonly dataDir: string;
+  readonly logger: Logger;
+  /** host:port to bind instead of the member's own address. */
+  readonly listen?: string;
+  readonly tuning?: Partial<RegionServerTuning>;
+  /** The disk or a truth failed, and the server has stopped. Absent: the process exits with 1. */
+  readonly onFatal?: (error: Error) => void;
+}
+
+const SERVER_OPTIONS: ServerOptions = {
+  "grpc.max_receive_message_length": 64 * 1024 * 1024,
+  "grpc.max_send_message_length": -1,
+  "grpc.keepalive_time_ms": 10_000,
+  "grpc.keepalive_timeout_ms": 10_000,
+  "grpc.max_concurrent_streams": 10_000,
+};
+
+/**
+ * Runs one metadata server of a region.
+ * @throws UserError for an unknown region or member, a data directory of another, or an address that cannot be bound.
+ */
+export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(): Promise<void> }> {
+  const { volume, region, member, logger } = options;
+  const meta = volume.regions.get(region)?.meta;
+  if (meta === undefined) throw new UserError(`volume ${volume.volume} has no region ${region}`, 2);
+  const address = meta[member - 1];
+  if (address === undefined) {
+    throw new UserError(`region ${region} has members 1…${meta.length}, not ${member}: correct --id`, 2);
+  }
+  const members = meta.map((one, index) => ({ id: index + 1, address: one }));
+  const server = new Server(SERVER_OPTIONS);
+  const stores = await openDataDirectory(options.dataDir, { volume: volume.volume, region, member });
+  let stopped = false;
+  const fail = (error: Error) => {
+    if (stopped) return;
+    stopped = true;
+    server.forceShutdown();
+    logger.fatal(`metadata server ${region}/${member} stops: ${error.message}`);
+    if (options.onFatal !== undefined) options.onFatal(error);
+    else process.exit(1);
+  };
+  const retain = { hours: volume.changelog.retainHours, gib: volume.changelog.retainGib };
+  const machine = await Machine.open(stores.state, { region, retain, onError: fail });
+  const cluster = () => machine.tree.volume?.uuid ?? "";
+  const transport = new GrpcTransport({ volume: volume.volume, region, self: member, members, cluster, logger });
+  server.addService(transport.service, transport.handlers);
+  try {
+    await bind(server, options.listen ?? address);
+  } catch (error) {
+    await stores.log.close();
+    await machine.close();
+    throw error;
+  }
+  const group = await openGroup({ members, self: member, log: stores.log, machine, transport, logger, onFatal: fail });
+  const context = { volume, region, member, group, machine, logger };
+  const regionServer = startRegionServer(server, context, options.tuning ?? {});
+  logger.info({ region, member, address }, "metadata server runs");
+  return {
+    async stop() {
+      if (stopped) return;
+      stopped = true;
+      await group.transferLeadership();
+      regionServer.close();
+      server.forceShutdown();
+      await group.stop();
+    },
+  };
+}
+
+function bind(server: Server, address: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) => {
+      if (error === null) return resolve(port);
+      reject(new UserError(`cannot listen on ${address}: ${bindReason(error)}`, 1, { cause: error }));
+    });
+  });
+}
+
+function bindReason(error: Error): string {
+  if (error.message.includes("EADDRINUSE")) return "the port is in use: stop what uses it, or name another";
+  if (error.message.includes("EACCES")) return "not allowed: use a port above 1023";
+  return error.message;
+}

@@ -1,0 +1,76 @@
+import type { RegionStatus } from "../../../proto/generated/admin.ts";
+import type { EpochKeeper } from "../../epochs/epoch-keeper.ts";
+import { decodePending, pendingPrefix } from "../../machine/local-keys.ts";
+import { leaderAddress, type ServerContext } from "../context.ts";
+
+export interface StatusSources {
+  readonly keeper: EpochKeeper;
+}
+
+/** What a member says of its region: from its own applied state. */
+export class StatusReport {
+  readonly #context: ServerContext;
+  readonly #sources: StatusSources;
+
+  constructor(context: ServerContext, sources: StatusSources) {
+    this.#context = context;
+    this.#sources = sources;
+  }
+
+  async make(): Promise<RegionStatus> {
+    const { volume, region, member, group, machine } = this.#context;
+    const { role, members } = this.#members();
+    const { totals, heard } = machine.facts;
+    const stored = machine.tree.volume;
+    return {
+      volume: volume.volume,
+      uuid: stored?.uuid ?? "",
+      region,
+      member,
+      isLeader: group.leading,
+      leader: leaderAddress(this.#context),
+      members,
+      version: machine.version,
+      epochRegion: machine.primary,
+      role,
+      stateHash: machine.stateHash,
+      heard,
+      lagMs: 0,
+      pendingBlocks: totals.blocks,
+      pendingBytes: totals.bytes,
+      oldestPendingMs: await this.#oldestPendingMs(),
+      copiedBlocks: totals.copiedBlocks,
+      failedBlocks: 0,
+      primaryReachable: true,
+      message: this.#sources.keeper.message,
+      inodes: stored?.inodes ?? 0,
+      usedBytes: stored?.usedBytes ?? 0,
+    };
+  }
+
+  #members(): Pick<RegionStatus, "role" | "members"> {
+    const { group, machine } = this.#context;
+    const { members, leader, applied } = group.status();
+    const self = group.member.id;
+    return {
+      role: machine.role,
+      members: members.map(({ id, address, matched, active }) => ({
+        id,
+        address,
+        isLeader: id === leader,
+        applied: id === self ? applied : matched,
+        reachable: active,
+      })),
+    };
+  }
+
+  /** Slices become pending about in the order of their ids. */
+  async #oldestPendingMs(): Promise<number> {
+    const { facts } = this.#context.machine;
+    if (facts.totals.slices === 0) return 0;
+    for await (const page of this.#context.machine.localPages(pendingPrefix(facts.generation))) {
+      return Math.max(0, Date.now() - decodePending(page[0]![1]).sinceMs);
+    }
+    return 0;
+  }
+}

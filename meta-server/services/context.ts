@@ -1,0 +1,21 @@
+import type { Logger } from "pino";
+import type { VolumeDescription } from "../../proto/volume-description.ts";
+import type { Group } from "../group.ts";
+import type { Machine } from "../machine/machine.ts";
+import type { Proposals } from "./proposals.ts";
+
+/** What every service of one server works on. */
+export interface ServerContext {
+  readonly volume: VolumeDescription;
+  readonly region: string;
+  readonly member: number;
+  readonly group: Group;
+  readonly machine: Machine;
+  readonly proposals: Proposals;
+  readonly logger: Logger;
+}
+
+/** host:port of this region's leader, empty when none is known. */
+export function leaderAddress({ group, volume, region }: ServerContext): string {
+  return volume.regions.get(region)?.meta[group.status().leader - 1] ?? "";
+}

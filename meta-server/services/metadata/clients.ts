@@ -1,0 +1,158 @@
+import { RECORDS } from "../../../core/codec/records.ts";
+import type { Inode, SessionId } from "../../../core/ids.ts";
+import { KEY_PREFIX, keyId } from "../../../core/keys.ts";
+import type { Hello } from "../../../proto/generated/metadata.ts";
+import type { ServerContext } from "../context.ts";
+import type { SessionStream } from "./session-stream.ts";
+
+interface Client {
+  streams: number;
+  heardMs: number;
+  /** Handles by inode. */
+  readonly open: Map<number, number>;
+}
+
+const CHECKS_PER_TIMEOUT = 10;
+const CHECK_MS_MAX = 30_000;
+
+/**
+ * The sessions as this leader hears of them: who is alive, and which files are open. Nothing of it is a command; a new
+ * leader learns it from the clients' Hellos, and until each has said one (or had time to) takes every file for open.
+ */
+export class Clients {
+  readonly #context: ServerContext;
+  readonly #timeoutMs: number;
+  readonly #clients = new Map<number, Client>();
+  readonly #openCount = new Map<number, number>();
+  #leadingSinceMs = 0;
+  /** Sessions of this region that have not been heard of since this server leads; undefined: not known yet. */
+  #silent: Set<number> | undefined;
+  readonly #timer: NodeJS.Timeout;
+  #checking = false;
+
+  constructor(context: ServerContext, timeoutMs: number) {
+    this.#context = context;
+    this.#timeoutMs = timeoutMs;
+    this.#timer = setInterval(() => void this.#check(), Math.min(timeoutMs / CHECKS_PER_TIMEOUT, CHECK_MS_MAX));
+    this.#timer.unref();
+  }
+
+  /** A new leader starts the clocks anew. */
+  async startLeading(): Promise<void> {
+    this.#leadingSinceMs = performance.now();
+    this.#silent = undefined;
+    for (const [session, client] of this.#clients) if (client.streams <= 0) this.#forget(session, client);
+    const silent = new Set<number>();
+    for (const [session, region] of await this.#sessions()) {
+      if (region === this.#context.machine.regionIndex && !this.#clients.has(session)) silent.add(session);
+    }
+    this.#silent = silent;
+  }
+
+  hello(hello: Hello): void {
+    const client = this.#client(hello.session);
+    client.streams += 1;
+    this.#closeAll(client);
+    for (const { inode, handles } of hello.open) this.opened(hello.session, inode, handles);
+  }
+
+  streamEnded(stream: SessionStream): void {
+    const client = this.#clients.get(stream.session);
+    if (client === undefined) return;
+    client.streams -= 1;
+    client.heardMs = performance.now();
+  }
+
+  heard(session: number): void {
+    const client = this.#clients.get(session);
+    if (client !== undefined) client.heardMs = performance.now();
+  }
+
+  opened(session: number, inode: number, handles: number): void {
+    const { open } = this.#client(session);
+    open.set(inode, (open.get(inode) ?? 0) + handles);
+    this.#openCount.set(inode, (this.#openCount.get(inode) ?? 0) + handles);
+  }
+
+  released(session: number, inode: number, handles: number): void {
+    const { open } = this.#client(session);
+    const had = open.get(inode) ?? 0;
+    const given = Math.min(had, handles);
+    if (given === had) open.delete(inode);
+    else open.set(inode, had - given);
+    const left = (this.#openCount.get(inode) ?? 0) - given;
+    if (left > 0) this.#openCount.set(inode, left);
+    else this.#openCount.delete(inode);
+  }
+
+  isOpen(inode: Inode): boolean {
+    return !this.#allHeard() || this.#openCount.has(inode);
+  }
+
+  #allHeard(): boolean {
+    if (this.#silent === undefined) return false;
+    return this.#silent.size === 0 || performance.now() - this.#leadingSinceMs > this.#timeoutMs;
+  }
+
+  #client(session: number): Client {
+    let client = this.#clients.get(session);
+    if (client === undefined) {
+      client = { streams: 0, heardMs: performance.now(), open: new Map() };
+      this.#clients.set(session, client);
+    }
+    client.heardMs = performance.now();
+    this.#silent?.delete(session);
+    return client;
+  }
+
+  #forget(session: number, client: Client): void {
+    this.#closeAll(client);
+    this.#clients.delete(session);
+  }
+
+  #closeAll(client: Client): void {
+    for (const [inode, handles] of client.open) {
+      const left = (this.#openCount.get(inode) ?? 0) - handles;
+      if (left > 0) this.#openCount.set(inode, left);
+      else this.#openCount.delete(inode);
+    }
+    client.open.clear();
+  }
+
+  async #sessions(): Promise<Map<number, number>> {
+    const sessions = new Map<number, number>();
+    for await (const page of this.#context.machine.pages(KEY_PREFIX.session)) {
+      for (const [key, value] of page) sessions.set(keyId(key), RECORDS.session.decode(value).region);
+    }
+    return sessions;
+  }
+
+  /** Forgets clients that are silent for too long; the primary's leader ends their sessions. */
+  async #check(): Promise<void> {
+    const { group, machine } = this.#context;
+    if (this.#checking || !group.leading) return;
+    this.#checking = true;
+    try {
+      const oldestMs = performance.now() - this.#timeoutMs;
+      for (const [session, client] of this.#clients) {
+        if (client.streams > 0 || client.heardMs > oldestMs) continue;
+        this.#forget(session, client);
+      }
+      if (machine.role === "primary" && this.#leadingSinceMs < oldestMs) await this.#endSilent();
+    } finally {
+      this.#checking = false;
+    }
+  }
+
+  async #endSilent(): Promise<void> {
+    for (const session of (await this.#sessions()).keys()) {
+      if (this.#clients.has(session)) continue;
+      this.#context.logger.info({ session }, "session ended: its client was silent for too long");
+      await this.#context.proposals.internal({ kind: "closeSession", session: session as SessionId });
+    }
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+}

@@ -1,0 +1,128 @@
+import { decodeCommand } from "../../../core/codec.ts";
+import type { Command, CommandKind } from "../../../core/commands.ts";
+import type { SessionId } from "../../../core/ids.ts";
+import { type Mutate, type Response, Status } from "../../../proto/generated/metadata.ts";
+import type { Proposed } from "../../group.ts";
+import type { Applied } from "../../machine/machine.ts";
+import { leaderAddress, type ServerContext } from "../context.ts";
+import { LockQueues } from "./lock-queues.ts";
+import { asBuffer, failed, response } from "./responses.ts";
+import type { SessionStream } from "./session-stream.ts";
+
+/** Commands that clients may ask for; the others are the servers' own. */
+const FROM_CLIENTS: { readonly [K in CommandKind]: boolean } = {
+  format: false,
+  beginEpoch: false,
+  seal: false,
+  regionProgress: false,
+  reap: false,
+  openSession: true,
+  closeSession: true,
+  grantSlices: true,
+  make: true,
+  link: true,
+  unlink: true,
+  rmdir: true,
+  rename: true,
+  setattr: true,
+  write: true,
+  fallocate: true,
+  setxattr: true,
+  removexattr: true,
+  lock: true,
+};
+
+const COMMAND_BYTES_MAX = 4 * 1024 * 1024;
+
+/** Changes: checked, stamped, proposed, and answered once they are durable and applied. */
+export class Mutations {
+  readonly #context: ServerContext;
+  readonly #mayServe: () => boolean;
+  readonly #locks: LockQueues;
+
+  /** `mayServe`: false while a starting primary does not know whether its epoch still lasts. */
+  constructor(context: ServerContext, mayServe: () => boolean) {
+    this.#context = context;
+    this.#mayServe = mayServe;
+    this.#locks = new LockQueues(context.machine);
+  }
+
+  handle(stream: SessionStream, id: number, mutate: Mutate): void {
+    const refusal = this.#refusal(id);
+    if (refusal !== undefined) return stream.respond(refusal);
+    const command = mutate.command.length > COMMAND_BYTES_MAX ? undefined : decode(mutate.command);
+    if (command === undefined) return stream.respond(failed(id, "EINVAL", this.#context.machine.version));
+    if (!isAllowed(command, stream.session)) {
+      return stream.respond(failed(id, "EPERM", this.#context.machine.version));
+    }
+    const propose = (done: () => void) => this.#propose(stream, id, mutate, done);
+    if (command.kind !== "lock") return propose(() => {});
+    const refuse = (error: "EINTR") => stream.respond(failed(id, error, this.#context.machine.version));
+    this.#locks.enter({ stream, command, wait: mutate.wait, propose, refuse });
+  }
+
+  streamEnded(stream: SessionStream): void {
+    this.#locks.forget(stream);
+  }
+
+  /** Leadership or the role was lost: those who wait for locks ask elsewhere. */
+  dropWaiting(): void {
+    this.#locks.clear();
+  }
+
+  #refusal(id: number): Response | undefined {
+    const { group, machine } = this.#context;
+    if (!group.leading) return this.notLeader(id);
+    if (machine.role === "primary" && this.#mayServe()) return undefined;
+    return this.#notPrimary(id);
+  }
+
+  notLeader(id: number): Response {
+    const answer = response(id, Status.NOT_LEADER, undefined);
+    answer.leader = leaderAddress(this.#context);
+    return answer;
+  }
+
+  #notPrimary(id: number): Response {
+    const { machine } = this.#context;
+    const answer = response(id, Status.NOT_PRIMARY, machine.version);
+    answer.primary = machine.role === "mirror" ? machine.primary : "";
+    return answer;
+  }
+
+  #propose(stream: SessionStream, id: number, mutate: Mutate, done: () => void): void {
+    const { request, lowWater, command } = mutate;
+    const from = { session: stream.session as SessionId, request, lowWater };
+    this.#context.proposals.propose(command, from, (result) => {
+      stream.respond(this.#answer(id, result));
+      done();
+    });
+  }
+
+  #answer(id: number, result: Proposed): Response {
+    if (!result.ok) {
+      if (result.reason === "not-leader") return this.notLeader(id);
+      return response(id, result.reason === "busy" ? Status.BUSY : Status.UNKNOWN, undefined);
+    }
+    const applied = result.outcome as Applied;
+    if (!applied.taken) return this.#notPrimary(id);
+    const { outcome, encoded, version } = applied;
+    if (!outcome.ok && outcome.error === "NOSESSION") return response(id, Status.NO_SESSION, version);
+    const answer = outcome.ok ? response(id, Status.OK, version) : failed(id, outcome.error as "EIO", version);
+    answer.outcome = asBuffer(encoded);
+    return answer;
+  }
+}
+
+function decode(bytes: Uint8Array): Command | undefined {
+  try {
+    return decodeCommand(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+function isAllowed(command: Command, session: number): boolean {
+  if (command.kind === "openSession" || command.kind === "closeSession") return command.session === session;
+  return FROM_CLIENTS[command.kind];
+}

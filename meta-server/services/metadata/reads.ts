@@ -1,0 +1,201 @@
+import { RECORDS } from "../../../core/codec/records.ts";
+import { decodeChunk, INODE_KINDS } from "../../../core/codec.ts";
+import type { ByteString, Inode, SliceId } from "../../../core/ids.ts";
+import { attributesKey, chunkKey, entryKey, keyName, sliceKey, xattrKey } from "../../../core/keys.ts";
+import type {
+  Belief,
+  Chunk,
+  DirectoryEntry,
+  GetLock,
+  Open,
+  ReadChunks,
+  ReadDirectory,
+  Request,
+  Response,
+  SliceRecord,
+} from "../../../proto/generated/metadata.ts";
+import { Status } from "../../../proto/generated/metadata.ts";
+import type { Machine } from "../../machine/machine.ts";
+import { pathOf, resolvePath } from "../paths.ts";
+import { isInTheWay } from "./lock-queues.ts";
+import { asBuffer, failed, response } from "./responses.ts";
+
+type Body = NonNullable<Request["body"]>;
+export type ReadKind = Exclude<Body["$case"], "mutate" | "keepAlive" | "release" | "wantBlocks">;
+export type ReadBody = Extract<Body, { $case: ReadKind }>;
+type BodyOf<K extends ReadKind> = Extract<Body, { $case: K }>["value"];
+
+const PAGE_ENTRIES_MAX = 4096;
+const PAGE_ENTRIES = 1024;
+const CHUNKS_MAX = 64;
+const STABLE_ATTEMPTS = 4;
+
+type Reader<K extends ReadKind> = (
+  machine: Machine,
+  id: number,
+  body: BodyOf<K>,
+  session: number,
+) => Response | Promise<Response>;
+
+/** Answers one read from the state as it is now. Values go out as they stand in the state. */
+export function answerRead(
+  machine: Machine,
+  id: number,
+  body: ReadBody,
+  session: number,
+): Response | Promise<Response> {
+  return (readers[body.$case] as Reader<ReadKind>)(machine, id, body.value as never, session);
+}
+
+const readers: { [K in ReadKind]: Reader<K> } = {
+  lookup: (machine, id, { parent, name }) => {
+    const entry = machine.tree.entry(parent as Inode, latin1(name));
+    if (entry === undefined) return failed(id, absenceIn(machine, parent as Inode), machine.version);
+    return withAttributes(machine, id, entry.inode);
+  },
+  getAttributes: (machine, id, { inode }) => withAttributes(machine, id, inode as Inode),
+  readDirectory,
+  readLink: (machine, id, { inode }) => {
+    const target = machine.tree.symlink(inode as Inode);
+    if (target === undefined) return failed(id, exists(machine, inode) ? "EINVAL" : "ENOENT", machine.version);
+    return withValue(machine, id, Buffer.from(target, "latin1"));
+  },
+  getXattr: (machine, id, { inode, name }) => {
+    const value = machine.tree.xattr(inode as Inode, latin1(name));
+    if (value === undefined) return failed(id, exists(machine, inode) ? "ENODATA" : "ENOENT", machine.version);
+    return withValue(machine, id, value);
+  },
+  listXattrs: async (machine, id, { inode }) => {
+    if (!exists(machine, inode)) return failed(id, "ENOENT", machine.version);
+    const answer = response(id, Status.OK, machine.version);
+    const names: Buffer[] = [];
+    for await (const page of machine.pages(xattrKey(inode as Inode, "" as ByteString))) {
+      for (const [key] of page) names.push(Buffer.from(keyName(key), "latin1"));
+    }
+    answer.names = names;
+    return answer;
+  },
+  readChunks: (machine, id, request) => {
+    if (!exists(machine, request.inode)) return failed(id, "ENOENT", machine.version);
+    return withChunks(machine, response(id, Status.OK, machine.version), request);
+  },
+  open,
+  statFs: (machine, id) => {
+    const answer = response(id, Status.OK, machine.version);
+    const { usedBytes, inodes } = machine.tree.volume ?? { usedBytes: 0, inodes: 0 };
+    answer.usage = { bytes: usedBytes, inodes };
+    return answer;
+  },
+  getLock,
+  resolvePath: (machine, id, { path }) => {
+    const inode = resolvePath(machine, path);
+    return typeof inode === "string" ? failed(id, inode, machine.version) : withAttributes(machine, id, inode);
+  },
+  pathOf: async (machine, id, { inode }) => {
+    const path = await pathOf(machine, inode as Inode);
+    if (path === undefined) return failed(id, "ENOENT", machine.version);
+    const answer = response(id, Status.OK, machine.version);
+    answer.path = path;
+    return answer;
+  },
+};
+
+function latin1(name: Buffer): ByteString {
+  return name.toString("latin1") as ByteString;
+}
+
+function exists(machine: Machine, inode: number): boolean {
+  return machine.read(attributesKey(inode as Inode)) !== undefined;
+}
+
+function absenceIn(machine: Machine, parent: Inode): "ENOENT" | "ENOTDIR" {
+  const attributes = machine.tree.attributes(parent);
+  return attributes !== undefined && attributes.kind !== "directory" ? "ENOTDIR" : "ENOENT";
+}
+
+function withAttributes(machine: Machine, id: number, inode: Inode): Response {
+  const attributes = machine.read(attributesKey(inode));
+  if (attributes === undefined) return failed(id, "ENOENT", machine.version);
+  const answer = response(id, Status.OK, machine.version);
+  answer.attributes = asBuffer(attributes);
+  return answer;
+}
+
+function withValue(machine: Machine, id: number, value: Uint8Array): Response {
+  const answer = response(id, Status.OK, machine.version);
+  answer.value = asBuffer(value);
+  return answer;
+}
+
+function withChunks(machine: Machine, answer: Response, { inode, first, count }: ReadChunks): Response {
+  const chunks: Chunk[] = [];
+  const slices = new Map<SliceId, SliceRecord>();
+  for (let index = first; index < first + Math.min(count, CHUNKS_MAX); index += 1) {
+    const chunk = machine.read(chunkKey(inode as Inode, index));
+    if (chunk === undefined) continue;
+    chunks.push({ index, chunk: asBuffer(chunk) });
+    for (const segment of decodeChunk(chunk).segments) {
+      if (segment.kind !== "slice" || slices.has(segment.slice)) continue;
+      const record = machine.read(sliceKey(segment.slice));
+      if (record !== undefined) slices.set(segment.slice, { id: segment.slice, slice: asBuffer(record) });
+    }
+  }
+  answer.chunks = chunks;
+  answer.slices = [...slices.values()];
+  return answer;
+}
+
+function open(machine: Machine, id: number, { inode, beliefs, chunks }: Open): Response {
+  const stale = beliefs.findIndex((belief) => !holds(machine, belief));
+  if (stale !== -1) {
+    const answer = failed(id, "ESTALE", machine.version);
+    answer.staleBelief = stale;
+    return answer;
+  }
+  const answer = withAttributes(machine, id, inode as Inode);
+  if (answer.status !== Status.OK || chunks === 0) return answer;
+  return withChunks(machine, answer, { inode, first: 0, count: chunks });
+}
+
+function holds(machine: Machine, { parent, name, inode }: Belief): boolean {
+  return machine.tree.entry(parent as Inode, latin1(name))?.inode === inode;
+}
+
+async function readDirectory(machine: Machine, id: number, request: ReadDirectory): Promise<Response> {
+  const inode = request.inode as Inode;
+  const limit = Math.min(request.limit || PAGE_ENTRIES, PAGE_ENTRIES_MAX);
+  const prefix = entryKey(inode, "" as ByteString);
+  const after = request.after.length === 0 ? undefined : prefix + latin1(request.after);
+  for (let attempt = 1; ; attempt += 1) {
+    const before = machine.tree.attributes(inode);
+    if (before === undefined) return failed(id, "ENOENT", machine.version);
+    if (before.kind !== "directory") return failed(id, "ENOTDIR", machine.version);
+    const page = await machine.range(prefix, after, limit);
+    // A page that is older than a push would be cached after it: the answer is of a moment at which nothing was changing.
+    if (machine.tree.attributes(inode)?.changed !== before.changed && attempt < STABLE_ATTEMPTS) continue;
+    const answer = response(id, Status.OK, machine.version);
+    answer.entries = page.map(([key, value]) => directoryEntry(machine, key, value, request.attributes));
+    answer.end = page.length < limit;
+    return answer;
+  }
+}
+
+function directoryEntry(machine: Machine, key: ByteString, value: Uint8Array, attributes: boolean): DirectoryEntry {
+  const { inode, kind } = RECORDS.entry.decode(value);
+  const found = attributes ? machine.read(attributesKey(inode)) : undefined;
+  return {
+    name: Buffer.from(keyName(key), "latin1"),
+    inode,
+    kind: INODE_KINDS.code(kind),
+    attributes: found === undefined ? NO_BYTES : asBuffer(found),
+  };
+}
+
+const NO_BYTES = Buffer.alloc(0);
+
+function getLock(machine: Machine, id: number, request: GetLock, session: number): Response {
+  const answer = response(id, Status.OK, machine.version);
+  const held = machine.tree.locks(request.inode as Inode).find((lock) => isInTheWay(lock, request, session));
+  if (held !== undefined) answer.lock = { mode: held.mode, start: held.start, end: held.end, pid: held.pid };
+  return answer;
+}

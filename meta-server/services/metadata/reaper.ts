@@ -1,0 +1,80 @@
+import type { ByteString, Inode } from "../../../core/ids.ts";
+import { chunksPrefix, KEY_PREFIX, keyChunk, keyId, keyName, xattrKey } from "../../../core/keys.ts";
+import type { ServerContext } from "../context.ts";
+
+const ROUND_MS = 200;
+const CHUNKS_PER_STEP = 256;
+const XATTRS_PER_STEP = 256;
+const AT_ONCE = 64;
+
+/** Removes inodes without links that nobody has open any more: the leader walks, the commands name the keys. */
+export class Reaper {
+  readonly #context: ServerContext;
+  readonly #isOpenAnywhere: (inode: Inode, since: number) => boolean;
+  readonly #orphans = new Set<Inode>();
+  readonly #timer: NodeJS.Timeout;
+  #running = false;
+
+  constructor(context: ServerContext, isOpenAnywhere: (inode: Inode, since: number) => boolean) {
+    this.#context = context;
+    this.#isOpenAnywhere = isOpenAnywhere;
+    this.#timer = setInterval(() => void this.#round(), ROUND_MS);
+    this.#timer.unref();
+    context.machine.onTurn((turn) => {
+      for (const { orphaned } of turn.effects) for (const inode of orphaned) this.#orphans.add(inode);
+    });
+  }
+
+  /** Inodes without links, as far as they are known here. */
+  get orphans(): ReadonlySet<Inode> {
+    return this.#orphans;
+  }
+
+  /** Also those of before this server led, or started. */
+  async findOrphans(): Promise<void> {
+    for await (const page of this.#context.machine.pages(KEY_PREFIX.orphan)) {
+      for (const [key] of page) this.#orphans.add(keyId(key) as Inode);
+    }
+  }
+
+  async #round(): Promise<void> {
+    const { group, machine, logger } = this.#context;
+    if (this.#running || this.#orphans.size === 0) return;
+    this.#running = true;
+    try {
+      const due: Inode[] = [];
+      for (const inode of this.#orphans) {
+        const since = machine.tree.orphan(inode);
+        if (since === undefined) this.#orphans.delete(inode);
+        else if (group.leading && machine.role === "primary" && !this.#isOpenAnywhere(inode, since)) due.push(inode);
+      }
+      for (let at = 0; at < due.length && group.leading; at += AT_ONCE) {
+        await Promise.all(due.slice(at, at + AT_ONCE).map((inode) => this.#reap(inode)));
+      }
+    } catch (error) {
+      logger.error(error, "reaping failed; it is tried again");
+    } finally {
+      this.#running = false;
+    }
+  }
+
+  async #reap(inode: Inode): Promise<void> {
+    const { machine, proposals } = this.#context;
+    while (machine.tree.orphan(inode) !== undefined) {
+      const chunks = await machine.range(chunksPrefix(inode), undefined, CHUNKS_PER_STEP);
+      const xattrs = await machine.range(xattrKey(inode, "" as ByteString), undefined, XATTRS_PER_STEP);
+      const applied = await proposals.internal({
+        kind: "reap",
+        inode,
+        chunks: chunks.map(([key]) => keyChunk(key)),
+        xattrs: xattrs.map(([key]) => keyName(key)),
+      });
+      if (applied === undefined || !applied.taken || !applied.outcome.ok) return;
+    }
+    this.#orphans.delete(inode);
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+}

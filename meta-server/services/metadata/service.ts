@@ -1,0 +1,171 @@
+import type { ServerDuplexStream } from "@grpc/grpc-js";
+import type { Effects } from "../../../core/effects.ts";
+import type { EpochCode, Sequence, Version } from "../../../core/ids.ts";
+import {
+  type ClientFrame,
+  type Hello,
+  type Invalidation,
+  type MetadataServer,
+  type Request,
+  type ServerFrame,
+  Status,
+  type Welcome,
+  type WireVersion,
+} from "../../../proto/generated/metadata.ts";
+import type { Turn } from "../../machine/machine.ts";
+import type { ServerContext } from "../context.ts";
+import type { Clients } from "./clients.ts";
+import { Mutations } from "./mutations.ts";
+import { type AskPrimary, type Passage, ReadGate } from "./read-gate.ts";
+import { answerRead, type ReadBody } from "./reads.ts";
+import { failed, response } from "./responses.ts";
+import { SessionStream } from "./session-stream.ts";
+
+export interface MetadataOptions {
+  readonly clients: Clients;
+  /** False while a starting primary does not know whether its epoch still lasts. */
+  readonly mayServe: () => boolean;
+  readonly askPrimary: AskPrimary;
+  /** A client has seen this version. */
+  readonly onSeen: (version: Version) => void;
+  /** A reader waits for these slices in this region. */
+  readonly onWanted: (slices: readonly number[]) => void;
+}
+
+/** The clients' streams: reads, changes, and the pushes that keep their caches true. */
+export class MetadataService {
+  readonly #context: ServerContext;
+  readonly #options: MetadataOptions;
+  readonly #mutations: Mutations;
+  readonly #gate: ReadGate;
+  readonly #streams = new Set<SessionStream>();
+
+  constructor(context: ServerContext, options: MetadataOptions) {
+    this.#context = context;
+    this.#options = options;
+    this.#mutations = new Mutations(context, options.mayServe);
+    this.#gate = new ReadGate(context, options.askPrimary, () => !options.mayServe());
+    context.machine.onTurn((turn) => this.#push(turn));
+  }
+
+  readonly handlers: MetadataServer = { session: (stream) => this.#session(stream) };
+
+  /** Clients find the new leader, and learn again what they hold. */
+  endStreams(): void {
+    this.#mutations.dropWaiting();
+    for (const stream of [...this.#streams]) stream.end();
+  }
+
+  close(): void {
+    this.#gate.close();
+    this.endStreams();
+  }
+
+  #session(stream: ServerDuplexStream<ClientFrame, ServerFrame>): void {
+    const events = {
+      onHello: (session: SessionStream, hello: Hello) => this.#hello(session, hello),
+      onRequest: (session: SessionStream, request: Request) => this.#request(session, request),
+      onEnd: (session: SessionStream) => this.#ended(session),
+    };
+    new SessionStream(stream, events, () => this.#context.machine.version);
+  }
+
+  #hello(stream: SessionStream, hello: Hello): Welcome | undefined {
+    const { volume, machine, region } = this.#context;
+    if (hello.volume !== volume.volume) return undefined;
+    this.#streams.add(stream);
+    this.#options.clients.hello(hello);
+    if (hello.seen !== undefined) this.#options.onSeen(asVersion(hello.seen));
+    return {
+      uuid: machine.tree.volume?.uuid ?? "",
+      region,
+      role: machine.role === "primary" ? "primary" : "mirror",
+      regionIndex: machine.regionIndex ?? 0,
+      regions: [...(machine.tree.volume?.regions ?? volume.regions.keys())],
+    };
+  }
+
+  #ended(stream: SessionStream): void {
+    if (!this.#streams.delete(stream)) return;
+    this.#mutations.streamEnded(stream);
+    this.#options.clients.streamEnded(stream);
+  }
+
+  #request(stream: SessionStream, request: Request): void {
+    const { id, body } = request;
+    if (body === undefined) return stream.respond(failed(id, "EINVAL", this.#context.machine.version));
+    switch (body.$case) {
+      case "mutate":
+        return this.#mutations.handle(stream, id, body.value);
+      case "keepAlive":
+        this.#options.clients.heard(stream.session);
+        return stream.respond(response(id, Status.OK, this.#context.machine.version));
+      case "release":
+        this.#options.clients.released(stream.session, body.value.inode, body.value.handles);
+        return stream.respond(response(id, Status.OK, this.#context.machine.version));
+      case "wantBlocks":
+        this.#options.onWanted(body.value.slices);
+        return stream.respond(response(id, Status.OK, this.#context.machine.version));
+      default:
+        this.#read(stream, request, body);
+    }
+  }
+
+  #read(stream: SessionStream, request: Request, body: ReadBody): void {
+    const atLeast = request.atLeast === undefined ? undefined : asVersion(request.atLeast);
+    this.#gate.enter(request.freshness, atLeast, (passage) => this.#passed(stream, request.id, body, passage));
+  }
+
+  #passed(stream: SessionStream, id: number, body: ReadBody, passage: Passage): void {
+    if (stream.ended) return;
+    const { machine } = this.#context;
+    if (passage === "not-leader") return stream.respond(this.#mutations.notLeader(id));
+    if (passage === "behind") return stream.respond(response(id, Status.BEHIND, machine.version));
+    const answer = answerRead(machine, id, body, stream.session);
+    if (answer instanceof Promise) {
+      void answer.then(
+        (one) => this.#answered(stream, body, one, passage),
+        (error: Error) => {
+          this.#context.logger.error(error, "a read failed");
+          stream.respond(failed(id, "EIO", machine.version));
+        },
+      );
+    } else this.#answered(stream, body, answer, passage);
+  }
+
+  #answered(stream: SessionStream, body: ReadBody, answer: ReturnType<typeof response>, passage: Passage): void {
+    answer.primaryUnreachable = passage === "unreachable";
+    if (body.$case === "open" && answer.status === Status.OK) {
+      this.#options.clients.opened(stream.session, body.value.inode, 1);
+    }
+    stream.respond(answer);
+  }
+
+  #push(turn: Turn): void {
+    if (this.#streams.size === 0) return;
+    if (turn.flipped) return this.endStreams();
+    for (const effects of turn.effects) {
+      if (effects.touched.length === 0) continue;
+      let invalidations: Invalidation[] | undefined;
+      for (const stream of this.#streams) {
+        if (stream.session === effects.session) continue;
+        invalidations ??= invalidationsOf(effects);
+        stream.push(invalidations);
+      }
+    }
+  }
+}
+
+const NO_NAME = Buffer.alloc(0);
+
+function invalidationsOf({ touched }: Effects): Invalidation[] {
+  return touched.map((one) =>
+    "inode" in one
+      ? { inode: one.inode, parent: 0, name: NO_NAME, content: one.content }
+      : { inode: 0, parent: one.parent, name: Buffer.from(one.name, "latin1"), content: false },
+  );
+}
+
+export function asVersion(version: WireVersion): Version {
+  return { epoch: version.epoch as EpochCode, sequence: version.sequence as Sequence };
+}

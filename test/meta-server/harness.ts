@@ -1,0 +1,156 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { credentials } from "@grpc/grpc-js";
+import pino from "pino";
+import { type MetaServerOptions, runMetaServer } from "../../meta-server/main.ts";
+import { AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
+import type { VolumeDescription } from "../../proto/volume-description.ts";
+
+export const logger = pino({ level: process.env.TEST_LOG ?? "silent" });
+
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+export async function until<T>(
+  what: string,
+  probe: () => Promise<T | undefined> | T | undefined,
+  ms = 20_000,
+): Promise<T> {
+  const deadline = Date.now() + ms;
+  let last: unknown;
+  while (Date.now() < deadline) {
+    try {
+      const found = await probe();
+      if (found !== undefined && found !== false) return found;
+    } catch (error) {
+      last = error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new Error(`did not come: ${what}`, { cause: last });
+}
+
+interface RunningMember {
+  stop(): Promise<void>;
+}
+
+/** Regions of metadata servers in this process, on real ports and in temporary directories. */
+export class TestVolume {
+  readonly volume: VolumeDescription;
+  readonly directory: string;
+  readonly #running = new Map<string, RunningMember>();
+  readonly #admins = new Map<string, AdminClient>();
+  readonly #tuning: MetaServerOptions["tuning"];
+
+  private constructor(volume: VolumeDescription, directory: string, tuning: MetaServerOptions["tuning"]) {
+    this.volume = volume;
+    this.directory = directory;
+    this.#tuning = tuning;
+  }
+
+  static async create(
+    regions: Record<string, number>,
+    options: Partial<VolumeDescription> & { tuning?: MetaServerOptions["tuning"] } = {},
+  ): Promise<TestVolume> {
+    const described = new Map<string, VolumeDescription["regions"] extends ReadonlyMap<string, infer R> ? R : never>();
+    for (const [name, members] of Object.entries(regions)) {
+      const meta: string[] = [];
+      for (let member = 1; member <= members; member += 1) meta.push(`127.0.0.1:${await freePort()}`);
+      described.set(name, { name, meta, bucket: `file:///nowhere/${name}`, queue: "redis://127.0.0.1:1" });
+    }
+    const { tuning, ...rest } = options;
+    const volume: VolumeDescription = {
+      volume: "test",
+      regions: described,
+      primary: Object.keys(regions)[0]!,
+      changelog: { retainHours: 24, retainGib: 10 },
+      startAlone: "serve",
+      startAloneWaitMs: 1_000,
+      gc: { graceMs: 0 },
+      ...rest,
+    };
+    const directory = await mkdtemp(join(tmpdir(), "mirrorfs-meta-"));
+    return new TestVolume(volume, directory, tuning);
+  }
+
+  async start(region: string, member?: number): Promise<void> {
+    const { meta } = this.volume.regions.get(region)!;
+    const members = member === undefined ? meta.map((_, index) => index + 1) : [member];
+    await Promise.all(
+      members.map(async (id) => {
+        const running = await runMetaServer({
+          volume: this.volume,
+          region,
+          member: id,
+          dataDir: join(this.directory, `${region}-${id}`),
+          logger: logger.child({ at: `${region}/${id}` }),
+          tuning: this.#tuning,
+          onFatal: (error) => {
+            throw error;
+          },
+        });
+        this.#running.set(`${region}/${id}`, running);
+      }),
+    );
+  }
+
+  async stop(region: string, member?: number): Promise<void> {
+    const names = [...this.#running.keys()].filter((name) =>
+      member === undefined ? name.startsWith(`${region}/`) : name === `${region}/${member}`,
+    );
+    await Promise.all(
+      names.map(async (name) => {
+        await this.#running.get(name)?.stop();
+        this.#running.delete(name);
+      }),
+    );
+  }
+
+  admin(address: string): AdminClient {
+    let client = this.#admins.get(address);
+    if (client === undefined) {
+      client = new AdminClient(address, credentials.createInsecure(), {
+        "grpc.use_local_subchannel_pool": 1,
+        "grpc.max_reconnect_backoff_ms": 200,
+        "grpc.initial_reconnect_backoff_ms": 20,
+      });
+      this.#admins.set(address, client);
+    }
+    return client;
+  }
+
+  status(address: string): Promise<RegionStatus> {
+    return new Promise((resolve, reject) => {
+      this.admin(address).status({ volume: this.volume.volume }, (error, status) =>
+        error === null ? resolve(status) : reject(error),
+      );
+    });
+  }
+
+  /** The leader's status once the region has one that satisfies `when`. */
+  leader(
+    region: string,
+    when: (status: RegionStatus) => boolean = () => true,
+  ): Promise<RegionStatus & { address: string }> {
+    return until(`leader of ${region}`, async () => {
+      for (const address of this.volume.regions.get(region)!.meta) {
+        const status = await this.status(address).catch(() => undefined);
+        if (status?.isLeader && when(status)) return { ...status, address };
+      }
+      return undefined;
+    });
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#running.values()].map((running) => running.stop()));
+    for (const client of this.#admins.values()) client.close();
+    await rm(this.directory, { recursive: true, force: true });
+  }
+}
