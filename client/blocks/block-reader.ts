@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { crc32c } from "../../object-store/crc32c.ts";
 import type { RegionIndex } from "../../core/ids.ts";
+import { crc32c } from "../../object-store/crc32c.ts";
 import { blockKey } from "../../object-store/layout.ts";
 import { type ObjectStore, ObjectStoreError } from "../../object-store/object-store.ts";
 import type { DiskCache } from "./disk-cache.ts";

@@ -1,7 +1,7 @@
 import { parentPort, workerData } from "node:worker_threads";
-import { crc32c } from "../../object-store/crc32c.ts";
 import pLimit from "p-limit";
 import type { RegionIndex } from "../../core/ids.ts";
+import { crc32c } from "../../object-store/crc32c.ts";
 import { blockKey, markerKey } from "../../object-store/layout.ts";
 import { type ObjectStore, ObjectStoreError } from "../../object-store/object-store.ts";
 import { openObjectStore } from "../../object-store/open.ts";
@@ -66,7 +66,9 @@ async function upload(block: BlockUpload): Promise<UploadAnswer> {
   const checksum = crc32c(body);
   const key = blockKey({ volume: start.volume, slice: block.slice, index: block.index, bytes: body.length });
   const signal = AbortSignal.timeout(UPLOAD_ATTEMPT_MS);
-  const { ok, code, message } = await failing(() => storeOf(block.region).create(key, body, { crc32c: checksum, signal }));
+  const { ok, code, message } = await failing(() =>
+    storeOf(block.region).create(key, body, { crc32c: checksum, signal }),
+  );
   return ok ? { crc32c: checksum } : { code, message };
 }
 

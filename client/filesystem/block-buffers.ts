@@ -18,7 +18,11 @@ export function takeBuffer(bytes: number): Uint8Array {
 
 /** Gives a buffer back that nobody looks at any more. */
 export function giveBuffer(buffer: Uint8Array): void {
-  if (buffer.buffer instanceof SharedArrayBuffer && buffer.buffer.byteLength === BLOCK_BYTES && pool.length < POOL_MAX) {
+  if (
+    buffer.buffer instanceof SharedArrayBuffer &&
+    buffer.buffer.byteLength === BLOCK_BYTES &&
+    pool.length < POOL_MAX
+  ) {
     pool.push(buffer.buffer);
   }
 }

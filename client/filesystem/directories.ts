@@ -25,7 +25,10 @@ export function directoryHandlers(state: MountState): DirectoryHandlers {
       const opened = await openChecked(state, caller, inode, 0);
       if (typeof opened === "string") return opened;
       const { node } = opened;
-      return { handle: handles.add({ kind: "directory", node, at: undefined, entries: [], end: false }), keepCache: false };
+      return {
+        handle: handles.add({ kind: "directory", node, at: undefined, entries: [], end: false }),
+        keepCache: false,
+      };
     },
 
     async readdir(caller, inode, number, offset, plus) {

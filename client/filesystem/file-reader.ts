@@ -1,7 +1,7 @@
 import type { ErrnoCode } from "../../core/errno.ts";
 import { BLOCK_BYTES, CHUNK_BYTES, type Version } from "../../core/ids.ts";
-import type { Result } from "../handlers.ts";
 import type { BlockCache } from "../blocks/block-cache.ts";
+import type { Result } from "../handlers.ts";
 import type { MetadataReads, Piece } from "../metadata/reads.ts";
 import { type Interruptible, orInterrupted } from "../metadata/waiting.ts";
 import { chunkOf, cutPieces } from "./chunk-map.ts";
@@ -45,7 +45,13 @@ export class FileReader {
   }
 
   /** The pieces of a range as the volume has them; where the maps are not at hand, asks. */
-  async pieces(node: Node, from: number, to: number, atLeast: Version, caller: Interruptible): Promise<Result<Piece[]>> {
+  async pieces(
+    node: Node,
+    from: number,
+    to: number,
+    atLeast: Version,
+    caller: Interruptible,
+  ): Promise<Result<Piece[]>> {
     for (let tries = 0; tries < CONSISTENT_TRIES; tries++) {
       const known = this.#knownPieces(node, from, to);
       if (known !== undefined) return known;
@@ -56,7 +62,13 @@ export class FileReader {
   }
 
   /** Fetches attributes and chunk maps that belong to one state of the file. */
-  async load(node: Node, first: number, last: number, atLeast: Version, caller: Interruptible): Promise<ErrnoCode | undefined> {
+  async load(
+    node: Node,
+    first: number,
+    last: number,
+    atLeast: Version,
+    caller: Interruptible,
+  ): Promise<ErrnoCode | undefined> {
     const count = Math.max(last - first + 1, CHUNKS_AT_ONCE);
     let least = atLeast;
     for (let tries = 0; tries < CONSISTENT_TRIES; tries++) {
@@ -204,7 +216,8 @@ export class FileReader {
         return;
       }
       for (const piece of pieces) {
-        if (piece.kind === "slice") for (const { index } of blockParts(piece)) this.#blocks.prefetch(piece.slice, index);
+        if (piece.kind === "slice")
+          for (const { index } of blockParts(piece)) this.#blocks.prefetch(piece.slice, index);
       }
       from = chunkEnd;
     }

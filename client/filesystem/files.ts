@@ -3,12 +3,12 @@ import { type Inode, ROOT_INODE, type Version } from "../../core/ids.ts";
 import type { Caller, Handlers, OpenReply, Result } from "../handlers.ts";
 import { orInterrupted } from "../metadata/waiting.ts";
 import { type FileHandle, O_ACCMODE, O_APPEND, O_EXCL, O_RDONLY, O_TRUNC } from "./handles.ts";
+import { fallocate, seek } from "./holes.ts";
 import type { LockReleases } from "./locks.ts";
 import type { MountState } from "./mount-state.ts";
 import { lookup } from "./names.ts";
 import type { Node } from "./nodes.ts";
 import { ReadAhead } from "./read-ahead.ts";
-import { fallocate, seek } from "./holes.ts";
 
 type FileHandlers = Pick<
   Handlers,
@@ -35,7 +35,13 @@ export function fileHandlers(state: MountState, locks: LockReleases): FileHandle
     return orInterrupted(commit(handle), caller);
   }
 
-  async function writeSoon(caller: Caller, handle: FileHandle, work: () => number): Promise<Result<number>> {
+  async function unlockAfter(committed: Result<true> | Promise<Result<true>>, unlock: () => Promise<unknown>) {
+    const result = await committed;
+    await unlock();
+    return result;
+  }
+
+  async function writeSoon(caller: Caller, work: () => number): Promise<Result<number>> {
     const waited = await orInterrupted(state.budget.room(), caller);
     return waited === "EINTR" ? waited : work();
   }
@@ -81,16 +87,16 @@ export function fileHandlers(state: MountState, locks: LockReleases): FileHandle
         state.writerOf(handle.node).write(position, data, killPrivileges);
         return data.length;
       };
-      return state.budget.full ? writeSoon(caller, handle, work) : work();
+      return state.budget.full ? writeSoon(caller, work) : work();
     },
 
     flush(caller, inode, number, lockOwner) {
       const handle = handles.file(number);
       if (handle === undefined) return true;
-      const unlocked = locks.closed(inode, lockOwner);
-      const committed = handle.writable ? commitOrTell(caller, handle) : true;
-      if (unlocked === undefined) return handle.broken ? "EIO" : committed;
-      return unlocked.then(() => (handle.broken ? "EIO" : committed));
+      const committed = handle.broken ? "EIO" : handle.writable ? commitOrTell(caller, handle) : true;
+      if (!locks.held(inode, lockOwner)) return committed;
+      // Who gets the lock next sees what was written under it.
+      return unlockAfter(committed, () => locks.closed(inode, lockOwner));
     },
 
     release(_, inode, number, flockOwner) {

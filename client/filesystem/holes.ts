@@ -19,7 +19,10 @@ export async function fallocate(
 ): Promise<Result<true>> {
   const kind = fallocateKind(mode);
   if (kind === undefined) return "EOPNOTSUPP";
-  const done = await state.session.mutate({ kind: "fallocate", inode, mode: kind, offset, length }, { interrupt: caller });
+  const done = await state.session.mutate(
+    { kind: "fallocate", inode, mode: kind, offset, length },
+    { interrupt: caller },
+  );
   if (typeof done === "string") return done;
   state.changedHere(done);
   return true;

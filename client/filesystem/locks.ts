@@ -1,4 +1,4 @@
-import type { Inode } from "../../core/ids.ts";
+import type { Inode, Version } from "../../core/ids.ts";
 import type { Handlers, LockRange, Result } from "../handlers.ts";
 import { orInterrupted } from "../metadata/waiting.ts";
 import type { MountState } from "./mount-state.ts";
@@ -6,11 +6,13 @@ import type { MountState } from "./mount-state.ts";
 type LockHandlers = Pick<Handlers, "getlk" | "setlk">;
 type Table = "posix" | "flock";
 
-/** What closing a descriptor does to locks. `undefined`: nothing was locked. */
+/** What closing a descriptor does to locks. */
 export interface LockReleases {
+  /** Whether the owner may hold a POSIX lock on the file. */
+  held(inode: Inode, owner: string): boolean;
   /** close(2): POSIX drops all that the process holds on the file. */
-  closed(inode: Inode, owner: string): Promise<unknown> | undefined;
-  /** The last close of an open file description: its flock goes. */
+  closed(inode: Inode, owner: string): Promise<unknown>;
+  /** The last close of an open file description: its flock goes. `undefined`: it had none. */
   released(inode: Inode, owner: string | undefined): Promise<unknown> | undefined;
 }
 
@@ -40,12 +42,17 @@ export function lockHandlers(state: MountState): LockHandlers & { readonly relea
     async setlk(caller, inode, number, owner, range, { wait, flock }): Promise<Result<true>> {
       if (state.handles.file(number)?.broken) return "EIO";
       const table = flock ? "flock" : "posix";
+      // Who gets the lock next sees what was written under it.
+      if (range.mode === "unlock") await nodes.get(inode)?.writer?.commit();
       // From the asking on: a close that overtakes the answer must unlock as well.
-      if (range.mode !== "unlock") owners(inode, table).add(owner);
+      else owners(inode, table).add(owner);
       const waits = wait && range.mode !== "unlock";
       const locking = session.mutate(command(inode, table, owner, range), { wait: waits, interrupt: caller });
       const done = await orInterrupted(locking, waits ? caller : undefined);
-      if (done !== "EINTR") return typeof done === "string" ? done : true;
+      if (done !== "EINTR") {
+        if (typeof done === "string") return done;
+        return range.mode === "unlock" ? true : refresh(state, inode, done.version);
+      }
       // The server may yet grant it to nobody: then it is given back.
       void locking.then((late) => {
         if (typeof late !== "string") void session.mutate(command(inode, table, owner, { ...range, mode: "unlock" }));
@@ -54,8 +61,9 @@ export function lockHandlers(state: MountState): LockHandlers & { readonly relea
     },
 
     releases: {
+      held: (inode, owner) => nodes.get(inode)?.posixOwners.has(owner) === true,
       closed(inode, owner) {
-        if (nodes.get(inode)?.posixOwners.delete(owner) !== true) return undefined;
+        nodes.get(inode)?.posixOwners.delete(owner);
         return unlock(inode, "posix", owner);
       },
       released(inode, owner) {
@@ -64,4 +72,16 @@ export function lockHandlers(state: MountState): LockHandlers & { readonly relea
       },
     },
   };
+}
+
+/** What was written under the lock by those who held it before is seen from now on: older pages go. */
+async function refresh(state: MountState, inode: Inode, version: Version): Promise<Result<true>> {
+  const found = await state.reads.attributes(inode, { freshness: "token", atLeast: version });
+  if (typeof found === "string") return found;
+  const node = state.nodes.learn(found.attributes);
+  if (node.pages === found.attributes.changed) return true;
+  node.pages = undefined;
+  node.told = undefined;
+  await state.caches.invalidateInode(inode, true);
+  return true;
 }

@@ -3,8 +3,8 @@ import type { Attributes } from "../../core/commands.ts";
 import type { ErrnoCode } from "../../core/errno.ts";
 import { type ByteString, type Inode, ROOT_INODE, type Time } from "../../core/ids.ts";
 import type { Invalidation, OpenFile } from "../../proto/generated/metadata.ts";
-import type { AttributesReply, EntryReply, KernelCaches } from "../handlers.ts";
 import type { BlockCache } from "../blocks/block-cache.ts";
+import type { AttributesReply, EntryReply, KernelCaches } from "../handlers.ts";
 import type { MetadataReads } from "../metadata/reads.ts";
 import type { Router } from "../metadata/router.ts";
 import { attributesOf, type Done, type Session } from "../metadata/session.ts";
@@ -193,7 +193,10 @@ export class MountState {
   }
 
   #onWriteFailed(inode: Inode, error: ErrnoCode): void {
-    this.logger.error({ inode, error }, "what was written could not be stored: the next fsync or close of the file says so");
+    this.logger.error(
+      { inode, error },
+      "what was written could not be stored: the next fsync or close of the file says so",
+    );
     const node = this.nodes.get(inode);
     if (node === undefined) return;
     // The kernel's pages hold bytes that the volume does not.

@@ -9,7 +9,12 @@ type NameHandlers = Pick<Handlers, "lookup" | "make" | "unlink" | "rmdir" | "ren
 export function nameHandlers(state: MountState): NameHandlers {
   const { nodes, session, reads } = state;
 
-  async function remove(caller: Caller, kind: "unlink" | "rmdir", parent: Inode, name: ByteString): Promise<Result<true>> {
+  async function remove(
+    caller: Caller,
+    kind: "unlink" | "rmdir",
+    parent: Inode,
+    name: ByteString,
+  ): Promise<Result<true>> {
     const done = await session.mutate({ kind, parent, name }, { interrupt: caller });
     if (typeof done === "string") return done;
     const removed = done.outcome.removed ?? nodes.named(parent, name);

@@ -177,8 +177,8 @@ export class Connection {
   /** Deadlines of requests, and of the server's silence: a half-dead stream must end, for its pushes are relied on. */
   #tick(): void {
     const now = performance.now();
-    if (!this.#greeted && now - this.#openedMs > WELCOME_MS) return this.close();
-    if (now - this.#heardMs > SILENCE_MS && this.#asked) return this.close();
+    const silent = this.#asked && now - this.#heardMs > SILENCE_MS;
+    if (silent || (!this.#greeted && now - this.#openedMs > WELCOME_MS)) this.close();
     for (const [id, { deadlineMs, resolve }] of this.#inFlight) {
       if (deadlineMs > now) continue;
       this.#inFlight.delete(id);

@@ -49,7 +49,11 @@ export class MetadataReads {
     this.#router = router;
   }
 
-  async lookup(parent: Inode, name: ByteString, options: ReadOptions): Promise<Result<At & { attributes: Attributes }>> {
+  async lookup(
+    parent: Inode,
+    name: ByteString,
+    options: ReadOptions,
+  ): Promise<Result<At & { attributes: Attributes }>> {
     const answer = await this.#read({ $case: "lookup", value: { parent, name: toBytes(name) } }, options);
     return typeof answer === "string" ? answer : { version: versionOf(answer), attributes: attributesOf(answer) };
   }
@@ -95,7 +99,12 @@ export class MetadataReads {
     void this.#router.read({ $case: "release", value: { inode, handles } }, { freshness: "token" });
   }
 
-  async chunks(inode: Inode, first: number, count: number, options: ReadOptions): Promise<Result<At & { chunks: Chunks }>> {
+  async chunks(
+    inode: Inode,
+    first: number,
+    count: number,
+    options: ReadOptions,
+  ): Promise<Result<At & { chunks: Chunks }>> {
     const answer = await this.#read({ $case: "readChunks", value: { inode, first, count } }, options);
     return typeof answer === "string" ? answer : { version: versionOf(answer), chunks: chunksOf(answer, first, count) };
   }

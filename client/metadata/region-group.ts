@@ -7,6 +7,7 @@ import {
   type Invalidation,
   type Response,
   Status,
+  type Welcome,
   type WireVersion,
 } from "../../proto/generated/metadata.ts";
 import { CHANNEL_OPTIONS, Connection, type RequestBody } from "./connection.ts";
@@ -47,6 +48,7 @@ export class RegionGroup {
   readonly #logger: Logger;
   readonly #admins = new Map<string, AdminClient>();
   #connection: Connection | undefined;
+  #welcome: Welcome | undefined;
   #hint: string | undefined;
   #closed = false;
   readonly #connect = singleFlight(() => this.#findAndConnect());
@@ -70,6 +72,18 @@ export class RegionGroup {
   /** True while the stream to the leader lives: what it pushes can be relied on. */
   get connected(): boolean {
     return this.#connection?.alive === true;
+  }
+
+  /** What the leader said of the volume when the stream began: waits for a leader of a volume that is there. */
+  async welcome(timeoutMs: number): Promise<Welcome | undefined> {
+    const deadlineMs = performance.now() + timeoutMs;
+    for (;;) {
+      const connection = await this.#connectBy(deadlineMs);
+      if (connection === undefined || (this.#welcome?.uuid ?? "") !== "") return this.#welcome;
+      // Formatted only after the stream began, then.
+      connection.close();
+      await pause(FINDING_MOST_MS);
+    }
   }
 
   async ask(body: RequestBody, options: AskOptions): Promise<Asked> {
@@ -139,6 +153,7 @@ export class RegionGroup {
     const welcome = await connection.welcomed;
     if (welcome === undefined) return undefined;
     this.#connection = connection;
+    this.#welcome = welcome;
     this.#logger.info({ region: this.region, address, role: welcome.role }, "connected to the metadata leader");
     this.#events.onStream(this.region);
     return connection;
