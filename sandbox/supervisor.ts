@@ -79,6 +79,11 @@ export class Supervisor {
     await Promise.all(names.map((name) => this.#get(name).start()));
   }
 
+  /** Ends one in good order; it stays down until `revive`. */
+  async end(name: string): Promise<void> {
+    await this.#get(name).end("SIGTERM");
+  }
+
   /** Stops all, the last one started first. */
   async stopAll(): Promise<void> {
     for (const kept of [...this.#kept.values()].reverse()) await kept.end("SIGTERM");

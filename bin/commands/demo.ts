@@ -1,0 +1,93 @@
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
+import type { Command } from "commander";
+import { UserError } from "../../proto/user-error.ts";
+import { Cloud } from "../../sandbox/cloud.ts";
+import { runDemo } from "../../sandbox/demo/demo.ts";
+import { Report } from "../../sandbox/demo/report.ts";
+import { untilInterrupted } from "../interrupt.ts";
+import { integer } from "../options.ts";
+import { readVolumeFile } from "../volume-file.ts";
+import { volumeStatus } from "./status.ts";
+import { PROGRAM } from "./up.ts";
+
+const WAN_MS = 40;
+const REPLICAS = 3;
+const INTERRUPTED = 130;
+
+export function addDemo(program: Command): void {
+  program
+    .command("demo")
+    .description(
+      "show and check the main job: written in one cloud, read in another, through the loss of servers and of a cloud",
+    )
+    .option("--source <dir>", "the tree that is copied (default: the project's own packages)")
+    .option("--wan-ms <n>", "delay each way between the regions", integer(1, 1_000), WAN_MS)
+    .action(async (options) => {
+      const source = options.source === undefined ? undefined : resolve(options.source);
+      if (source !== undefined && !existsSync(source)) throw new UserError(`${options.source}: no such directory`, 2);
+      process.exitCode = await demo(source, options.wanMs);
+    });
+}
+
+async function demo(source: string | undefined, wanMs: number): Promise<number> {
+  const startedMs = performance.now();
+  const report = new Report(say);
+  const cloud = new Cloud({
+    replicas: REPLICAS,
+    mirrorReplicas: 1,
+    wanMs,
+    buckets: "cloud",
+    program: PROGRAM,
+    environment: process.env,
+    report: (line) => report.figure(line),
+  });
+  const ending = new AbortController();
+  const stop = async () => {
+    ending.abort();
+    await cloud.stop();
+  };
+  const whole = await untilInterrupted({ stop }, async () => {
+    await runDemo({
+      cloud,
+      report,
+      source,
+      view: async () => await volumeStatus(readVolumeFile(cloud.places.volumeFile)),
+      mirrorfs: (...args) => runMirrorfs([...args, "--config", cloud.places.volumeFile], ending.signal),
+      ending: ending.signal,
+    });
+  });
+  if (!whole) return INTERRUPTED;
+  report.part("Afterwards");
+  report.check("no process, no mount and no file is left", cloud.leftovers());
+  say(
+    `\n${report.failed === 0 ? "demo: all held" : "demo: FAILED"}: ${report.held} checks held, ${report.failed} did not (${Math.round((performance.now() - startedMs) / 1000)} s)`,
+  );
+  return report.failed === 0 ? 0 : 1;
+}
+
+/** Runs bin/mirrorfs as a person would. @throws UserError with its line. */
+async function runMirrorfs(args: readonly string[], signal: AbortSignal): Promise<string> {
+  return await new Promise((done, failed) => {
+    execFile(PROGRAM, args, { signal, encoding: "utf8" }, (error, stdout, stderr) => {
+      if (error === null) done(stdout);
+      else
+        failed(
+          new UserError(
+            `mirrorfs ${args.join(" ")}: ${
+              stderr
+                .trim()
+                .split("\n")
+                .at(-1)
+                ?.replace(/^mirrorfs: /, "") ?? error.message
+            }`,
+          ),
+        );
+    });
+  });
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

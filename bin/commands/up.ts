@@ -1,0 +1,48 @@
+import { fileURLToPath } from "node:url";
+import { type Command, Option } from "commander";
+import { UserError } from "../../proto/user-error.ts";
+import { Cloud } from "../../sandbox/cloud.ts";
+import { untilInterrupted } from "../interrupt.ts";
+import { integer } from "../options.ts";
+
+export function addUp(program: Command): void {
+  program
+    .command("up")
+    .description("run a whole two-cloud volume on this machine until SIGINT or SIGTERM, with both mounts")
+    .option(
+      "--dir <dir>",
+      "keep everything there: mnt/aws, mnt/gcp, volume.yaml, log (default: a temporary one, removed at the end)",
+    )
+    .option("--replicas <n>", "metadata servers of the primary: 1, 3 or 5", replicas, 3)
+    .option("--mirror-replicas <n>", "metadata servers of the mirror", replicas, 1)
+    .option("--wan-ms <n>", "delay each way between the regions, on every path", integer(0, 10_000), 0)
+    .addOption(
+      new Option("--buckets <kind>", "local servers of the S3 and GCS protocols, or directories")
+        .choices(["cloud", "file"])
+        .default("cloud"),
+    )
+    .action(async (options) => {
+      const cloud = new Cloud({ ...options, program: PROGRAM, environment: process.env, report: say });
+      await untilInterrupted(cloud, async (interrupted) => {
+        await cloud.start();
+        say(`aws: ${cloud.places.mountPoint("aws")}`);
+        say(`gcp: ${cloud.places.mountPoint("gcp")}`);
+        say(`volume file: ${cloud.places.volumeFile}`);
+        say("ready");
+        await interrupted;
+        say("stopping");
+      });
+    });
+}
+
+export const PROGRAM = fileURLToPath(new URL("../mirrorfs", import.meta.url));
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+function replicas(text: string): number {
+  const value = integer(1, 5)(text);
+  if (value % 2 === 0) throw new UserError(`${value} replicas are no better than ${value - 1}: give 1, 3 or 5`, 2);
+  return value;
+}

@@ -1,0 +1,163 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { UserError } from "../proto/user-error.ts";
+import { type Places, placesIn, REGIONS, type RegionName, volumeYaml } from "./layout.ts";
+import { isMounted, unmountLazily } from "./mounts.ts";
+import { agentPlan, bucketPlan, metaPlan, mountPlan, type PlanContext, queuePlan } from "./plans.ts";
+import { ensure } from "./prerequisites.ts";
+import { processesNaming } from "./processes.ts";
+import { type Settings, settle } from "./settings.ts";
+import { Supervisor } from "./supervisor.ts";
+import { Wan } from "./wan.ts";
+
+export interface CloudOptions {
+  /** Kept at the end; without it a temporary one is made, and removed. */
+  readonly dir?: string;
+  readonly replicas: number;
+  readonly mirrorReplicas: number;
+  /** Each way, on every path between the regions. 0: no proxy between them. */
+  readonly wanMs: number;
+  readonly buckets: "cloud" | "file";
+  /** Path of bin/mirrorfs, which is run for every process of mirrorfs. */
+  readonly program: string;
+  readonly environment: NodeJS.ProcessEnv;
+  /** Takes a line for people. */
+  readonly report: (line: string) => void;
+}
+
+/** A whole two-region volume on this machine, as processes of their own. */
+export class Cloud {
+  readonly dir: string;
+  readonly places: Places;
+  readonly supervisor: Supervisor;
+  readonly #options: CloudOptions;
+  #wan: Wan | undefined;
+  #settings: Settings | undefined;
+  #stopped: Promise<void> | undefined;
+
+  /** @throws UserError when the directory is another running sandbox's. */
+  constructor(options: CloudOptions) {
+    this.#options = options;
+    this.dir = options.dir === undefined ? mkdtempSync(join(tmpdir(), "mirrorfs-")) : resolve(options.dir);
+    this.places = placesIn(this.dir);
+    claim(this.places);
+    const { environment, report } = options;
+    this.supervisor = new Supervisor({ logDir: this.places.logs, runDir: this.places.run, environment, report });
+  }
+
+  /** The WAN between the regions; only with `wanMs`. */
+  get wan(): Wan {
+    if (this.#wan === undefined) throw new Error("there is no WAN between the regions");
+    return this.#wan;
+  }
+
+  /** Names of the metadata servers of a region, for the supervisor. */
+  metaNames(region: RegionName): readonly string[] {
+    return this.#settings!.ports[region].meta.map((_, i) => `${region}-meta-${i + 1}`);
+  }
+
+  /** Everything that runs in a region, its bucket's service and its mount included. */
+  regionNames(region: RegionName): readonly string[] {
+    const services = this.#options.buckets === "cloud" ? [`${region}-queue`, `${region}-bucket`] : [`${region}-queue`];
+    return [...services, ...this.metaNames(region), `${region}-agent`, `${region}-mount`];
+  }
+
+  /** Starts everything, in order, and returns when both mounts are there. @throws UserError for what cannot start. */
+  async start(): Promise<void> {
+    ensure(this.#options.environment);
+    if (!existsSync("/dev/fuse"))
+      throw new UserError("no /dev/fuse: load the kernel's module (modprobe fuse), or give the container the device");
+    const { buckets, replicas, mirrorReplicas } = this.#options;
+    const settings = await settle(this.places, { replicas: { aws: replicas, gcp: mirrorReplicas }, buckets });
+    this.#settings = settings;
+    this.#makeDirectories(settings);
+    if (this.#options.wanMs > 0) this.#wan = await Wan.open(settings.ports, this.#options.wanMs);
+    this.#writeVolumeFiles(settings);
+    const context: PlanContext = { places: this.places, settings, program: this.#options.program };
+    const start = (plans: Parameters<Supervisor["start"]>[0][]) =>
+      Promise.all(plans.map((plan) => this.supervisor.start(plan)));
+    const clouds = buckets === "cloud" ? REGIONS.map((region) => bucketPlan(context, region)) : [];
+    await start([...clouds, ...REGIONS.map((region) => queuePlan(context, region))]);
+    if (buckets === "cloud") this.#writeGoogleKeys(settings);
+    await start(
+      REGIONS.flatMap((region) => settings.ports[region].meta.map((_, i) => metaPlan(context, region, i + 1))),
+    );
+    await start(REGIONS.map((region) => agentPlan(context, region)));
+    await start(REGIONS.map((region) => mountPlan(context, region)));
+  }
+
+  /** Unmounts, ends every process, and takes away what must not stay. Any number of times, also while it starts. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<void> {
+    await this.supervisor.stopAll();
+    const mountPoints = REGIONS.map((region) => this.places.mountPoint(region));
+    for (const dir of mountPoints) unmountLazily(dir);
+    await this.#wan?.close();
+    rmSync(this.places.run, { recursive: true, force: true });
+    // Never through a mount that is still there.
+    if (this.#options.dir === undefined && !mountPoints.some(isMounted))
+      rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  /** After `stop`: what should be gone and is not, each in a line. */
+  leftovers(): string[] {
+    const mounts = REGIONS.map((region) => this.places.mountPoint(region)).filter(isMounted);
+    const temporary = this.#options.dir === undefined && existsSync(this.dir) ? [`${this.dir} is still there`] : [];
+    return [
+      ...processesNaming(this.dir).map((it) => `process ${it} still runs`),
+      ...mounts.map((dir) => `${dir} is still mounted`),
+      ...temporary,
+    ];
+  }
+
+  #makeDirectories(settings: Settings): void {
+    const { places } = this;
+    for (const region of REGIONS) {
+      const metas = settings.ports[region].meta.map((_, i) => places.meta(region, i + 1));
+      for (const dir of [places.bucket(region), places.queue(region), places.cache(region), ...metas]) {
+        mkdirSync(dir, { recursive: true });
+      }
+      unmountLazily(places.mountPoint(region));
+      mkdirSync(places.mountPoint(region), { recursive: true });
+    }
+    mkdirSync(join(this.dir, "regions"), { recursive: true });
+  }
+
+  #writeVolumeFiles(settings: Settings): void {
+    const { places } = this;
+    const { buckets } = this.#options;
+    writeFileSync(places.volumeFile, volumeYaml(settings.ports, buckets, places));
+    for (const region of REGIONS) {
+      writeFileSync(places.regionFile(region), volumeYaml(this.#portsSeenFrom(region, settings), buckets, places));
+    }
+  }
+
+  /** The key of the GCS server's service account, for each region: tokens come by the same way as the bytes. */
+  #writeGoogleKeys(settings: Settings): void {
+    const key = JSON.parse(readFileSync(join(this.places.bucket("gcp"), "service-account.json"), "utf8"));
+    for (const region of REGIONS) {
+      const token_uri = `http://127.0.0.1:${this.#portsSeenFrom(region, settings).gcp.bucket}/token`;
+      writeFileSync(this.places.googleKey(region), JSON.stringify({ ...key, token_uri }), { mode: 0o600 });
+    }
+  }
+
+  #portsSeenFrom(region: RegionName, settings: Settings) {
+    return this.#wan?.portsSeenFrom(region) ?? settings.ports;
+  }
+}
+
+/** A directory serves one sandbox at a time. @throws UserError while another one runs there. */
+function claim(places: Places): void {
+  const path = join(places.run, "up.pid");
+  const owner = existsSync(path) ? Number(readFileSync(path, "utf8")) : 0;
+  if (owner > 0 && owner !== process.pid && existsSync(`/proc/${owner}`)) {
+    throw new UserError(`${places.run}: process ${owner} runs a sandbox there: end it first, or choose another --dir`);
+  }
+  for (const dir of [places.logs, places.run]) mkdirSync(dir, { recursive: true });
+  writeFileSync(path, `${process.pid}\n`);
+}

@@ -1,0 +1,123 @@
+import { mkdirSync, rmSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { UserError } from "../../proto/user-error.ts";
+import { type DemoContext, manifestOf, mountPath, runProgram } from "./context.ts";
+import type { FillEvent, FillTask } from "./fill-job.ts";
+import { startJob } from "./job.ts";
+import { differences, type Manifest } from "./manifest.ts";
+import { type Limits, select } from "./selection.ts";
+
+const PACKAGES = fileURLToPath(new URL("../../node_modules", import.meta.url));
+const MIB = 1024 * 1024;
+const PACKAGES_LIMITS: Limits = { files: 5_000, bytes: 192 * MIB, entryBytes: 48 * MIB };
+const NO_LIMITS: Limits = {
+  files: Number.POSITIVE_INFINITY,
+  bytes: Number.POSITIVE_INFINITY,
+  entryBytes: Number.POSITIVE_INFINITY,
+};
+const LARGE_MIB = 256;
+const COPIES_AT_ONCE = 4;
+const LOOKS_AT_ONCE = 64;
+
+/** What was copied, as it must be found again. */
+export interface Copied {
+  readonly entries: readonly string[];
+  readonly expected: Manifest;
+  readonly largeSha256: string;
+}
+
+/** Use 1: a real tree and a large file, written in the primary. */
+export async function copyIn(context: DemoContext): Promise<Copied> {
+  const { report } = context;
+  report.part("1. Primary volume mount: a real tree is copied into mnt/aws");
+  const source = context.source ?? PACKAGES;
+  const chosen = await select(source, context.source === undefined ? PACKAGES_LIMITS : NO_LIMITS);
+  if (chosen.files === 0) throw new UserError(`${source}: there is nothing to copy in it`, 2);
+  const expected = await manifestOf(context, { root: source, entries: chosen.entries, atOnce: LOOKS_AT_ONCE });
+  const left = chosen.left === 0 ? "" : `, ${chosen.left} entries left out for the limits`;
+  report.figure(`${source}: ${chosen.files} files and links, ${(chosen.bytes / MIB).toFixed(0)} MiB${left}`);
+
+  const tree = mountPath(context, "aws", "tree");
+  const copied = await report.timed("copying", async () => {
+    await runProgram(context, "mkdir", [tree], { cwd: "/", input: "" });
+    const args = ["-0", "-P", String(COPIES_AT_ONCE), "-n", "4", "cp", "-a", "-t", tree, "--"];
+    await runProgram(context, "xargs", args, { cwd: source, input: chosen.entries.join("\0") });
+  });
+  report.figure(
+    `cp -a, ${COPIES_AT_ONCE} at once: ${copied.seconds.toFixed(1)} s, ${Math.round(chosen.files / copied.seconds)} files/s`,
+  );
+
+  const large = await report.timed("writing the large file", () => writeLarge(context));
+  report.figure(
+    `one file of ${LARGE_MIB} MiB: ${large.seconds.toFixed(1)} s, ${Math.round(LARGE_MIB / large.seconds)} MiB/s with fsync`,
+  );
+  return { entries: chosen.entries, expected, largeSha256: large.result };
+}
+
+async function writeLarge(context: DemoContext): Promise<string> {
+  let sha256 = "";
+  const task: FillTask = { kind: "large", path: mountPath(context, "aws", "large.bin"), mib: LARGE_MIB };
+  await startJob<FillTask, FillEvent>(
+    new URL("./fill-job.ts", import.meta.url),
+    task,
+    (event) => {
+      sha256 = event.sha256;
+    },
+    context.ending,
+  ).done;
+  return sha256;
+}
+
+/** Use 2: the same tree, looked at in the other cloud: at once, and again from its own bucket alone. */
+export async function compareInMirror(context: DemoContext, copied: Copied): Promise<void> {
+  const { report, cloud } = context;
+  report.part("2. Mirror volume mount in another cloud: everything is compared through mnt/gcp");
+  const before = await context.view();
+  const behind = before.regions.gcp;
+  report.figure(
+    `right away: the mirror is ${behind?.lag.commands} commands and ${behind?.blocks.pending} blocks behind`,
+  );
+  await compare(context, copied, "right away");
+
+  const waited = await report.timed("waiting for the mirror", () =>
+    context.mirrorfs("wait", "/", "--region", "gcp", "--json"),
+  );
+  report.figure(`mirrorfs wait / --region gcp: ${waited.seconds.toFixed(1)} s`);
+  await remountWithEmptyCache(context);
+  cloud.wan.cutBucket("gcp", "aws");
+  await compare(context, copied, "from the mirror's own bucket, the primary's cut off, caches empty");
+  cloud.wan.heal();
+}
+
+async function compare(context: DemoContext, { entries, expected, largeSha256 }: Copied, when: string): Promise<void> {
+  const { report } = context;
+  const looked = await report.timed("comparing", () =>
+    manifestOf(context, { root: mountPath(context, "gcp", "tree"), entries, atOnce: LOOKS_AT_ONCE }),
+  );
+  const rate = Math.round(expected.size / looked.seconds);
+  report.figure(
+    `${expected.size} paths, ${LOOKS_AT_ONCE} files at once: ${looked.seconds.toFixed(1)} s, ${rate} paths/s`,
+  );
+  report.check(
+    `tree ${when}: path, type, mode, size, mtime (ns), target, SHA-256`,
+    differences(expected, looked.result),
+  );
+  const large = await report.timed("reading the large file", () =>
+    manifestOf(context, { root: mountPath(context, "gcp"), entries: ["large.bin"], atOnce: 1 }),
+  );
+  report.figure(`the large file: ${large.seconds.toFixed(1)} s, ${Math.round(LARGE_MIB / large.seconds)} MiB/s`);
+  const found = large.result.get("large.bin");
+  const wrong =
+    found?.bytes === LARGE_MIB * MIB && found.sha256 === largeSha256
+      ? []
+      : [`size ${found?.bytes}, SHA-256 ${found?.sha256}`];
+  report.check(`large file ${when}: size, SHA-256`, wrong);
+}
+
+async function remountWithEmptyCache({ cloud }: DemoContext): Promise<void> {
+  await cloud.supervisor.end("gcp-mount");
+  const cache = cloud.places.cache("gcp");
+  rmSync(cache, { recursive: true, force: true });
+  mkdirSync(cache);
+  await cloud.supervisor.revive(["gcp-mount"]);
+}

@@ -1,0 +1,15 @@
+import type { DemoContext } from "./context.ts";
+import { compareInMirror, copyIn } from "./copy-part.ts";
+import { failOver } from "./failover-part.ts";
+import { train } from "./training-part.ts";
+
+/** The four uses of mirrorfs, one after the other, on a cloud that is started here. Checks go to the report. */
+export async function runDemo(context: DemoContext): Promise<void> {
+  const { cloud, report } = context;
+  const started = await report.timed("starting two clouds", () => cloud.start());
+  report.figure(`two clouds in ${cloud.dir}: ${started.seconds.toFixed(1)} s`);
+  const copied = await copyIn(context);
+  await compareInMirror(context, copied);
+  await train(context);
+  await failOver(context);
+}

@@ -1,0 +1,71 @@
+import { type ChildProcess, fork } from "node:child_process";
+
+/** A process of its own that does one task on a mount and tells what happens: who serves a mount must never read it. */
+export interface Job {
+  /** Resolves when the task is done. @throws what it failed with. */
+  readonly done: Promise<void>;
+  /** Asks it to end in good order, and waits for that. */
+  finish(): Promise<void>;
+  kill(): void;
+}
+
+type ToJob<Task> = { task: Task } | { finish: true };
+type FromJob<Event> = { event: Event } | { failed: string };
+
+/**
+ * Starts the module at `script`, which calls `runJob`, with a task. Its events come in order. It is killed when `ending`
+ * is aborted.
+ */
+export function startJob<Task, Event>(
+  script: URL,
+  task: Task,
+  onEvent: (event: Event) => void,
+  ending: AbortSignal,
+): Job {
+  const stdio = ["ignore", "inherit", "inherit", "ipc"] as const;
+  const child = fork(script, { serialization: "advanced", stdio: [...stdio], signal: ending, killSignal: "SIGKILL" });
+  const send = (message: ToJob<Task>) => void (child.connected && child.send(message as object, () => {}));
+  const done = ended(child, onEvent);
+  // Who waits for it, or for finish(), hears of it.
+  done.catch(() => {});
+  send({ task });
+  return {
+    done,
+    finish: async () => {
+      send({ finish: true });
+      await done;
+    },
+    kill: () => void child.kill("SIGKILL"),
+  };
+}
+
+function ended<Event>(child: ChildProcess, onEvent: (event: Event) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let failure: string | undefined;
+    child.on("message", (message: FromJob<Event>) => {
+      if ("failed" in message) failure = message.failed;
+      else onEvent(message.event);
+    });
+    child.once("error", reject);
+    child.once("close", (code, signal) => {
+      if (code === 0 && failure === undefined) resolve();
+      else reject(new Error(failure ?? `ended with ${signal ?? code}`));
+    });
+  });
+}
+
+/** In the job's process: does the task it is sent, and ends. `finishing` is aborted when it is to end in good order. */
+export function runJob<Task, Event>(
+  work: (task: Task, tell: (event: Event) => void, finishing: AbortSignal) => Promise<void>,
+): void {
+  const finishing = new AbortController();
+  const tell = (event: Event) => void process.send?.({ event });
+  process.on("disconnect", () => process.exit(1));
+  process.on("message", (message: ToJob<Task>) => {
+    if ("finish" in message) return finishing.abort();
+    work(message.task, tell, finishing.signal).then(
+      () => process.disconnect(),
+      (error: Error) => process.send?.({ failed: error.message }, () => process.exit(1)),
+    );
+  });
+}

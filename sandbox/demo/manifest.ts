@@ -1,0 +1,34 @@
+/** What a file is to someone who looks at it from outside; everything that a copy must have kept. */
+export interface ManifestEntry {
+  readonly kind: "file" | "directory" | "symlink" | "other";
+  readonly mode: number;
+  /** Of a file. */
+  readonly bytes: number;
+  readonly mtimeNs: bigint;
+  /** Of a symlink. */
+  readonly target: string;
+  /** SHA-256 of a file's content, in hex. */
+  readonly sha256: string;
+}
+
+/** By path below the root. */
+export type Manifest = ReadonlyMap<string, ManifestEntry>;
+
+/** Every difference, in one line each; none: the same trees. */
+export function differences(expected: Manifest, found: Manifest): string[] {
+  const lines: string[] = [];
+  for (const [path, want] of expected) {
+    const got = found.get(path);
+    if (got === undefined) lines.push(`${path}: is missing`);
+    else
+      lines.push(
+        ...differingFields(want, got).map((field) => `${path}: ${field} is ${got[field]}, not ${want[field]}`),
+      );
+  }
+  for (const path of found.keys()) if (!expected.has(path)) lines.push(`${path}: should not be there`);
+  return lines;
+}
+
+function differingFields(want: ManifestEntry, got: ManifestEntry): (keyof ManifestEntry)[] {
+  return (Object.keys(want) as (keyof ManifestEntry)[]).filter((field) => want[field] !== got[field]);
+}

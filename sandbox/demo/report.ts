@@ -1,0 +1,53 @@
+const PROGRESS_MS = 1_000;
+const EXAMPLES = 5;
+
+/** What the demo prints: parts, steps with their figures, and checks; it remembers which did not hold. */
+export class Report {
+  readonly #say: (line: string) => void;
+  #held = 0;
+  #failed = 0;
+
+  constructor(say: (line: string) => void) {
+    this.#say = say;
+  }
+
+  get held(): number {
+    return this.#held;
+  }
+
+  get failed(): number {
+    return this.#failed;
+  }
+
+  part(title: string): void {
+    this.#say(`\n${title}`);
+  }
+
+  figure(text: string): void {
+    this.#say(`  ${text}`);
+  }
+
+  /** A check holds when nothing is wrong; else what is wrong is shown, the first few. */
+  check(what: string, wrong: readonly string[] = []): void {
+    if (wrong.length === 0) {
+      this.#held += 1;
+      this.#say(`  ok      ${what}`);
+      return;
+    }
+    this.#failed += 1;
+    this.#say(`  FAILED  ${what}: ${wrong.length} wrong`);
+    for (const line of wrong.slice(0, EXAMPLES)) this.#say(`          ${line}`);
+  }
+
+  /** Runs a step; a line every second says that it is still running. @returns its result, and how long it took. */
+  async timed<T>(what: string, step: () => Promise<T>): Promise<{ result: T; seconds: number }> {
+    const startedMs = performance.now();
+    const seconds = () => (performance.now() - startedMs) / 1000;
+    const timer = setInterval(() => this.#say(`  ... ${what} (${Math.round(seconds())} s)`), 5 * PROGRESS_MS);
+    try {
+      return { result: await step(), seconds: seconds() };
+    } finally {
+      clearInterval(timer);
+    }
+  }
+}

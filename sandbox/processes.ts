@@ -1,0 +1,18 @@
+import { readdirSync, readFileSync } from "node:fs";
+
+/** Every other process of this machine that names a directory in its arguments or its environment: "PID COMMAND". */
+export function processesNaming(dir: string): string[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+    .filter((pid) => `${read(pid, "cmdline")}${read(pid, "environ")}`.includes(dir))
+    .map((pid) => `${pid} ${read(pid, "cmdline").replaceAll("\0", " ").trim()}`);
+}
+
+/** Empty for one that has just ended. */
+function read(pid: string, what: "cmdline" | "environ"): string {
+  try {
+    return readFileSync(`/proc/${pid}/${what}`, "latin1");
+  } catch {
+    return "";
+  }
+}
