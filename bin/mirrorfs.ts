@@ -16,7 +16,8 @@ const program = new Command("mirrorfs")
   .description("one POSIX volume, mounted in several clouds")
   .exitOverride()
   .configureOutput({ outputError: (text, write) => write(`mirrorfs: ${text.replace(/^error: /, "")}`) })
-  .showSuggestionAfterError(false);
+  .showSuggestionAfterError(false)
+  .helpCommand(false);
 
 for (const add of [addUp, addDemo]) add(program.commandsGroup("On this machine:"));
 for (const add of [addMeta, addAgent, addMount, addUmount]) add(program.commandsGroup("Processes:"));

@@ -75,16 +75,15 @@ export class Cloud {
     if (this.#options.wanMs > 0) this.#wan = await Wan.open(settings.ports, this.#options.wanMs);
     this.#writeVolumeFiles(settings);
     const context: PlanContext = { places: this.places, settings, program: this.#options.program };
-    const start = (plans: Parameters<Supervisor["start"]>[0][]) =>
-      Promise.all(plans.map((plan) => this.supervisor.start(plan)));
     const clouds = buckets === "cloud" ? REGIONS.map((region) => bucketPlan(context, region)) : [];
-    await start([...clouds, ...REGIONS.map((region) => queuePlan(context, region))]);
+    await this.supervisor.start(...clouds, ...REGIONS.map((region) => queuePlan(context, region)));
     if (buckets === "cloud") this.#writeGoogleKeys(settings);
-    await start(
-      REGIONS.flatMap((region) => settings.ports[region].meta.map((_, i) => metaPlan(context, region, i + 1))),
+    const metas = REGIONS.flatMap((region) =>
+      settings.ports[region].meta.map((_, i) => metaPlan(context, region, i + 1)),
     );
-    await start(REGIONS.map((region) => agentPlan(context, region)));
-    await start(REGIONS.map((region) => mountPlan(context, region)));
+    await this.supervisor.start(...metas);
+    await this.supervisor.start(...REGIONS.map((region) => agentPlan(context, region)));
+    await this.supervisor.start(...REGIONS.map((region) => mountPlan(context, region)));
   }
 
   /** Unmounts, ends every process, and takes away what must not stay. Any number of times, also while it starts. */

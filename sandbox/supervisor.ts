@@ -41,19 +41,24 @@ interface SupervisorOptions {
 export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #kept = new Map<string, Kept>();
+  /** In the order they were started. */
+  readonly #groups: Kept[][] = [];
+  #stopped = false;
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
   }
 
   /**
-   * Starts a process and waits until it is ready.
+   * Starts processes, all at once, and waits until each is ready.
    * @throws UserError with the last words of a process that ended, or was not ready in time.
    */
-  async start(plan: ProcessPlan): Promise<void> {
-    const kept = new Kept(plan, this.#options);
-    this.#kept.set(plan.name, kept);
-    await kept.start();
+  async start(...plans: readonly ProcessPlan[]): Promise<void> {
+    if (this.#stopped) throw new UserError("stopped while it was starting");
+    const group = plans.map((plan) => new Kept(plan, this.#options));
+    this.#groups.push(group);
+    for (const kept of group) this.#kept.set(kept.name, kept);
+    await Promise.all(group.map((kept) => kept.start()));
   }
 
   /** Of the process as it runs now; undefined while it is down. */
@@ -84,9 +89,10 @@ export class Supervisor {
     await this.#get(name).end("SIGTERM");
   }
 
-  /** Stops all, the last one started first. */
+  /** Stops all, those that were started last first. */
   async stopAll(): Promise<void> {
-    for (const kept of [...this.#kept.values()].reverse()) await kept.end("SIGTERM");
+    this.#stopped = true;
+    for (const group of this.#groups.reverse()) await Promise.all(group.map((kept) => kept.end("SIGTERM")));
   }
 
   #get(name: string): Kept {
@@ -116,6 +122,10 @@ class Kept {
     this.#options = options;
     this.#logPath = join(options.logDir, `${plan.name}.log`);
     this.#pidPath = join(options.runDir, `${plan.name}.pid`);
+  }
+
+  get name(): string {
+    return this.#plan.name;
   }
 
   get pid(): number | undefined {

@@ -1,0 +1,112 @@
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { processesNaming } from "../../sandbox/processes.ts";
+import { type ProcessPlan, Supervisor } from "../../sandbox/supervisor.ts";
+
+let dir: string;
+let supervisor: Supervisor;
+let lines: string[];
+let options: ConstructorParameters<typeof Supervisor>[0];
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), "mirrorfs-supervisor-"));
+  lines = [];
+  options = {
+    logDir: join(dir, "log"),
+    runDir: join(dir, "run"),
+    environment: process.env,
+    report: (line) => lines.push(line),
+  };
+  for (const each of [options.logDir, options.runDir]) mkdirSync(each);
+  supervisor = new Supervisor(options);
+});
+
+afterEach(async () => {
+  await supervisor.stopAll();
+  expect(processesNaming(dir)).toEqual([]);
+  rmSync(dir, { recursive: true });
+});
+
+/** A shell that says it is there by a file, and goes on until it is told to end. */
+function plan(name: string, script = "while :; do sleep 0.05; done"): ProcessPlan {
+  const sign = join(dir, `${name}.up`);
+  return {
+    name,
+    command: "sh",
+    args: ["-c", `trap 'echo ${name} >>${dir}/ended; exit 0' TERM; touch ${sign}; ${script}`],
+    ready: async () => existsSync(sign),
+    readyMsMax: 5_000,
+  };
+}
+
+async function until(what: () => boolean): Promise<void> {
+  for (let i = 0; !what(); i++) {
+    if (i > 200) throw new Error("not within 10 s");
+    await delay(50);
+  }
+}
+
+it("starts a process again that was killed, and says so", async () => {
+  await supervisor.start(plan("one"));
+  const first = supervisor.kill("one");
+  expect(first).toBeGreaterThan(0);
+  await until(() => supervisor.pid("one") !== undefined && supervisor.pid("one") !== first);
+  expect(supervisor.restarts("one")).toBe(1);
+  expect(lines).toContain("one ended (SIGKILL): starting it again");
+  expect(readFileSync(join(options.runDir, "one.pid"), "utf8")).toBe(`${supervisor.pid("one")}\n`);
+});
+
+it("leaves down what was cut, until it is revived", async () => {
+  await supervisor.start(plan("one"), plan("two"));
+  await supervisor.cut(["one"]);
+  await delay(600);
+  expect(supervisor.pid("one")).toBeUndefined();
+  expect(supervisor.pid("two")).toBeGreaterThan(0);
+  await supervisor.revive(["one"]);
+  expect(supervisor.pid("one")).toBeGreaterThan(0);
+});
+
+it("stops those that were started last first", async () => {
+  await supervisor.start(plan("one"));
+  await supervisor.start(plan("two"));
+  await supervisor.stopAll();
+  expect(readFileSync(join(dir, "ended"), "utf8")).toBe("two\none\n");
+  expect(existsSync(join(options.runDir, "one.pid"))).toBe(false);
+});
+
+it("tells the last words of a process that could not start", async () => {
+  const failing = { ...plan("bad", "echo 'mirrorfs: port 1 is in use' >&2; exit 1"), ready: async () => false };
+  await expect(supervisor.start(failing)).rejects.toThrow(/^bad: port 1 is in use$/);
+});
+
+it("names the log of one that said nothing, and of one that is not ready in time", async () => {
+  const silent = { ...plan("silent", "exit 3"), ready: async () => false };
+  await expect(supervisor.start(silent)).rejects.toThrow(/^silent: ended before it was ready \(log: .*silent\.log\)$/);
+  const slow = { ...plan("slow"), ready: async () => false, readyMsMax: 1_500 };
+  await expect(supervisor.start(slow)).rejects.toThrow(/^slow: not ready after 1\.5 s/);
+  expect(lines).toContain("waiting for slow (1 s)");
+});
+
+it("its children end when it is killed with SIGKILL", async () => {
+  const script = join(dir, "supervise.ts");
+  const module = new URL("../../sandbox/supervisor.ts", import.meta.url).href;
+  writeFileSync(
+    script,
+    `import { Supervisor } from ${JSON.stringify(module)};
+const it = new Supervisor({ logDir: ${JSON.stringify(options.logDir)}, runDir: ${JSON.stringify(options.runDir)}, environment: process.env, report: () => {} });
+await it.start({ name: "child", command: "sleep", args: ["100"], ready: async () => true, readyMsMax: 1000 });
+process.stdout.write("up");
+setInterval(() => {}, 1000);
+`,
+  );
+  const parent = spawn(process.execPath, [script], { stdio: ["ignore", "pipe", "inherit"] });
+  await new Promise((up) => parent.stdout.once("data", up));
+  const child = Number(readFileSync(join(options.runDir, "child.pid"), "utf8"));
+  expect(existsSync(`/proc/${child}`)).toBe(true);
+  parent.kill("SIGKILL");
+  await until(() => !existsSync(`/proc/${child}`) || readFileSync(`/proc/${child}/stat`, "utf8").includes(") Z "));
+});
