@@ -7,18 +7,18 @@ export interface KeyValueView {
   get(key: ByteString): Uint8Array | undefined;
 }
 
-/** A key as it is decoded. `stored`: the hash of the pair as the state hash counts it; undefined: there is none. */
-interface Cell {
+/** A key as it is decoded, and the hash of its pair as the state hash counts it (`stored` false: there is no pair). */
+interface Cell extends PairHash {
   readonly codec: { encode(value: never): Uint8Array };
   value: unknown;
-  stored: PairHash | undefined;
+  stored: boolean;
   dirty: boolean;
 }
 
 /**
  * Decoded values over a view: what this turn changed, and what was read or written lately. The latter is kept in two
  * generations, which is an LRU at the price of a Map look-up: what is used moves to the young one, and when that is full
- * it becomes the old one. Values are never changed in place.
+ * it becomes the old one; what is not yet flushed always stays. Values are never changed in place.
  */
 export class Cells {
   readonly #view: KeyValueView;
@@ -42,7 +42,7 @@ export class Cells {
 
   /** Whether a read of the key would not touch the view. */
   holds(key: ByteString): boolean {
-    return this.#young.has(key) || this.#old.has(key) || this.#dirty.has(key);
+    return this.#young.has(key) || this.#old.has(key);
   }
 
   put<T>(codec: RecordCodec<T>, key: ByteString, value: T | undefined): void {
@@ -59,7 +59,7 @@ export class Cells {
       this.#soil(key, cell);
       return;
     }
-    const fresh: Cell = { codec, value, stored: undefined, dirty: false };
+    const fresh: Cell = { codec, value, stored: false, dirty: false, high: 0, low: 0 };
     this.#keep(key, fresh);
     this.#soil(key, fresh);
   }
@@ -73,7 +73,7 @@ export class Cells {
   #found(key: ByteString): Cell | undefined {
     const young = this.#young.get(key);
     if (young !== undefined) return young;
-    const older = this.#old.get(key) ?? this.#dirty.get(key);
+    const older = this.#old.get(key);
     if (older !== undefined) this.#keep(key, older);
     return older;
   }
@@ -82,10 +82,9 @@ export class Cells {
     const found = this.#found(key);
     if (found !== undefined) return found;
     const bytes = this.#view.get(key);
-    const cell: Cell =
-      bytes === undefined
-        ? { codec, value: undefined, stored: undefined, dirty: false }
-        : { codec, value: codec.decode(bytes), stored: hashPair(key, bytes), dirty: false };
+    const value = bytes && codec.decode(bytes);
+    const cell: Cell = { codec, value, stored: bytes !== undefined, dirty: false, high: 0, low: 0 };
+    if (bytes !== undefined) hashPair(key, bytes, cell);
     this.#keep(key, cell);
     return cell;
   }
@@ -93,7 +92,7 @@ export class Cells {
   #keep(key: ByteString, cell: Cell): void {
     if (this.#young.size >= this.#generationLimit) {
       this.#old = this.#young;
-      this.#young = new Map();
+      this.#young = new Map(this.#dirty);
     }
     this.#young.set(key, cell);
   }
@@ -102,11 +101,14 @@ export class Cells {
   flush(hash: StateHash, puts: Map<ByteString, Uint8Array | undefined>): void {
     for (const [key, cell] of this.#dirty) {
       cell.dirty = false;
-      if (cell.value === undefined && cell.stored === undefined) continue;
+      if (cell.value === undefined && !cell.stored) continue;
+      if (cell.stored) hash.subtract(cell);
       const bytes = cell.value === undefined ? undefined : cell.codec.encode(cell.value as never);
-      if (cell.stored !== undefined) hash.subtract(cell.stored);
-      cell.stored = bytes === undefined ? undefined : hashPair(key, bytes);
-      if (cell.stored !== undefined) hash.add(cell.stored);
+      cell.stored = bytes !== undefined;
+      if (bytes !== undefined) {
+        hashPair(key, bytes, cell);
+        hash.add(cell);
+      }
       puts.set(key, bytes);
     }
     this.#dirty = new Map();

@@ -57,6 +57,7 @@ function collect(pairs: Iterable<readonly [ByteString, Uint8Array]>): Snapshot |
     return undefined;
   }
   const computed = new StateHash(undefined);
+  const pair = { high: 0, low: 0 };
   let stored: string | undefined;
   const snapshot: Omit<Snapshot, "hash"> = {
     volume: RECORDS.volume.decode(volume),
@@ -77,7 +78,10 @@ function collect(pairs: Iterable<readonly [ByteString, Uint8Array]>): Snapshot |
   };
   for (const [key, value] of all) {
     if (key[0] === KEY_PREFIX.hash) stored = new StateHash(RECORDS.hash.decode(value)).toString();
-    else computed.add(hashPair(key, value));
+    else {
+      hashPair(key, value, pair);
+      computed.add(pair);
+    }
     collectPair(snapshot, key, value);
   }
   return { ...snapshot, hash: { stored, computed: computed.toString() } };

@@ -7,8 +7,9 @@ import type { ByteString } from "./ids.ts";
  * apart; it is no defence against somebody who makes collisions.
  */
 export interface PairHash {
-  readonly high: number;
-  readonly low: number;
+  /** Signed 32-bit integers: V8 keeps those in the field itself. */
+  high: number;
+  low: number;
 }
 
 const C1 = 0xcc9e2d51 | 0;
@@ -41,7 +42,8 @@ function finish(hash: number): number {
   return h ^ (h >>> 16);
 }
 
-export function hashPair(key: ByteString, value: Uint8Array): PairHash {
+/** Puts the hash of a pair into `into`. */
+export function hashPair(key: ByteString, value: Uint8Array, into: PairHash): void {
   high = 0x2127599b;
   low = 0x5bd1e995;
   const keyLength = key.length;
@@ -63,8 +65,8 @@ export function hashPair(key: ByteString, value: Uint8Array): PairHash {
   for (; at < length; at++) mix(value[at]!);
   mix(keyLength);
   mix(length);
-  const mixed = finish(high ^ finish(low));
-  return { high: mixed, low: finish(low + mixed) };
+  into.high = finish(high ^ finish(low));
+  into.low = finish(low + into.high);
 }
 
 /** The running sum. */

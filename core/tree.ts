@@ -63,7 +63,8 @@ export class Tree {
   readonly #cells: Cells;
   readonly #hash: StateHash;
   #volume: Volume | undefined;
-  #volumeStored: PairHash | undefined;
+  /** Of the volume's pair, as the state hash counts it; zeros count as nothing. */
+  readonly #volumeHash: PairHash = { high: 0, low: 0 };
   #volumeDirty = false;
   #effects: Effects[] = [];
 
@@ -75,7 +76,7 @@ export class Tree {
     const volume = view.get(VOLUME_KEY);
     if (volume !== undefined) {
       this.#volume = RECORDS.volume.decode(volume);
-      this.#volumeStored = hashPair(VOLUME_KEY, volume);
+      hashPair(VOLUME_KEY, volume, this.#volumeHash);
     }
   }
 
@@ -113,9 +114,9 @@ export class Tree {
     this.#cells.flush(this.#hash, puts);
     if (this.#volumeDirty) {
       const bytes = RECORDS.volume.encode(this.#volume!);
-      if (this.#volumeStored !== undefined) this.#hash.subtract(this.#volumeStored);
-      this.#volumeStored = hashPair(VOLUME_KEY, bytes);
-      this.#hash.add(this.#volumeStored);
+      this.#hash.subtract(this.#volumeHash);
+      hashPair(VOLUME_KEY, bytes, this.#volumeHash);
+      this.#hash.add(this.#volumeHash);
       this.#volumeDirty = false;
       puts.set(VOLUME_KEY, bytes);
       puts.set(HASH_KEY, RECORDS.hash.encode(this.#hash.value));

@@ -8,11 +8,15 @@ export class CodecError extends RangeError {
 const utf8Encoder = new TextEncoder();
 const utf8Decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const TWO_32 = 2 ** 32;
+/** Small values are cut from common buffers, as Node does with its own: a buffer each costs a microsecond and more. */
+const SLAB_BYTES = 16_384;
 
 /** Appends to one growing buffer; `finish` copies out what was written. Integers are little-endian or LEB128. */
 export class Writer {
   #bytes: Uint8Array = new Uint8Array(4096);
   #length = 0;
+  #slab: Uint8Array = new Uint8Array(SLAB_BYTES);
+  #slabUsed = 0;
 
   /** Forgets what was written (also after a throw in the middle). */
   restart(): this {
@@ -21,8 +25,17 @@ export class Writer {
   }
 
   finish(): Uint8Array {
-    const copy = new Uint8Array(this.#length);
-    copy.set(this.#bytes.subarray(0, this.#length));
+    const length = this.#length;
+    if (length > SLAB_BYTES / 8) return this.#bytes.slice(0, length);
+    if (length > SLAB_BYTES - this.#slabUsed) {
+      this.#slab = new Uint8Array(SLAB_BYTES);
+      this.#slabUsed = 0;
+    }
+    const end = this.#slabUsed + length;
+    const copy = this.#slab.subarray(this.#slabUsed, end);
+    const bytes = this.#bytes;
+    for (let at = 0; at < length; at++) copy[at] = bytes[at]!;
+    this.#slabUsed = end;
     return copy;
   }
 
@@ -102,6 +115,10 @@ export class Writer {
   }
 
   text(value: string): void {
+    if (isAscii(value)) {
+      this.byteString(value as ByteString);
+      return;
+    }
     if (!value.isWellFormed()) throw new CodecError("a text holds half a surrogate pair");
     this.bytes(utf8Encoder.encode(value));
   }
@@ -234,6 +251,11 @@ export class Reader {
     for (let left = this.count(itemBytes); left > 0; left--) items.push(item());
     return items;
   }
+}
+
+function isAscii(text: string): boolean {
+  for (let at = 0; at < text.length; at++) if (text.charCodeAt(at) > 127) return false;
+  return true;
 }
 
 function longByteString(bytes: Uint8Array): ByteString {
