@@ -59,8 +59,9 @@ export const read: Operation<Uint8Array | readonly Uint8Array[]> = {
     request.sizeBytes = body.u32(16);
     return handlers.read(request, request.inode, body.u64(0), body.u64(8), request.sizeBytes);
   },
-  encode(out, data) {
-    out.data(data instanceof Uint8Array ? [data] : data);
+  encode(out, data, { sizeBytes }) {
+    const bytes = out.data(data instanceof Uint8Array ? [data] : data);
+    if (bytes > sizeBytes) throw new RangeError(`a read of ${sizeBytes} bytes was answered with ${bytes}`);
     return undefined;
   },
 };

@@ -69,10 +69,14 @@ export class ReplyWriter {
     this.#at = aligned / 4;
   }
 
-  /** The whole rest of the reply: file data, a target, an xattr. Ends it: nothing can be put after. */
-  data(chunks: readonly Uint8Array[]): void {
+  /** The whole rest of the reply: file data, a target, an xattr. Ends it: nothing can be put after. Answers its length. */
+  data(chunks: readonly Uint8Array[]): number {
     this.#attached = chunks;
-    for (const chunk of chunks) this.#attachedBytes += chunk.length;
+    for (const chunk of chunks) {
+      if (!(chunk instanceof Uint8Array)) throw new TypeError("data must be bytes");
+      this.#attachedBytes += chunk.length;
+    }
+    return this.#attachedBytes;
   }
 
   /** Moves small attached data behind the header; then the reply is one buffer. Answers how long that is. */

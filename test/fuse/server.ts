@@ -1,6 +1,6 @@
 import { pino } from "pino";
 import { type FuseOptions, mountFuse } from "../../client/fuse/mount.ts";
-import type { ByteString, Inode } from "../../core/ids.ts";
+import { type ByteString, type Inode, ROOT_INODE } from "../../core/ids.ts";
 import { UserError } from "../../proto/user-error.ts";
 import { MemoryHandlers, type MemoryOptions } from "./memory/handlers.ts";
 
@@ -16,6 +16,7 @@ export type Order =
   | { readonly order: "invalidate"; readonly inode: number; readonly content: boolean }
   | { readonly order: "invalidateEntry"; readonly parent: number; readonly name: string }
   | { readonly order: "poke"; readonly inode: number; readonly text: string }
+  | { readonly order: "unlinkBehind"; readonly name: string }
   | { readonly order: "counts" }
   | { readonly order: "unmount" };
 
@@ -25,7 +26,8 @@ const handlers = new MemoryHandlers(memory);
 const logger = pino({ level: process.env.LOG_LEVEL ?? "warn" }, pino.destination(2));
 
 function tell(message: object): void {
-  process.send?.(message);
+  // The test that asked may have gone, or the mount, and the channel with it.
+  if (process.connected) process.send?.(message);
 }
 
 try {
@@ -53,6 +55,8 @@ try {
         node.size = node.data.length;
         return undefined;
       }
+      case "unlinkBehind":
+        return handlers.nodes.get(ROOT_INODE)!.children.delete(order.name as ByteString);
       case "counts":
         return handlers.counts;
       case "unmount":

@@ -66,7 +66,10 @@ export class MemoryHandlers implements Handlers {
   /** At once, or by a promise where the test asked for that. */
   #later<T>(value: Result<T>): Reply<T> {
     const { delayMs } = this.options;
-    return delayMs === undefined ? value : new Promise((resolve) => setTimeout(resolve, delayMs, value));
+    if (delayMs === undefined) return value;
+    return new Promise((resolve) =>
+      delayMs === 0 ? setImmediate(resolve, value) : setTimeout(resolve, delayMs, value),
+    );
   }
 
   lookup(_caller: Caller, parent: Inode, name: ByteString): Reply<EntryReply> {
@@ -291,7 +294,7 @@ export class MemoryHandlers implements Handlers {
     // Later: the bytes must still be there.
     return this.options.delayMs === undefined
       ? put()
-      : new Promise((resolve) => setTimeout(() => resolve(put()), this.options.delayMs));
+      : new Promise<void>((resolve) => setTimeout(resolve, this.options.delayMs)).then(put);
   }
 
   flush(_caller: Caller, inode: Inode, _handle: number, lockOwner: string): Reply<true> {
