@@ -77,7 +77,7 @@ export class BlockReader {
 
   async #try(source: BlockSource, block: BlockRead, deadlineMs: number): Promise<Tried> {
     const key = blockKey({ volume: this.#volume, slice: block.slice, index: block.index, bytes: block.bytes });
-    const leftMs = Math.max(1, Math.min(ATTEMPT_MS, deadlineMs - performance.now()));
+    const leftMs = Math.max(1, Math.min(ATTEMPT_MS, Math.ceil(deadlineMs - performance.now())));
     try {
       const data = await source.store.read(key, { signal: AbortSignal.timeout(leftMs) });
       return data.length === block.bytes && crc32c(data) === block.crc32c ? data : "corrupt";

@@ -74,16 +74,16 @@ export class RegionGroup {
     return this.#connection?.alive === true;
   }
 
-  /** What the leader said of the volume when the stream began: waits for a leader of a volume that is there. */
+  /** The leader's first words, once there is a leader and a volume: a server without one is not greeted. */
   async welcome(timeoutMs: number): Promise<Welcome | undefined> {
     const deadlineMs = performance.now() + timeoutMs;
-    for (;;) {
-      const connection = await this.#connectBy(deadlineMs);
-      if (connection === undefined || (this.#welcome?.uuid ?? "") !== "") return this.#welcome;
-      // Formatted only after the stream began, then.
-      connection.close();
-      await pause(FINDING_MOST_MS);
+    while (performance.now() < deadlineMs && !this.#closed) {
+      if (((await this.status())?.uuid ?? "") !== "" && (await this.#connectBy(deadlineMs)) !== undefined) {
+        return this.#welcome;
+      }
+      await pause(FINDING_MOST_MS / 4);
     }
+    return undefined;
   }
 
   async ask(body: RequestBody, options: AskOptions): Promise<Asked> {

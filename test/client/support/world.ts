@@ -1,0 +1,206 @@
+import { mkdtempSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import { openVolume, type VolumeAccess } from "../../../client/main.ts";
+import { parseMountOptions, type WrittenMountOptions } from "../../../client/options.ts";
+import type { ByteString, Inode } from "../../../core/ids.ts";
+import { runMetaServer } from "../../../meta-server/main.ts";
+import type { VolumeDescription } from "../../../proto/volume-description.ts";
+import { describeVolume, freePort } from "./volume.ts";
+
+const logger = pino({ level: process.env.MIRRORFS_TEST_LOG ?? "silent" }, pino.destination(2));
+
+/** Metadata servers and file buckets of some regions in this process, and file systems over them without a kernel. */
+export class World {
+  readonly dir: string;
+  readonly volume: VolumeDescription;
+  readonly #servers = new Map<string, { stop(): Promise<void> }>();
+  readonly #accesses: VolumeAccess[] = [];
+
+  private constructor(dir: string, volume: VolumeDescription) {
+    this.dir = dir;
+    this.volume = volume;
+  }
+
+  static async start(regions: readonly string[] = ["aws"]): Promise<World> {
+    const dir = mkdtempSync(join(tmpdir(), "mirrorfs-client-"));
+    const ports: Record<string, number[]> = {};
+    for (const region of regions) ports[region] = [await freePort()];
+    const world = new World(dir, describeVolume(dir, ports));
+    for (const region of regions) await world.startServer(region);
+    return world;
+  }
+
+  async startServer(region: string): Promise<void> {
+    const dataDir = join(this.dir, `meta-${region}`);
+    const server = await runMetaServer({ volume: this.volume, region, member: 1, dataDir, logger });
+    this.#servers.set(region, server);
+  }
+
+  async stopServer(region: string): Promise<void> {
+    await this.#servers.get(region)?.stop();
+    this.#servers.delete(region);
+  }
+
+  /** A file system as a mount of `region` would have it. */
+  async open(region = "aws", options: WrittenMountOptions = {}): Promise<Disk> {
+    const access = await openVolume({ volume: this.volume, region, options: parseMountOptions(options), logger });
+    this.#accesses.push(access);
+    return new Disk(access);
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#accesses.map((access) => access.close()));
+    for (const region of [...this.#servers.keys()]) await this.stopServer(region);
+    await rm(this.dir, { recursive: true, force: true });
+  }
+}
+
+export const O_RDONLY = 0;
+export const O_WRONLY = 1;
+export const O_RDWR = 2;
+export const O_CREAT = 0o100;
+export const O_EXCL = 0o200;
+export const O_TRUNC = 0o1000;
+export const O_APPEND = 0o2000;
+export const ROOT = 1 as Inode;
+
+export function caller() {
+  return { uid: 0, gid: 0, pid: 1, signal: new AbortController().signal };
+}
+
+/** What a program does with a file system, in a few words. A failure throws its errno. */
+export class Disk {
+  readonly access: VolumeAccess;
+
+  constructor(access: VolumeAccess) {
+    this.access = access;
+  }
+
+  get handlers() {
+    return this.access.handlers;
+  }
+
+  async lookup(path: string): Promise<Inode> {
+    let inode: Inode = ROOT;
+    for (const name of path.split("/").filter((part) => part !== "")) {
+      const entry = ok(await this.handlers.lookup(caller(), inode, name as ByteString));
+      inode = entry.attributes.inode;
+    }
+    return inode;
+  }
+
+  async stat(path: string) {
+    return ok(await this.handlers.getattr(caller(), await this.lookup(path), undefined)).attributes;
+  }
+
+  async mkdir(path: string): Promise<Inode> {
+    const { parent, name } = await this.#split(path);
+    const what = { kind: "directory", mode: 0o755, umask: 0, device: 0, target: "" as ByteString } as const;
+    return ok(await this.handlers.make(caller(), parent, name, what)).attributes.inode;
+  }
+
+  async open(path: string, flags: number): Promise<File> {
+    if (flags & O_CREAT) {
+      const { parent, name } = await this.#split(path);
+      const made = ok(await this.handlers.create(caller(), parent, name, 0o644, 0, flags & ~O_CREAT));
+      return new File(this, made.entry.attributes.inode, made.open.handle);
+    }
+    const inode = await this.lookup(path);
+    return this.openInode(inode, flags);
+  }
+
+  /** As the kernel opens a path that it has in its caches: by the inode alone. */
+  async openInode(inode: Inode, flags: number): Promise<File> {
+    const opened = ok(await this.handlers.open(caller(), inode, flags));
+    return new File(this, inode, opened.handle);
+  }
+
+  async write(path: string, data: string | Uint8Array, offset = 0): Promise<void> {
+    const file = await this.open(path, O_CREAT | O_WRONLY);
+    await file.write(data, offset);
+    await file.close();
+  }
+
+  async read(path: string): Promise<Buffer> {
+    const file = await this.open(path, O_RDONLY);
+    try {
+      return await file.read(0, 64 * 1024 * 1024);
+    } finally {
+      await file.close();
+    }
+  }
+
+  async list(path: string): Promise<string[]> {
+    const inode = await this.lookup(path);
+    const { handle } = ok(await this.handlers.opendir(caller(), inode));
+    const names: string[] = [];
+    for (let offset = 0; ; ) {
+      const entries = ok(await this.handlers.readdir(caller(), inode, handle, offset, true));
+      if (entries.length === 0) break;
+      for (const entry of entries) if (entry.name !== "." && entry.name !== "..") names.push(entry.name);
+      offset = entries.at(-1)!.nextOffset;
+    }
+    await this.handlers.releasedir(caller(), inode, handle);
+    return names;
+  }
+
+  async unlink(path: string): Promise<void> {
+    const { parent, name } = await this.#split(path);
+    ok(await this.handlers.unlink(caller(), parent, name));
+  }
+
+  async rename(path: string, to: string): Promise<void> {
+    const from = await this.#split(path);
+    const target = await this.#split(to);
+    ok(await this.handlers.rename(caller(), from.parent, from.name, target.parent, target.name, "replace"));
+  }
+
+  async #split(path: string): Promise<{ parent: Inode; name: ByteString }> {
+    const slash = path.lastIndexOf("/");
+    return { parent: await this.lookup(path.slice(0, Math.max(0, slash))), name: path.slice(slash + 1) as ByteString };
+  }
+}
+
+export class File {
+  readonly disk: Disk;
+  readonly inode: Inode;
+  readonly handle: number;
+
+  constructor(disk: Disk, inode: Inode, handle: number) {
+    this.disk = disk;
+    this.inode = inode;
+    this.handle = handle;
+  }
+
+  async write(data: string | Uint8Array, offset = 0): Promise<void> {
+    const bytes = typeof data === "string" ? Buffer.from(data) : data;
+    ok(await this.disk.handlers.write(caller(), this.inode, this.handle, offset, bytes, false));
+  }
+
+  async read(offset: number, length: number): Promise<Buffer> {
+    const data = ok(await this.disk.handlers.read(caller(), this.inode, this.handle, offset, length));
+    return data instanceof Uint8Array ? Buffer.from(data) : Buffer.concat(data);
+  }
+
+  async truncate(size: number): Promise<void> {
+    ok(await this.disk.handlers.setattr(caller(), this.inode, { size, handle: this.handle }));
+  }
+
+  async fsync(): Promise<void> {
+    ok(await this.disk.handlers.fsync(caller(), this.inode, this.handle, false));
+  }
+
+  async close(): Promise<void> {
+    const flushed = await this.disk.handlers.flush(caller(), this.inode, this.handle, "owner");
+    await this.disk.handlers.release(caller(), this.inode, this.handle, undefined);
+    ok(flushed);
+  }
+}
+
+export function ok<T>(result: T | string): T {
+  if (typeof result === "string") throw new Error(result);
+  return result;
+}
