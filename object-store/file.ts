@@ -38,7 +38,7 @@ export class FileObjectStore implements ObjectStore {
         await this.#linkIn(temporary, target);
       } catch (error) {
         if (!hasCode(error, "EEXIST")) throw error;
-        return confirmExisting(this, key, { bytes: body.length, ...options });
+        return await confirmExisting(this, key, { bytes: body.length, ...options });
       } finally {
         await unlink(temporary).catch(() => {});
       }
@@ -122,8 +122,18 @@ export class FileObjectStore implements ObjectStore {
         yield* this.#walk(entry.key, prefix, options);
         continue;
       }
-      const head = entry.key.startsWith(prefix) ? await this.head(entry.key, options) : undefined;
-      if (head !== undefined) yield { key: entry.key, bytes: head.bytes };
+      const bytes = entry.key.startsWith(prefix) ? await this.#listedBytes(entry.key) : undefined;
+      if (bytes !== undefined) yield { key: entry.key, bytes };
+    }
+  }
+
+  /** Without a look inside: a file that was cut is listed too. undefined: deleted meanwhile. */
+  async #listedBytes(key: string): Promise<number | undefined> {
+    try {
+      return Math.max(0, (await stat(this.#path(key))).size - TRAILER_BYTES);
+    } catch (error) {
+      if (hasCode(error, "ENOENT")) return undefined;
+      throw await this.#fromSystemError(error, `list ${key}`);
     }
   }
 

@@ -65,7 +65,7 @@ export function fromGsError(error: unknown, what: string): ObjectStoreError {
     return fromGsAnswer({ status, body: typeof data === "string" ? data : JSON.stringify(data ?? {}) }, what);
   }
   const timedOut = failure.code === "ETIMEDOUT" || failure.type === "request-timeout";
-  const noCredentials = /default credentials|credential|private key|PEM|DECODER/i.test(message);
+  const noCredentials = /credential|private.key|PEM|DECODER|does not exist, or it is not a file/i.test(message);
   const code = timedOut ? "timeout" : noCredentials ? "denied" : "unavailable";
   return new ObjectStoreError(code, `${what}: ${message}`, { cause: error });
 }

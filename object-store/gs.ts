@@ -5,6 +5,7 @@ import { collectBody, rangeHeader } from "./body.ts";
 import { confirmExisting } from "./confirm.ts";
 import { crc32cFromBase64, crc32cToBase64 } from "./crc32c.ts";
 import { fromGsAnswer, fromGsError } from "./gs-errors.ts";
+import { type Adapter, httpAdapter } from "./http-adapter.ts";
 import { type ListedObject, type ObjectHead, type ObjectStore, ObjectStoreError } from "./object-store.ts";
 import { type Limits, limitsOf, type ObjectStoreOptions } from "./options.ts";
 import { probeError } from "./probe-line.ts";
@@ -40,8 +41,9 @@ interface Resource {
 }
 
 /**
- * A bucket of Google Cloud Storage, by the JSON API over the SDK's authenticated transport. The SDK's own `File` is not
- * used: it cannot be aborted, and on a body that fails it destroys the connection pool that every other request is on.
+ * A bucket of Google Cloud Storage, by the JSON API with the SDK's credentials and requests. The SDK's own `File` is not
+ * used: it cannot be aborted, on a body that fails it destroys the connection pool that every other request is on, and
+ * its transport (node-fetch 2) never tells of a body that was cut.
  */
 export class GsObjectStore implements ObjectStore {
   readonly url: string;
@@ -58,7 +60,7 @@ export class GsObjectStore implements ObjectStore {
     this.#storage = new Storage({
       ...(where.endpoint === undefined ? {} : { apiEndpoint: where.endpoint, useAuthWithCustomEndpoint: true }),
     });
-    honourTokenUri(this.#storage);
+    useTransport(this.#storage.authClient, httpAdapter(this.#agents));
   }
 
   async create(key: string, body: Uint8Array, options: { crc32c: number; signal?: AbortSignal }) {
@@ -238,7 +240,6 @@ export class GsObjectStore implements ObjectStore {
       validateStatus: () => true,
       retry: false,
       signal,
-      agent: url.startsWith("https:") ? this.#agents.https : this.#agents.http,
     });
     return { status: answer.status, headers: answer.headers as Record<string, string>, body: answer.data };
   }
@@ -293,29 +294,30 @@ async function unlessNotFound<T>(answer: Promise<T>): Promise<T | undefined> {
 
 const GOOGLE_TOKEN_URL = "https://www.googleapis.com/oauth2/v4/token";
 
+type Auth = Storage["authClient"];
+type AuthClient = Awaited<ReturnType<Auth["getClient"]>>;
+
 /**
- * A service account's key file names its token endpoint in `token_uri`; the Node library ignores it (gtoken has Google's
- * URL as a constant), the Go and Python libraries honour it. A private endpoint or a local server needs it.
+ * Lets all requests, those for tokens too, take our connections and so our timeouts: a token request that hangs would
+ * hold up everything for ever. And honours `token_uri` of a service account's key file, as Google's Go and Python
+ * libraries do; the Node library has Google's URL as a constant.
  */
-function honourTokenUri(storage: Storage): void {
-  const auth = storage.authClient;
+function useTransport(auth: Auth, adapter: Adapter): void {
   const getClient = auth.getClient.bind(auth);
-  const done = new WeakSet<object>();
+  const done = new WeakSet<AuthClient>();
   auth.getClient = async () => {
     const client = await getClient();
+    if (done.has(client)) return client;
+    done.add(client);
+    const { transporter } = client;
     const tokenUri = (auth.jsonContent as { token_uri?: string } | null)?.token_uri;
-    if (
-      tokenUri !== undefined &&
-      new URL(tokenUri).hostname.endsWith(".googleapis.com") === false &&
-      !done.has(client)
-    ) {
-      done.add(client);
-      const { transporter } = client;
-      Object.assign(client, { additionalClaims: { aud: tokenUri } });
-      const request: typeof transporter.request = (options) =>
-        transporter.request(options?.url === GOOGLE_TOKEN_URL ? { ...options, url: tokenUri } : options);
-      client.transporter = { ...transporter, request };
-    }
+    const isPrivate = tokenUri !== undefined && !new URL(tokenUri).hostname.endsWith(".googleapis.com");
+    if (isPrivate) Object.assign(client, { additionalClaims: { aud: tokenUri } });
+    const request: typeof transporter.request = (options) => {
+      const isToken = isPrivate && options?.url === GOOGLE_TOKEN_URL;
+      return transporter.request({ ...options, adapter, ...(isToken ? { url: tokenUri } : {}) });
+    };
+    client.transporter = { ...transporter, request };
     return client;
   };
 }

@@ -38,6 +38,7 @@ export async function withRetries<T>(operation: Operation<T>): Promise<T> {
         try {
           return await unlessAborted(operation.attempt(ended.signal), ended.signal);
         } catch (error) {
+          if (error instanceof TypeError || error instanceof RangeError) throw error; // a bug of ours
           last = error instanceof ObjectStoreError ? error : operation.toError(error);
           throw last;
         }

@@ -35,6 +35,9 @@ const BY_NAME: Readonly<Record<string, ObjectStoreErrorCode>> = {
   RequestTimeout: "timeout",
   TimeoutError: "timeout",
   ETIMEDOUT: "timeout",
+  ECONNRESET: "unavailable",
+  ECONNREFUSED: "unavailable",
+  EPIPE: "unavailable",
   RequestTimeTooSkewed: "unavailable", // the SDK has taken the service's time by the next try
   ServiceUnavailable: "unavailable",
   InternalError: "unavailable",
@@ -67,7 +70,8 @@ interface S3Failure {
 
 export function fromS3Error(error: unknown, what: string): ObjectStoreError {
   const failure = (error ?? {}) as S3Failure;
-  const names = [failure.Code, failure.name, failure.code].filter((name) => name !== undefined);
+  // The system's code before the SDK's name: it calls every lost connection a TimeoutError.
+  const names = [failure.Code, failure.code, failure.name].filter((name) => name !== undefined);
   const known = names.find((name) => Object.hasOwn(BY_NAME, name));
   const code = known === undefined ? byStatus(failure.$metadata?.httpStatusCode) : BY_NAME[known]!;
   const label = known ?? names.find((name) => name !== "Error") ?? "error";

@@ -72,6 +72,7 @@ async function answer(
         request.socket.resetAndDestroy();
         return;
       }
+      if (fault.kind === "loseAnswer") loseAnswer(response);
       if (fault.kind === "unavailable" || fault.kind === "slowDown") return at.service.fail(exchange, fault.kind);
     }
     await at.service.handle(exchange);
@@ -81,6 +82,14 @@ async function answer(
   } finally {
     if (!request.complete) request.resume(); // an answer before the body's end: the connection stays usable
   }
+}
+
+function loseAnswer(response: http.ServerResponse): void {
+  response.writeHead = () => response;
+  response.end = () => {
+    response.socket?.resetAndDestroy();
+    return response;
+  };
 }
 
 function exchangeOf(
@@ -94,7 +103,7 @@ function exchangeOf(
     request,
     response,
     url,
-    body: () => (faults.length === 0 ? request : request.pipe(faultStream(faults, () => request.socket.destroy()))),
+    body: () => (faults.length === 0 ? request : faulty(request, faults)),
     send: async (body) => {
       if (faults.length === 0) return pipeline(body, response);
       await pipeline(
@@ -104,6 +113,12 @@ function exchangeOf(
       );
     },
   };
+}
+
+function faulty(request: http.IncomingMessage, faults: readonly Fault[]): AsyncIterable<Buffer> {
+  const stream = faultStream(faults, () => request.socket.destroy());
+  pipeline(request, stream).catch(() => {}); // the stream's reader is told
+  return stream;
 }
 
 function faultStream(faults: readonly Fault[], hangUp: () => void): Transform {

@@ -13,6 +13,8 @@ const faultSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("cutBody"), afterBytes: z.number().int().nonnegative().default(1) }),
   /** One bit of the body is turned: of the answer, or of an upload before it is checked. */
   z.strictObject({ kind: z.literal("wrongBytes") }),
+  /** The request is carried out, and the connection is reset instead of the answer: a retry finds its own work. */
+  z.strictObject({ kind: z.literal("loseAnswer") }),
   /** No answer at all. */
   z.strictObject({ kind: z.literal("hang") }),
   z.strictObject({ kind: z.literal("latency"), ms: z.number().nonnegative() }),

@@ -1,0 +1,79 @@
+import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
+import { afterAll, describe, expect, test } from "vitest";
+import { openObjectStore } from "../../object-store/open.ts";
+import { conformance } from "./conformance.ts";
+import { BUCKETS, block, type Harness, harnessOf, temporaryDirectory } from "./harness.ts";
+
+async function fileHarness(): Promise<Harness> {
+  const { dir, remove } = temporaryDirectory();
+  for (const bucket of BUCKETS) mkdirSync(path.join(dir, bucket));
+  return harnessOf((bucket) => pathToFileURL(path.join(dir, bucket)).href, remove);
+}
+
+conformance("file", fileHarness);
+
+describe("files that something else has touched", () => {
+  const place = temporaryDirectory();
+  const store = openObjectStore(pathToFileURL(place.dir).href);
+  afterAll(place.remove);
+
+  test("a turned bit is corrupt", async () => {
+    const { body, crc } = block(50_000);
+    await store.create("v/bit", body, { crc32c: crc });
+    const file = path.join(place.dir, "v/bit");
+    const bytes = readFileSync(file);
+    bytes[25_000]! ^= 1;
+    writeFileSync(file, bytes);
+    await expect(store.read("v/bit")).rejects.toMatchObject({ code: "corrupt" });
+  });
+
+  test("a file that was cut is corrupt", async () => {
+    const { body, crc } = block(50_000);
+    await store.create("v/cut", body, { crc32c: crc });
+    truncateSync(path.join(place.dir, "v/cut"), 40_000);
+    await expect(store.read("v/cut")).rejects.toMatchObject({ code: "corrupt" });
+    await expect(store.head("v/cut")).rejects.toMatchObject({ code: "corrupt" });
+  });
+
+  test("an upload that a crash left behind is no object", async () => {
+    mkdirSync(path.join(place.dir, ".uploading"), { recursive: true });
+    writeFileSync(path.join(place.dir, ".uploading/left"), "half");
+    for await (const { key } of store.list("")) expect(key).toMatch(/^v\//);
+  });
+
+  test("nothing of an upload stays beside its object, and no directory beside a deleted one", async () => {
+    const { body, crc } = block(10);
+    await store.create("w/blocks/0a/10/0-10", body, { crc32c: crc });
+    rmSync(path.join(place.dir, ".uploading/left"), { force: true });
+    expect(readdirSync(path.join(place.dir, ".uploading"))).toEqual([]);
+    await store.delete("w/blocks/0a/10/0-10");
+    expect(readdirSync(place.dir)).not.toContain("w");
+  });
+
+  test("creates and deletes at once in one directory do not hinder each other", async () => {
+    const { body, crc } = block(10);
+    const work = async (worker: number) => {
+      for (let i = 0; i < 20; i++) {
+        await store.create(`x/y/${worker}`, body, { crc32c: crc });
+        await store.delete(`x/y/${worker}`);
+      }
+    };
+    await Promise.all(Array.from({ length: 8 }, (_, i) => work(i)));
+    expect(readdirSync(place.dir)).not.toContain("x");
+  });
+
+  test("a key that would leave the directory is refused", async () => {
+    for (const key of ["../out", "a//b", "/a", "a/./b", "", "a/", ".uploading/x"]) {
+      await expect(store.head(key), key).rejects.toThrow(TypeError);
+    }
+  });
+
+  test("a bucket that is not there is not made", async () => {
+    const gone = openObjectStore(pathToFileURL(path.join(place.dir, "not-mounted")).href);
+    const { body, crc } = block(10);
+    await expect(gone.create("v/a", body, { crc32c: crc })).rejects.toMatchObject({ code: "noBucket" });
+    expect(readdirSync(place.dir)).not.toContain("not-mounted");
+  });
+});
