@@ -239,7 +239,8 @@ class RaftGroup implements Group {
     for (const fetch of ready.fetches) void this.#fetch(fetch);
     for (const to of ready.snapshotsFor) void this.#sendSnapshot(to);
     this.#tellChange();
-    if (!this.#applyPaused && raft.log.readable > raft.log.applied) this.#wantTurn();
+    const more = raft.log.readable > raft.log.applied;
+    if (more && !this.#applyPaused && this.#installing === undefined) this.#wantTurn();
   }
 
   #saved(save: Save, promises: readonly Message[]): void {

@@ -37,6 +37,10 @@ export class Progress {
   get paused(): boolean {
     if (this.state === "snapshot" || this.fetching) return true;
     if (this.state === "probe") return this.probing;
+    return this.#isFull;
+  }
+
+  get #isFull(): boolean {
     return this.#inFlight.length >= this.#window.messagesMax || this.#inFlightBytes >= this.#window.bytesMax;
   }
 
@@ -77,9 +81,7 @@ export class Progress {
   heard(): void {
     this.silentTicks = 0;
     this.probing = false;
-    if (this.state === "replicate" && this.#inFlight.length >= this.#window.messagesMax) {
-      this.#inFlightBytes -= this.#inFlight.shift()!.bytes;
-    }
+    while (this.#isFull) this.#inFlightBytes -= this.#inFlight.shift()!.bytes;
   }
 
   become(state: ProgressState): void {

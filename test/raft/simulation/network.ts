@@ -1,0 +1,110 @@
+import type { Message } from "../../../meta-server/raft/messages.ts";
+import type { Receiver, SnapshotHeader, Transport } from "../../../meta-server/transport/transport.ts";
+import type { World } from "./world.ts";
+
+/** Loses, delays, duplicates and reorders; cuts single directions. */
+export class Network {
+  lossShare = 0;
+  duplicateShare = 0;
+  delayMsMax = 5;
+  readonly #world: World;
+  readonly #receivers = new Map<number, Receiver>();
+  readonly #cut = new Set<string>();
+  readonly #streams = new Set<{ from: number; to: number; break: () => void }>();
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  cut(from: number, to: number): void {
+    this.#cut.add(`${from}>${to}`);
+  }
+
+  heal(): void {
+    this.#cut.clear();
+  }
+
+  /** Its process is gone: streams to it and from it break. */
+  disconnect(member: number): void {
+    this.#receivers.delete(member);
+    for (const stream of [...this.#streams]) if (stream.from === member || stream.to === member) stream.break();
+  }
+
+  transport(self: number, isAlive: () => boolean): Transport {
+    return {
+      start: (receiver) => this.#receivers.set(self, receiver),
+      send: (messages) => {
+        if (!isAlive()) return;
+        for (const message of messages) this.#send(message);
+      },
+      sendSnapshot: (to, header, parts) => this.#sendSnapshot(self, to, header, parts),
+      stop: async () => undefined,
+    };
+  }
+
+  #send(message: Message): void {
+    const { chance } = this.#world;
+    const copies = chance.happens(this.duplicateShare) ? 2 : 1;
+    for (let i = 0; i < copies; i++) {
+      this.#world.after(this.#delayMs(), () => {
+        if (!this.#passes(message.from, message.to)) return;
+        this.#receivers.get(message.to)?.receive([message]);
+      });
+    }
+  }
+
+  async #sendSnapshot(
+    from: number,
+    to: number,
+    header: SnapshotHeader,
+    parts: AsyncIterable<Uint8Array>,
+  ): Promise<void> {
+    const { promise: broken, reject } = Promise.withResolvers<never>();
+    broken.catch(() => undefined);
+    const stream = {
+      from,
+      to,
+      break: () => {
+        this.#world.touchPromises();
+        reject(new Error("the stream broke"));
+      },
+    };
+    const hop = () => Promise.race([this.#hop(from, to), broken]);
+    this.#streams.add(stream);
+    try {
+      await hop();
+      const receiver = this.#receivers.get(to);
+      if (receiver === undefined) throw new Error("nobody there");
+      async function* carried() {
+        for await (const part of parts) {
+          await hop();
+          yield part;
+        }
+      }
+      await Promise.race([receiver.receiveSnapshot(from, header, carried()), broken]);
+      await Promise.race([this.#hop(to, from), broken]);
+    } finally {
+      this.#streams.delete(stream);
+    }
+  }
+
+  #hop(from: number, to: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#world.after(this.#delayMs(), () => {
+        this.#world.touchPromises();
+        if (this.#passes(from, to)) resolve();
+        else reject(new Error("the stream broke"));
+      });
+    });
+  }
+
+  #passes(from: number, to: number): boolean {
+    return !this.#cut.has(`${from}>${to}`) && !this.#world.chance.happens(this.lossShare);
+  }
+
+  #delayMs(): number {
+    const { chance } = this.#world;
+    const slow = chance.happens(0.02) ? 20 : 1;
+    return chance.between(0.1, this.delayMsMax) * slow;
+  }
+}

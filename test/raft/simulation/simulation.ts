@@ -1,0 +1,200 @@
+import type { LogStore } from "../../../meta-server/storage/log-store.ts";
+import { Network } from "./network.ts";
+import { SimulatedServer } from "./server.ts";
+import { hold, Truth } from "./truth.ts";
+import { World } from "./world.ts";
+
+export interface SimulationOptions {
+  readonly seed: number;
+  /** Virtual time with faults. */
+  readonly faultsMs?: number;
+  /** Within which everything must have converged once the faults are over. */
+  readonly calmMs?: number;
+  /** For a defect at the disk. */
+  readonly wrapLog?: (log: LogStore) => LogStore;
+}
+
+export interface SimulationResult {
+  readonly steps: number;
+  readonly elections: number;
+  readonly committed: number;
+  readonly acknowledged: number;
+  readonly reads: number;
+  readonly restores: number;
+  readonly crashes: number;
+}
+
+/** One seed, one run: the same every time. Throws at the first violated truth. */
+export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
+  const simulation = new Simulation(options);
+  try {
+    return await simulation.run();
+  } catch (error) {
+    throw new Error(`seed ${options.seed} at ${simulation.describe()}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+class Simulation {
+  readonly #options: SimulationOptions;
+  readonly #world: World;
+  readonly #network: Network;
+  readonly #truth = new Truth();
+  readonly #servers: SimulatedServer[];
+  #faulty = true;
+  #nextText = 1;
+  #reads = 0;
+  #crashes = 0;
+
+  constructor(options: SimulationOptions) {
+    this.#options = options;
+    this.#world = new World(options.seed);
+    this.#network = new Network(this.#world);
+    const size = this.#world.chance.pick([3, 3, 5]);
+    const members = Array.from({ length: size }, (_, i) => ({ id: i + 1, address: "" }));
+    const wrapLog = options.wrapLog ?? ((log: LogStore) => log);
+    const shared = { members, world: this.#world, network: this.#network, truth: this.#truth, wrapLog };
+    this.#servers = members.map(({ id }) => new SimulatedServer({ id, ...shared }));
+  }
+
+  describe(): string {
+    return `step ${this.#world.steps}, ${Math.round(this.#world.nowMs)} ms`;
+  }
+
+  async run(): Promise<SimulationResult> {
+    const { faultsMs = 25_000, calmMs = 15_000 } = this.#options;
+    const check = () => this.#check();
+    for (const server of this.#servers) server.start();
+    this.#repeat(20, 150, () => this.#propose());
+    this.#repeat(50, 300, () => this.#read());
+    this.#repeat(100, 1500, () => this.#fault());
+    await this.#world.run(faultsMs, check);
+    this.#calm();
+    await this.#world.run(faultsMs + calmMs, check);
+    this.#converged();
+    const restores = this.#servers.reduce((sum, server) => sum + server.restores, 0);
+    const { committed, acknowledged, elections } = this.#truth;
+    const { steps } = this.#world;
+    return { steps, elections, committed, acknowledged, reads: this.#reads, restores, crashes: this.#crashes };
+  }
+
+  #repeat(lowMs: number, highMs: number, run: () => void): void {
+    this.#world.after(this.#world.chance.between(lowMs, highMs), () => {
+      run();
+      this.#repeat(lowMs, highMs, run);
+    });
+  }
+
+  #check(): void {
+    for (const { id, group, fatal } of this.#servers) {
+      if (fatal !== undefined) throw fatal;
+      if (group !== undefined) this.#truth.observe(id, group.status());
+    }
+  }
+
+  /** Asks the servers that believe they lead, the deposed among them. */
+  #propose(): void {
+    for (const { group } of this.#servers) {
+      if (group?.status().role !== "leader" && !this.#world.chance.happens(0.05)) continue;
+      const burst = this.#world.chance.happens(0.1) ? 20 : 1;
+      for (let i = 0; i < burst; i++) {
+        const text = `p${this.#nextText++}`;
+        group?.propose(Buffer.from(text), (result) => {
+          if (result.ok) this.#truth.acknowledge(result.index, text);
+        });
+      }
+    }
+  }
+
+  /** A confirmed read sees everything that was acknowledged before it was asked. */
+  #read(): void {
+    for (const { id, group } of this.#servers) {
+      if (group?.status().role !== "leader") continue;
+      const needed = this.#truth.acknowledged;
+      group.readIndex((confirmed) => {
+        if (!confirmed) return;
+        this.#reads++;
+        const { applied } = group.status();
+        hold(applied >= needed, `a read at ${id} saw up to ${applied}, but ${needed} was acknowledged before it`);
+      });
+    }
+  }
+
+  #fault(): void {
+    if (!this.#faulty) return;
+    const { chance } = this.#world;
+    const server = chance.pick(this.#servers);
+    const faults: (() => void)[] = [
+      () => this.#crash(server),
+      () => this.#crash(server),
+      () => this.#crash(this.#leader() ?? server),
+      () => this.#partition(),
+      () => this.#partition(),
+      () => this.#network.heal(),
+      () => this.#isolate(this.#leader() ?? server, chance.pick(["in", "out", "both"])),
+      () => {
+        this.#network.lossShare = chance.pick([0, 0, 0.05, 0.3]);
+        this.#network.duplicateShare = chance.pick([0, 0.1]);
+        this.#network.delayMsMax = chance.pick([1, 5, 30, 200]);
+      },
+      () => {
+        server.diskMsMax = chance.pick([1, 5, 100]);
+      },
+      () => {
+        server.pausedUntilMs = this.#world.nowMs + chance.between(100, 4000);
+      },
+      () => void this.#leader()?.group?.transferLeadership(),
+    ];
+    chance.pick(faults)();
+  }
+
+  #crash(server: SimulatedServer): void {
+    if (!server.isUp) return;
+    this.#crashes++;
+    server.crash();
+    this.#world.after(this.#world.chance.pick([1, 300, 3000, 8000]), () => {
+      if (!server.isUp) server.start();
+    });
+  }
+
+  #partition(): void {
+    const { chance } = this.#world;
+    this.#network.heal();
+    const side = new Map(this.#servers.map(({ id }) => [id, chance.happens(0.5)]));
+    for (const { id: from } of this.#servers)
+      for (const { id: to } of this.#servers) if (side.get(from) !== side.get(to)) this.#network.cut(from, to);
+  }
+
+  #isolate(server: SimulatedServer, way: "in" | "out" | "both"): void {
+    for (const { id } of this.#servers) {
+      if (way !== "out") this.#network.cut(id, server.id);
+      if (way !== "in") this.#network.cut(server.id, id);
+    }
+  }
+
+  #leader(): SimulatedServer | undefined {
+    return this.#servers.find(({ group }) => group?.leading);
+  }
+
+  #calm(): void {
+    this.#faulty = false;
+    this.#network.heal();
+    this.#network.lossShare = 0;
+    this.#network.duplicateShare = 0;
+    this.#network.delayMsMax = 5;
+    for (const server of this.#servers) {
+      server.diskMsMax = 2;
+      server.pausedUntilMs = 0;
+      if (!server.isUp) server.start();
+    }
+    this.#calmFrom = this.#truth.acknowledged;
+  }
+
+  #calmFrom = 0;
+
+  #converged(): void {
+    hold(this.#truth.acknowledged > this.#calmFrom, "liveness: nothing was acknowledged after the faults were over");
+    const applied = this.#servers.map(({ group }) => group?.status().applied ?? -1);
+    const lag = Math.max(...applied) - Math.min(...applied);
+    hold(lag < 50, `liveness: servers have applied ${applied.join(", ")} after the faults were over`);
+  }
+}

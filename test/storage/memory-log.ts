@@ -1,0 +1,122 @@
+import type { Entry } from "../../meta-server/raft/entry.ts";
+import type { HardState, LogPosition } from "../../meta-server/raft/messages.ts";
+import type { LogStore, StoredLog, TermStart } from "../../meta-server/storage/log-store.ts";
+
+/** What survives a crash of the server that writes to it. */
+export interface MemoryDisk {
+  hardState: HardState;
+  base: LogPosition;
+  /** Those after base, in order. */
+  entries: Entry[];
+  restoring: LogPosition | undefined;
+}
+
+export function emptyDisk(): MemoryDisk {
+  return { hardState: { term: 0, vote: 0, commit: 0 }, base: { index: 0, term: 0 }, entries: [], restoring: undefined };
+}
+
+/** When a write or a read is over: at once in plain tests, as the seed says in a simulation. */
+export type Delay = (run: () => void) => void;
+
+/** A log on a disk in memory. A crash loses the write in flight, or not: it is whole or absent, as LevelDB's batches are. */
+export class MemoryLog implements LogStore {
+  readonly stored: StoredLog;
+  readonly #disk: MemoryDisk;
+  readonly #delay: Delay;
+  #inFlight: (() => void) | undefined;
+  #crashed = false;
+
+  constructor(disk: MemoryDisk, delay: Delay) {
+    this.#disk = disk;
+    this.#delay = delay;
+    this.stored = {
+      hardState: disk.hardState,
+      base: disk.base,
+      lastIndex: lastIndexOf(disk),
+      termStarts: termStartsOf(disk.entries),
+      restoring: disk.restoring,
+    };
+  }
+
+  append(hardState: HardState, entries: readonly Entry[], done: (error?: Error) => void): void {
+    if (this.#inFlight !== undefined) throw new Error("one append at a time");
+    this.#inFlight = () => {
+      this.#disk.hardState = hardState;
+      if (entries.length > 0) this.#replace(entries);
+    };
+    this.#delay(() => {
+      if (this.#crashed) return;
+      this.#inFlight!();
+      this.#inFlight = undefined;
+      done();
+    });
+  }
+
+  async read(from: number, through: number, bytesMax: number): Promise<Entry[]> {
+    await this.#wait();
+    if (from <= this.#disk.base.index) return [];
+    const entries: Entry[] = [];
+    let bytes = 0;
+    for (const entry of this.#disk.entries.slice(from - this.#disk.base.index - 1)) {
+      if (entry.index > through || bytes >= bytesMax) break;
+      entries.push(entry);
+      bytes += entry.encoded.length;
+    }
+    return entries;
+  }
+
+  async cut(through: LogPosition): Promise<void> {
+    await this.#wait();
+    if (through.index <= this.#disk.base.index) return;
+    this.#disk.entries = this.#disk.entries.filter(({ index }) => index > through.index);
+    this.#disk.base = through;
+  }
+
+  async markRestoring(at: LogPosition | undefined): Promise<void> {
+    await this.#wait();
+    this.#disk.restoring = at;
+  }
+
+  async reset(at: LogPosition): Promise<void> {
+    await this.#wait();
+    this.#disk.base = at;
+    this.#disk.entries = [];
+    this.#disk.restoring = undefined;
+  }
+
+  async close(): Promise<void> {
+    while (this.#inFlight !== undefined) await this.#wait();
+  }
+
+  /** `reached`: the write in flight had reached the disk, only its confirmation was lost. */
+  crash(reached: boolean): void {
+    this.#crashed = true;
+    if (reached) this.#inFlight?.();
+  }
+
+  #replace(entries: readonly Entry[]): void {
+    const { base, entries: old } = this.#disk;
+    const first = entries[0]!.index;
+    if (first <= base.index || first > lastIndexOf(this.#disk) + 1) throw new Error(`a gap before entry ${first}`);
+    this.#disk.entries = [...old.slice(0, first - base.index - 1), ...entries];
+  }
+
+  /** A crash leaves whoever waits waiting for ever. */
+  #wait(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#delay(() => {
+        if (!this.#crashed) resolve();
+      });
+    });
+  }
+}
+
+function lastIndexOf(disk: MemoryDisk): number {
+  return disk.base.index + disk.entries.length;
+}
+
+function termStartsOf(entries: readonly Entry[]): TermStart[] {
+  const starts: TermStart[] = [];
+  for (const { term, index } of entries) if (term !== starts.at(-1)?.term) starts.push({ term, index });
+  return starts;
+}
