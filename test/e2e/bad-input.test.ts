@@ -1,0 +1,242 @@
+import { spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { isMounted, unmountLazily } from "../../sandbox/mounts.ts";
+import { choosePorts } from "../../sandbox/ports.ts";
+import { startS3Server } from "../../sandbox/s3/server.ts";
+import { MIRRORFS, type Ran, run, Up, until } from "./cloud.ts";
+
+let dir: string;
+let ports: number[];
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), "mirrorfs-bad-input-"));
+  ports = await choosePorts(5);
+});
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+/** One line on stderr, nothing on stdout, and the exit code: what every mistake comes to. */
+function said(line: string | RegExp, code: 1 | 2) {
+  const stderr =
+    typeof line === "string"
+      ? `mirrorfs: ${line}\n`
+      : expect.stringMatching(new RegExp(`^mirrorfs: ${line.source}\n$`));
+  return { code, stdout: "", stderr };
+}
+
+function volumeFile(change: (text: string) => string = (text) => text): string {
+  const text = `volume: trial
+regions:
+  aws: { meta: ["127.0.0.1:${ports[0]}"], bucket: "file://${dir}/bucket", queue: "redis://127.0.0.1:${ports[1]}" }
+primary: aws
+`;
+  const path = join(dir, "volume.yaml");
+  writeFileSync(path, change(text));
+  return path;
+}
+
+/** What it logs is not for the eye: only its last words are looked at. */
+async function mirrorfs(...args: string[]): Promise<Ran> {
+  const ran = await run(MIRRORFS, args, { timeoutMs: 40_000 });
+  return { ...ran, stderr: ran.stderr.replace(/^\{.*\}\n/gm, "") };
+}
+
+describe("a volume file that is wrong", () => {
+  it("unknown key", async () => {
+    const config = volumeFile((text) => text.replace("queue:", "quue:"));
+    expect(await mirrorfs("status", "--config", config)).toEqual(said(`${config}: regions.aws.quue: unknown key`, 2));
+  });
+
+  it("a region or a member that it does not have", async () => {
+    const config = volumeFile();
+    expect(await mirrorfs("wait", "/", "--region", "azure", "--config", config)).toEqual(
+      said("no region 'azure' in volume trial (regions: aws)", 2),
+    );
+    expect(
+      await mirrorfs("meta", "--config", config, "--region", "aws", "--id", "2", "--data", join(dir, "m2")),
+    ).toEqual(said("region aws has 1 metadata servers: --id 2 is none of them", 2));
+  });
+});
+
+describe("a bucket that cannot be used", () => {
+  let server: Awaited<ReturnType<typeof startS3Server>>;
+  const account = { accessKeyId: "AKIATRIAL", secretAccessKey: "trial-secret", region: "us-east-1" };
+  beforeAll(async () => {
+    server = await startS3Server({ ...account, directory: join(dir, "s3"), buckets: ["there"] });
+  });
+  afterAll(() => server.stop());
+
+  async function agentOn(bucket: string, secret = account.secretAccessKey): Promise<Ran> {
+    const config = volumeFile((text) => text.replace(`file://${dir}/bucket`, bucket));
+    const env = {
+      AWS_ACCESS_KEY_ID: account.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: secret,
+      AWS_EC2_METADATA_DISABLED: "true",
+    };
+    return await run(MIRRORFS, ["agent", "--config", config, "--region", "aws", "--log-level", "silent"], { env });
+  }
+
+  it("is not there", async () => {
+    const bucket = `s3://missing?endpoint=${server.endpoint}`;
+    expect(await agentOn(bucket)).toEqual(
+      said(`bucket ${bucket}: there is no such bucket: create it, or correct it in the volume file`, 1),
+    );
+  });
+
+  it("is out of reach", async () => {
+    const bucket = `s3://there?endpoint=http://127.0.0.1:${ports[2]}`;
+    expect(await agentOn(bucket)).toMatchObject(said(/bucket s3:\/\/there.*: check the address and the network/, 1));
+  });
+
+  it("refuses the credentials", async () => {
+    const bucket = `s3://there?endpoint=${server.endpoint}`;
+    expect(await agentOn(bucket, "wrong")).toMatchObject(
+      said(/bucket s3:\/\/there.*: check the credentials and what they allow/, 1),
+    );
+  });
+});
+
+describe("a metadata server that cannot start", () => {
+  const meta = (config: string, data: string, ...more: string[]) =>
+    mirrorfs(
+      "meta",
+      "--config",
+      config,
+      "--region",
+      "aws",
+      "--id",
+      "1",
+      "--data",
+      data,
+      "--log-level",
+      "silent",
+      ...more,
+    );
+
+  it("its port is in use", async () => {
+    const server: Server = createServer();
+    await new Promise<void>((done) => server.listen(ports[0], "127.0.0.1", done));
+    expect(await meta(volumeFile(), join(dir, "port"))).toEqual(
+      said(`cannot listen on 127.0.0.1:${ports[0]}: the port is in use: stop what uses it, or name another`, 1),
+    );
+    await new Promise((done) => server.close(done));
+  });
+
+  it("its data directory is another volume's, or another member's: refused, and nothing in it changed", async () => {
+    const data = join(dir, "data");
+    const config = volumeFile();
+    const first = spawn(MIRRORFS, ["meta", "--config", config, "--region", "aws", "--id", "1", "--data", data], {
+      stdio: "ignore",
+    });
+    await until("it runs", async () => (await mirrorfs("status", "--config", config)).code === 0);
+    first.kill("SIGTERM");
+    await new Promise((done) => first.once("exit", done));
+    const other = volumeFile((text) => text.replace("volume: trial", "volume: other"));
+    expect(await meta(other, data)).toMatchObject(said(/.*data.*(trial|other).*/, 2));
+    const member = volumeFile((text) =>
+      text.replace(
+        /meta: \[.*?\]/,
+        `meta: ["127.0.0.1:${ports[0]}", "127.0.0.1:${ports[3]}", "127.0.0.1:${ports[4]}"]`,
+      ),
+    );
+    expect(
+      await mirrorfs(
+        "meta",
+        "--config",
+        member,
+        "--region",
+        "aws",
+        "--id",
+        "2",
+        "--data",
+        data,
+        "--log-level",
+        "silent",
+      ),
+    ).toMatchObject(said(/.*data.*member.*/, 2));
+    // Its owner starts on it as before.
+    const again = spawn(MIRRORFS, ["meta", "--config", volumeFile(), "--region", "aws", "--id", "1", "--data", data], {
+      stdio: "ignore",
+    });
+    await until("it runs again", async () => (await mirrorfs("status", "--config", config)).code === 0);
+    again.kill("SIGTERM");
+    await new Promise((done) => again.once("exit", done));
+  }, 60_000);
+});
+
+describe("on a volume that runs", () => {
+  let up: Up;
+  beforeAll(async () => {
+    up = await Up.start("--replicas", "1");
+  }, 120_000);
+  afterAll(async () => {
+    unmountLazily(join(dir, "mount"));
+    await up?.end();
+  }, 60_000);
+
+  /** With the region's own file and credentials, as the sandbox's processes have them. */
+  async function mount(target: string, ...more: string[]): Promise<Ran> {
+    const environ = readFileSync(`/proc/${up.pidOf("aws-mount")}/environ`, "utf8").split("\0");
+    const env = Object.fromEntries(
+      environ.filter((it) => /^(AWS|GOOGLE|MIRRORFS)_/.test(it)).map((it) => it.split(/=(.*)/s, 2)),
+    );
+    return await run(MIRRORFS, ["mount", target, "--region", "aws", "--log-file", join(dir, "mount.log"), ...more], {
+      env,
+    });
+  }
+
+  it("the mount point does not exist", async () => {
+    expect(await mount(join(dir, "none"))).toMatchObject(said(/.*\/none: .*/, 2));
+  });
+
+  it("the mount point is not empty", async () => {
+    mkdirSync(join(dir, "full"));
+    writeFileSync(join(dir, "full", "file"), "kept");
+    expect(await mount(join(dir, "full"))).toMatchObject(said(/.*\/full.*not empty.*/, 2));
+    expect(readFileSync(join(dir, "full", "file"), "utf8")).toBe("kept");
+  });
+
+  it("an unknown mount option", async () => {
+    mkdirSync(join(dir, "mount"));
+    expect(await mount(join(dir, "mount"), "-o", "consistncy=session")).toEqual(
+      said('unknown mount option "consistncy"', 2),
+    );
+  });
+
+  it("a dead mount is cleaned up and used again", async () => {
+    const target = join(dir, "mount");
+    const log = join(dir, "mount.log");
+    expect(await mount(target)).toMatchObject({ code: 0, stderr: "" });
+    const pid = Number(/"pid":(\d+)/.exec(readFileSync(log, "utf8").trim().split("\n").at(-1)!)![1]);
+    process.kill(pid, "SIGKILL");
+    await until("the mount is dead", async () => (await run("ls", [target])).stderr.includes("not connected"));
+    expect(await mount(target)).toMatchObject({ code: 0, stderr: "" });
+    expect((await run("ls", [target])).code).toBe(0);
+    expect(await mirrorfs("umount", target)).toEqual({ code: 0, stdout: "", stderr: "" });
+    expect(isMounted(target)).toBe(false);
+  }, 60_000);
+
+  it("promote without --force while the primary lives", async () => {
+    expect(await up.mirrorfs("promote", "--region", "gcp")).toEqual(
+      said("the primary aws is alive: use 'mirrorfs switchover --to gcp', which loses nothing", 1),
+    );
+  });
+
+  it("switchover to the primary itself", async () => {
+    expect(await up.mirrorfs("switchover", "--to", "aws")).toEqual(said("aws is the primary already", 1));
+    expect((await up.status()).epoch).toBe(1);
+  });
+
+  it("umount of what is no mount", async () => {
+    expect(await mirrorfs("umount", dir)).toEqual(said(`${dir}: no mirrorfs is mounted there`, 1));
+  });
+
+  it("a second up in the same directory", async () => {
+    expect(await run(MIRRORFS, ["up", "--dir", up.dir])).toEqual(
+      said(new RegExp(`${up.dir}/run: process \\d+ runs a sandbox there: end it first, or choose another --dir`), 1),
+    );
+    expect((await up.status()).regions.aws!.reachable).toBe(true);
+  });
+});

@@ -1,0 +1,140 @@
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import type { VolumeStatus } from "../../bin/commands/status.ts";
+import { isMounted, unmountLazily } from "../../sandbox/mounts.ts";
+import { processesNaming } from "../../sandbox/processes.ts";
+import { ROOT } from "../rules/source-files.ts";
+
+export const MIRRORFS = join(ROOT, "bin/mirrorfs");
+const READY_MS_MAX = 90_000;
+
+export interface Ran {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a program to its end, in a process of its own; it is killed after `timeoutMs`. */
+export async function run(
+  command: string,
+  args: readonly string[],
+  options: { cwd?: string; timeoutMs?: number; env?: NodeJS.ProcessEnv } = {},
+): Promise<Ran> {
+  const child = spawn(command, args, {
+    cwd: options.cwd,
+    env: { ...process.env, MIRRORFS_CONFIG: undefined, ...options.env },
+    stdio: ["ignore", "pipe", "pipe"],
+    timeout: options.timeoutMs ?? 60_000,
+    killSignal: "SIGKILL",
+  });
+  const [stdout, stderr] = [child.stdout, child.stderr].map(textOf);
+  const code = await new Promise<number | null>((done, failed) => {
+    child.once("error", failed);
+    child.once("close", done);
+  });
+  return { code, stdout: await stdout!, stderr: await stderr! };
+}
+
+async function textOf(stream: NodeJS.ReadableStream): Promise<string> {
+  let text = "";
+  for await (const piece of stream) text += piece;
+  return text;
+}
+
+/** `mirrorfs up` in a process of its own. */
+export class Up {
+  readonly dir: string;
+  readonly #child: ChildProcess;
+  #output = "";
+
+  private constructor(dir: string, args: readonly string[]) {
+    this.dir = dir;
+    this.#child = spawn(MIRRORFS, ["up", "--dir", dir, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+    for (const stream of [this.#child.stdout!, this.#child.stderr!])
+      stream.on("data", (data) => (this.#output += data));
+  }
+
+  /** Returns when it has printed `ready`. @throws with what it printed, when it ended or was silent for too long. */
+  static async start(...args: readonly string[]): Promise<Up> {
+    const up = new Up(mkdtempSync(join(tmpdir(), "mirrorfs-e2e-")), args);
+    const giveUpMs = Date.now() + READY_MS_MAX;
+    while (!/^ready$/m.test(up.#output)) {
+      if (up.#child.exitCode !== null || Date.now() > giveUpMs) {
+        await up.end();
+        throw new Error(`up is not ready:\n${up.#output}`);
+      }
+      await delay(50);
+    }
+    return up;
+  }
+
+  get output(): string {
+    return this.#output;
+  }
+
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
+  mount(region: "aws" | "gcp", ...parts: string[]): string {
+    return join(this.dir, "mnt", region, ...parts);
+  }
+
+  pidOf(name: string): number {
+    return Number(readFileSync(join(this.dir, "run", `${name}.pid`), "utf8"));
+  }
+
+  async mirrorfs(...args: string[]): Promise<Ran> {
+    return await run(MIRRORFS, [...args, "--config", join(this.dir, "volume.yaml")]);
+  }
+
+  async status(): Promise<VolumeStatus> {
+    return JSON.parse((await this.mirrorfs("status", "--json")).stdout);
+  }
+
+  /** Sends a signal and waits for the end. @returns the exit code. */
+  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<number | null> {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+      const gone = new Promise((done) => this.#child.once("exit", done));
+      this.#child.kill(signal);
+      await gone;
+    }
+    return this.#child.exitCode;
+  }
+
+  /** What still runs or is mounted, each in a line. */
+  leftovers(): string[] {
+    const mounts = [this.mount("aws"), this.mount("gcp")].filter(isMounted);
+    return [...processesNaming(this.dir), ...mounts.map((dir) => `${dir} is mounted`)];
+  }
+
+  /** Stops it, whatever state it is in, and takes its directory away. */
+  async end(): Promise<void> {
+    const timer = setTimeout(() => this.#child.kill("SIGKILL"), 40_000);
+    await this.stop();
+    clearTimeout(timer);
+    for (const dir of [this.mount("aws"), this.mount("gcp")]) unmountLazily(dir);
+    if (!isMounted(this.mount("aws")) && !isMounted(this.mount("gcp")))
+      rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+/** Waits until something holds; @throws after `timeoutMs`. */
+export async function until(what: string, holds: () => boolean | Promise<boolean>, timeoutMs = 30_000): Promise<void> {
+  const giveUpMs = Date.now() + timeoutMs;
+  while (!(await holds())) {
+    if (Date.now() > giveUpMs) throw new Error(`${what}: not within ${timeoutMs / 1000} s`);
+    await delay(50);
+  }
+}
+
+/** A directory of real files, a few hundred to some thousand of them. */
+export function realTree(): string {
+  const headers = spawnSync("sh", ["-c", "find /usr/include -type f 2>/dev/null | head -1000 | wc -l"], {
+    encoding: "utf8",
+  });
+  return Number(headers.stdout) === 1000 ? "/usr/include" : join(ROOT, "node_modules/@aws-sdk");
+}

@@ -1,0 +1,156 @@
+import { spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { realTree, run, Up, until } from "./cloud.ts";
+
+describe("mirrorfs up --wan-ms 5", () => {
+  let up: Up;
+  let scratch: string;
+  beforeAll(async () => {
+    scratch = mkdtempSync(join(tmpdir(), "mirrorfs-e2e-scratch-"));
+    up = await Up.start("--wan-ms", "5");
+  }, 120_000);
+  afterAll(async () => {
+    await up?.end();
+    rmSync(scratch, { recursive: true, force: true });
+  }, 60_000);
+
+  it("a tree of thousands of real files, copied with cp -a into one mount, is the same in the other immediately", async () => {
+    const source = realTree();
+    const copied = await run("cp", ["-a", source, up.mount("aws", "tree")], { timeoutMs: 150_000 });
+    expect(copied).toMatchObject({ code: 0, stderr: "" });
+    const compared = await run("diff", ["-r", "--no-dereference", source, up.mount("gcp", "tree")], {
+      timeoutMs: 150_000,
+    });
+    expect(compared).toEqual({ code: 0, stdout: "", stderr: "" });
+  }, 310_000);
+
+  it.each(["aws", "gcp"] as const)(
+    "git clone into mnt/%s passes git fsck, and there is nothing it would change",
+    async (region) => {
+      const repository = join(scratch, "repository");
+      await makeRepository(repository);
+      const clone = up.mount(region, "clone");
+      expect((await run("git", ["clone", "--quiet", repository, clone])).stderr).toBe("");
+      expect(await run("git", ["-C", clone, "fsck", "--full", "--strict"])).toMatchObject({ code: 0 });
+      expect(await run("git", ["-C", clone, "status", "--porcelain"])).toMatchObject({ code: 0, stdout: "" });
+      rmSync(repository, { recursive: true });
+    },
+    120_000,
+  );
+
+  it("status --json says what DESIGN says", async () => {
+    const status = await up.status();
+    expect(status).toMatchObject({ volume: "sandbox", epoch: 1, primary: "aws" });
+    for (const [region, role] of [
+      ["aws", "primary"],
+      ["gcp", "mirror"],
+    ] as const) {
+      expect(status.regions[region]).toEqual({
+        role,
+        reachable: true,
+        leader: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
+        members: expect.any(Array),
+        epoch: 1,
+        sequence: expect.any(Number),
+        stateHash: expect.stringMatching(/^[0-9a-f]{16}$/),
+        lag: { commands: expect.any(Number), ms: expect.any(Number) },
+        blocks: {
+          pending: expect.any(Number),
+          pendingBytes: expect.any(Number),
+          oldestPendingMs: expect.any(Number),
+          copied: expect.any(Number),
+          failed: 0,
+        },
+        message: expect.any(String),
+      });
+    }
+    expect(status.regions.aws!.members).toHaveLength(3);
+  });
+
+  it("wait returns once a file's blocks are in the other region; info says so", async () => {
+    writeFileSync(join(scratch, "block"), Buffer.alloc(6_000_000, "mirror"));
+    expect((await run("cp", [join(scratch, "block"), up.mount("aws", "block")])).code).toBe(0);
+    expect(await up.mirrorfs("wait", "/block", "--region", "gcp", "--timeout", "30")).toMatchObject({ code: 0 });
+    const info = JSON.parse((await up.mirrorfs("info", up.mount("gcp", "block"), "--json")).stdout);
+    expect(info).toMatchObject({ path: "/block", kind: "file", size: 6_000_000 });
+    expect(info.regions.gcp.residentSlices).toBe(info.regions.gcp.slices);
+    expect(info.regions.gcp.slices).toBeGreaterThan(0);
+  }, 60_000);
+
+  describe("kill -9 in the middle of a copy loses nothing", () => {
+    const victims = {
+      "the metadata leader of the primary": async () => {
+        const leader = (await up.status()).regions.aws!.members.find((it) => it.leader);
+        return `aws-meta-${leader!.id}`;
+      },
+      "the mirror's metadata server": async () => "gcp-meta-1",
+      "the mirror's agent": async () => "gcp-agent",
+      "the mirror's redis-server": async () => "gcp-queue",
+    };
+
+    it.each(Object.entries(victims))(
+      "%s",
+      async (what, find) => {
+        const name = await find();
+        const tree = join(scratch, "tree");
+        makeTree(tree, what);
+        const target = up.mount("aws", what.replaceAll(" ", "-"));
+        const copy = spawn("cp", ["-a", tree, target], { stdio: ["ignore", "ignore", "inherit"] });
+        const copied = new Promise<number | null>((done) => copy.once("close", done));
+        const before = (await up.status()).regions.aws!.sequence!;
+        await until("the copy is under way", async () => (await up.status()).regions.aws!.sequence! > before + 50);
+        const pid = up.pidOf(name);
+        expect(copy.exitCode, "the kill hits a copy in flight").toBeNull();
+        process.kill(pid, "SIGKILL");
+        expect(copy.exitCode, "the copy goes on after the kill").toBeNull();
+        expect(await copied).toBe(0);
+        await until(`${name} runs again`, () => up.pidOf(name) !== pid);
+        expect(await run("diff", ["-r", "--no-dereference", tree, up.mount("gcp", what.replaceAll(" ", "-"))])).toEqual(
+          {
+            code: 0,
+            stdout: "",
+            stderr: "",
+          },
+        );
+        expect(await up.mirrorfs("wait", "/", "--region", "gcp", "--timeout", "60")).toMatchObject({ code: 0 });
+        const { regions } = await up.status();
+        expect(regions.gcp!.blocks).toMatchObject({ pending: 0, failed: 0 });
+        expect(regions.gcp!.stateHash).toBe(regions.aws!.stateHash);
+        rmSync(tree, { recursive: true });
+      },
+      180_000,
+    );
+  });
+
+  it("leaves nothing running and nothing mounted after SIGTERM, and can be started again on what it kept", async () => {
+    const { dir } = up;
+    expect(await up.stop("SIGTERM")).toBe(0);
+    expect(up.leftovers()).toEqual([]);
+    const pid = up.pid;
+    expect(pid).toBeGreaterThan(0);
+    expect(dir).not.toBe("");
+  }, 60_000);
+});
+
+/** Files small and large, told apart by a label. */
+function makeTree(dir: string, label: string): void {
+  for (let i = 0; i < 20; i++) {
+    mkdirSync(join(dir, `d${i}`), { recursive: true });
+    for (let j = 0; j < 20; j++) writeFileSync(join(dir, `d${i}`, `f${j}`), `${label} ${i} ${j}\n`.repeat(1 + j * 400));
+  }
+}
+
+async function makeRepository(dir: string): Promise<void> {
+  makeTree(dir, "repository");
+  const identity = ["-c", "user.name=mirrorfs", "-c", "user.email=mirrorfs@localhost"];
+  for (const args of [
+    ["init", "--quiet"],
+    ["add", "."],
+    [...identity, "commit", "--quiet", "-m", "files"],
+  ]) {
+    expect(await run("git", args, { cwd: dir })).toMatchObject({ code: 0 });
+  }
+}
