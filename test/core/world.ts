@@ -84,7 +84,7 @@ export class World {
     const request = options.request ?? (this.#requests.get(session) ?? 0) + 1;
     this.#requests.set(session, Math.max(request, this.#requests.get(session) ?? 0));
     const epoch = options.epoch ?? this.tree.version.epoch;
-    const stamp = { epoch, now: this.now, session, request, lowWater: options.lowWater ?? request };
+    const stamp = { epoch, now: this.now, session, request, lowWater: options.lowWater ?? Math.max(1, request - 100) };
     return encodeProposed(stamp, encodeCommand(command));
   }
 
