@@ -66,9 +66,11 @@ class GcsService implements CloudService {
   async handle(exchange: Exchange): Promise<void> {
     const { request, url } = exchange;
     if (url.pathname === "/token") return this.#grant(exchange);
+    // A session's URI is its own authorization.
+    const isUpload = UPLOAD_PATH.test(url.pathname);
+    if (isUpload && url.searchParams.has("upload_id")) return this.#uploads.resume(exchange);
     this.#tokens.check(request.headers.authorization);
-    if (UPLOAD_PATH.test(url.pathname)) {
-      if (url.searchParams.has("upload_id")) return this.#uploads.resume(exchange);
+    if (isUpload) {
       if (request.method !== "POST") throw notFound();
       return this.#uploads.insert(exchange, this.#bucket(UPLOAD_PATH.exec(url.pathname)![1]!));
     }
