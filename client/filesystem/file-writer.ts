@@ -87,6 +87,7 @@ export class FileWriter {
   }
 
   write(offset: number, data: Uint8Array, killPrivileges: boolean): void {
+    if (data.length === 0) return;
     if (this.#runs.length === 0) this.#dirtySinceMs = performance.now();
     this.#environment.onDirty(writeIntoRuns(this.#runs, offset, data));
     this.#mtime = this.#environment.now();

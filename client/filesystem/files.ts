@@ -1,7 +1,7 @@
 import type { ErrnoCode } from "../../core/errno.ts";
 import { type Inode, ROOT_INODE, type Version } from "../../core/ids.ts";
 import type { Caller, Handlers, OpenReply, Result } from "../handlers.ts";
-import { orInterrupted } from "../metadata/waiting.ts";
+import { orInterrupted, pause } from "../metadata/waiting.ts";
 import { type FileHandle, O_ACCMODE, O_APPEND, O_EXCL, O_RDONLY, O_TRUNC } from "./handles.ts";
 import { fallocate, seek } from "./holes.ts";
 import type { LockReleases } from "./locks.ts";
@@ -17,6 +17,7 @@ type FileHandlers = Pick<
 
 /** Chunk maps that come with an open for reading: enough for all but large files. */
 const OPEN_CHUNKS = 2;
+const DISBELIEF_MS = 500;
 const FILE_BYTES_MAX = 2 ** 50;
 
 /** Open files: opening, reading, writing, and making what was written durable. */
@@ -168,10 +169,8 @@ export async function openChecked(
   if (typeof opened === "string") return opened;
   if ("stale" in opened) {
     const belief = beliefs[opened.stale];
-    if (belief !== undefined) {
-      state.nodes.unname(belief.parent, belief.name);
-      void state.caches.invalidateEntry(belief.parent, belief.name);
-    }
+    // The kernel now looks all names up again; the false one is gone by then, unless its directory is busy.
+    if (belief !== undefined) await Promise.race([state.disbelieve(belief.parent, belief.name), pause(DISBELIEF_MS)]);
     return "ESTALE";
   }
   const node = state.nodes.learn(opened.attributes);

@@ -127,8 +127,10 @@ export class MountState {
 
   onInvalidations(invalidations: readonly Invalidation[]): void {
     for (const { inode, parent, name, content } of invalidations) {
-      if (parent !== 0) this.#dropEntry(parent as Inode, name.toString("latin1") as ByteString);
-      else this.#dropInode(inode as Inode, content);
+      if (parent !== 0) {
+        this.touched(parent as Inode);
+        void this.disbelieve(parent as Inode, name.toString("latin1") as ByteString);
+      } else this.#dropInode(inode as Inode, content);
     }
   }
 
@@ -138,11 +140,20 @@ export class MountState {
       node.stale = true;
       node.attributes = undefined;
       node.chunks.clear();
-      for (const { parent, name } of node.names.values()) void this.caches.invalidateEntry(parent, name);
-      if (node.pages !== undefined || node.told !== undefined) void this.caches.invalidateInode(node.inode, true);
-      node.pages = undefined;
-      node.told = undefined;
+      for (const { parent, name } of node.names.values()) void this.disbelieve(parent, name);
+      if (node.pages !== undefined || node.told !== undefined) void this.#dropFromKernel(node, true);
     }
+  }
+
+  /**
+   * The name may lead elsewhere by now: the kernel drops it. Until it has, an open may still come by it, so that the belief
+   * goes on being checked.
+   */
+  async disbelieve(parent: Inode, name: ByteString): Promise<void> {
+    const belief = this.nodes.belief(parent, name);
+    if (belief === undefined) return;
+    await this.caches.invalidateEntry(parent, name);
+    if (this.nodes.belief(parent, name) === belief) this.nodes.unname(parent, name);
   }
 
   /** The session ended without us: its locks are gone, and who relies on one is told so. */
@@ -169,22 +180,20 @@ export class MountState {
     return this.router.ownIsPrimary ? this.#validMs.primary : this.#validMs.mirror;
   }
 
-  #dropEntry(parent: Inode, name: ByteString): void {
-    this.touched(parent);
-    const inode = this.nodes.unname(parent, name);
-    if (inode !== undefined) void this.caches.invalidateEntry(parent, name);
-  }
-
   #dropInode(inode: Inode, content: boolean): void {
     const node = this.nodes.get(inode);
     if (node === undefined) return;
     node.stale = true;
-    node.told = undefined;
-    if (content) {
-      node.pages = undefined;
-      node.chunks.clear();
-    }
-    void this.caches.invalidateInode(inode, content);
+    if (content) node.chunks.clear();
+    void this.#dropFromKernel(node, content);
+  }
+
+  async #dropFromKernel(node: Node, content: boolean): Promise<void> {
+    const { told } = node;
+    if (content) node.pages = undefined;
+    await this.caches.invalidateInode(node.inode, content);
+    // Only now, so that an open meanwhile still sees that the kernel was told something else.
+    if (node.told === told) node.told = undefined;
   }
 
   #onCommitted(inode: Inode, done: Done): void {

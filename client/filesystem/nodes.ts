@@ -74,14 +74,19 @@ export class NodeTable {
     return node;
   }
 
-  /** From now on the kernel leads `name` to this inode. */
+  /** From now on the kernel leads `name` to this inode; to a directory it leads by one name only. */
   name(parent: Inode, name: ByteString, inode: Inode): void {
     const key = keyOf(parent, name);
+    const node = this.obtain(inode);
+    if (node.attributes?.kind === "directory") {
+      for (const other of node.names.keys()) this.#names.delete(other);
+      node.names.clear();
+    }
     const before = this.#names.get(key);
-    if (before === inode) return;
-    if (before !== undefined) this.#nodes.get(before)?.names.delete(key);
+    if (before !== undefined && before !== inode) this.#nodes.get(before)?.names.delete(key);
     this.#names.set(key, inode);
-    this.obtain(inode).names.set(key, { parent, name });
+    // A new object each time: who wants to end an older belief can see that there is a newer one.
+    node.names.set(key, { parent, name });
   }
 
   /** The kernel leads `name` nowhere. Answers where it led. */
@@ -92,6 +97,12 @@ export class NodeTable {
     this.#names.delete(key);
     this.#nodes.get(inode)?.names.delete(key);
     return inode;
+  }
+
+  /** What the kernel believes of a name now, as an object that is replaced when the kernel is told anew. */
+  belief(parent: Inode, name: ByteString): object | undefined {
+    const inode = this.named(parent, name);
+    return inode === undefined ? undefined : this.#nodes.get(inode)?.names.get(keyOf(parent, name));
   }
 
   named(parent: Inode, name: ByteString): Inode | undefined {

@@ -19,7 +19,8 @@ test("who reads on is read ahead for, ever further, up to the limit", () => {
 
 test("who jumps is not read ahead for", () => {
   const ahead = new ReadAhead(32 * MIB);
-  for (const offset of [0, 900 * MIB, 10 * MIB, 500 * MIB, 40 * MIB]) expect(ahead.next(offset, 4 * KIB)).toBeUndefined();
+  for (const offset of [0, 900 * MIB, 10 * MIB, 500 * MIB, 40 * MIB])
+    expect(ahead.next(offset, 4 * KIB)).toBeUndefined();
 });
 
 test("the kernel's own readahead, whose requests overtake each other, counts as reading on", () => {
