@@ -13,7 +13,7 @@ export function addAgent(program: Command): void {
       const volume = readVolume(options);
       const region = regionOf(volume, options.region);
       const { runAgent } = await import("../../mirror-agent/main.ts");
-      const logger = createLogger(options.logLevel, { role: "agent", region: region.name });
+      const logger = createLogger(options.logLevel, { name: `${region.name}-agent` });
       const running = runAgent({
         volume,
         region: region.name,

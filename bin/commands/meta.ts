@@ -21,7 +21,7 @@ export function addMeta(program: Command): void {
         );
       }
       const { runMetaServer } = await import("../../meta-server/main.ts");
-      const logger = createLogger(options.logLevel, { role: "meta", region: region.name, member: options.id });
+      const logger = createLogger(options.logLevel, { name: `${region.name}-meta-${options.id}` });
       const running = runMetaServer({
         volume,
         region: region.name,
