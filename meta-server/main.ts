@@ -5,6 +5,7 @@ import type { VolumeDescription } from "../proto/volume-description.ts";
 import { Machine } from "./machine/machine.ts";
 import { openGroup } from "./raft-group.ts";
 import { type RegionServerTuning, startRegionServer } from "./region-server.ts";
+import type { GroupTuning } from "./runtime/tuning.ts";
 import { openDataDirectory } from "./storage/data-directory.ts";
 import { GrpcTransport } from "./transport/grpc-transport.ts";
 
@@ -18,6 +19,7 @@ export interface MetaServerOptions {
   /** host:port to bind instead of the member's own address. */
   readonly listen?: string;
   readonly tuning?: Partial<RegionServerTuning>;
+  readonly groupTuning?: Partial<GroupTuning>;
   /** The disk or a truth failed, and the server has stopped. Absent: the process exits with 1. */
   readonly onFatal?: (error: Error) => void;
 }
@@ -66,7 +68,7 @@ export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(
     await machine.close();
     throw error;
   }
-  const group = await openGroup({ members, self: member, log: stores.log, machine, transport, logger, onFatal: fail });
+  const group = await openGroup({ members, self: member, log: stores.log, machine, transport, logger, onFatal: fail, tuning: options.groupTuning ?? {} });
   const context = { volume, region, member, group, machine, logger };
   const regionServer = startRegionServer(server, context, options.tuning ?? {});
   logger.info({ region, member, address }, "metadata server runs");

@@ -1,14 +1,22 @@
 import type { Server } from "@grpc/grpc-js";
 import type { Logger } from "pino";
+import type { Inode } from "../core/ids.ts";
 import { AdminService as AdminDefinition } from "../proto/generated/admin.ts";
+import { AgentService as AgentDefinition } from "../proto/generated/agent.ts";
+import { ChangelogService as ChangelogDefinition } from "../proto/generated/changelog.ts";
 import { MetadataService as MetadataDefinition } from "../proto/generated/metadata.ts";
 import type { VolumeDescription } from "../proto/volume-description.ts";
 import { EpochKeeper } from "./epochs/epoch-keeper.ts";
+import { Follower } from "./follower/follower.ts";
 import { Regions } from "./follower/regions.ts";
 import type { Group } from "./group.ts";
 import type { Machine } from "./machine/machine.ts";
 import { AdminService } from "./services/admin/service.ts";
 import { StatusReport } from "./services/admin/status.ts";
+import { AgentService } from "./services/agent/service.ts";
+import { RegionProgress } from "./services/changelog/progress.ts";
+import { RegionReports } from "./services/changelog/region-reports.ts";
+import { ChangelogService } from "./services/changelog/service.ts";
 import type { ServerContext } from "./services/context.ts";
 import { Clients } from "./services/metadata/clients.ts";
 import { Reaper } from "./services/metadata/reaper.ts";
@@ -38,29 +46,44 @@ export function startRegionServer(
   tuning: Partial<RegionServerTuning>,
 ): { close(): void } {
   const { sessionTimeoutMs } = { ...DEFAULTS, ...tuning };
-  const { group, machine, logger } = options;
-  const context: ServerContext = { ...options, proposals: new Proposals(group, machine) };
+  const { group, machine, logger, region } = options;
+  const isServing = () => group.leading && machine.role === "primary" && keeper.cleared;
+  const context: ServerContext = { ...options, proposals: new Proposals(group, machine), isServing };
   const regions = new Regions(context);
-  const keeper = new EpochKeeper(context, regions);
+  const reports = new RegionReports();
   const clients = new Clients(context, sessionTimeoutMs);
-  const reaper = new Reaper(context, (inode) => clients.isOpen(inode));
+  const isOpenElsewhere = (inode: Inode, since: number) =>
+    (machine.tree.volume?.regions ?? []).some((other) => other !== region && reports.mayBeOpen(other, inode, since));
+  const reaper = new Reaper(context, (inode, since) => clients.isOpen(inode) || isOpenElsewhere(inode, since));
+  const openOrphans = () => [...reaper.orphans].filter((inode) => clients.isOpen(inode));
+  const follower = new Follower(context, { regions, openOrphans });
+  const keeper = new EpochKeeper(context, regions, follower);
+  const agents = new AgentService(context);
   const metadata = new MetadataService(context, {
     clients,
-    mayServe: () => keeper.mayServe,
-    askPrimary: (done) => done(undefined),
+    mayServe: () => keeper.cleared,
+    askPrimary: follower.askPrimary,
     onSeen: (version) => keeper.heard(version.epoch),
-    onWanted: () => {},
+    onWanted: (slices) => agents.want(slices),
   });
-  const status = new StatusReport(context, { keeper });
-  const admin = new AdminService(context, { status });
+  const changelog = new ChangelogService(context, reports, isServing);
+  const progress = new RegionProgress(context, reports);
+  const status = new StatusReport(context, { keeper, follower, agents });
+  const admin = new AdminService(context, { status, keeper, regions, follower });
   server.addService(MetadataDefinition, metadata.handlers);
+  server.addService(ChangelogDefinition, changelog.handlers);
+  server.addService(AgentDefinition, agents.handlers);
   server.addService(AdminDefinition, admin.handlers);
 
   let led = false;
   const lead = () => {
     if (group.leading === led) return;
     led = group.leading;
-    if (!led) return metadata.endStreams();
+    reports.reset();
+    if (!led) {
+      for (const service of [metadata, changelog, agents]) service.endStreams();
+      return;
+    }
     Promise.all([clients.startLeading(), reaper.findOrphans(), machine.sweep()]).catch((error) => {
       logger.error(error, "the state could not be read");
     });
@@ -70,11 +93,9 @@ export function startRegionServer(
   return {
     close() {
       unsubscribe();
-      keeper.close();
-      regions.close();
-      clients.close();
-      reaper.close();
-      metadata.close();
+      for (const part of [keeper, follower, regions, clients, reaper, progress, metadata]) part.close();
+      changelog.endStreams();
+      agents.endStreams();
     },
   };
 }

@@ -1,6 +1,6 @@
 import { RECORDS } from "../../core/codec/records.ts";
 import { decodeSlice } from "../../core/codec.ts";
-import { KEY_PREFIX, VOLUME_KEY } from "../../core/keys.ts";
+import { HASH_KEY, KEY_PREFIX, VOLUME_KEY } from "../../core/keys.ts";
 import type { StateSnapshot } from "../storage/state-snapshot.ts";
 import type { Pair } from "./load-part.ts";
 import type { LocalEntry } from "./local-entries.ts";
@@ -44,7 +44,7 @@ export class Generations {
     return volume === undefined ? -1 : RECORDS.volume.decode(volume).regions.indexOf(region);
   }
 
-  /** The living generation of a snapshot, its keys plain; the volume's record first. */
+  /** The living generation of a snapshot, its keys plain; the volume's record and the hash first. */
   async read(snapshot: StateSnapshot): Promise<{ pages: AsyncIterable<Pair[]>; release(): Promise<void> }> {
     const prefix = generationPrefix(await livingIn(snapshot));
     return { pages: volumePages(snapshot, prefix), release: () => snapshot.release() };
@@ -68,15 +68,26 @@ async function livingIn(snapshot: StateSnapshot): Promise<number> {
   return 1;
 }
 
+const FIRST_KEYS: readonly string[] = [VOLUME_KEY, HASH_KEY];
+
 async function* volumePages(snapshot: StateSnapshot, prefix: string): AsyncGenerator<Pair[]> {
-  for await (const page of snapshot.pages(prefix + VOLUME_KEY)) {
-    const [key, value] = page[0]!;
-    if (key === prefix + VOLUME_KEY) yield [[VOLUME_KEY, value]];
-    break;
+  const first: Pair[] = [];
+  for (const wanted of FIRST_KEYS) {
+    for await (const page of snapshot.pages(prefix + wanted)) {
+      const [key, value] = page[0]!;
+      if (key === prefix + wanted) first.push([wanted, value]);
+      break;
+    }
   }
+  yield first;
   for await (const page of snapshot.pages(prefix)) {
-    const own = page.filter(([key]) => key.startsWith(prefix) && key !== prefix + VOLUME_KEY);
-    if (own.length > 0) yield own.map(([key, value]) => [key.slice(PREFIX_BYTES), value]);
+    const plain: Pair[] = [];
+    for (const [key, value] of page) {
+      if (!key.startsWith(prefix)) break;
+      const own = key.slice(PREFIX_BYTES);
+      if (!FIRST_KEYS.includes(own)) plain.push([own, value]);
+    }
+    if (plain.length > 0) yield plain;
     if (!page.at(-1)![0].startsWith(prefix)) return;
   }
 }

@@ -101,6 +101,11 @@ export class RegionFacts {
     return value === undefined ? undefined : decodeRecord<string>(value);
   }
 
+  pending(slice: number): Pending | undefined {
+    const value = this.#store.get(pendingKey(this.#generation, slice));
+    return value === undefined ? undefined : decodePending(value);
+  }
+
   isPending(slice: number): boolean {
     return this.#store.get(pendingKey(this.#generation, slice)) !== undefined;
   }

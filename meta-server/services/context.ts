@@ -13,6 +13,8 @@ export interface ServerContext {
   readonly machine: Machine;
   readonly proposals: Proposals;
   readonly logger: Logger;
+  /** Whether this is the leader of the primary, and its epoch lasts as far as it can know: only then it changes the volume. */
+  readonly isServing: () => boolean;
 }
 
 /** host:port of this region's leader, empty when none is known. */

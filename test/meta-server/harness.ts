@@ -41,15 +41,17 @@ interface RunningMember {
   stop(): Promise<void>;
 }
 
+type Tuning = Pick<MetaServerOptions, "tuning" | "groupTuning">;
+
 /** Regions of metadata servers in this process, on real ports and in temporary directories. */
 export class TestVolume {
   readonly volume: VolumeDescription;
   readonly directory: string;
   readonly #running = new Map<string, RunningMember>();
   readonly #admins = new Map<string, AdminClient>();
-  readonly #tuning: MetaServerOptions["tuning"];
+  readonly #tuning: Tuning;
 
-  private constructor(volume: VolumeDescription, directory: string, tuning: MetaServerOptions["tuning"]) {
+  private constructor(volume: VolumeDescription, directory: string, tuning: Tuning) {
     this.volume = volume;
     this.directory = directory;
     this.#tuning = tuning;
@@ -57,7 +59,7 @@ export class TestVolume {
 
   static async create(
     regions: Record<string, number>,
-    options: Partial<VolumeDescription> & { tuning?: MetaServerOptions["tuning"] } = {},
+    options: Partial<VolumeDescription> & { servers?: Tuning } = {},
   ): Promise<TestVolume> {
     const described = new Map<string, VolumeDescription["regions"] extends ReadonlyMap<string, infer R> ? R : never>();
     for (const [name, members] of Object.entries(regions)) {
@@ -65,7 +67,7 @@ export class TestVolume {
       for (let member = 1; member <= members; member += 1) meta.push(`127.0.0.1:${await freePort()}`);
       described.set(name, { name, meta, bucket: `file:///nowhere/${name}`, queue: "redis://127.0.0.1:1" });
     }
-    const { tuning, ...rest } = options;
+    const { servers = {}, ...rest } = options;
     const volume: VolumeDescription = {
       volume: "test",
       regions: described,
@@ -77,7 +79,7 @@ export class TestVolume {
       ...rest,
     };
     const directory = await mkdtemp(join(tmpdir(), "mirrorfs-meta-"));
-    return new TestVolume(volume, directory, tuning);
+    return new TestVolume(volume, directory, servers);
   }
 
   async start(region: string, member?: number): Promise<void> {
@@ -91,7 +93,7 @@ export class TestVolume {
           member: id,
           dataDir: join(this.directory, `${region}-${id}`),
           logger: logger.child({ at: `${region}/${id}` }),
-          tuning: this.#tuning,
+          ...this.#tuning,
           onFatal: (error) => {
             throw error;
           },

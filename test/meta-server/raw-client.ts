@@ -25,6 +25,7 @@ export class RawClient {
   readonly #client: MetadataClient;
   readonly #stream: ClientDuplexStream<ClientFrame, ServerFrame>;
   readonly #waiting = new Map<number, (answer: Response) => void>();
+  readonly #outstanding = new Set<number>();
   #line: Request[] = [];
   #nextId = 1;
   #nextRequest = 1;
@@ -80,9 +81,10 @@ export class RawClient {
 
   mutate(command: Command, options: { request?: number; wait?: boolean; lowWater?: number } = {}): Promise<Response> {
     const request = options.request ?? this.#nextRequest++;
-    const { wait = false, lowWater = 0 } = options;
-    const value = { request, lowWater, command: Buffer.from(encodeCommand(command)), wait };
-    return this.ask({ $case: "mutate", value });
+    if (options.request === undefined) this.#outstanding.add(request);
+    const lowWater = options.lowWater ?? this.#outstanding.values().next().value ?? 0;
+    const value = { request, lowWater, command: Buffer.from(encodeCommand(command)), wait: options.wait ?? false };
+    return this.ask({ $case: "mutate", value }).finally(() => this.#outstanding.delete(request));
   }
 
   async open(): Promise<Response> {

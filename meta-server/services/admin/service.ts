@@ -1,38 +1,115 @@
-import { status as grpcStatus, type handleUnaryCall } from "@grpc/grpc-js";
-import type { AdminServer } from "../../../proto/generated/admin.ts";
-import type { ServerContext } from "../context.ts";
+import type { Version } from "../../../core/ids.ts";
+import { attributesKey } from "../../../core/keys.ts";
+import type {
+  AdminAnswer,
+  AdminServer,
+  HomeCount,
+  InfoAnswer,
+  LossReportAnswer,
+  PromoteAnswer,
+} from "../../../proto/generated/admin.ts";
+import type { EpochKeeper } from "../../epochs/epoch-keeper.ts";
+import { readLossReport } from "../../epochs/loss-reports.ts";
+import { promote } from "../../epochs/promotion.ts";
+import { type SwitchoverOptions, switchover } from "../../epochs/switchover.ts";
+import type { Follower } from "../../follower/follower.ts";
+import type { Regions } from "../../follower/regions.ts";
+import { leaderAddress, type ServerContext } from "../context.ts";
+import { asBuffer } from "../metadata/responses.ts";
+import { asVersion } from "../metadata/service.ts";
+import { resolvePath } from "../paths.ts";
+import { unary } from "../unary.ts";
 import type { StatusReport } from "./status.ts";
+import { heldBy } from "./trees.ts";
+import { waitForTree } from "./wait.ts";
 
 export interface AdminSources {
   readonly status: StatusReport;
+  readonly keeper: EpochKeeper;
+  readonly regions: Regions;
+  readonly follower: Follower;
 }
 
 /** For people and scripts. */
 export class AdminService {
   readonly #context: ServerContext;
+  readonly #sources: AdminSources;
   readonly handlers: AdminServer;
 
   constructor(context: ServerContext, sources: AdminSources) {
     this.#context = context;
+    this.#sources = sources;
+    const leader = { onlyLeader: true };
     this.handlers = {
-      status: this.#unary(() => sources.status.make()),
-    } as AdminServer;
+      status: unary(context, { onlyLeader: false }, () => sources.status.make()),
+      switchover: unary(context, leader, (request) => this.#switchover(request)),
+      promote: unary(context, leader, ({ force }) => this.#promote(force)),
+      refuseSeal: unary(context, leader, ({ seal }) => this.#refuseSeal(asVersion(seal ?? { epoch: 0, sequence: 0 }))),
+      info: unary(context, leader, ({ path }) => this.#info(path)),
+      wait: (stream) => void waitForTree(context, stream),
+      lossReport: unary(context, { onlyLeader: false }, () => this.#lossReport()),
+    };
   }
 
-  #unary<Q extends { volume: string }, A>(handle: (request: Q) => Promise<A>): handleUnaryCall<Q, A> {
-    return (call, done) => {
-      const { volume } = this.#context.volume;
-      if (call.request.volume !== volume) {
-        const details = `this is volume ${volume}, not ${call.request.volume}`;
-        return done({ code: grpcStatus.FAILED_PRECONDITION, details });
-      }
-      handle(call.request).then(
-        (answer) => done(null, answer),
-        (error: Error) => {
-          this.#context.logger.error(error, "an admin request failed");
-          done({ code: grpcStatus.INTERNAL, details: error.message });
-        },
-      );
+  async #switchover(request: SwitchoverOptions): Promise<AdminAnswer> {
+    const switched = await switchover(this.#context, this.#sources, request);
+    return this.#answer(switched.ok, switched.message);
+  }
+
+  async #promote(force: boolean): Promise<PromoteAnswer> {
+    const promoted = await promote(this.#context, this.#sources, force);
+    return {
+      ok: promoted.ok,
+      message: promoted.message,
+      report: promoted.ok ? promoted.report : undefined,
+      leader: "",
     };
+  }
+
+  /** Durable: once it is committed this group will not begin an epoch from that seal. */
+  async #refuseSeal(seal: Version): Promise<AdminAnswer> {
+    const { machine, proposals } = this.#context;
+    if (machine.version.epoch > seal.epoch) return this.#answer(false, "the next epoch has begun");
+    const committed = await proposals.local({ kind: "refuseSeal", seal });
+    return this.#answer(committed && machine.facts.isRefused(seal), committed ? "" : "not committed");
+  }
+
+  #answer(ok: boolean, message: string): AdminAnswer {
+    return { ok, message, version: this.#context.machine.version, leader: leaderAddress(this.#context) };
+  }
+
+  #lossReport(): LossReportAnswer {
+    return { ...readLossReport(this.#context), leader: leaderAddress(this.#context) };
+  }
+
+  async #info(path: string): Promise<InfoAnswer> {
+    const { machine } = this.#context;
+    const inode = resolvePath(machine, path);
+    const attributes = typeof inode === "string" ? undefined : machine.read(attributesKey(inode));
+    const answer: InfoAnswer = {
+      ok: attributes !== undefined,
+      message: attributes === undefined ? `${path}: no such file or directory` : "",
+      version: machine.version,
+      attributes: attributes === undefined ? Buffer.alloc(0) : asBuffer(attributes),
+      slices: 0,
+      sliceBytes: 0,
+      inlineBytes: 0,
+      residentSlices: 0,
+      homes: [],
+      leader: "",
+    };
+    if (attributes === undefined || typeof inode === "string") return answer;
+    const { slices, inlineBytes } = await heldBy(machine, inode);
+    const homes = new Map<string, HomeCount>();
+    for (const id of slices) {
+      const slice = machine.tree.slice(id);
+      if (slice === undefined) continue;
+      const region = machine.tree.volume?.regions[slice.home] ?? "";
+      const home = homes.get(region) ?? { region, slices: 0, bytes: 0 };
+      homes.set(region, { region, slices: home.slices + 1, bytes: home.bytes + slice.bytes });
+      answer.sliceBytes += slice.bytes;
+      if (!machine.facts.isPending(id)) answer.residentSlices += 1;
+    }
+    return { ...answer, slices: slices.size, inlineBytes, homes: [...homes.values()] };
   }
 }

@@ -1,10 +1,14 @@
 import type { RegionStatus } from "../../../proto/generated/admin.ts";
 import type { EpochKeeper } from "../../epochs/epoch-keeper.ts";
+import type { Follower } from "../../follower/follower.ts";
 import { decodePending, pendingPrefix } from "../../machine/local-keys.ts";
+import type { AgentService } from "../agent/service.ts";
 import { leaderAddress, type ServerContext } from "../context.ts";
 
 export interface StatusSources {
   readonly keeper: EpochKeeper;
+  readonly follower: Follower;
+  readonly agents: AgentService;
 }
 
 /** What a member says of its region: from its own applied state. */
@@ -20,7 +24,9 @@ export class StatusReport {
   async make(): Promise<RegionStatus> {
     const { volume, region, member, group, machine } = this.#context;
     const { role, members } = this.#members();
-    const { totals, heard } = machine.facts;
+    const { totals } = machine.facts;
+    const { follower, agents } = this.#sources;
+    const isMirror = role !== "primary" && role !== "unformatted";
     const stored = machine.tree.volume;
     return {
       volume: volume.volume,
@@ -34,18 +40,27 @@ export class StatusReport {
       epochRegion: machine.primary,
       role,
       stateHash: machine.stateHash,
-      heard,
-      lagMs: 0,
+      heard: isMirror ? follower.heard : machine.version,
+      lagMs: isMirror ? follower.lagMs : 0,
       pendingBlocks: totals.blocks,
       pendingBytes: totals.bytes,
       oldestPendingMs: await this.#oldestPendingMs(),
       copiedBlocks: totals.copiedBlocks,
-      failedBlocks: 0,
-      primaryReachable: true,
-      message: this.#sources.keeper.message,
+      failedBlocks: agents.failedSlices,
+      primaryReachable: !isMirror || follower.reachable,
+      message: this.#message(isMirror),
       inodes: stored?.inodes ?? 0,
       usedBytes: stored?.usedBytes ?? 0,
     };
+  }
+
+  #message(isMirror: boolean): string {
+    const { keeper, follower } = this.#sources;
+    const { diverged } = this.#context.machine.facts;
+    if (diverged !== undefined) {
+      return `stopped: the state differs from the primary's at sequence ${diverged.sequence} (${diverged.own}, there ${diverged.primary})`;
+    }
+    return (isMirror && follower.message) || keeper.message;
   }
 
   #members(): Pick<RegionStatus, "role" | "members"> {

@@ -129,8 +129,7 @@ export class Clients {
 
   /** Forgets clients that are silent for too long; the primary's leader ends their sessions. */
   async #check(): Promise<void> {
-    const { group, machine } = this.#context;
-    if (this.#checking || !group.leading) return;
+    if (this.#checking || !this.#context.group.leading) return;
     this.#checking = true;
     try {
       const oldestMs = performance.now() - this.#timeoutMs;
@@ -138,7 +137,7 @@ export class Clients {
         if (client.streams > 0 || client.heardMs > oldestMs) continue;
         this.#forget(session, client);
       }
-      if (machine.role === "primary" && this.#leadingSinceMs < oldestMs) await this.#endSilent();
+      if (this.#context.isServing() && this.#leadingSinceMs < oldestMs) await this.#endSilent();
     } finally {
       this.#checking = false;
     }

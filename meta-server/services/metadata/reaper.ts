@@ -38,7 +38,7 @@ export class Reaper {
   }
 
   async #round(): Promise<void> {
-    const { group, machine, logger } = this.#context;
+    const { machine, logger } = this.#context;
     if (this.#running || this.#orphans.size === 0) return;
     this.#running = true;
     try {
@@ -46,9 +46,9 @@ export class Reaper {
       for (const inode of this.#orphans) {
         const since = machine.tree.orphan(inode);
         if (since === undefined) this.#orphans.delete(inode);
-        else if (group.leading && machine.role === "primary" && !this.#isOpenAnywhere(inode, since)) due.push(inode);
+        else if (this.#context.isServing() && !this.#isOpenAnywhere(inode, since)) due.push(inode);
       }
-      for (let at = 0; at < due.length && group.leading; at += AT_ONCE) {
+      for (let at = 0; at < due.length && this.#context.isServing(); at += AT_ONCE) {
         await Promise.all(due.slice(at, at + AT_ONCE).map((inode) => this.#reap(inode)));
       }
     } catch (error) {

@@ -1,0 +1,120 @@
+import { decodeChunk, decodeSlice } from "../../core/codec.ts";
+import type { Inode } from "../../core/ids.ts";
+import { KEY_PREFIX, keyId } from "../../core/keys.ts";
+import type { LossReportAnswer, LostFile, RegionStatus } from "../../proto/generated/admin.ts";
+import { decodePending, pendingPrefix } from "../machine/local-keys.ts";
+import type { ServerContext } from "../services/context.ts";
+import { pathOf } from "../services/paths.ts";
+
+const FILES_MAX = 5_000;
+
+interface Missing {
+  bytes: number;
+  slices: number;
+}
+
+/** What a forced promotion may have lost, made once per such epoch and kept by the region's group. */
+export class LossReports {
+  readonly #context: ServerContext;
+
+  constructor(context: ServerContext) {
+    this.#context = context;
+  }
+
+  /** Makes the report of the current epoch, if it was begun by force and has none yet. `reachable`: regions that answer. */
+  async ensure(reachable: ReadonlyMap<string, RegionStatus>): Promise<LossReportAnswer | undefined> {
+    const { machine, proposals } = this.#context;
+    const record = machine.tree.epoch(machine.version.epoch);
+    if (record === undefined || !record.forced) return undefined;
+    const kept = readLossReport(this.#context);
+    if (kept.present && kept.fork?.epoch === record.previous.epoch && kept.fork.sequence === record.previous.sequence) {
+      return kept;
+    }
+    const report = await this.#make(reachable);
+    await proposals.local({ kind: "lossReport", report: JSON.stringify(report) });
+    return report;
+  }
+
+  async #make(reachable: ReadonlyMap<string, RegionStatus>): Promise<LossReportAnswer> {
+    const { machine, region } = this.#context;
+    const { version, regions } = machine.tree.volume!;
+    const { previous } = machine.tree.epoch(version.epoch)!;
+    const lost = new Set<number>();
+    regions.forEach((name, index) => {
+      if (name !== region && !reachable.has(name)) lost.add(index);
+    });
+    const missing = await this.#missingByInode(lost);
+    const files: LostFile[] = [];
+    for (const [inode, { bytes, slices }] of missing) {
+      if (files.length === FILES_MAX) break;
+      const path = await pathOf(machine, inode as Inode);
+      if (path !== undefined) files.push({ inode, path, bytes, slices });
+    }
+    const heard = machine.facts.heard;
+    return {
+      present: true,
+      fromRegion: regions[previous.epoch % 16] ?? "",
+      toRegion: region,
+      fork: previous,
+      heard: heard.epoch === previous.epoch && heard.sequence > previous.sequence ? heard : previous,
+      promotedAtMs: Date.now(),
+      files,
+      truncated: missing.size > FILES_MAX,
+      leader: "",
+    };
+  }
+
+  /** Slices that this region lacks and whose home is lost, by the file that they belong to. */
+  async #missingByInode(lost: ReadonlySet<number>): Promise<Map<number, Missing>> {
+    const { machine } = this.#context;
+    const missing = new Map<number, Missing>();
+    const unknown = new Map<number, number>();
+    for await (const page of machine.localPages(pendingPrefix(machine.facts.generation))) {
+      for (const [, value] of page) {
+        const pending = decodePending(value);
+        if (!lost.has(decodeSlice(pending.record).home)) continue;
+        if (pending.inode === 0) unknown.set(pending.slice, pending.bytes);
+        else add(missing, pending.inode, pending.bytes);
+      }
+    }
+    if (unknown.size > 0) await this.#findInodes(unknown, missing);
+    return missing;
+  }
+
+  /** After a bootstrap nobody has noted which file a slice belongs to: all chunks are looked through. */
+  async #findInodes(unknown: Map<number, number>, missing: Map<number, Missing>): Promise<void> {
+    for await (const page of this.#context.machine.pages(KEY_PREFIX.chunk)) {
+      for (const [key, value] of page) {
+        for (const segment of decodeChunk(value).segments) {
+          const bytes = segment.kind === "slice" ? unknown.get(segment.slice) : undefined;
+          if (bytes !== undefined) add(missing, keyId(key), bytes);
+        }
+      }
+    }
+  }
+}
+
+function add(missing: Map<number, Missing>, inode: number, bytes: number): void {
+  const file = missing.get(inode) ?? { bytes: 0, slices: 0 };
+  file.bytes += bytes;
+  file.slices += 1;
+  missing.set(inode, file);
+}
+
+const NO_REPORT: LossReportAnswer = {
+  present: false,
+  fromRegion: "",
+  toRegion: "",
+  fork: undefined,
+  heard: undefined,
+  promotedAtMs: 0,
+  files: [],
+  truncated: false,
+  leader: "",
+};
+
+/** The last one that this region keeps. */
+export function readLossReport({ machine }: ServerContext): LossReportAnswer {
+  const report = machine.facts.lossReport;
+  return report === undefined ? NO_REPORT : (JSON.parse(report) as LossReportAnswer);
+}

@@ -1,0 +1,69 @@
+import { compareVersions, epochCode, epochNumber } from "../../core/ids.ts";
+import type { LossReportAnswer, RegionStatus } from "../../proto/generated/admin.ts";
+import type { Follower } from "../follower/follower.ts";
+import type { Regions } from "../follower/regions.ts";
+import { show } from "../services/changelog/follow-stream.ts";
+import type { ServerContext } from "../services/context.ts";
+import { asVersion } from "../services/metadata/service.ts";
+import { LossReports } from "./loss-reports.ts";
+
+export type Promoted =
+  | { readonly ok: true; readonly message: string; readonly report: LossReportAnswer | undefined }
+  | { readonly ok: false; readonly message: string };
+
+/** Makes this mirror the primary although the primary is gone: by force, and with an account of what that may have cost. */
+export async function promote(
+  context: ServerContext,
+  sources: { regions: Regions; follower: Follower },
+  force: boolean,
+): Promise<Promoted> {
+  const { machine, region } = context;
+  const { regions, follower } = sources;
+  if (machine.role === "unformatted") return refuse(`${region} has nothing yet: it cannot be promoted`);
+  if (machine.role === "primary") return refuse(`${region} is the primary already`);
+  const answers = await regions.askAll();
+  const refusal = refusalOf(context, answers, force);
+  if (refusal !== undefined) return refuse(refusal);
+  follower.suspend();
+  try {
+    const applied = await context.proposals.internal({
+      kind: "beginEpoch",
+      epoch: epochCode(highestNumber(context, answers) + 1, machine.regionIndex!),
+      forced: true,
+    });
+    if (!applied?.taken) return refuse(`the epoch could not be begun: ${applied?.refusal ?? "no majority answered"}`);
+    const fork = machine.tree.epoch(applied.version.epoch)!.previous;
+    context.logger.warn({ version: applied.version, fork }, "promoted by force");
+    const report = await new LossReports(context).ensure(answers);
+    return { ok: true, message: `${region} is the primary from ${show(applied.version)} on`, report };
+  } finally {
+    follower.resume();
+  }
+}
+
+function refusalOf(context: ServerContext, answers: Map<string, RegionStatus>, force: boolean): string | undefined {
+  const { machine } = context;
+  const { primary, version } = machine;
+  if (!force) {
+    return answers.has(primary)
+      ? `the primary ${primary} is alive: use switchover`
+      : `the primary ${primary} is out of reach: what it acknowledged and has not mirrored would be lost; --force accepts that`;
+  }
+  for (const [region, status] of answers) {
+    if (region === primary || status.version === undefined) continue;
+    const theirs = asVersion(status.version);
+    if (compareVersions(theirs, version) > 0) {
+      return `${region} has applied more (${show(theirs)}, here ${show(version)}): promote ${region}`;
+    }
+  }
+  return undefined;
+}
+
+function highestNumber({ machine }: ServerContext, answers: Map<string, RegionStatus>): number {
+  const epochs = [...answers.values()].map(({ version }) => Math.floor((version?.epoch ?? 0) / 16));
+  return Math.max(epochNumber(machine.version.epoch), ...epochs);
+}
+
+function refuse(message: string): Promoted {
+  return { ok: false, message };
+}

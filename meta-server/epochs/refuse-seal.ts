@@ -1,0 +1,14 @@
+import { Metadata } from "@grpc/grpc-js";
+import type { Version } from "../../core/ids.ts";
+import type { AdminClient } from "../../proto/generated/admin.ts";
+
+const ANSWER_MS = 2_000;
+
+/** Asks the region that an epoch is sealed to for its durable refusal. False: it has begun, or nobody knows. */
+export function refuseSeal(admin: AdminClient, volume: string, seal: Version): Promise<boolean> {
+  return new Promise((resolve) => {
+    admin.refuseSeal({ volume, seal }, new Metadata(), { deadline: Date.now() + ANSWER_MS }, (error, answer) =>
+      resolve(error === null && answer.ok),
+    );
+  });
+}

@@ -1,0 +1,52 @@
+import { credentials } from "@grpc/grpc-js";
+import { ChangelogClient, type SnapshotPart } from "../../proto/generated/changelog.ts";
+import type { Pair } from "../machine/load-part.ts";
+import type { LocalEntry } from "../machine/local-entries.ts";
+import type { ServerContext } from "../services/context.ts";
+import { asVersion } from "../services/metadata/service.ts";
+import { PEER_OPTIONS } from "./regions.ts";
+
+/** Parts proposed and not yet applied. */
+const PARTS_IN_FLIGHT = 4;
+
+/**
+ * Takes the primary's state as this region's next generation, through the group's own log, and brings it to life.
+ * @throws Error when it did not come to its end; what was written of it is never read.
+ */
+export async function bootstrap(
+  context: ServerContext,
+  address: string,
+  onProgress: (keys: number) => void,
+): Promise<void> {
+  const { machine, proposals, volume, region } = context;
+  const generation = machine.facts.lastGeneration + 1;
+  const client = new ChangelogClient(address, credentials.createInsecure(), PEER_OPTIONS);
+  const stream = client.snapshot({ volume: volume.volume, region });
+  let first: SnapshotPart | undefined;
+  let last = false;
+  let keys = 0;
+  const inFlight: Promise<void>[] = [];
+  const propose = async (entry: LocalEntry) => {
+    if (!(await proposals.local(entry))) throw new Error("leadership was lost in the middle of it");
+  };
+  try {
+    for await (const part of stream as AsyncIterable<SnapshotPart>) {
+      first ??= part;
+      last = part.last;
+      const pairs = part.key.map((key, index): Pair => [key.toString("latin1"), part.value[index]!]);
+      keys += pairs.length;
+      onProgress(keys);
+      if (pairs.length > 0) inFlight.push(propose({ kind: "load", generation, nowMs: Date.now(), pairs }));
+      if (inFlight.length >= PARTS_IN_FLIGHT) await inFlight.shift();
+    }
+    await Promise.all(inFlight);
+    if (first?.version === undefined || !last) throw new Error("the snapshot ended early");
+    await propose({ kind: "flip", generation, version: asVersion(first.version), stateHash: first.stateHash });
+  } finally {
+    stream.cancel();
+    client.close();
+    await Promise.allSettled(inFlight);
+  }
+  void machine.sweep();
+  if (machine.stateHash !== first.stateHash) throw new Error("the state hash of the snapshot is not the primary's");
+}

@@ -1,0 +1,160 @@
+import { type ClientDuplexStream, credentials } from "@grpc/grpc-js";
+import { encodeFollowed } from "../../core/codec.ts";
+import { compareVersions, type Sequence, type Version } from "../../core/ids.ts";
+import {
+  ChangelogClient,
+  type ChangelogEntry,
+  type ChangelogFrame,
+  FollowAnswer,
+  type FollowerFrame,
+  type FollowReport,
+  type FollowWelcome,
+} from "../../proto/generated/changelog.ts";
+import type { Applied } from "../machine/machine.ts";
+import type { ServerContext } from "../services/context.ts";
+import { asVersion } from "../services/metadata/service.ts";
+import { PEER_OPTIONS } from "./regions.ts";
+
+const WELCOME_MS = 5_000;
+const SILENCE_MS = 2_500;
+const TICK_MS = 200;
+/** Of what stays the same: which files without links are open. */
+const REPORT_EVERY_MS = 1_000;
+/** Proposed here and not yet applied: beyond the upper one the stream is not read, below the lower one it is again. */
+const IN_FLIGHT_MAX = 2_048;
+const IN_FLIGHT_RESUME = 1_024;
+
+export interface FollowSessionEvents {
+  onWelcome(welcome: FollowWelcome): void;
+  /** The primary lives, and has committed this. */
+  onHeard(committed: Version): void;
+  onReadIndex(number: number, committed: Version): void;
+  /** The primary's state hash at a sequence. */
+  onStateHash(sequence: Sequence, stateHash: string): void;
+  report(): FollowReport;
+}
+
+/** One stream to the primary's leader: proposes in this group, in order, what arrives on it. Over once it ends. */
+export class FollowSession {
+  readonly #context: ServerContext;
+  readonly #events: FollowSessionEvents;
+  readonly #client: ChangelogClient;
+  readonly #stream: ClientDuplexStream<FollowerFrame, ChangelogFrame>;
+  readonly #timer: NodeJS.Timeout;
+  /** Resolves with the reason when the stream is over. */
+  readonly ended: Promise<string>;
+  #end: (reason: string) => void = () => {};
+  #over = false;
+  #welcomed = false;
+  #heardMs = performance.now();
+  #inFlight = 0;
+  #paused = false;
+  #reported: Version | undefined;
+  #reportedMs = 0;
+
+  constructor(context: ServerContext, address: string, events: FollowSessionEvents) {
+    this.#context = context;
+    this.#events = events;
+    this.#client = new ChangelogClient(address, credentials.createInsecure(), PEER_OPTIONS);
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+    this.#stream = this.#client.follow();
+    this.#stream.on("data", (frame: ChangelogFrame) => this.#receive(frame));
+    this.#stream.on("error", (error: Error) => this.close(error.message));
+    this.#stream.on("end", () => this.close("the primary ended the stream"));
+    const { machine, volume, region } = context;
+    const hello = {
+      volume: volume.volume,
+      uuid: machine.tree.volume?.uuid ?? "",
+      region,
+      from: machine.version,
+      stateHash: machine.stateHash,
+    };
+    this.#stream.write({ hello, report: undefined, readIndex: [] });
+    this.#timer = setInterval(() => this.#tick(), TICK_MS);
+  }
+
+  ask(number: number): boolean {
+    if (this.#over || !this.#welcomed) return false;
+    this.#stream.write({ hello: undefined, report: undefined, readIndex: [number] });
+    return true;
+  }
+
+  close(reason: string): void {
+    if (this.#over) return;
+    this.#over = true;
+    clearInterval(this.#timer);
+    this.#stream.cancel();
+    this.#client.close();
+    this.#end(reason);
+  }
+
+  #receive(frame: ChangelogFrame): void {
+    if (this.#over) return;
+    this.#heardMs = performance.now();
+    if (frame.welcome !== undefined) {
+      this.#welcomed = frame.welcome.answer === FollowAnswer.FOLLOWING;
+      this.#events.onWelcome(frame.welcome);
+      if (!this.#welcomed) {
+        this.close(frame.welcome.message);
+        return;
+      }
+    }
+    if (frame.committed !== undefined) this.#events.onHeard(asVersion(frame.committed));
+    for (const entry of frame.entries) this.#propose(entry);
+    if (frame.stateHash !== "") this.#events.onStateHash(frame.stateHashAt as Sequence, frame.stateHash);
+    for (const { number, committed } of frame.readIndex) {
+      if (committed !== undefined) this.#events.onReadIndex(number, asVersion(committed));
+    }
+  }
+
+  #propose({ previous, entry }: ChangelogEntry): void {
+    if (previous === undefined) {
+      this.close("an entry without its predecessor");
+      return;
+    }
+    this.#inFlight += 1;
+    if (this.#inFlight >= IN_FLIGHT_MAX && !this.#paused) {
+      this.#paused = true;
+      this.#stream.pause();
+    }
+    this.#context.group.propose(encodeFollowed(asVersion(previous), entry), (result) => {
+      this.#inFlight -= 1;
+      if (this.#paused && this.#inFlight <= IN_FLIGHT_RESUME) {
+        this.#paused = false;
+        this.#stream.resume();
+      }
+      if (!result.ok) {
+        this.close(`proposing failed: ${result.reason}`);
+        return;
+      }
+      const applied = result.outcome as Applied;
+      // An entry that an earlier stream had proposed, and that came through after all, comes twice.
+      if (!applied.taken && applied.refusal !== "duplicate") this.close(`an entry was refused: ${applied.refusal}`);
+    });
+  }
+
+  #tick(): void {
+    const silentMs = performance.now() - this.#heardMs;
+    if (silentMs > (this.#welcomed ? SILENCE_MS : WELCOME_MS) && !this.#paused) {
+      this.close("the primary is silent");
+      return;
+    }
+    if (!this.#context.group.leading) {
+      this.close("no longer the leader");
+      return;
+    }
+    if (this.#welcomed) this.#report();
+  }
+
+  #report(): void {
+    const { version } = this.#context.machine;
+    const nowMs = performance.now();
+    const isNews = this.#reported === undefined || compareVersions(this.#reported, version) !== 0;
+    if (!isNews && nowMs - this.#reportedMs < REPORT_EVERY_MS) return;
+    this.#reported = version;
+    this.#reportedMs = nowMs;
+    this.#stream.write({ hello: undefined, report: this.#events.report(), readIndex: [] });
+  }
+}

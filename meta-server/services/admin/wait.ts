@@ -1,0 +1,79 @@
+import { type ServerWritableStream, status } from "@grpc/grpc-js";
+import { decodeAttributes } from "../../../core/codec.ts";
+import { compareVersions } from "../../../core/ids.ts";
+import { attributesKey } from "../../../core/keys.ts";
+import type { WaitProgress, WaitRequest } from "../../../proto/generated/admin.ts";
+import { leaderAddress, type ServerContext } from "../context.ts";
+import { asVersion } from "../metadata/service.ts";
+import { resolvePath } from "../paths.ts";
+import { checkRequest, serviceError } from "../unary.ts";
+import { pendingBelow } from "./trees.ts";
+
+const POLL_MS = 20;
+const PROGRESS_MS = 500;
+
+/** Streams progress until the tree can be read here without the WAN: first its metadata, then its blocks. */
+export async function waitForTree(
+  context: ServerContext,
+  stream: ServerWritableStream<WaitRequest, WaitProgress>,
+): Promise<void> {
+  const { machine } = context;
+  const send = (progress: Partial<WaitProgress>) => stream.write({ ...START, version: machine.version, ...progress });
+  let cancelled = false;
+  stream.on("cancelled", () => {
+    cancelled = true;
+  });
+  try {
+    checkRequest(context, stream.request, true);
+    const atLeast = asVersion(stream.request.atLeast ?? { epoch: 0, sequence: 0 });
+    const mayGoOn = () => !cancelled && context.group.leading;
+    await until(
+      () => compareVersions(machine.version, atLeast) >= 0,
+      mayGoOn,
+      () => send({}),
+    );
+    const inode = resolvePath(machine, stream.request.path);
+    const bytes = typeof inode === "string" ? undefined : machine.read(attributesKey(inode));
+    if (bytes === undefined) send({ error: `${stream.request.path}: no such file or directory` });
+    else {
+      const left = await pendingBelow(machine, decodeAttributes(bytes));
+      const done = () => {
+        for (const slice of left.keys()) if (!machine.facts.isPending(slice)) left.delete(slice);
+        return left.size === 0;
+      };
+      const progress = () => {
+        const pending = [...left.values()];
+        send({
+          pendingBlocks: pending.reduce((sum, { blocks }) => sum + blocks, 0),
+          pendingBytes: pending.reduce((sum, one) => sum + one.bytes, 0),
+        });
+      };
+      await until(done, mayGoOn, progress);
+      if (left.size === 0) send({ done: true });
+      else send({ error: "the leader changed", leader: leaderAddress(context) || "another" });
+    }
+    stream.end();
+  } catch (error) {
+    stream.destroy(Object.assign(new Error(), { code: status.INTERNAL, ...serviceError(context, error as Error) }));
+  }
+}
+
+const START: WaitProgress = {
+  done: false,
+  error: "",
+  version: undefined,
+  pendingBlocks: 0,
+  pendingBytes: 0,
+  leader: "",
+};
+
+async function until(holds: () => boolean, mayGoOn: () => boolean, progress: () => void): Promise<void> {
+  let saidMs = 0;
+  while (!holds() && mayGoOn()) {
+    if (Date.now() - saidMs >= PROGRESS_MS) {
+      saidMs = Date.now();
+      progress();
+    }
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}

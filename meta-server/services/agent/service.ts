@@ -1,0 +1,129 @@
+import { status } from "@grpc/grpc-js";
+import type { RegionIndex } from "../../../core/ids.ts";
+import type {
+  AgentAnswer,
+  AgentServer,
+  FailedSlice,
+  GarbageSlices,
+  RegionsAnswer,
+} from "../../../proto/generated/agent.ts";
+import type { LocalEntry } from "../../machine/local-entries.ts";
+import { decodeGarbage, GARBAGE_PREFIX, garbageKey, type Pending } from "../../machine/local-keys.ts";
+import type { ServerContext } from "../context.ts";
+import { asBuffer } from "../metadata/responses.ts";
+import { checkRequest, Refusal, serviceError, unary } from "../unary.ts";
+import { PendingWatch } from "./pending-watch.ts";
+
+const GARBAGE_PAGE_MAX = 1_000;
+
+/** What the region's agents are told to copy and to delete, and what they report. */
+export class AgentService {
+  readonly #context: ServerContext;
+  readonly #watches = new Set<PendingWatch>();
+  /** The last word of an agent about a slice that it could not copy. In memory: an agent says it again. */
+  readonly #failed = new Map<number, FailedSlice>();
+
+  constructor(context: ServerContext) {
+    this.#context = context;
+    context.machine.onTurn((turn) => {
+      for (const id of turn.pendingGone) this.#failed.delete(id);
+      if (turn.flipped) this.endStreams();
+      for (const watch of this.#watches) {
+        if (turn.pendingAdded.length > 0) watch.added(turn.pendingAdded);
+        if (turn.pendingGone.length > 0) watch.gone(turn.pendingGone);
+      }
+    });
+    this.handlers = this.#makeHandlers();
+  }
+
+  readonly handlers: AgentServer;
+
+  /** Slices that could not be copied for now. */
+  get failedSlices(): number {
+    return [...this.#failed.values()].filter(({ parked }) => parked).length;
+  }
+
+  /** Readers of this region wait for these. */
+  want(slices: readonly number[]): void {
+    const pending = slices.map((slice) => this.#context.machine.facts.pending(slice)).filter(isPending);
+    if (pending.length === 0) return;
+    for (const watch of this.#watches) watch.urgent(pending);
+  }
+
+  endStreams(): void {
+    for (const watch of [...this.#watches]) watch.end();
+    this.#watches.clear();
+  }
+
+  #makeHandlers(): AgentServer {
+    const context = this.#context;
+    const leader = { onlyLeader: true };
+    return {
+      regions: unary(context, { onlyLeader: false }, () => this.#regions()),
+      watchPending: (stream) => {
+        try {
+          checkRequest(context, stream.request, true);
+        } catch (error) {
+          stream.destroy(Object.assign(new Error(), serviceError(context, error as Error)));
+          return;
+        }
+        this.#watches.add(new PendingWatch(context, stream, (watch) => this.#watches.delete(watch)));
+      },
+      reportResident: unary(context, leader, ({ slices, failed }) => {
+        for (const one of failed) this.#failed.set(one.id, one);
+        return this.#commit({ kind: "resident", slices });
+      }),
+      listGarbage: unary(context, leader, ({ after, limit }) => this.#garbage(after, limit)),
+      reportCollected: unary(context, leader, ({ slices }) => this.#commit({ kind: "collected", slices })),
+      reportMissing: unary(context, leader, ({ slices }) =>
+        this.#commit({ kind: "missing", slices, nowMs: Date.now() }),
+      ),
+    };
+  }
+
+  #regions(): RegionsAnswer {
+    const { tree, primary, regionIndex } = this.#context.machine;
+    if (tree.volume === undefined) throw new Refusal(status.UNAVAILABLE, "the volume is not formatted yet");
+    if (regionIndex === undefined) {
+      throw new Refusal(status.FAILED_PRECONDITION, `the volume does not know the region ${this.#context.region}`);
+    }
+    return { uuid: tree.volume.uuid, regions: [...tree.volume.regions], own: regionIndex, primary };
+  }
+
+  async #commit(entry: Extract<LocalEntry, { slices: readonly number[] }>): Promise<AgentAnswer> {
+    if (entry.slices.length === 0) return { ok: true, message: "" };
+    const ok = await this.#context.proposals.local(entry);
+    return { ok, message: ok ? "" : "not committed: ask the leader again" };
+  }
+
+  /** Slices whose deletion every region has applied, and that have been garbage for a while. */
+  async #garbage(after: number, limitWanted: number): Promise<GarbageSlices> {
+    const { machine, volume } = this.#context;
+    const limit = Math.min(limitWanted || GARBAGE_PAGE_MAX, GARBAGE_PAGE_MAX);
+    const applied = this.#appliedEverywhere();
+    const oldestMs = Date.now() - volume.gc.graceMs;
+    const slices: GarbageSlices["slices"] = [];
+    for await (const page of machine.localPages(GARBAGE_PREFIX, after === 0 ? undefined : garbageKey(after))) {
+      for (const [, value] of page) {
+        const { slice, sequence, sinceMs, record } = decodeGarbage(value);
+        if (sequence > applied || sinceMs > oldestMs) continue;
+        slices.push({ id: slice, slice: asBuffer(record) });
+        if (slices.length === limit) return { slices };
+      }
+    }
+    return { slices };
+  }
+
+  #appliedEverywhere(): number {
+    const { tree, version, primary } = this.#context.machine;
+    let applied: number = version.sequence;
+    for (const [index, region] of (tree.volume?.regions ?? []).entries()) {
+      if (region !== primary) applied = Math.min(applied, tree.regionProgress(index as RegionIndex) ?? 0);
+    }
+    return applied;
+  }
+}
+
+function isPending(pending: Pending | undefined): pending is Pending {
+  return pending !== undefined;
+}

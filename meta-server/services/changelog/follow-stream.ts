@@ -1,0 +1,205 @@
+import type { ServerDuplexStream } from "@grpc/grpc-js";
+import type { Version } from "../../../core/ids.ts";
+import {
+  type ChangelogFrame,
+  FollowAnswer,
+  type FollowerFrame,
+  type FollowHello,
+  type FollowWelcome,
+  type ReadIndexAnswer,
+} from "../../../proto/generated/changelog.ts";
+import { CHECKPOINT_EVERY } from "../../machine/checkpoints.ts";
+import type { TakenEntry } from "../../machine/machine.ts";
+import type { ServerContext } from "../context.ts";
+import { asBuffer } from "../metadata/responses.ts";
+import { asVersion } from "../metadata/service.ts";
+import { forkOf, LogReader } from "./log-reader.ts";
+import type { RegionReports } from "./region-reports.ts";
+
+const FRAME_BYTES = 512 * 1024;
+const HEARTBEAT_MS = 150;
+
+export interface FollowStreamOptions {
+  readonly reports: RegionReports;
+  /** Whether this is the leader of the primary, and its epoch lasts as far as it knows. */
+  readonly isPrimary: () => boolean;
+  readonly onEnd: (stream: FollowStream) => void;
+}
+
+/** One mirror's stream: what is committed goes out as it comes, in order, at the mirror's pace. */
+export class FollowStream {
+  readonly #context: ServerContext;
+  readonly #options: FollowStreamOptions;
+  readonly #stream: ServerDuplexStream<FollowerFrame, ChangelogFrame>;
+  readonly #timer: NodeJS.Timeout;
+  #region = "";
+  #reader: LogReader | undefined;
+  #unpin: () => void = () => {};
+  #pumping = false;
+  #again = false;
+  #ended = false;
+  #sentMs = 0;
+
+  constructor(
+    context: ServerContext,
+    stream: ServerDuplexStream<FollowerFrame, ChangelogFrame>,
+    options: FollowStreamOptions,
+  ) {
+    this.#context = context;
+    this.#stream = stream;
+    this.#options = options;
+    this.#timer = setInterval(() => this.#beat(), HEARTBEAT_MS);
+    stream.on("data", (frame: FollowerFrame) => this.#receive(frame));
+    for (const event of ["end", "error", "cancelled", "close"]) stream.on(event, () => this.end());
+  }
+
+  /** Something was applied. */
+  wake(): void {
+    this.#again = true;
+    if (!this.#pumping && this.#reader !== undefined) void this.#pump();
+  }
+
+  end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    clearInterval(this.#timer);
+    this.#unpin();
+    this.#stream.end();
+    this.#options.onEnd(this);
+  }
+
+  #receive({ hello, report, readIndex }: FollowerFrame): void {
+    if (this.#ended) return;
+    if (hello !== undefined) void this.#start(hello);
+    if (report?.applied !== undefined) {
+      this.#options.reports.put(this.#region, asVersion(report.applied), report.openOrphans);
+    }
+    if (readIndex.length > 0) this.#answer(readIndex);
+  }
+
+  async #start(hello: FollowHello): Promise<void> {
+    this.#region = hello.region;
+    const welcome = this.#refusal(hello) ?? (await this.#open(hello));
+    this.#write({ welcome });
+    if (welcome.answer !== FollowAnswer.FOLLOWING) this.end();
+    else this.wake();
+  }
+
+  #refusal(hello: FollowHello): FollowWelcome | undefined {
+    const { volume, machine, region } = this.#context;
+    const refuse = (message: string) => ({ answer: FollowAnswer.REFUSED, message, version: machine.version });
+    if (hello.volume !== volume.volume) return refuse(`this is volume ${volume.volume}, not ${hello.volume}`);
+    const uuid = machine.tree.volume?.uuid ?? "";
+    if (hello.uuid !== "" && hello.uuid !== uuid) {
+      return refuse(`another volume of the same name: ${uuid}, not ${hello.uuid}`);
+    }
+    if (!this.#context.group.leading || machine.primary !== region) {
+      return refuse(`${region}/${this.#context.member} is not the leader of the primary`);
+    }
+    return undefined;
+  }
+
+  async #open(hello: FollowHello): Promise<FollowWelcome> {
+    const { machine } = this.#context;
+    const from = asVersion(hello.from ?? { epoch: 0, sequence: 0 });
+    const release = machine.pin(from.sequence);
+    const opened = await LogReader.open(this.#context, from);
+    if (opened instanceof LogReader) {
+      this.#reader = opened;
+      this.#unpin = release;
+      if (this.#ended) release();
+      return { answer: FollowAnswer.FOLLOWING, message: "", version: machine.version };
+    }
+    release();
+    if (opened === "bootstrap") return { answer: FollowAnswer.BOOTSTRAP, message: "", version: machine.version };
+    const fork = forkOf(machine.tree, from);
+    const message = `${hello.region} stands at ${show(from)}, the changelog left there at ${show(fork)}`;
+    return { answer: FollowAnswer.FORKED, message, version: fork };
+  }
+
+  async #pump(): Promise<void> {
+    this.#pumping = true;
+    try {
+      while (this.#again && !this.#ended) {
+        this.#again = false;
+        await this.#sendAll();
+      }
+    } catch (error) {
+      this.#context.logger.error(error, "the changelog could not be read");
+      this.end();
+    } finally {
+      this.#pumping = false;
+    }
+  }
+
+  async #sendAll(): Promise<void> {
+    for (;;) {
+      const taken = await this.#reader!.next(FRAME_BYTES);
+      if (taken === undefined) {
+        this.end();
+        return;
+      }
+      if (taken.length === 0 || this.#ended) return;
+      if (!this.#write(this.#entriesFrame(taken))) await this.#drained();
+    }
+  }
+
+  #entriesFrame(taken: readonly TakenEntry[]): Partial<ChangelogFrame> {
+    const last = taken.at(-1)!.version.sequence;
+    const checkpoint = last - (last % CHECKPOINT_EVERY);
+    const first = taken[0]!.version.sequence;
+    return {
+      entries: taken.map(({ previous, body }) => ({ previous, entry: asBuffer(body) })),
+      ...(checkpoint >= first ? this.#hash(checkpoint) : {}),
+    };
+  }
+
+  #hash(sequence: number): Pick<ChangelogFrame, "stateHash" | "stateHashAt"> {
+    return { stateHash: this.#context.machine.hashAt(sequence) ?? "", stateHashAt: sequence };
+  }
+
+  /** When nothing moves: that the primary lives, how far it is, and the hash there. */
+  #beat(): void {
+    if (this.#reader === undefined || this.#pumping || performance.now() - this.#sentMs < HEARTBEAT_MS * 0.9) return;
+    const { machine } = this.#context;
+    const level = this.#reader.version.sequence === machine.version.sequence;
+    this.#write(level ? this.#hash(machine.version.sequence) : {});
+  }
+
+  /** What is committed at the asking, confirmed by the group. A sealed or fenced region does not know it any more. */
+  #answer(numbers: readonly number[]): void {
+    const { group, machine } = this.#context;
+    group.readIndex((confirmed) => {
+      if (!confirmed || !this.#options.isPrimary()) return;
+      const committed = machine.version;
+      const readIndex: ReadIndexAnswer[] = numbers.map((number) => ({ number, committed }));
+      this.#write({ readIndex });
+    });
+  }
+
+  #write(frame: Partial<ChangelogFrame>): boolean {
+    if (this.#ended) return true;
+    this.#sentMs = performance.now();
+    const committed: Version = this.#context.machine.version;
+    return this.#stream.write({
+      welcome: undefined,
+      entries: [],
+      committed,
+      stateHash: "",
+      stateHashAt: 0,
+      readIndex: [],
+      ...frame,
+    });
+  }
+
+  #drained(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#stream.once("drain", resolve);
+      this.#stream.once("close", resolve);
+    });
+  }
+}
+
+export function show(version: { epoch: number; sequence: number }): string {
+  return `epoch ${Math.floor(version.epoch / 16)} sequence ${version.sequence}`;
+}

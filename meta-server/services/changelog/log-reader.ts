@@ -1,0 +1,129 @@
+import { decodeEntry } from "../../../core/codec.ts";
+import type { EpochCode, RegionIndex, Sequence, Version } from "../../../core/ids.ts";
+import { type Position, sequenceEntry } from "../../../core/sequencer.ts";
+import type { Tree } from "../../../core/tree.ts";
+import type { Group, GroupEntry } from "../../group.ts";
+import type { Checkpoint } from "../../machine/checkpoints.ts";
+import { decodeLocal, isLocal } from "../../machine/local-entries.ts";
+import type { Machine, TakenEntry } from "../../machine/machine.ts";
+
+const WALK_BYTES = 1024 * 1024;
+
+/** Reads the group's log as the changelog that it is: counts sequences by core's rule, from a checkpoint on. */
+export class LogReader {
+  readonly #group: Group;
+  readonly #machine: Machine;
+  /** The next entry of the log to look at. */
+  #index: number;
+  #position: Position;
+  #fence: number;
+
+  private constructor(server: { group: Group; machine: Machine }, checkpoint: Checkpoint) {
+    this.#group = server.group;
+    this.#machine = server.machine;
+    this.#index = checkpoint.index + 1;
+    this.#fence = checkpoint.fence;
+    this.#position = {
+      version: { epoch: checkpoint.epoch as EpochCode, sequence: checkpoint.sequence as Sequence },
+      sealedTo: checkpoint.sealedTo === -1 ? undefined : (checkpoint.sealedTo as RegionIndex),
+    };
+  }
+
+  /** A reader of what follows `from`. `bootstrap`: the log no longer reaches back; `forked`: `from` is not on it. */
+  static async open(
+    server: { group: Group; machine: Machine },
+    from: Version,
+  ): Promise<LogReader | "bootstrap" | "forked"> {
+    if (!isOnChangelog(server.machine.tree, from)) return "forked";
+    const checkpoint = server.machine.checkpoints.before(from.sequence);
+    if (checkpoint === undefined || checkpoint.index + 1 < server.group.firstIndex) return "bootstrap";
+    const reader = new LogReader(server, checkpoint);
+    return (await reader.#skipTo(from)) ? reader : "bootstrap";
+  }
+
+  get version(): Version {
+    return this.#position.version;
+  }
+
+  async #skipTo(from: Version): Promise<boolean> {
+    while (this.version.sequence < from.sequence) {
+      const entries = await this.#read(WALK_BYTES);
+      if (entries === undefined || entries.length === 0) return false;
+      for (const entry of entries) {
+        if (this.version.sequence < from.sequence) this.#step(entry);
+      }
+    }
+    return true;
+  }
+
+  /** The next entries that took a sequence; [] when there are none yet, undefined when the log was cut meanwhile. */
+  async next(bytesMax: number): Promise<TakenEntry[] | undefined> {
+    for (;;) {
+      const entries = await this.#read(bytesMax);
+      if (entries === undefined) return undefined;
+      const taken: TakenEntry[] = [];
+      for (const entry of entries) {
+        const one = this.#step(entry);
+        if (one !== undefined) taken.push(one);
+      }
+      if (taken.length > 0 || entries.length === 0) return taken;
+    }
+  }
+
+  /** Only what this member has applied: its facts are as new as the entries then. */
+  async #read(bytesMax: number): Promise<readonly GroupEntry[] | undefined> {
+    const applied = this.#machine.appliedIndex;
+    if (this.#index > applied) return [];
+    try {
+      const entries = await this.#group.readLog(this.#index, bytesMax);
+      return entries.filter(({ index }) => index <= applied);
+    } catch (error) {
+      if (error instanceof RangeError) return undefined;
+      throw error;
+    }
+  }
+
+  #step({ index, kind, data }: GroupEntry): TakenEntry | undefined {
+    this.#index = index + 1;
+    if (kind !== "application") return undefined;
+    if (isLocal(data)) {
+      const local = decodeLocal(data);
+      if (local.kind === "fence" && local.epoch > this.version.epoch) this.#fence = Math.max(this.#fence, local.epoch);
+      return undefined;
+    }
+    const entry = decodeEntry(data);
+    const previous = this.version;
+    if (entry.type === "proposed" && this.#fence > previous.epoch) return undefined;
+    const { command, body } = entry;
+    if (command.kind === "beginEpoch" && !command.forced && this.#machine.facts.isRefused(previous)) return undefined;
+    const sequenced = sequenceEntry(this.#position, entry);
+    if (!sequenced.taken) return undefined;
+    this.#position = sequenced.position;
+    return { previous, version: this.version, body };
+  }
+}
+
+/** Whether a state at this version was, or is, a state of this history. */
+export function isOnChangelog(tree: Tree, { epoch, sequence }: Version): boolean {
+  if (sequence === 0) return true;
+  if (epoch === tree.version.epoch) {
+    const first = tree.epoch(epoch)?.first ?? 1;
+    return sequence >= first && sequence <= tree.version.sequence;
+  }
+  for (let later = tree.version.epoch; ; ) {
+    const previous = tree.epoch(later)?.previous;
+    if (previous === undefined || previous.epoch < epoch || previous.sequence === 0) return false;
+    if (previous.epoch === epoch) return sequence <= previous.sequence && sequence >= (tree.epoch(epoch)?.first ?? 1);
+    later = previous.epoch;
+  }
+}
+
+/** The last version that a history shares with one that stands at `version`; for telling where they part. */
+export function forkOf(tree: Tree, version: Version): Version {
+  let later = tree.version.epoch;
+  for (;;) {
+    const previous = tree.epoch(later)?.previous;
+    if (previous === undefined || previous.epoch <= version.epoch) return previous ?? tree.version;
+    later = previous.epoch;
+  }
+}

@@ -1,0 +1,47 @@
+import type { RegionIndex, Sequence } from "../../../core/ids.ts";
+import type { ServerContext } from "../context.ts";
+import type { RegionReports } from "./region-reports.ts";
+
+const EVERY_MS = 2_000;
+const OWN_KEPT = 1_000;
+
+/** Commits how far each mirror is, now and then: what may be deleted, and how much log is kept, depends on it. */
+export class RegionProgress {
+  readonly #context: ServerContext;
+  readonly #reports: RegionReports;
+  readonly #timer: NodeJS.Timeout;
+  /** Sequences of the progress commands themselves: they alone are no progress. */
+  #own: number[] = [];
+  #running = false;
+
+  constructor(context: ServerContext, reports: RegionReports) {
+    this.#context = context;
+    this.#reports = reports;
+    this.#timer = setInterval(() => void this.#round(), EVERY_MS);
+    this.#timer.unref();
+  }
+
+  async #round(): Promise<void> {
+    const { machine } = this.#context;
+    if (this.#running || !this.#context.isServing()) return;
+    this.#running = true;
+    for (const [index, region] of (machine.tree.volume?.regions ?? []).entries()) {
+      const applied = this.#reports.applied(region);
+      if (applied !== undefined) await this.#commit(index as RegionIndex, applied.sequence);
+    }
+    this.#running = false;
+  }
+
+  async #commit(region: RegionIndex, sequence: Sequence): Promise<void> {
+    const { machine, proposals } = this.#context;
+    const known = machine.tree.regionProgress(region) ?? 0;
+    const own = this.#own.filter((one) => one > known && one <= sequence).length;
+    if (sequence - known <= own) return;
+    const applied = await proposals.internal({ kind: "regionProgress", region, sequence });
+    if (applied?.taken) this.#own = [...this.#own, applied.version.sequence].slice(-OWN_KEPT);
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+}

@@ -1,0 +1,39 @@
+import type { Inode, Version } from "../../../core/ids.ts";
+
+interface Report {
+  readonly applied: Version;
+  readonly openOrphans: ReadonlySet<Inode>;
+  readonly heardMs: number;
+}
+
+/** After so long a region's open files count no more. */
+const SILENT_MS = 600_000;
+
+/** What the mirrors last said of themselves to this leader. */
+export class RegionReports {
+  readonly #reports = new Map<string, Report>();
+  #sinceMs = performance.now();
+
+  /** A new leader has heard nothing yet. */
+  reset(): void {
+    this.#reports.clear();
+    this.#sinceMs = performance.now();
+  }
+
+  put(region: string, applied: Version, openOrphans: readonly number[]): void {
+    const open = new Set(openOrphans as readonly Inode[]);
+    this.#reports.set(region, { applied, openOrphans: open, heardMs: performance.now() });
+  }
+
+  applied(region: string): Version | undefined {
+    return this.#reports.get(region)?.applied;
+  }
+
+  /** Whether an inode that lost its last link at `since` may still be open in a region. */
+  mayBeOpen(region: string, inode: Inode, since: number): boolean {
+    const report = this.#reports.get(region);
+    if (performance.now() - (report?.heardMs ?? this.#sinceMs) > SILENT_MS) return false;
+    if (report === undefined || report.applied.sequence < since) return true;
+    return report.openOrphans.has(inode);
+  }
+}

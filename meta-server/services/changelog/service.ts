@@ -1,0 +1,107 @@
+import type { ServerDuplexStream, ServerWritableStream } from "@grpc/grpc-js";
+import { RECORDS } from "../../../core/codec/records.ts";
+import { HASH_KEY, VOLUME_KEY } from "../../../core/keys.ts";
+import type {
+  ChangelogFrame,
+  ChangelogServer,
+  FollowerFrame,
+  SnapshotPart,
+  SnapshotRequest,
+} from "../../../proto/generated/changelog.ts";
+import { gather } from "../../machine/snapshot.ts";
+import type { ServerContext } from "../context.ts";
+import { asBuffer } from "../metadata/responses.ts";
+import { FollowStream } from "./follow-stream.ts";
+import type { RegionReports } from "./region-reports.ts";
+
+const PART_BYTES = 768 * 1024;
+/** After a snapshot the log is kept so long for the mirror to come and follow. */
+const PIN_AFTER_MS = 120_000;
+
+/** The changelog and snapshots, for mirrors. */
+export class ChangelogService {
+  readonly #context: ServerContext;
+  readonly #reports: RegionReports;
+  readonly #isPrimary: () => boolean;
+  readonly #streams = new Set<FollowStream>();
+
+  constructor(context: ServerContext, reports: RegionReports, isPrimary: () => boolean) {
+    this.#context = context;
+    this.#reports = reports;
+    this.#isPrimary = isPrimary;
+    context.machine.onTurn((turn) => {
+      for (const stream of this.#streams) stream.wake();
+      if (turn.flipped) this.endStreams();
+    });
+  }
+
+  readonly handlers: ChangelogServer = {
+    follow: (stream) => this.#follow(stream),
+    snapshot: (stream) => void this.#snapshot(stream),
+  };
+
+  endStreams(): void {
+    for (const stream of [...this.#streams]) stream.end();
+  }
+
+  #follow(stream: ServerDuplexStream<FollowerFrame, ChangelogFrame>): void {
+    const follower = new FollowStream(this.#context, stream, {
+      reports: this.#reports,
+      isPrimary: this.#isPrimary,
+      onEnd: (ended) => this.#streams.delete(ended),
+    });
+    this.#streams.add(follower);
+  }
+
+  async #snapshot(stream: ServerWritableStream<SnapshotRequest, SnapshotPart>): Promise<void> {
+    const { machine, volume, logger } = this.#context;
+    if (stream.request.volume !== volume.volume || machine.tree.volume === undefined || !this.#context.group.leading) {
+      stream.destroy(new Error("no snapshot is to be had here"));
+      return;
+    }
+    const unpin = machine.pin(machine.version.sequence);
+    const snapshot = await machine.volumeSnapshot();
+    let cancelled = false;
+    stream.on("cancelled", () => {
+      cancelled = true;
+    });
+    try {
+      let first = true;
+      for await (const pairs of gather(snapshot.pages, PART_BYTES)) {
+        if (cancelled) break;
+        const part = partOf(pairs, first);
+        first = false;
+        if (!stream.write(part))
+          await new Promise<void>((resolve) => stream.once("drain", resolve).once("close", resolve));
+      }
+      if (!cancelled) stream.write(partOf([], false, true));
+    } catch (error) {
+      logger.error(error, "a snapshot failed");
+    } finally {
+      stream.end();
+      await snapshot.release();
+      setTimeout(unpin, PIN_AFTER_MS).unref();
+    }
+  }
+}
+
+type Pairs = readonly (readonly [string, Uint8Array])[];
+
+/** The first part holds the volume's record and the hash, and says what they are. */
+function partOf(pairs: Pairs, first: boolean, last = false): SnapshotPart {
+  const part: SnapshotPart = {
+    version: undefined,
+    stateHash: "",
+    uuid: "",
+    keys: 0,
+    key: pairs.map(([key]) => Buffer.from(key, "latin1")),
+    value: pairs.map(([, value]) => asBuffer(value)),
+    last,
+  };
+  if (!first) return part;
+  const valueOf = (wanted: string) => pairs.find(([key]) => key === wanted)![1];
+  const { version, uuid, inodes } = RECORDS.volume.decode(valueOf(VOLUME_KEY));
+  const hash = RECORDS.hash.decode(valueOf(HASH_KEY));
+  const hex = (lane: number) => lane.toString(16).padStart(8, "0");
+  return { ...part, version, uuid, keys: inodes * 2, stateHash: hex(hash.high) + hex(hash.low) };
+}

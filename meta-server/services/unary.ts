@@ -1,0 +1,52 @@
+import { type handleUnaryCall, type ServiceError, status } from "@grpc/grpc-js";
+import type { ServerContext } from "./context.ts";
+
+/** A refusal as gRPC tells it. */
+export class Refusal extends Error {
+  override readonly name = "Refusal";
+  readonly code: status;
+
+  constructor(code: status, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+interface UnaryOptions {
+  /** Refused with UNAVAILABLE elsewhere: the caller asks the next member. */
+  readonly onlyLeader: boolean;
+}
+
+/** Makes a handler of a function: checks the volume first, and turns what it throws into gRPC's errors. */
+export function unary<Q extends { volume: string }, A>(
+  context: ServerContext,
+  { onlyLeader }: UnaryOptions,
+  handle: (request: Q) => A | Promise<A>,
+): handleUnaryCall<Q, A> {
+  return (call, done) => {
+    Promise.resolve()
+      .then(() => {
+        checkRequest(context, call.request, onlyLeader);
+        return handle(call.request);
+      })
+      .then(
+        (answer) => done(null, answer),
+        (error: Error) => done(serviceError(context, error)),
+      );
+  };
+}
+
+/** @throws Refusal for another volume, and, if it must be one, for a member that is not the leader. */
+export function checkRequest(context: ServerContext, request: { volume: string }, onlyLeader: boolean): void {
+  const { volume, group, region, member } = context;
+  if (request.volume !== volume.volume) {
+    throw new Refusal(status.FAILED_PRECONDITION, `this is volume ${volume.volume}, not ${request.volume}`);
+  }
+  if (onlyLeader && !group.leading) throw new Refusal(status.UNAVAILABLE, `${region}/${member} is not the leader`);
+}
+
+export function serviceError(context: ServerContext, error: Error): Partial<ServiceError> {
+  if (error instanceof Refusal) return { code: error.code, details: error.message };
+  context.logger.error(error, "a request failed");
+  return { code: status.INTERNAL, details: error.message };
+}

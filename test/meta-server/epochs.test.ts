@@ -1,0 +1,207 @@
+import { afterEach, expect, test } from "vitest";
+import type { RegionIndex, SliceId } from "../../core/ids.ts";
+import type { AdminAnswer, LossReportAnswer, PromoteAnswer } from "../../proto/generated/admin.ts";
+import { Status } from "../../proto/generated/metadata.ts";
+import { TestVolume, until } from "./harness.ts";
+import { makeCommand, outcomeOf, RawClient } from "./raw-client.ts";
+
+let volume: TestVolume;
+const clients: RawClient[] = [];
+
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.close();
+  await volume.close();
+});
+
+async function connect(region: string, session?: number): Promise<RawClient> {
+  const { address } = await volume.leader(region, (status) => status.role !== "unformatted");
+  const client = new RawClient(address, { session, nextRequest: 100_000 });
+  clients.push(client);
+  await client.welcome;
+  return client;
+}
+
+async function start(regions: Record<string, number>): Promise<RawClient> {
+  volume = await TestVolume.create(regions);
+  await Promise.all(Object.keys(regions).map((region) => volume.start(region)));
+  await volume.leader("aws", (status) => status.role === "primary");
+  await volume.leader("gcp", (status) => status.role === "mirror");
+  const client = await connect("aws");
+  await until("a session", async () => ((await client.open()).status === Status.OK ? true : undefined));
+  return client;
+}
+
+async function ask<A>(region: string, method: string, request: object): Promise<A> {
+  const { address } = await volume.leader(region);
+  const admin = volume.admin(address) as unknown as Record<string, (...args: unknown[]) => void>;
+  return new Promise((resolve, reject) => {
+    admin[method]!({ volume: "test", ...request }, (error: Error | null, answer: A) =>
+      error === null ? resolve(answer) : reject(error),
+    );
+  });
+}
+
+const switchover = (from: string, to: string) =>
+  ask<AdminAnswer>(from, "switchover", { to, complete: false, timeoutMs: 5_000 });
+const promote = (region: string, force: boolean) => ask<PromoteAnswer>(region, "promote", { force });
+
+/** Goes on making files, wherever the primary is, under the same numbers until each is acknowledged. */
+class Writer {
+  readonly #session: number;
+  readonly acknowledged: string[] = [];
+  longestMs = 0;
+  #stopped = false;
+  readonly done: Promise<void>;
+
+  constructor(session: number) {
+    this.#session = session;
+    this.done = this.#run();
+  }
+
+  async #run(): Promise<void> {
+    let client: RawClient | undefined;
+    for (let request = 1; !this.#stopped; request += 1) {
+      const sinceMs = performance.now();
+      for (;;) {
+        client ??= await this.#find();
+        const answer = await client?.mutate(makeCommand(1, `w${request}`), { request, lowWater: request });
+        if (answer?.status === Status.OK) break;
+        if (answer?.status === Status.FAILED) throw new Error(answer.error);
+        client?.close();
+        client = undefined;
+      }
+      this.longestMs = Math.max(this.longestMs, performance.now() - sinceMs);
+      this.acknowledged.push(`w${request}`);
+    }
+    client?.close();
+  }
+
+  async #find(): Promise<RawClient | undefined> {
+    for (const { meta } of volume.volume.regions.values()) {
+      for (const address of meta) {
+        const status = await volume.status(address).catch(() => undefined);
+        if (!status?.isLeader || status.role !== "primary") continue;
+        const client = new RawClient(address, { session: this.#session });
+        await client.welcome;
+        return client;
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    return undefined;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.done;
+  }
+}
+
+test("a switchover under load loses nothing, and takes less than a second; and back again", async () => {
+  const client = await start({ aws: 3, gcp: 3 });
+  const work = new Writer(client.session);
+  await until("some writes", () => work.acknowledged.length > 50 || undefined);
+  const there = await switchover("aws", "gcp");
+  expect(there).toMatchObject({ ok: true });
+  await until("more writes", () => work.acknowledged.length > 150 || undefined);
+  const back = await until("the way back", async () => {
+    const answer = await switchover("gcp", "aws");
+    return answer.ok ? answer : undefined;
+  });
+  expect(Math.floor(back.version!.epoch / 16)).toBe(3);
+  await until("more writes", () => work.acknowledged.length > 250 || undefined);
+  await work.stop();
+  expect(work.longestMs).toBeLessThan(2_000);
+  const reader = await connect("gcp");
+  for (const name of work.acknowledged) expect(await reader.lookup(1, name)).toMatchObject({ kind: "file" });
+  const [a, b] = await until("one state", async () => {
+    const both = [await volume.leader("aws"), await volume.leader("gcp")];
+    return both[0]!.version!.sequence === both[1]!.version!.sequence ? both : undefined;
+  });
+  expect(b!.stateHash).toBe(a!.stateHash);
+});
+
+test("a switchover to a region that is not there, to the primary itself, or at a mirror is refused", async () => {
+  await start({ aws: 1, gcp: 1 });
+  expect((await switchover("aws", "aws")).message).toContain("already");
+  expect((await switchover("aws", "nowhere")).message).toContain("no region nowhere");
+  expect((await switchover("gcp", "aws")).ok).toBe(false);
+  await volume.stop("gcp");
+  expect((await switchover("aws", "gcp")).message).toContain("out of reach");
+  expect((await volume.leader("aws")).role).toBe("primary");
+});
+
+test("a region that has refused a seal does not begin from it, and the old primary goes on", async () => {
+  const client = await start({ aws: 1, gcp: 1 });
+  const status = await volume.leader("aws");
+  // The refusal comes first, as if the switchover had been given up while the other was slow.
+  for (let ahead = 1; ahead <= 200; ahead += 1) {
+    const seal = { epoch: status.version!.epoch, sequence: status.version!.sequence + ahead };
+    await ask<AdminAnswer>("gcp", "refuseSeal", { seal });
+  }
+  const answer = await ask<AdminAnswer>("aws", "switchover", { to: "gcp", complete: false, timeoutMs: 1_000 });
+  expect(answer.ok).toBe(false);
+  expect(answer.message).toContain("goes on as the primary");
+  expect((await client.mutate(makeCommand(1, "on"))).status).toBe(Status.OK);
+  await until("the mirror to follow into the new epoch", async () => {
+    const mirror = await volume.leader("gcp");
+    return mirror.version!.epoch > status.version!.epoch && mirror.role === "mirror" ? true : undefined;
+  });
+});
+
+test("a promotion by force: refused while it need not be, then a loss report; the old primary is fenced when it is back", async () => {
+  const client = await start({ aws: 1, gcp: 1 });
+  const file = await client.make(1, "sliced");
+  const granted = outcomeOf(await client.mutate({ kind: "grantSlices", count: 8 })) as { grant: { first: SliceId } };
+  const slice = { id: granted.grant.first, bytes: 10, home: 0 as RegionIndex, crc32c: [1] };
+  await client.mutate({ kind: "write", inode: file.inode, extents: [{ kind: "slice", offset: 0, slice }] });
+  await until("the mirror to have it", async () => ((await volume.leader("gcp")).pendingBlocks === 1 ? true : undefined));
+  expect((await promote("gcp", false)).message).toContain("alive");
+  expect((await promote("aws", true)).message).toContain("already");
+
+  await volume.stop("gcp");
+  await client.make(1, "never mirrored");
+  await volume.stop("aws");
+  await volume.start("gcp");
+  await volume.leader("gcp");
+  expect((await promote("gcp", false)).message).toContain("--force");
+  const promoted = await promote("gcp", true);
+  expect(promoted.ok).toBe(true);
+  expect(promoted.report).toMatchObject({ present: true, fromRegion: "aws", toRegion: "gcp", truncated: false });
+  expect(promoted.report!.files).toEqual([{ inode: file.inode, path: "/sliced", bytes: 10, slices: 1 }]);
+  expect(await ask<LossReportAnswer>("gcp", "lossReport", {})).toMatchObject({ present: true, fork: promoted.report!.fork });
+  const there = await connect("gcp", client.session);
+  expect((await there.mutate(makeCommand(1, "at gcp"))).status).toBe(Status.OK);
+
+  await volume.start("aws");
+  const fenced = await volume.leader("aws", (status) => status.role === "fenced" && status.message.includes("past"));
+  expect(fenced.version!.epoch).toBeLessThan((await volume.leader("gcp")).version!.epoch);
+  const old = await connect("aws", client.session);
+  expect((await old.mutate(makeCommand(1, "no"))).status).toBe(Status.NOT_PRIMARY);
+});
+
+test("an old primary that has nothing past the fork follows, without a word", async () => {
+  await start({ aws: 1, gcp: 1 });
+  await until("one state", async () => {
+    const both = [await volume.leader("aws"), await volume.leader("gcp")];
+    return both[0]!.version!.sequence === both[1]!.version!.sequence || undefined;
+  });
+  await volume.stop("aws");
+  expect((await promote("gcp", true)).ok).toBe(true);
+  await volume.start("aws");
+  await volume.leader("aws", (status) => status.role === "mirror");
+  await until("one state", async () => {
+    const both = [await volume.leader("aws"), await volume.leader("gcp")];
+    return both[0]!.stateHash === both[1]!.stateHash || undefined;
+  });
+});
+
+test("a client that has seen a later epoch fences a primary that has not heard of it", async () => {
+  const client = await start({ aws: 1, gcp: 1 });
+  await volume.stop("gcp");
+  const { address, version } = await volume.leader("aws");
+  const seen = { epoch: version!.epoch + 17, sequence: version!.sequence + 5 };
+  const informed = new RawClient(address, { seen });
+  clients.push(informed);
+  await volume.leader("aws", (status) => status.role === "fenced");
+  expect((await client.mutate(makeCommand(1, "no"))).status).toBe(Status.NOT_PRIMARY);
+});

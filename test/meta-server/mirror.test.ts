@@ -1,0 +1,153 @@
+import { afterEach, expect, test } from "vitest";
+import type { ByteString, Inode, RegionIndex, SliceId } from "../../core/ids.ts";
+import { Freshness, Status } from "../../proto/generated/metadata.ts";
+import { TestVolume, until } from "./harness.ts";
+import { makeCommand, outcomeOf, RawClient } from "./raw-client.ts";
+
+let volume: TestVolume;
+const clients: RawClient[] = [];
+
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.close();
+  await volume.close();
+});
+
+async function connect(region: string, options: ConstructorParameters<typeof RawClient>[1] = {}): Promise<RawClient> {
+  const { address } = await volume.leader(region, (status) => status.role !== "unformatted");
+  const client = new RawClient(address, options);
+  clients.push(client);
+  await client.welcome;
+  return client;
+}
+
+async function writer(): Promise<RawClient> {
+  const client = await connect("aws");
+  await volume.leader("aws", (status) => status.role === "primary");
+  await until("a session", async () => ((await client.open()).status === Status.OK ? true : undefined));
+  return client;
+}
+
+/** Waits until both regions stand at the same sequence, and gives both states. */
+async function level() {
+  return until("both regions at one sequence", async () => {
+    const [a, b] = [await volume.leader("aws"), await volume.leader("gcp")];
+    return a.version!.sequence === b.version!.sequence && a.version!.sequence > 0 ? [a, b] : undefined;
+  });
+}
+
+test("a mirror follows: the same hash at the same sequence, and a COMMITTED read sees what was acknowledged before", async () => {
+  volume = await TestVolume.create({ aws: 3, gcp: 1 });
+  await Promise.all([volume.start("aws"), volume.start("gcp")]);
+  const client = await writer();
+  const mirror = await connect("gcp");
+  for (let i = 0; i < 50; i += 1) {
+    const made = await client.make(1, `f${i}`);
+    expect(await mirror.lookup(1, `f${i}`)).toEqual(made);
+  }
+  await Promise.all(Array.from({ length: 1_000 }, (_, i) => client.make(1, `g${i}`)));
+  const [a, b] = await level();
+  expect(b!.stateHash).toBe(a!.stateHash);
+  expect([a!.role, b!.role, b!.message]).toEqual(["primary", "mirror", ""]);
+  expect((await mirror.mutate(makeCommand(1, "no"))).status).toBe(Status.NOT_PRIMARY);
+  expect((await mirror.mutate(makeCommand(1, "no"))).primary).toBe("aws");
+});
+
+test("a mirror that was away catches up, across a change of leader of the primary", async () => {
+  volume = await TestVolume.create({ aws: 3, gcp: 1 });
+  await Promise.all([volume.start("aws"), volume.start("gcp")]);
+  let client = await writer();
+  await client.make(1, "before");
+  await volume.stop("gcp");
+  await Promise.all(Array.from({ length: 500 }, (_, i) => client.make(1, `away${i}`)));
+  const { member } = await volume.leader("aws");
+  await volume.stop("aws", member);
+  await volume.start("gcp");
+  client = await connect("aws", { session: client.session, nextRequest: 1_000 });
+  await until("a change at the new leader", async () => {
+    const answer = await client.mutate(makeCommand(1, "after"), { request: 2_000 });
+    return answer.status === Status.OK ? true : undefined;
+  });
+  const [a, b] = await level();
+  expect(b!.stateHash).toBe(a!.stateHash);
+});
+
+test("a request whose answer was lost with its leader is answered by the next one, and done once", async () => {
+  volume = await TestVolume.create({ aws: 3 });
+  await volume.start("aws");
+  const client = await writer();
+  const { member } = await volume.leader("aws");
+  const answers = Array.from({ length: 200 }, (_, i) => client.mutate(makeCommand(1, `f${i}`), { request: i + 1 }));
+  await answers[20];
+  await volume.stop("aws", member);
+  await Promise.all(answers);
+  const next = await connect("aws", { session: client.session });
+  const again = await until("every request answered", async () => {
+    const all = await Promise.all(
+      Array.from({ length: 200 }, (_, i) => next.mutate(makeCommand(1, `f${i}`), { request: i + 1 })),
+    );
+    return all.every(({ status }) => status === Status.OK) ? all : undefined;
+  });
+  const inodes = new Set(
+    again.map((answer) => (outcomeOf(answer) as { attributes: { inode: number } }).attributes.inode),
+  );
+  expect(inodes.size).toBe(200);
+  const root = await next.ask({ $case: "getAttributes", value: { inode: 1 } });
+  expect(root.status).toBe(Status.OK);
+  for (const [i, answer] of (await Promise.all(answers)).entries()) {
+    if (answer.status === Status.OK) expect(outcomeOf(answer)).toEqual(outcomeOf(again[i]!));
+  }
+});
+
+test("a mirror for which the log no longer reaches back takes a snapshot; what it lacks is pending", async () => {
+  const servers = { groupTuning: { keepEntries: 100, cutStep: 100 } };
+  volume = await TestVolume.create({ aws: 1, gcp: 1 }, { changelog: { retainHours: 0, retainGib: 0 }, servers });
+  await volume.start("aws");
+  const client = await writer();
+  const file = await client.make(1, "sliced");
+  const granted = outcomeOf(await client.mutate({ kind: "grantSlices", count: 8 })) as { grant: { first: SliceId } };
+  const slice = { id: granted.grant.first, bytes: 10, home: 0 as RegionIndex, crc32c: [1] };
+  await client.mutate({ kind: "write", inode: file.inode, extents: [{ kind: "slice", offset: 0, slice }] });
+  await Promise.all(Array.from({ length: 2_000 }, (_, i) => client.make(1, `r${i}`)));
+  await new Promise((resolve) => setTimeout(resolve, 2_500));
+  await volume.start("gcp");
+  const [a, b] = await level();
+  expect(b!.stateHash).toBe(a!.stateHash);
+  expect(b!.pendingBlocks).toBe(1);
+  expect(a!.pendingBlocks).toBe(0);
+  await client.make(1, "and on");
+  const mirror = await connect("gcp");
+  expect(await mirror.lookup(1, "and on")).toMatchObject({ kind: "file" });
+});
+
+test("an unlinked file that is open at the mirror lives until it is released there", async () => {
+  volume = await TestVolume.create({ aws: 1, gcp: 1 });
+  await Promise.all([volume.start("aws"), volume.start("gcp")]);
+  const client = await writer();
+  const mirror = await connect("gcp");
+  const file = await client.make(1, "orphan");
+  const open = { $case: "open", value: { inode: file.inode, beliefs: [], chunks: 0 } } as const;
+  expect((await mirror.ask(open)).status).toBe(Status.OK);
+  await client.mutate({ kind: "unlink", parent: 1 as Inode, name: "orphan" as ByteString });
+  const attributes = { $case: "getAttributes", value: { inode: file.inode } } as const;
+  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  expect((await client.ask(attributes)).status).toBe(Status.OK);
+  await mirror.ask({ $case: "release", value: { inode: file.inode, handles: 1 } });
+  await until("the reaping", async () => ((await mirror.ask(attributes)).error === "ENOENT" ? true : undefined));
+});
+
+test("with the primary out of reach a mirror answers as of what it has, and says so", async () => {
+  volume = await TestVolume.create({ aws: 1, gcp: 1 });
+  await Promise.all([volume.start("aws"), volume.start("gcp")]);
+  const client = await writer();
+  const file = await client.make(1, "there");
+  await level();
+  await volume.stop("aws");
+  const mirror = await connect("gcp");
+  const attributes = { $case: "getAttributes", value: { inode: file.inode } } as const;
+  const answer = await mirror.ask(attributes);
+  expect([answer.status, answer.primaryUnreachable]).toEqual([Status.OK, true]);
+  const token = await mirror.ask(attributes, Freshness.TOKEN, answer.version);
+  expect([token.status, token.primaryUnreachable]).toEqual([Status.OK, false]);
+  const ahead = await mirror.ask(attributes, Freshness.TOKEN, { epoch: answer.version!.epoch, sequence: 1e9 });
+  expect(ahead.status).toBe(Status.BEHIND);
+});
