@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { type Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
-import { type Fault, Faults, type RequestTraits } from "./faults.ts";
+import { checkFaultRule, type Fault, Faults, type RequestTraits } from "./faults.ts";
 
 /** One request and its answer, with the faults that were ordered for it. */
 export interface Exchange {
@@ -159,7 +159,7 @@ async function administer(
     if (request.method === "POST") {
       const pieces: Buffer[] = [];
       for await (const piece of request as AsyncIterable<Buffer>) pieces.push(piece);
-      return reply(200, { id: faults.add(JSON.parse(Buffer.concat(pieces).toString())) });
+      return reply(200, { id: faults.add(checkFaultRule(JSON.parse(Buffer.concat(pieces).toString()))) });
     }
     if (request.method !== "DELETE") return reply(405, { error: "GET, POST or DELETE" });
     const id = url.pathname.slice(ADMIN_PATH.length + 1);

@@ -1,41 +1,71 @@
-import { z } from "zod";
-
 /** What a request does, in the words of the object stores. */
-export const OPERATIONS = ["create", "read", "head", "delete", "list", "copy", "other"] as const;
+const OPERATIONS = ["create", "read", "head", "delete", "list", "copy", "other"] as const;
 export type OperationName = (typeof OPERATIONS)[number];
 
-const faultSchema = z.discriminatedUnion("kind", [
+export type Fault =
   /** 503 in the service's own format. */
-  z.strictObject({ kind: z.literal("unavailable") }),
+  | { kind: "unavailable" }
   /** The service's request to slow down: S3's 503 SlowDown, GCS's 429. */
-  z.strictObject({ kind: z.literal("slowDown") }),
+  | { kind: "slowDown" }
   /** The connection is closed after so many bytes of the body, of the answer or of an upload. */
-  z.strictObject({ kind: z.literal("cutBody"), afterBytes: z.number().int().nonnegative().default(1) }),
+  | { kind: "cutBody"; afterBytes: number }
   /** One bit of the body is turned: of the answer, or of an upload before it is checked. */
-  z.strictObject({ kind: z.literal("wrongBytes") }),
+  | { kind: "wrongBytes" }
   /** The request is carried out, and the connection is reset instead of the answer: a retry finds its own work. */
-  z.strictObject({ kind: z.literal("loseAnswer") }),
+  | { kind: "loseAnswer" }
   /** No answer at all. */
-  z.strictObject({ kind: z.literal("hang") }),
-  z.strictObject({ kind: z.literal("latency"), ms: z.number().nonnegative() }),
+  | { kind: "hang" }
+  | { kind: "latency"; ms: number }
   /** The connection is reset before anything is read of the request: the bucket is cut off. */
-  z.strictObject({ kind: z.literal("refuse") }),
-]);
+  | { kind: "refuse" };
 
-export const faultRuleSchema = z.strictObject({
-  fault: faultSchema,
+export interface FaultRule {
+  readonly fault: Fault;
   /** Which requests: all where nothing is said. */
-  operation: z.enum(OPERATIONS).optional(),
-  method: z.string().optional(),
+  readonly operation?: OperationName;
+  readonly method?: string;
   /** A regular expression that the key (of a listing: the prefix) must match. */
-  key: z.string().optional(),
+  readonly key?: string;
   /** How many requests to spare first, and how many to hit then (until removed where missing). */
-  skip: z.number().int().nonnegative().default(0),
-  count: z.number().int().positive().optional(),
-});
+  readonly skip?: number;
+  readonly count?: number;
+}
 
-export type Fault = z.infer<typeof faultSchema>;
-export type FaultRule = z.input<typeof faultRuleSchema>;
+/** Each kind of fault with the number it needs. */
+const NUMBER_OF: { [K in Fault["kind"]]: "afterBytes" | "ms" | undefined } = {
+  unavailable: undefined,
+  slowDown: undefined,
+  cutBody: "afterBytes",
+  wrongBytes: undefined,
+  loseAnswer: undefined,
+  hang: undefined,
+  latency: "ms",
+  refuse: undefined,
+};
+
+const RULE_KEYS = ["fault", "operation", "method", "key", "skip", "count"];
+
+/** A rule as it comes in from outside. @throws Error that says what is wrong. */
+export function checkFaultRule(input: unknown): FaultRule {
+  const rule = (input ?? {}) as Record<string, unknown>;
+  const fault = (rule.fault ?? {}) as Record<string, unknown>;
+  const unknown = Object.keys(rule).find((key) => !RULE_KEYS.includes(key));
+  if (unknown !== undefined) throw new Error(`unknown key "${unknown}"`);
+  if (!Object.hasOwn(NUMBER_OF, String(fault.kind))) throw new Error(`unknown fault "${fault.kind}"`);
+  const number = NUMBER_OF[fault.kind as Fault["kind"]];
+  if (number !== undefined && !isCount(fault[number])) throw new Error(`"${fault.kind}" needs the number "${number}"`);
+  if (rule.operation !== undefined && !OPERATIONS.includes(rule.operation as OperationName)) {
+    throw new Error(`unknown operation "${rule.operation}": it is one of ${OPERATIONS.join(", ")}`);
+  }
+  for (const key of ["skip", "count"]) {
+    if (rule[key] !== undefined && !isCount(rule[key])) throw new Error(`"${key}" is no count`);
+  }
+  return input as FaultRule;
+}
+
+function isCount(value: unknown): boolean {
+  return typeof value === "number" && Number.isFinite(value) && value >= 0;
+}
 
 export interface RequestTraits {
   readonly operation: OperationName;
@@ -45,7 +75,7 @@ export interface RequestTraits {
 
 interface Standing {
   readonly id: number;
-  readonly rule: z.output<typeof faultRuleSchema>;
+  readonly rule: FaultRule;
   readonly pattern: RegExp | undefined;
   spared: number;
   hits: number;
@@ -56,12 +86,11 @@ export class Faults {
   readonly #standing = new Map<number, Standing>();
   #lastId = 0;
 
-  /** @returns its id. @throws ZodError for a rule that is wrong. */
+  /** @returns its id. */
   add(rule: FaultRule): number {
-    const checked = faultRuleSchema.parse(rule);
-    const pattern = checked.key === undefined ? undefined : new RegExp(checked.key);
+    const pattern = rule.key === undefined ? undefined : new RegExp(rule.key);
     const id = ++this.#lastId;
-    this.#standing.set(id, { id, rule: checked, pattern, spared: 0, hits: 0 });
+    this.#standing.set(id, { id, rule, pattern, spared: 0, hits: 0 });
     return id;
   }
 
@@ -86,7 +115,7 @@ export class Faults {
     const taken: Fault[] = [];
     for (const standing of this.#standing.values()) {
       if (!matches(standing, request)) continue;
-      if (standing.spared < standing.rule.skip) standing.spared++;
+      if (standing.spared < (standing.rule.skip ?? 0)) standing.spared++;
       else if (standing.hits < (standing.rule.count ?? Number.POSITIVE_INFINITY)) {
         standing.hits++;
         taken.push(standing.rule.fault);

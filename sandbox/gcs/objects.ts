@@ -42,7 +42,7 @@ export function resourceOf(bucket: Bucket, object: StoredObject): Record<string,
   };
 }
 
-export function findObject(bucket: Bucket, key: string, query: URLSearchParams): StoredObject {
+function findObject(bucket: Bucket, key: string, query: URLSearchParams): StoredObject {
   const object = bucket.directory.find(key);
   const generation = query.get("generation");
   if (object === undefined || (generation !== null && generation !== String(object.generation))) {

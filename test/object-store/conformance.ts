@@ -13,7 +13,8 @@ const MIB = 1 << 20;
 
 /** What every object store promises (object-store/object-store.ts). */
 export function conformance(name: string, start: () => Promise<Harness>, deviations: readonly Deviation[] = []): void {
-  const unless = (deviation: Deviation) => test.skipIf(deviations.includes(deviation));
+  const unless = (deviation: Deviation): ((promise: string, run: () => Promise<void>) => void) =>
+    deviations.includes(deviation) ? () => {} : test;
 
   describe(`${name} as an object store`, () => {
     let harness: Harness;
