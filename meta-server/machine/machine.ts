@@ -1,5 +1,5 @@
 import { decodeEntry, encodeSlice, type SliceRecord } from "../../core/codec.ts";
-import type { Outcome, Stamp } from "../../core/commands.ts";
+import type { Command, Outcome, Stamp } from "../../core/commands.ts";
 import { applyEntry, type Refusal } from "../../core/entries.ts";
 import { type ByteString, epochRegion, type RegionIndex, type Time, type Version } from "../../core/ids.ts";
 import { type Effects, Tree } from "../../core/tree.ts";
@@ -229,14 +229,17 @@ export class Machine implements StateMachine {
     const previous = this.#tree.version;
     if (entry.type === "proposed" && this.facts.fence > previous.epoch) return { taken: false, refusal: "fenced" };
     if (entry.type === "followed" && this.facts.diverged !== undefined) return { taken: false, refusal: "diverged" };
-    const { command } = entry;
-    if (command.kind === "beginEpoch" && !command.forced && this.facts.isRefused(previous)) {
-      return { taken: false, refusal: "refused" };
-    }
+    if (this.isRefused(entry.command, previous)) return { taken: false, refusal: "refused" };
     const result = applyEntry(this.#tree, entry);
     if (!result.taken) return result;
     this.#noteTaken(entry.stamp, { previous, version: result.version, body: entry.body }, result.effects);
     return result;
+  }
+
+  /** Whether this region has declined to begin an epoch of its own from the seal at this version. */
+  isRefused(command: Command, seal: Version): boolean {
+    if (command.kind !== "beginEpoch" || command.forced) return false;
+    return epochRegion(command.epoch) === this.regionIndex && this.facts.isRefused(seal);
   }
 
   #noteTaken(stamp: Stamp, taken: TakenEntry, effects: Effects): void {

@@ -125,8 +125,8 @@ test("an unlinked file that is open at the mirror lives until it is released the
   const client = await writer();
   const mirror = await connect("gcp");
   const file = await client.make(1, "orphan");
-  const open = { $case: "open", value: { inode: file.inode, beliefs: [], chunks: 0 } } as const;
-  expect((await mirror.ask(open)).status).toBe(Status.OK);
+  const opened = await mirror.ask({ $case: "open", value: { inode: file.inode, beliefs: [], chunks: 0 } });
+  expect(opened.status).toBe(Status.OK);
   await client.mutate({ kind: "unlink", parent: 1 as Inode, name: "orphan" as ByteString });
   const attributes = { $case: "getAttributes", value: { inode: file.inode } } as const;
   await new Promise((resolve) => setTimeout(resolve, 1_500));

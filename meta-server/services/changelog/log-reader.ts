@@ -95,7 +95,7 @@ export class LogReader {
     const previous = this.version;
     if (entry.type === "proposed" && this.#fence > previous.epoch) return undefined;
     const { command, body } = entry;
-    if (command.kind === "beginEpoch" && !command.forced && this.#machine.facts.isRefused(previous)) return undefined;
+    if (this.#machine.isRefused(command, previous)) return undefined;
     const sequenced = sequenceEntry(this.#position, entry);
     if (!sequenced.taken) return undefined;
     this.#position = sequenced.position;
