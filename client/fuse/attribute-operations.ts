@@ -24,6 +24,7 @@ export const getattr: Operation<AttributesReply> = {
 };
 
 export const setattr: Operation<AttributesReply> = {
+  holds: "names",
   call: ({ handlers }, request, body) => handlers.setattr(request, request.inode, decodeChanges(body)),
   ...attributes,
 };
@@ -95,6 +96,7 @@ export const setxattr: Operation<true> = {
     const value = Buffer.from(body.bytes(8 + name.length + 1, body.u32(0)));
     return handlers.setxattr(request, request.inode, name, value, body.u32(4));
   },
+  holds: "names",
   ...nothing,
 };
 
@@ -103,6 +105,7 @@ export const removexattr: Operation<true> = {
     const name = body.name(0);
     return isAcl(name) ? "EOPNOTSUPP" : handlers.removexattr(request, request.inode, name);
   },
+  holds: "names",
   ...nothing,
 };
 

@@ -48,6 +48,7 @@ export const create: Operation<{ entry: EntryReply; open: OpenReply }> = {
     putOpen(out, reply.open);
     return undefined;
   },
+  holds: "names",
   undo(context, request, reply) {
     abandon(context.handlers.release(request, reply.entry.attributes.inode, reply.open.handle, undefined));
     entry.undo(context, request, reply.entry);
@@ -55,6 +56,7 @@ export const create: Operation<{ entry: EntryReply; open: OpenReply }> = {
 };
 
 export const read: Operation<Uint8Array | readonly Uint8Array[]> = {
+  holds: "pages",
   call({ handlers }, request, body) {
     request.sizeBytes = body.u32(16);
     return handlers.read(request, request.inode, body.u64(0), body.u64(8), request.sizeBytes);
@@ -69,6 +71,7 @@ export const read: Operation<Uint8Array | readonly Uint8Array[]> = {
 export const WRITE_IN_BYTES = 40;
 
 export const write: Operation<number> = {
+  holds: "pages",
   call({ handlers }, request, body) {
     const data = body.bytes(WRITE_IN_BYTES, body.u32(16));
     const kill = (body.u32(20) & WRITE_KILL_SUIDGID) !== 0;
@@ -129,6 +132,7 @@ function list(context: Context, request: Request, body: RequestBody, plus: boole
 }
 
 export const readdir: Operation<readonly ListedEntry[]> = {
+  holds: "names",
   call: (context, request, body) => list(context, request, body, false),
   encode(out: ReplyWriter, entries, { sizeBytes }) {
     putDirectory(out, entries, { plus: false, sizeBytes });
@@ -137,6 +141,7 @@ export const readdir: Operation<readonly ListedEntry[]> = {
 };
 
 export const readdirplus: Operation<readonly ListedEntry[]> = {
+  holds: "names",
   call: (context, request, body) => list(context, request, body, true),
   encode(out: ReplyWriter, entries, { sizeBytes }) {
     putDirectory(out, entries, { plus: true, sizeBytes });
@@ -150,6 +155,7 @@ export const releasedir: Operation<true> = {
 };
 
 export const fsyncdir: Operation<true> = {
+  holds: "names",
   call: ({ handlers }, request, body) => handlers.fsyncdir(request, request.inode, body.u64(0)),
   ...nothing,
 };

@@ -14,7 +14,7 @@ export interface MountEntry {
 }
 
 /** What is mounted in this namespace, in the order of mounting (proc_pid_mountinfo(5)). */
-export async function mountEntries(): Promise<readonly MountEntry[]> {
+async function mountEntries(): Promise<readonly MountEntry[]> {
   const lines = (await fs.readFile("/proc/self/mountinfo", "latin1")).split("\n").filter((line) => line !== "");
   return lines.map((line) => {
     const fields = line.split(" ");
@@ -80,7 +80,9 @@ export async function prepareMountPoint(path: string): Promise<string> {
       case "mounted":
         throw new UserError(`${path} is mounted already: unmount it first with umount ${path}`);
       case "hangs":
-        throw new UserError(`mount point ${path} does not answer: unmount what hangs there with umount -l ${path}`);
+        throw new UserError(
+          `mount point ${path} does not answer: end what hangs there with umount -f ${path}; umount -l ${path}`,
+        );
       case "free":
         return fs.realpath(path);
     }
@@ -93,6 +95,7 @@ export async function prepareMountPoint(path: string): Promise<string> {
 async function inspect(path: string) {
   try {
     if (!(await fs.stat(path)).isDirectory()) return "file";
+    await fs.statfs(path); // asks the mount's process, where attributes may be the kernel's own
     const real = await fs.realpath(path);
     const mounted = await mountEntryAt(real);
     if (mounted?.fileSystem.startsWith("fuse")) return "mounted";

@@ -82,7 +82,7 @@ export async function mountFuse(what: {
     receive: (buffer, bytes) => session.receive(buffer, bytes),
     engine: options.engine ?? "loop",
   });
-  const caches = new Notifier(fd, logger);
+  const caches = new Notifier(fd, (inode, held) => session.released(inode, held), logger);
   const ended = closeAtEnd({ device, session, caches, logger });
   const entry = await mountEntryAt(mountPoint);
   const unmount = () => detach({ mountPoint, entry, device, ended, logger, busyGraceMs: options.busyGraceMs ?? 5_000 });

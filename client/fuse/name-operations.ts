@@ -7,13 +7,15 @@ import { putEntry, putNoEntry, type ReplyWriter } from "./reply-writer.ts";
 
 const NO_TARGET = "" as ByteString;
 const PERMISSIONS = 0o7777;
-const nothing = { encode: () => undefined };
+const names = { holds: "names" as const };
+const nothing = { encode: () => undefined, ...names };
 
 export const entry = {
   encode(out: ReplyWriter, reply: EntryReply) {
     putEntry(out, reply);
     return undefined;
   },
+  ...names,
   undo(context: Context, _request: Request, reply: EntryReply) {
     context.handlers.forget(reply.attributes.inode, 1);
   },
@@ -34,6 +36,7 @@ export const lookup: Operation<EntryReply | { absentMs: number }> = {
     else putEntry(out, reply);
     return undefined;
   },
+  ...names,
   undo(context, request, reply) {
     if (!("absentMs" in reply)) entry.undo(context, request, reply);
   },
@@ -142,5 +145,6 @@ function move(
 ): Reply<true> {
   const mode = RENAME_MODES.get(flags as 0);
   if (mode === undefined) return "EINVAL";
+  request.secondInode = newParent;
   return handlers.rename(request, request.inode, name, newParent, newName, mode);
 }

@@ -33,7 +33,7 @@ const BACKGROUND_MAX = 128;
 const CONGESTION_THRESHOLD = 96;
 const PAGE_BYTES = 4096;
 
-export interface Negotiated {
+interface Negotiated {
   readonly major: number;
   readonly minor: number;
   readonly flags: number;

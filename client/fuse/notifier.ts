@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import type { ByteString, Inode } from "../../core/ids.ts";
 import type { KernelCaches } from "../handlers.ts";
 import { invalidateEntryMessage, invalidateInodeMessage } from "./notify-message.ts";
+import type { Held } from "./operation.ts";
 
 /** Messages handed to the thread at once; their completions come back together. */
 const BATCH_MAX = 64;
@@ -15,14 +16,24 @@ interface Waiting {
   readonly resolve: () => void;
 }
 
+/** When the requests that now hold these pages or names are answered; undefined: there are none. */
+type Released = (inode: Inode, held: Held) => Promise<void> | undefined;
+
 /**
- * KernelCaches by FUSE_NOTIFY_INVAL_*. The same thing asked twice before it was written is written once. A completion
- * may have to wait for the answer of a request on that inode or directory, so no handler may wait for the completion
- * of a drop that concerns its own request.
+ * KernelCaches by FUSE_NOTIFY_INVAL_*. The same thing asked twice before it was written is written once.
+ *
+ * The kernel lets a drop wait until requests on those pages or that directory are answered. They are waited for here
+ * instead: so a slow one holds up no other drop, and the thread is hardly ever inside such a wait, in which a process
+ * that is killed would leave a mount that hangs (the thread cannot die, and keeps the device open) until umount -f.
+ * Hence no handler may wait for a drop of the pages that its own READ or WRITE, or the names that its own LOOKUP or
+ * change of a directory concerns. An OPEN may.
  */
 export class Notifier implements KernelCaches {
   readonly #fd: number;
+  readonly #released: Released;
   readonly #logger: Logger;
+  /** Not yet written because a request is in the way. */
+  readonly #held = new Map<string, Waiting>();
   readonly #queue = new Map<string, Waiting>();
   #worker: Worker | undefined;
   #batch: readonly Waiting[] = [];
@@ -31,19 +42,23 @@ export class Notifier implements KernelCaches {
   #idle: (() => void) | undefined;
 
   /** `fd`: the mounted device's; it must stay open until `stop` has ended. */
-  constructor(fd: number, logger: Logger) {
+  constructor(fd: number, released: Released, logger: Logger) {
     this.#fd = fd;
+    this.#released = released;
     this.#logger = logger;
   }
 
   invalidateInode(inode: Inode, content: boolean): Promise<void> {
-    return this.#enqueue(`${content ? "content" : "attributes"} ${inode}`, () =>
-      invalidateInodeMessage(inode, content),
-    );
+    const message = () => invalidateInodeMessage(inode, content);
+    if (!content) return this.#enqueue(`attributes ${inode}`, message, undefined);
+    const released = this.#released(inode, "pages");
+    if (released !== undefined) this.invalidateInode(inode, false); // those wait for nothing
+    return this.#enqueue(`content ${inode}`, message, released);
   }
 
   invalidateEntry(parent: Inode, name: ByteString): Promise<void> {
-    return this.#enqueue(`entry ${parent} ${name}`, () => invalidateEntryMessage(parent, name));
+    const message = () => invalidateEntryMessage(parent, name);
+    return this.#enqueue(`entry ${parent} ${name}`, message, this.#released(parent, "names"));
   }
 
   /**
@@ -52,7 +67,8 @@ export class Notifier implements KernelCaches {
    */
   async stop(): Promise<void> {
     this.#stopped = true;
-    for (const waiting of this.#queue.values()) waiting.resolve();
+    for (const waiting of [...this.#held.values(), ...this.#queue.values()]) waiting.resolve();
+    this.#held.clear();
     this.#queue.clear();
     if (this.#batch.length > 0) {
       await new Promise<void>((resolve) => {
@@ -62,17 +78,27 @@ export class Notifier implements KernelCaches {
     await this.#worker?.terminate();
   }
 
-  #enqueue(key: string, message: () => Buffer): Promise<void> {
+  #enqueue(key: string, message: () => Buffer, released: Promise<void> | undefined): Promise<void> {
     if (this.#stopped) return Promise.resolve();
-    const known = this.#queue.get(key);
+    const known = this.#held.get(key) ?? this.#queue.get(key);
     if (known !== undefined) return known.done;
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#queue.set(key, { message: message(), done: promise, resolve });
-    if (!this.#scheduled && this.#batch.length === 0) {
-      this.#scheduled = true;
-      queueMicrotask(() => this.#writeNext());
+    const waiting = { message: message(), done: promise, resolve };
+    if (released === undefined) this.#push(key, waiting);
+    else {
+      this.#held.set(key, waiting);
+      released.then(() => {
+        if (this.#held.delete(key)) this.#push(key, waiting);
+      });
     }
     return promise;
+  }
+
+  #push(key: string, waiting: Waiting): void {
+    this.#queue.set(key, waiting);
+    if (this.#scheduled || this.#batch.length > 0) return;
+    this.#scheduled = true;
+    queueMicrotask(() => this.#writeNext());
   }
 
   #writeNext(): void {
@@ -80,8 +106,9 @@ export class Notifier implements KernelCaches {
     if (this.#queue.size === 0 || this.#stopped) return;
     const batch: Waiting[] = [];
     for (const [key, waiting] of this.#queue) {
-      if (batch.push(waiting) > BATCH_MAX) break;
+      batch.push(waiting);
       this.#queue.delete(key);
+      if (batch.length === BATCH_MAX) break;
     }
     this.#batch = batch;
     this.#worker ??= this.#start();

@@ -6,7 +6,7 @@ import type { ReplyWriter } from "./reply-writer.ts";
 import type { RequestBody } from "./request-body.ts";
 
 /** Opcodes about requests and the connection, not the file system: the session answers them, most with nothing. */
-export type ControlName = "INIT" | "FORGET" | "BATCH_FORGET" | "INTERRUPT" | "DESTROY" | "NOTIFY_REPLY";
+type ControlName = "INIT" | "FORGET" | "BATCH_FORGET" | "INTERRUPT" | "DESTROY" | "NOTIFY_REPLY";
 export type OperationName = Exclude<OpcodeName, ControlName>;
 
 /** What operations need beyond the request. */
@@ -25,9 +25,14 @@ export interface Operation<T> {
   undo?(context: Context, request: Request, value: T): void;
   /** Waits for another process, as long as that takes: no deadline, and any signal ends it (F_SETLKW). */
   readonly patient?: true;
+  /** What the kernel keeps locked until the answer, of the request's inode (and its `secondInode`). */
+  readonly holds?: Held;
   /** Always refused, with this errno. */
   readonly refused?: number;
 }
+
+/** Pages of a file, or the inode's own lock, which also guards a directory's names: what a notification waits for. */
+export type Held = "pages" | "names";
 
 /** One request of the kernel, as the handlers see its caller. */
 export class Request implements Caller {
@@ -39,6 +44,8 @@ export class Request implements Caller {
   readonly uid: number;
   readonly gid: number;
   readonly pid: number;
+  /** The other directory of a rename. */
+  secondInode: Inode | undefined;
   /** The bytes that the answer may hold, where the request says so. */
   sizeBytes = 0;
   answered = false;

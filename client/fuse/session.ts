@@ -5,7 +5,7 @@ import type { Handlers, Result } from "../handlers.ts";
 import { WRITE_IN_BYTES } from "./file-operations.ts";
 import { isDying } from "./interrupts.ts";
 import { negotiate, putInit } from "./negotiation.ts";
-import { type Context, type Operation, Request, uniqueKey } from "./operation.ts";
+import { type Context, type Held, type Operation, Request, uniqueKey } from "./operation.ts";
 import { operationOf } from "./operations.ts";
 import { FUSE_MAJOR, IN_HEADER_BYTES, OPCODE } from "./protocol.ts";
 import type { ReadBuffers } from "./read-buffers.ts";
@@ -34,6 +34,8 @@ export interface SessionOptions {
 interface Pending {
   readonly operation: Operation<unknown>;
   readonly request: Request;
+  /** Called when it is answered. */
+  readonly waiters: (() => void)[];
 }
 
 /**
@@ -102,6 +104,24 @@ export class Session {
     }
   }
 
+  /**
+   * Resolves when the requests are answered that hold these pages or names now; undefined when there are none.
+   * Each has a deadline, so that it comes.
+   */
+  released(inode: Inode, held: Held): Promise<void> | undefined {
+    const answered: Promise<void>[] = [];
+    for (const { operation, request, waiters } of this.#pending.values()) {
+      if (operation.holds !== held || request.answered) continue;
+      if (request.inode !== inode && request.secondInode !== inode) continue;
+      answered.push(
+        new Promise((resolve) => {
+          waiters.push(resolve);
+        }),
+      );
+    }
+    return answered.length === 0 ? undefined : Promise.all(answered).then(() => undefined);
+  }
+
   /** From now on everything is refused with EIO, and what is pending is answered so: nothing in the kernel waits for us. */
   drain(): void {
     this.#draining = true;
@@ -167,7 +187,7 @@ export class Session {
       this.#settle(operation, request, result);
       return undefined;
     }
-    const pending = { operation, request };
+    const pending: Pending = { operation, request, waiters: [] };
     request.deadlineMs = operation.patient
       ? Number.POSITIVE_INFINITY
       : performance.now() + this.#options.requestDeadlineMs;
@@ -182,8 +202,12 @@ export class Session {
     const { operation, request } = pending;
     this.#pending.delete(request.key);
     this.#interrupted.delete(pending);
-    if (!request.answered) this.#settle(operation, request, result);
-    else if (typeof result !== "string") operation.undo?.(this.#context, request, result);
+    if (request.answered) {
+      if (typeof result !== "string") operation.undo?.(this.#context, request, result);
+      return;
+    }
+    this.#settle(operation, request, result);
+    for (const wake of pending.waiters) wake();
   }
 
   /** The one place where a handler's result becomes an answer. */
@@ -233,6 +257,7 @@ export class Session {
     if (request.answered) return;
     this.#fail(request, ERRNO[error]);
     request.abort(error);
+    for (const wake of pending.waiters) wake();
   }
 
   #interrupt(request: Request, key: number): void {

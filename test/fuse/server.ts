@@ -1,5 +1,7 @@
+import fs from "node:fs";
 import { pino } from "pino";
 import { type FuseOptions, mountFuse } from "../../client/fuse/mount.ts";
+import { Notifier } from "../../client/fuse/notifier.ts";
 import { type ByteString, type Inode, ROOT_INODE } from "../../core/ids.ts";
 import { UserError } from "../../proto/user-error.ts";
 import { MemoryHandlers, type MemoryOptions } from "./memory/handlers.ts";
@@ -14,6 +16,7 @@ export interface ServerOptions {
 }
 export type Order =
   | { readonly order: "invalidate"; readonly inode: number; readonly content: boolean }
+  | { readonly order: "invalidateRegardless"; readonly inode: number }
   | { readonly order: "invalidateEntry"; readonly parent: number; readonly name: string }
   | { readonly order: "poke"; readonly inode: number; readonly text: string }
   | { readonly order: "unlinkBehind"; readonly name: string }
@@ -24,6 +27,16 @@ const [mountPoint = "", optionsJson = "{}"] = process.argv.slice(2);
 const { fuse, memory = {} } = JSON.parse(optionsJson) as ServerOptions;
 const handlers = new MemoryHandlers(memory);
 const logger = pino({ level: process.env.LOG_LEVEL ?? "warn" }, pino.destination(2));
+
+/** Writes also while a request is in the way, as may happen when one comes in that moment. */
+let regardless: Notifier | undefined;
+
+function deviceDescriptor(): number {
+  const links = fs.readdirSync("/proc/self/fd").filter((fd) => {
+    return fs.existsSync(`/proc/self/fd/${fd}`) && fs.readlinkSync(`/proc/self/fd/${fd}`) === "/dev/fuse";
+  });
+  return Number(links[0]);
+}
 
 function tell(message: object): void {
   // The test that asked may have gone, or the mount, and the channel with it.
@@ -39,6 +52,7 @@ try {
   tell({ ready: true });
   console.log("ready");
   await mount.ended;
+  await regardless?.stop();
   tell({ ended: handlers.counts });
   process.disconnect?.();
 
@@ -46,6 +60,9 @@ try {
     switch (order.order) {
       case "invalidate":
         return mount.caches.invalidateInode(order.inode as Inode, order.content);
+      case "invalidateRegardless":
+        regardless ??= new Notifier(deviceDescriptor(), () => undefined, logger);
+        return regardless.invalidateInode(order.inode as Inode, true);
       case "invalidateEntry":
         return mount.caches.invalidateEntry(order.parent as Inode, order.name as ByteString);
       case "poke": {
