@@ -1,0 +1,135 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { isMounted, unmountLazily } from "../../sandbox/mounts.ts";
+import { freePort } from "../client/support/volume.ts";
+import { run } from "./cloud.ts";
+
+/** A real mount over one metadata server and a directory as bucket, served by a process that does nothing else. */
+const SERVE = resolve(import.meta.dirname, "../client/support/serve-mount.ts");
+const TREE = resolve(import.meta.dirname, "../../node_modules/zod");
+const REPOSITORY = resolve(import.meta.dirname, "../..");
+const canMount = process.getuid?.() === 0 && existsSync("/dev/fuse");
+const has = (program: string) => ["/usr/bin", "/bin", "/usr/local/bin"].some((dir) => existsSync(join(dir, program)));
+
+let dir: string;
+let mnt: string;
+let child: ChildProcess;
+
+beforeAll(async () => {
+  if (!canMount) return;
+  dir = mkdtempSync(join(tmpdir(), "mirrorfs-mount-"));
+  mnt = join(dir, "mnt");
+  mkdirSync(mnt);
+  child = spawn(process.execPath, [SERVE, dir, String(await freePort()), mnt], { stdio: ["pipe", "pipe", "inherit"] });
+  await new Promise<void>((ready, failed) => {
+    child.stdout!.once("data", () => ready());
+    child.once("exit", (code) => failed(new Error(`the mount's process ended (${code})`)));
+  });
+});
+
+afterAll(async () => {
+  if (!canMount) return;
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  child.stdin!.end();
+  const timer = setTimeout(() => child.kill("SIGKILL"), 20_000);
+  const code = await ended;
+  clearTimeout(timer);
+  const left = await isMounted(mnt);
+  if (left) await unmountLazily(mnt);
+  rmSync(dir, { recursive: true, force: true });
+  expect([code, left]).toEqual([0, false]);
+});
+
+/** Runs a script in the mount; its output, or an error with all it said. */
+async function sh(script: string, timeoutMs = 55_000): Promise<string> {
+  const env = { M: mnt, L: dir, LC_ALL: "C", TZ: "UTC" };
+  const { code, stdout, stderr } = await run("bash", ["-euc", `cd "$M"; ${script}`], { timeoutMs, env });
+  if (code !== 0) throw new Error(`exit ${code}: ${stderr}${stdout}`);
+  return stdout.trim();
+}
+
+const mounted = test.skipIf(!canMount);
+const mountedWith = (program: string) => test.skipIf(!canMount || !has(program));
+
+mounted("a tree copied with cp -a has every path, type, mode, owner, size, mtime (ns), target and byte", async () => {
+  await sh(`cp -a ${TREE} tree; diff -r --no-dereference ${TREE} tree`);
+  const list = (of: string) =>
+    sh(`cd ${of}; (find . -printf '%p %y %m %U %G %T@ %l\\n'; find . -type f -printf '%p %s\\n') | sort`);
+  expect(await list(join(mnt, "tree"))).toBe(await list(TREE));
+});
+
+mountedWith("git")("git clone of a repository passes fsck, and its work tree is clean (needs git)", async () => {
+  await sh(
+    `git clone -q ${REPOSITORY} repo; git -C repo fsck --full --strict; test -z "$(git -C repo status --porcelain)"`,
+  );
+});
+
+mountedWith("sqlite3")("sqlite3 keeps a database whole, in both journal modes (needs sqlite3)", async () => {
+  const script = `create table t(a integer primary key, b text);
+    with recursive n(i) as (select 1 union all select i+1 from n where i<20000) insert into t select i, hex(i) from n;
+    delete from t where a % 3 = 0; update t set b = b || b where a % 5 = 0; vacuum; pragma integrity_check; select count(*) from t;`;
+  for (const mode of ["delete", "truncate"]) {
+    expect(await sh(`sqlite3 ${mode}.db "pragma journal_mode=${mode}; ${script.replaceAll("\n", " ")}"`)).toBe(
+      `${mode}\nok\n13334`,
+    );
+  }
+});
+
+mounted("truncate, append, overwrite and sparse files are what they are on a local file system", async () => {
+  await sh(`
+    play() { (
+      cd "$1"
+      head -c 300000 /dev/zero | tr '\\0' a > f; truncate -s 100000 f; echo tail >> f; truncate -s 200000 f
+      printf XYZ | dd of=f bs=1 seek=50000 conv=notrunc status=none
+      truncate -s 200M sparse; printf end | dd of=sparse bs=1 seek=150000000 conv=notrunc status=none
+      fallocate -p -o 40000 -l 20000 f; cat f f > g; : > empty; echo new > g; seq 100000 > lines; sed -i s/7/seven/ lines
+    ) }
+    mkdir "$L/plain" files; play "$L/plain"; play "$M/files"
+    for f in f g sparse empty lines; do cmp "$L/plain/$f" "files/$f"; done`);
+  const stat = (of: string) => sh(`cd ${of}; stat -c '%n %s %a' *`);
+  expect(await stat(join(mnt, "files"))).toBe(await stat(join(dir, "plain")));
+});
+
+mounted("an unlinked open file keeps its content until it is closed", async () => {
+  expect(
+    await sh(`exec 5<>open; echo before >&5; sync open; rm open; echo after >&5; test ! -e open; cat /proc/self/fd/5`),
+  ).toBe("before\nafter");
+});
+
+mounted("a type change under one name, as git checkout makes it (ceph PR#61068)", async () => {
+  await sh(`for i in 1 2 3; do
+    echo file > name; test -f name; rm name; mkdir name; echo in > name/x; test "$(cat name/x)" = in; rm -r name
+    ln -s target name; test "$(readlink name)" = target; rm name
+  done`);
+});
+
+mounted("hard links share their content and their inode number", async () => {
+  expect(await sh(`echo one > a; ln a b; echo two >> b; cat a; test a -ef b; stat -c %h a; rm a; cat b`)).toBe(
+    "one\ntwo\n2\none\ntwo",
+  );
+});
+
+mounted("what was synced is in the volume: a fresh look past the kernel's caches sees it", async () => {
+  await sh(`head -c 20000000 /dev/urandom > "$L/random"; dd if="$L/random" of=synced bs=1M conv=fsync status=none`);
+  await sh(`echo 3 > /proc/sys/vm/drop_caches || true; cmp synced "$L/random"`);
+});
+
+mounted("many processes append to and lock one file, and no line is lost (needs flock)", async () => {
+  await sh(
+    `for p in 1 2 3 4; do (for i in $(seq 25); do flock counter.lock sh -c 'echo line >> counter'; done) & done; wait`,
+  );
+  expect(await sh("wc -l < counter")).toBe("100");
+});
+
+mountedWith("rsync")("rsync finds nothing left to copy after it has copied (needs rsync)", async () => {
+  await sh(`rsync -a ${TREE}/ synced-tree/`);
+  expect(await sh(`rsync -ai --checksum ${TREE}/ synced-tree/`)).toBe("");
+});
+
+mounted("names that are no text, and the longest ones", async () => {
+  await sh(`n=$(printf '\\xff\\xfe name'); echo x > "$n"; test "$(cat "$n")" = x; ls | grep -aq "$n"
+    long=$(printf 'n%.0s' $(seq 255)); : > "$long"; test -e "$long"; if : > "n$long" 2> /dev/null; then exit 9; fi`);
+});
