@@ -1,4 +1,5 @@
 import http from "node:http";
+import https from "node:https";
 import type { AddressInfo } from "node:net";
 import { type Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -34,18 +35,28 @@ export interface CloudServer {
 /** Faults are ordered here too: GET, POST a rule, DELETE all, DELETE …/ID. No bucket can have this name. */
 const ADMIN_PATH = "/-/faults";
 
-export async function serveCloud(service: CloudService, where: { host?: string; port?: number }): Promise<CloudServer> {
+export interface Listen {
+  readonly host?: string;
+  readonly port?: number;
+  /** PEM; without it the service speaks plain HTTP. */
+  readonly tls?: { readonly key: string; readonly cert: string };
+}
+
+export async function serveCloud(service: CloudService, where: Listen): Promise<CloudServer> {
   const faults = new Faults();
-  const server = http.createServer({ keepAliveTimeout: 120_000, highWaterMark: 256 * 1024 }, (request, response) => {
+  const settings = { ...where.tls, keepAliveTimeout: 120_000, highWaterMark: 256 * 1024 };
+  const onRequest = (request: http.IncomingMessage, response: http.ServerResponse) => {
     void answer({ service, faults }, request, response);
-  });
+  };
+  const server =
+    where.tls === undefined ? http.createServer(settings, onRequest) : https.createServer(settings, onRequest);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(where.port ?? 0, where.host ?? "127.0.0.1", resolve);
   });
   const { port } = server.address() as AddressInfo;
   return {
-    endpoint: `http://${where.host ?? "127.0.0.1"}:${port}`,
+    endpoint: `${where.tls === undefined ? "http" : "https"}://${where.host ?? "127.0.0.1"}:${port}`,
     faults,
     stop: () =>
       new Promise((resolve) => {

@@ -1,3 +1,4 @@
+import { TLSSocket } from "node:tls";
 import { type Algorithm, summing } from "../checksums.ts";
 import type { Exchange } from "../cloud-server.ts";
 import type { Facts, ObjectDirectory, StoredObject } from "../object-directory.ts";
@@ -12,7 +13,7 @@ export interface Bucket {
 
 /** By which address the client came here: it may be a proxy's. */
 export function reachedAt({ request }: Exchange): string {
-  return `http://${request.headers.host}`;
+  return `${request.socket instanceof TLSSocket ? "https" : "http"}://${request.headers.host}`;
 }
 
 export function sendJson({ response }: Exchange, body: object, status = 200): void {

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import path from "node:path";
-import { type CloudServer, type CloudService, type Exchange, serveCloud } from "../cloud-server.ts";
+import { type CloudServer, type CloudService, type Exchange, type Listen, serveCloud } from "../cloud-server.ts";
 import type { OperationName } from "../faults.ts";
 import { ObjectDirectory } from "../object-directory.ts";
 import { errorJson, GcsError } from "./error.ts";
@@ -8,12 +8,10 @@ import { type Bucket, copyObject, deleteObject, getObject, listObjects, reachedA
 import { type ServiceAccountKey, serviceAccountIn, TokenError, Tokens } from "./tokens.ts";
 import { Uploads } from "./uploads.ts";
 
-export interface GcsServerOptions {
+export interface GcsServerOptions extends Listen {
   /** Objects and the service account's key live here and outlast the server. */
   readonly directory: string;
   readonly buckets: readonly string[];
-  readonly host?: string;
-  readonly port?: number;
   readonly tokenLifeSeconds?: number;
 }
 

@@ -1,3 +1,4 @@
+import { TLSSocket } from "node:tls";
 import { type Algorithm, isAlgorithm, summing } from "../checksums.ts";
 import type { Exchange } from "../cloud-server.ts";
 import type { ObjectDirectory, Upload } from "../object-directory.ts";
@@ -31,7 +32,7 @@ export async function receivePayload(
   const algorithms = [...stated.keys(), ...announced(headers["x-amz-trailer"])];
   if (headers["content-md5"] !== undefined) algorithms.push("md5");
   if (!chunked) {
-    checkPayloadWord(signed.payload);
+    checkPayloadWord(signed.payload, exchange);
     if (signed.payload !== "UNSIGNED-PAYLOAD") algorithms.push("sha256");
   }
   const source = chunked
@@ -75,7 +76,7 @@ export async function receivePayload(
 /** A whole body that is small: the XML of a request. */
 export async function receiveText(exchange: Exchange, signed: Signed): Promise<string> {
   const { headers } = exchange.request;
-  checkPayloadWord(signed.payload);
+  checkPayloadWord(signed.payload, exchange);
   const stated = statedChecksums(headers);
   const { body, sums } = summing(exchange.body(), ["sha256", "md5", ...stated.keys()]);
   const pieces: Buffer[] = [];
@@ -117,9 +118,10 @@ function algorithmOf(header: string): Algorithm {
   return name;
 }
 
-/** Not over TLS: S3 wants the payload signed then. */
-function checkPayloadWord(payload: string): void {
+/** S3 wants the payload signed where there is no TLS. */
+function checkPayloadWord(payload: string, { request }: Exchange): void {
   if (/^[0-9a-f]{64}$/.test(payload)) return;
+  if (payload === "UNSIGNED-PAYLOAD" && request.socket instanceof TLSSocket) return;
   const message = "x-amz-content-sha256 must be the payload's SHA-256 on a connection without TLS";
   throw new S3Error(400, "InvalidRequest", message);
 }

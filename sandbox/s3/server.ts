@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import path from "node:path";
-import { type CloudServer, type CloudService, type Exchange, serveCloud } from "../cloud-server.ts";
+import { type CloudServer, type CloudService, type Exchange, type Listen, serveCloud } from "../cloud-server.ts";
 import type { OperationName } from "../faults.ts";
 import { ObjectDirectory } from "../object-directory.ts";
 import { errorXml, S3Error, xml } from "./error.ts";
@@ -11,12 +11,10 @@ import { copyObject, deleteObject, getObject, type ObjectRequest, putObject } fr
 import { receiveText } from "./payload.ts";
 import { type Account, verifySignature } from "./signature.ts";
 
-export interface S3ServerOptions extends Account {
+export interface S3ServerOptions extends Account, Listen {
   /** Objects live here and outlast the server. */
   readonly directory: string;
   readonly buckets: readonly string[];
-  readonly host?: string;
-  readonly port?: number;
 }
 
 /** A strict local S3: path-style, Signature Version 4 checked, checksums and preconditions enforced. */

@@ -1,0 +1,28 @@
+import { describe, expect, test } from "vitest";
+import { conformance, type Deviation } from "./conformance.ts";
+import type { Harness } from "./harness.ts";
+import { fakeGcsHarness, isInstalled, minioHarness, type RealServer, versitygwHarness } from "./real-servers.ts";
+
+/** Each with what it is known not to do; everything else of the suite holds for it. */
+const SERVERS: { [S in RealServer]: { start: () => Promise<Harness>; deviations: readonly Deviation[] } } = {
+  versitygw: { start: versitygwHarness, deviations: [] },
+  minio: { start: minioHarness, deviations: [] },
+  "fake-gcs-server": {
+    start: fakeGcsHarness,
+    deviations: ["accepts a wrong checksum", "replaces in spite of the precondition"],
+  },
+};
+
+describe("servers that others wrote", () => {
+  const names = Object.keys(SERVERS) as RealServer[];
+  const missing = names.filter((name) => !isInstalled(name));
+
+  test.runIf(process.env.MIRRORFS_REQUIRE_REAL_SERVERS === "1")("are all installed", () => {
+    expect(missing).toEqual([]);
+  });
+
+  for (const name of names) {
+    if (missing.includes(name)) test.skip(`${name}: test/object-store/install-real-servers.sh builds it`, () => {});
+    else conformance(name, SERVERS[name].start, SERVERS[name].deviations);
+  }
+});
