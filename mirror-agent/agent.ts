@@ -35,7 +35,7 @@ export interface AgentCounts {
 }
 
 const FILL_DELAY_MS = 5;
-/** Said to be deleted: jobs of them may still lie in Redis. */
+/** No longer pending, deleted or copied by another agent: jobs of them may still lie in Redis. */
 const GONE_MAX = 100_000;
 /** Failures after which the metadata shows a slice as parked; at once when something is wrong with the slice itself. */
 const PARKED_FROM = 3;
@@ -91,13 +91,17 @@ export class Agent {
   see(batch: PendingSlices): void {
     for (const pending of batch.slices) {
       const id = pending.id as SliceId;
-      if (pending.gone) this.#forgetGone(id);
-      else
-        this.#options.plan.see({
-          slice: this.#options.decode(pending.slice),
-          sinceMs: pending.sinceMs,
-          urgent: pending.urgent,
-        });
+      if (pending.gone) {
+        this.#forgetGone(id);
+        continue;
+      }
+      // It may be pending again: a reader missed a block of it.
+      this.#gone.delete(id);
+      this.#options.plan.see({
+        slice: this.#options.decode(pending.slice),
+        sinceMs: pending.sinceMs,
+        urgent: pending.urgent,
+      });
     }
     if (batch.caughtUp) this.#options.plan.endWalk();
     this.fill();

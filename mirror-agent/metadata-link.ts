@@ -122,7 +122,7 @@ export class MetadataLink {
         logger.debug({ member: this.#options.members[member], reason: messageOf(error) }, "the watch ended");
         resolve(heard);
       });
-      stream.on("end", () => resolve(heard));
+      for (const event of ["end", "close"]) stream.on(event, () => resolve(heard));
     });
   }
 

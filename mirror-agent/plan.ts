@@ -90,11 +90,12 @@ export class Plan {
   readonly #ready = new Map<RegionIndex, Heap<Ticket>>();
   readonly #parked = new Heap<Ticket>(earlier);
   #promote: Item[] = [];
-  #queuedSlices = 0;
+  readonly #queued = new Set<Item>();
   #queuedBytes = 0;
   #bytes = 0;
   #tickets = 0;
   #walk = 0;
+  #walking = false;
   #overflowed = false;
 
   constructor(options: Partial<PlanOptions> = {}) {
@@ -126,11 +127,14 @@ export class Plan {
   /** A walk over all that is pending begins. */
   beginWalk(): void {
     this.#walk++;
+    this.#walking = true;
     this.#overflowed = false;
   }
 
   /** The walk came to its end, not to an error: what it did not name is no longer pending. */
   endWalk(): void {
+    if (!this.#walking) return;
+    this.#walking = false;
     for (const item of this.#items.values()) if (item.walk !== this.#walk) this.forget(item.slice.id);
   }
 
@@ -207,8 +211,7 @@ export class Plan {
 
   /** Compares with what the queue holds (and what runs here): what vanished is put in again. */
   reconcile(held: ReadonlySet<SliceId>, nowMs: number): void {
-    for (const item of this.#items.values()) {
-      if (item.state !== "queued") continue;
+    for (const item of this.#queued) {
       if (held.has(item.slice.id)) item.absentSinceMs = undefined;
       else if (item.absentSinceMs === undefined) item.absentSinceMs = nowMs;
       else if (nowMs - item.absentSinceMs >= this.#options.absentMs) {
@@ -234,7 +237,7 @@ export class Plan {
       heap.pop();
       next.state = "queued";
       next.absentSinceMs = undefined;
-      this.#queuedSlices++;
+      this.#queued.add(next);
       this.#queuedBytes += next.slice.bytes;
       add.push(this.#job(next, nowMs));
     }
@@ -243,9 +246,9 @@ export class Plan {
 
   #fits(item: Item): boolean {
     // A reader waits: the window is no reason to hold it back, only a bound on memory is.
-    if (item.urgent) return this.#queuedSlices < 2 * this.#options.windowSlices;
-    if (this.#queuedSlices >= this.#options.windowSlices) return false;
-    return this.#queuedSlices === 0 || this.#queuedBytes + item.slice.bytes <= this.#options.windowBytes;
+    if (item.urgent) return this.#queued.size < 2 * this.#options.windowSlices;
+    if (this.#queued.size >= this.#options.windowSlices) return false;
+    return this.#queued.size === 0 || this.#queuedBytes + item.slice.bytes <= this.#options.windowBytes;
   }
 
   #firstOpen(open: (home: RegionIndex) => boolean): Heap<Ticket> | undefined {
@@ -303,10 +306,8 @@ export class Plan {
   }
 
   #leave(item: Item): void {
-    if (item.state !== "queued") return;
-    item.state = "parked";
+    if (!this.#queued.delete(item)) return;
     item.absentSinceMs = undefined;
-    this.#queuedSlices--;
     this.#queuedBytes -= item.slice.bytes;
   }
 

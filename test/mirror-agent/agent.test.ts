@@ -46,6 +46,17 @@ test("what is there already is verified and reported, not copied", async () => {
   expect(second.counts().copiedBlocks).toBe(0);
 });
 
+test("a slice whose block a reader missed is copied again", async () => {
+  const [slice] = await world.slices(1, 8_000);
+  world.metadata.add([slice!]);
+  await world.agent();
+  await until("resident", allResident);
+  await world.target.delete(blocksOf(VOLUME, slice!)[0]!.key);
+  world.metadata.add([slice!], { urgent: true });
+  await until("resident again", allResident);
+  expect(await world.arrived(slice!)).toBe(true);
+});
+
 test("a reader's slice goes before the backlog", async () => {
   const backlog = await world.slices(150, 100_000);
   const wanted = await world.slice(1_000);
@@ -155,8 +166,8 @@ test("the leader is found among the members, however the others refuse, and agai
 test("what became pending while the watch was broken is found by the next walk", async () => {
   await world.agent();
   await until("watching", () => world.metadata.walks === 1);
-  world.metadata.breakWatches();
   const slices = await world.slices(10, 8_000);
+  world.metadata.breakWatches();
   for (const slice of slices) world.metadata.pending.set(slice.id, { slice, sinceMs: Date.now(), urgent: false });
   await until("resident", allResident);
   await expectAllArrived(slices);

@@ -23,6 +23,8 @@ export class FakeMetadata {
   readonly pending = new Map<SliceId, Pending>();
   /** Every slice that was ever reported resident, with when. */
   readonly resident = new Map<SliceId, number>();
+  /** When each slice first became pending. */
+  readonly since = new Map<SliceId, number>();
   readonly failed = new Map<SliceId, FailedSlice>();
   readonly garbage = new Map<SliceId, Slice>();
   readonly collected = new Set<SliceId>();
@@ -67,7 +69,10 @@ export class FakeMetadata {
       sinceMs: options.sinceMs ?? Date.now(),
       urgent: options.urgent ?? false,
     }));
-    for (const pending of added) this.pending.set(pending.slice.id, pending);
+    for (const pending of added) {
+      this.pending.set(pending.slice.id, pending);
+      if (!this.since.has(pending.slice.id)) this.since.set(pending.slice.id, pending.sinceMs);
+    }
     this.#push(added.map(message));
   }
 
@@ -80,7 +85,7 @@ export class FakeMetadata {
   /** Deleted before it was copied. */
   drop(id: SliceId): void {
     this.pending.delete(id);
-    this.#push([{ id, slice: Buffer.alloc(0), sinceMs: 0, urgent: false, gone: true }]);
+    this.#push([gone(id)]);
   }
 
   /** Breaks every watch. */
@@ -91,7 +96,7 @@ export class FakeMetadata {
   }
 
   #push(slices: PendingSlice[]): void {
-    for (const watcher of this.#watchers) watcher.write(PendingSlices.fromPartial({ slices }));
+    for (const watcher of this.#watchers) watcher.write(PendingSlices.fromPartial({ slices, caughtUp: true }));
   }
 
   #handlers(): AgentServer {
@@ -119,6 +124,7 @@ export class FakeMetadata {
           this.failed.delete(id);
           if (!this.resident.has(id)) this.resident.set(id, Date.now());
         }
+        this.#push((call.request.slices as SliceId[]).map(gone));
         for (const failed of call.request.failed) this.failed.set(failed.id as SliceId, failed);
         done(null, { ok: true, message: "" });
       },
@@ -158,4 +164,8 @@ function encode(slice: Slice): Buffer {
 function message(pending: Pending): PendingSlice {
   const { slice, sinceMs, urgent } = pending;
   return { id: slice.id, slice: encode(slice), sinceMs, urgent, gone: false };
+}
+
+function gone(id: SliceId): PendingSlice {
+  return { id, slice: Buffer.alloc(0), sinceMs: 0, urgent: false, gone: true };
 }

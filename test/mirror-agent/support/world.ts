@@ -31,7 +31,7 @@ export class World {
   readonly log: string[] = [];
   readonly #agents: RunningAgent[] = [];
   readonly #children: { pid: number; ended: Promise<unknown>; kill(): void }[] = [];
-  #nextSlice = 1000;
+  #nextSlice = 1000 + Math.floor(Math.random() * 2 ** 40);
 
   private constructor(directory: string, redis: PrivateRedis, urls: { source: string; target: string }) {
     this.directory = directory;

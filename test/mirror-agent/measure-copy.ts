@@ -1,0 +1,82 @@
+import pLimit from "p-limit";
+import type { Slice } from "../../core/commands.ts";
+import { blocksOf } from "../../mirror-agent/verify.ts";
+import { until, VOLUME, World } from "./support/world.ts";
+
+/** Copying by an agent, beside one plain loop over the same two buckets with as many blocks in flight. */
+export interface CopyMeasured {
+  readonly agentMs: number;
+  readonly loopMs: number;
+  readonly bytes: number;
+  /** Agent's rate by the loop's. */
+  readonly ratio: number;
+}
+
+/** @param urls two empty buckets; directories of its own when not given. */
+export async function measureCopy(options: {
+  slices: number;
+  bytes: number;
+  concurrency: number;
+  urls?: { source: string; target: string };
+}): Promise<CopyMeasured> {
+  const world = await World.open(options.urls);
+  try {
+    const agent = await world.agent({ concurrency: options.concurrency });
+    const takers: Record<"agent" | "loop", (slices: readonly Slice[]) => Promise<void>> = {
+      loop: (slices) => loop(world, slices, options.concurrency),
+      agent: async (slices) => {
+        world.metadata.add(slices);
+        await until("copied", () => world.metadata.pending.size === 0, 300_000);
+      },
+    };
+    const tookMs = { agent: 0, loop: 0 };
+    // By turns, each with the same before it: the page cache and the disk's queue differ by who comes first.
+    for (const who of ["loop", "agent", "agent", "loop", "loop", "agent", "agent", "loop"] as const) {
+      const slices = await make(world, options);
+      tookMs[who] += await timed(() => takers[who](slices));
+      await clear(world, slices);
+    }
+    await agent.stop();
+    const bytes = 4 * options.slices * options.bytes;
+    return { agentMs: tookMs.agent, loopMs: tookMs.loop, bytes, ratio: tookMs.loop / tookMs.agent };
+  } finally {
+    await world.close();
+  }
+}
+
+async function make(world: World, options: { slices: number; bytes: number }): Promise<Slice[]> {
+  const limit = pLimit(32);
+  return Promise.all(Array.from({ length: options.slices }, () => limit(() => world.slice(options.bytes))));
+}
+
+async function loop(world: World, slices: readonly Slice[], concurrency: number): Promise<void> {
+  const limit = pLimit(concurrency);
+  const blocks = slices.flatMap((slice) => blocksOf(VOLUME, slice));
+  const one = async ({ key, crc32c }: { key: string; crc32c: number }) =>
+    world.target.create(key, await world.source.read(key), { crc32c });
+  await Promise.all(blocks.map((block) => limit(() => one(block))));
+}
+
+async function clear(world: World, slices: readonly Slice[]): Promise<void> {
+  const limit = pLimit(32);
+  const blocks = slices.flatMap((slice) => blocksOf(VOLUME, slice));
+  await Promise.all(
+    blocks.map(({ key }) => limit(() => Promise.all([world.source.delete(key), world.target.delete(key)]))),
+  );
+}
+
+async function timed(run: () => Promise<void>): Promise<number> {
+  const began = performance.now();
+  await run();
+  return performance.now() - began;
+}
+
+if (import.meta.main) {
+  for (const options of [
+    { slices: 64, bytes: 4 * 1024 * 1024, concurrency: 32 },
+    { slices: 8, bytes: 64 * 1024 * 1024, concurrency: 32 },
+    { slices: 2000, bytes: 64 * 1024, concurrency: 32 },
+    { slices: 3000, bytes: 8 * 1024, concurrency: 32 },
+  ])
+    console.log(options, await measureCopy(options));
+}
