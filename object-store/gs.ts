@@ -229,6 +229,16 @@ export class GsObjectStore implements ObjectStore {
   }
 
   async #ask(ask: Ask, signal: AbortSignal): Promise<Answer> {
+    const answer = await this.#request(ask, signal);
+    if (answer.status !== 401) return answer;
+    // The token was revoked before its time, or a local server that was restarted has forgotten it.
+    answer.body.resume();
+    const client = await this.#storage.authClient.getClient();
+    client.credentials.expiry_date = 1;
+    return this.#request(ask, signal);
+  }
+
+  async #request(ask: Ask, signal: AbortSignal): Promise<Answer> {
     const given = Object.entries(ask.query ?? {}).filter((pair): pair is [string, string] => pair[1] !== undefined);
     const url = `${this.#storage.apiEndpoint}${ask.path}?${new URLSearchParams(given)}`;
     const answer = await this.#storage.authClient.request<Readable>({

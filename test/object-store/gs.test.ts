@@ -50,6 +50,20 @@ describe("gs and its credentials", () => {
     await store.close();
   });
 
+  test("a token that the service has forgotten is replaced without a word", async () => {
+    const forgetful = await startGcsServer({ directory: place.dir, buckets: BUCKETS });
+    useGoogleKey(other.dir, forgetful.credentials);
+    const store = openObjectStore(`gs://${BUCKETS[0]}?endpoint=${forgetful.endpoint}`);
+    await store.probe();
+    await forgetful.stop();
+    const port = Number(new URL(forgetful.endpoint).port);
+    const restarted = await startGcsServer({ directory: place.dir, buckets: BUCKETS, port });
+    const { body, crc } = block(10);
+    expect(await store.create("remembered", body, { crc32c: crc })).toBe("created");
+    await store.close();
+    await restarted.stop();
+  });
+
   test("a token that has run out is replaced without a word", async () => {
     useGoogleKey(other.dir, server.credentials);
     const store = open();
