@@ -16,6 +16,9 @@ const SERVICE_MS_MAX = 15_000;
 /** A group elects its leader, a mirror fetches its first snapshot. */
 const VOLUME_MS_MAX = 60_000;
 
+/** A bucket on this machine that does not answer within this is gone. */
+const READ_MS_MAX = 10_000;
+
 const SERVER: Record<RegionName, string> = {
   aws: fileURLToPath(new URL("./s3/main.ts", import.meta.url)),
   gcp: fileURLToPath(new URL("./gcs/main.ts", import.meta.url)),
@@ -72,10 +75,11 @@ export function agentPlan(context: PlanContext, region: RegionName): ProcessPlan
 
 export function mountPlan(context: PlanContext, region: RegionName): ProcessPlan {
   const dir = context.places.mountPoint(region);
+  const options = `cacheDir=${context.places.cache(region)},readTimeoutMs=${READ_MS_MAX}`;
   return {
     name: `${region}-mount`,
     command: context.program,
-    args: ["mount", dir, "--foreground", "--region", region, "-o", `cacheDir=${context.places.cache(region)}`],
+    args: ["mount", dir, "--foreground", "--region", region, "-o", options],
     environment: environmentOf(context, region),
     ready: async () => isMounted(dir),
     readyMsMax: VOLUME_MS_MAX,

@@ -55,6 +55,7 @@ async function demo(source: string | undefined, wanMs: number): Promise<number> 
       source,
       view: async () => await volumeStatus(readVolumeFile(cloud.places.volumeFile)),
       mirrorfs: (...args) => runMirrorfs([...args, "--config", cloud.places.volumeFile], ending.signal),
+      environment: process.env,
       ending: ending.signal,
     });
   });

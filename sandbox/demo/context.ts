@@ -38,6 +38,7 @@ export interface DemoContext {
   readonly view: () => Promise<VolumeView>;
   /** Runs bin/mirrorfs on the volume. @returns what it printed. @throws its line, when it failed. */
   readonly mirrorfs: (...args: string[]) => Promise<string>;
+  readonly environment: NodeJS.ProcessEnv;
   /** Aborted when the demo ends: everything it started is killed. */
   readonly ending: AbortSignal;
 }
@@ -56,7 +57,7 @@ export async function manifestOf(context: DemoContext, task: ManifestTask): Prom
     (event) => {
       manifest = event;
     },
-    context.ending,
+    context,
   ).done;
   return manifest;
 }

@@ -63,7 +63,7 @@ async function writeLarge(context: DemoContext): Promise<string> {
     (event) => {
       sha256 = event.sha256;
     },
-    context.ending,
+    context,
   ).done;
   return sha256;
 }

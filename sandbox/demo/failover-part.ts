@@ -11,6 +11,7 @@ import type { WriterEvent, WriterTask } from "./writer-job.ts";
 
 const QUIET_MS = 3_000;
 const SETTLE_MS_MAX = 30_000;
+const WRITERS = 4;
 const WRITER_PAUSE_MS = 15;
 const SAMPLE_PAUSE_MS = 100;
 
@@ -61,12 +62,17 @@ function startJobs(context: DemoContext): Running {
 }
 
 function startWriter(context: DemoContext, region: RegionName, oracle: Oracle, failures: string[]): Job {
-  const task: WriterTask = { dir: mountPath(context, region, "oracle"), label: region, pauseMs: WRITER_PAUSE_MS };
+  const task: WriterTask = {
+    dir: mountPath(context, region, "oracle"),
+    label: region,
+    atOnce: WRITERS,
+    pauseMs: WRITER_PAUSE_MS,
+  };
   const onEvent = (event: WriterEvent) => {
     if (event.kind === "acknowledged") oracle.acknowledge(event);
     else failures.push(`${event.name}: ${event.code}`);
   };
-  return startJob<WriterTask, WriterEvent>(new URL("./writer-job.ts", import.meta.url), task, onEvent, context.ending);
+  return startJob<WriterTask, WriterEvent>(new URL("./writer-job.ts", import.meta.url), task, onEvent, context);
 }
 
 /** Asks for the primary's sequence all the time: what was acknowledged before an asking lies before its answer. */

@@ -20,10 +20,17 @@ export function startJob<Task, Event>(
   script: URL,
   task: Task,
   onEvent: (event: Event) => void,
-  ending: AbortSignal,
+  { ending, environment }: { ending: AbortSignal; environment: NodeJS.ProcessEnv },
 ): Job {
   const stdio = ["ignore", "inherit", "inherit", "ipc"] as const;
-  const child = fork(script, { serialization: "advanced", stdio: [...stdio], signal: ending, killSignal: "SIGKILL" });
+  const child = fork(script, {
+    serialization: "advanced",
+    stdio: [...stdio],
+    // As many files at once as a job asks for: by default Node looks at four.
+    env: { ...environment, UV_THREADPOOL_SIZE: "64" },
+    signal: ending,
+    killSignal: "SIGKILL",
+  });
   const send = (message: ToJob<Task>) => void (child.connected && child.send(message as object, () => {}));
   const done = ended(child, onEvent);
   // Who waits for it, or for finish(), hears of it.
@@ -60,11 +67,16 @@ export function runJob<Task, Event>(
 ): void {
   const finishing = new AbortController();
   const tell = (event: Event) => void process.send?.({ event });
-  process.on("disconnect", () => process.exit(1));
+  // Without its parent it has nobody to tell; after its work this is the order of things.
+  let ended = false;
+  process.on("disconnect", () => process.exit(ended ? 0 : 1));
   process.on("message", (message: ToJob<Task>) => {
     if ("finish" in message) return finishing.abort();
     work(message.task, tell, finishing.signal).then(
-      () => process.disconnect(),
+      () => {
+        ended = true;
+        process.disconnect();
+      },
       (error: Error) => process.send?.({ failed: error.message }, () => process.exit(1)),
     );
   });

@@ -2,7 +2,6 @@
 export interface Acknowledged {
   readonly name: string;
   readonly bytes: number;
-  readonly startedMs: number;
   readonly atMs: number;
 }
 

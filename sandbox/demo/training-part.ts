@@ -24,7 +24,7 @@ export async function train(context: DemoContext): Promise<void> {
   const dataset = mountPath(context, "aws", "dataset");
   const filled = await report.timed("writing the dataset", () => {
     const script = new URL("./fill-job.ts", import.meta.url);
-    return startJob<FillTask, FillEvent>(script, { kind: "dataset", dir: dataset }, () => {}, context.ending).done;
+    return startJob<FillTask, FillEvent>(script, { kind: "dataset", dir: dataset }, () => {}, context).done;
   });
   report.figure(`${SHARDS} shards of ${SAMPLES} samples written in aws: ${filled.seconds.toFixed(1)} s`);
 
@@ -80,7 +80,7 @@ export function startTraining(
     new URL("./training-job.ts", import.meta.url),
     task,
     onEvent,
-    context.ending,
+    context,
   );
   return { job, progress };
 }
@@ -112,7 +112,7 @@ export async function checkFiles(
     script,
     { dir, files },
     (event) => void found.set(event.name, event.found),
-    context.ending,
+    context,
   ).done;
   return found;
 }
