@@ -146,7 +146,7 @@ export async function clean(server: Server): Promise<void> {
   await cleanDirectory(server.directory);
 }
 
-export async function cleanDirectory(directory: string): Promise<void> {
+async function cleanDirectory(directory: string): Promise<void> {
   // Not mounted any more is what it should be; then umount fails, and that is well.
   await run(["umount", "-l", directory], { seconds: 5 });
   await fs.rmdir(directory);
