@@ -28,11 +28,9 @@ export function applyEntry(tree: Tree, entry: Entry): AppliedEntry {
 /** An entry of an earlier epoch is a fork only when that epoch did not hold it: the table of epochs knows. */
 function refined(tree: Tree, entry: Entry, refusal: Refusal): Refusal {
   if (refusal !== "fork" || entry.type !== "followed") return refusal;
-  for (let epoch = tree.version.epoch; ; ) {
-    const previous = tree.epoch(epoch)?.previous;
-    if (previous === undefined || previous.epoch < entry.previous.epoch) return "fork";
-    if (previous.epoch === entry.previous.epoch)
-      return entry.previous.sequence < previous.sequence ? "duplicate" : "fork";
-    epoch = previous.epoch;
-  }
+  if (entry.command.kind === "format") return entry.command.uuid === tree.volume?.uuid ? "duplicate" : "fork";
+  const wanted = entry.previous;
+  let previous = tree.epoch(tree.version.epoch)?.previous;
+  while (previous !== undefined && previous.epoch > wanted.epoch) previous = tree.epoch(previous.epoch)?.previous;
+  return previous?.epoch === wanted.epoch && wanted.sequence < previous.sequence ? "duplicate" : "fork";
 }

@@ -1,0 +1,227 @@
+import { describe, expect, test } from "vitest";
+import { decodeEntry, encodeCommand, encodeFollowed, encodeProposed } from "../../core/codec.ts";
+import type { Command } from "../../core/commands.ts";
+import { applyEntry, type Position, START, sequenceEntry } from "../../core/entries.ts";
+import { epochCode, type RegionIndex, type Sequence, type SessionId, type Version } from "../../core/ids.ts";
+import { Tree } from "../../core/tree.ts";
+import { MemoryView, makeCommand, NO_SESSION_ID, ROOT_INODE, World } from "./world.ts";
+
+const AWS = 0 as RegionIndex;
+const GCP = 1 as RegionIndex;
+const internal = { session: NO_SESSION_ID };
+
+/** What becomes of an entry: the refusal, or the version it took; refused entries must change nothing. */
+function refusalOf(world: World, entry: Uint8Array): string {
+  const before = new Map(world.view.pairs);
+  const applied = world.applyBytes(entry);
+  if (applied.taken) return `${applied.version.epoch}:${applied.version.sequence}`;
+  expect(world.view.pairs).toEqual(before);
+  return applied.refusal;
+}
+
+const begin = (number: number, region: RegionIndex, forced: boolean) =>
+  ({ kind: "beginEpoch", epoch: epochCode(number, region), forced }) as const;
+
+describe("proposed entries", () => {
+  test("format comes first, and once", () => {
+    const tree = new Tree(new MemoryView());
+    const stamp = {
+      epoch: 0 as never,
+      now: { seconds: 1, nanoseconds: 0 },
+      session: NO_SESSION_ID,
+      request: 0,
+      lowWater: 0,
+    };
+    const apply = (command: Command) => applyEntry(tree, decodeEntry(encodeProposed(stamp, encodeCommand(command))));
+    expect(apply(makeCommand(ROOT_INODE, "f"))).toEqual({ taken: false, refusal: "notFormatted" });
+    expect(tree.takeTurn().puts.size).toBe(0);
+    const world = new World();
+    const again = { kind: "format", uuid: "x", volume: "x", regions: ["a"], primary: AWS } as const;
+    expect(refusalOf(world, world.entry(again, internal))).toBe("formatted");
+  });
+
+  test("one sequence each, whatever the outcome; refused ones none", () => {
+    const world = new World();
+    const { sequence } = world.tree.version;
+    expect(refusalOf(world, world.entry(makeCommand(ROOT_INODE, "f")))).toBe(`16:${sequence + 1}`);
+    expect(world.errorOf(makeCommand(ROOT_INODE, "f"))).toBe("EEXIST");
+    expect(world.tree.version.sequence).toBe(sequence + 2);
+    const other = epochCode(2, GCP);
+    expect(refusalOf(world, world.entry(makeCommand(ROOT_INODE, "g"), { epoch: other }))).toBe("wrongEpoch");
+    expect(world.tree.version.sequence).toBe(sequence + 2);
+  });
+
+  test("a seal ends the epoch: nothing but the next one's beginning goes on", () => {
+    const world = new World();
+    const late = world.entry(makeCommand(ROOT_INODE, "late"));
+    world.must({ kind: "seal", to: GCP }, internal);
+    expect(world.tree.sealedTo).toBe(GCP);
+    expect(refusalOf(world, late)).toBe("sealed");
+    expect(refusalOf(world, world.entry({ kind: "seal", to: GCP }, internal))).toBe("sealed");
+    const at = world.tree.version;
+    world.must(begin(2, GCP, false), internal);
+    expect(world.tree.version).toEqual({ epoch: epochCode(2, GCP), sequence: at.sequence + 1 });
+    expect(world.tree.sealedTo).toBeUndefined();
+    expect(world.tree.epoch(epochCode(2, GCP))).toEqual({ first: at.sequence + 1, previous: at, forced: false });
+    expect(refusalOf(world, late)).toBe("wrongEpoch");
+    expect(world.errorOf(makeCommand(ROOT_INODE, "next"))).toBe("ok");
+  });
+
+  test("who may begin an epoch: the sealed-to, the one whose epoch it is, or anyone by force; only a newer number", () => {
+    const world = new World();
+    expect(refusalOf(world, world.entry(begin(2, GCP, false), internal))).toBe("notSealed");
+    expect(refusalOf(world, world.entry(begin(1, GCP, true), internal))).toBe("wrongEpoch");
+    expect(refusalOf(world, world.entry(begin(2, AWS, false), internal))).toMatch(/^32:/);
+    expect(refusalOf(world, world.entry(begin(4, GCP, true), internal))).toMatch(/^65:/);
+    world.must({ kind: "seal", to: AWS }, internal);
+    expect(refusalOf(world, world.entry(begin(5, GCP, false), internal))).toMatch(/^81:/);
+  });
+
+  test("a new epoch's ids begin again, above those of the old", () => {
+    const world = new World();
+    const before = world.make(ROOT_INODE, "a");
+    world.must(begin(2, AWS, false), internal);
+    const after = world.make(ROOT_INODE, "b");
+    expect([before, after]).toEqual([16 * 2 ** 36 + 1, 32 * 2 ** 36 + 1]);
+  });
+
+  test("a region's progress never goes back; a region that is none is ENODEV", () => {
+    const world = new World();
+    const report = (region: number, sequence: number) =>
+      world.errorOf(
+        { kind: "regionProgress", region: region as RegionIndex, sequence: sequence as Sequence },
+        internal,
+      );
+    report(1, 3);
+    report(1, 2);
+    expect(world.tree.regionProgress(GCP)).toBe(3);
+    expect(report(2, 3)).toBe("ENODEV");
+  });
+});
+
+describe("followed entries", () => {
+  /** A primary's log as a mirror gets it: each with its predecessor's version. */
+  function primary() {
+    const world = new World();
+    for (const name of ["a", "b", "c"]) world.make(ROOT_INODE, name);
+    world.must({ kind: "seal", to: GCP }, internal);
+    world.must(begin(2, GCP, false), internal);
+    world.make(ROOT_INODE, "d");
+    let position: Position = START;
+    const followed = world.log.map((bytes) => {
+      const entry = decodeEntry(bytes);
+      const previous = position.version;
+      const sequenced = sequenceEntry(position, entry);
+      if (!sequenced.taken) throw new Error(sequenced.refusal);
+      position = sequenced.position;
+      return encodeFollowed(previous, entry.body);
+    });
+    expect(position).toEqual({ version: world.tree.version, sealedTo: undefined });
+    return { world, followed };
+  }
+
+  function mirror() {
+    const view = new MemoryView();
+    const tree = new Tree(view);
+    const apply = (bytes: Uint8Array) => {
+      const applied = applyEntry(tree, decodeEntry(bytes));
+      view.write(tree.takeTurn().puts);
+      return applied.taken ? "ok" : applied.refusal;
+    };
+    return { view, tree, apply };
+  }
+
+  test("in order they make the same state, with the same hash", () => {
+    const { world, followed } = primary();
+    const { view, tree, apply } = mirror();
+    for (const entry of followed) expect(apply(entry)).toBe("ok");
+    expect(tree.stateHash).toBe(world.tree.stateHash);
+    expect(view.pairs).toEqual(world.view.pairs);
+  });
+
+  test("a gap is refused, what was applied before is a duplicate, also from the epoch before", () => {
+    const { followed } = primary();
+    const { apply, tree } = mirror();
+    expect(apply(followed[1]!)).toBe("gap");
+    apply(followed[0]!);
+    expect(apply(followed[2]!)).toBe("gap");
+    expect(apply(followed[0]!)).toBe("duplicate");
+    expect(apply(followed.at(-1)!)).toBe("gap");
+    for (const entry of followed.slice(1)) expect(apply(entry)).toBe("ok");
+    for (const entry of followed) expect(apply(entry)).toBe("duplicate");
+    const stranger = { kind: "format", uuid: "x", volume: "v", regions: ["a"], primary: AWS } as const;
+    const stamp = { ...decodeEntry(followed[0]!).stamp };
+    const { body } = decodeEntry(encodeProposed(stamp, encodeCommand(stranger)));
+    expect(apply(encodeFollowed({ epoch: 0 as never, sequence: 0 as Sequence }, body))).toBe("fork");
+    expect(tree.version.sequence).toBe(followed.length);
+  });
+
+  test("a history that parted is a fork", () => {
+    const { world, followed } = primary();
+    const { tree, apply } = mirror();
+    const cut = 4;
+    for (const entry of followed.slice(0, cut)) apply(entry);
+    const stamp = { epoch: tree.version.epoch, now: world.now, session: NO_SESSION_ID, request: 0, lowWater: 0 };
+    const forced = encodeProposed(stamp, encodeCommand(begin(2, GCP, true)));
+    expect(apply(forced)).toBe("ok");
+    expect(apply(followed[cut]!)).toBe("fork");
+    expect(apply(followed[cut + 1]!)).toBe("fork");
+    expect(apply(followed[cut - 1]!)).toBe("duplicate");
+  });
+
+  test("a followed entry is judged by the seal too", () => {
+    const { followed } = primary();
+    const { tree, apply } = mirror();
+    const seal = followed.length - 3;
+    for (const entry of followed.slice(0, seal + 1)) apply(entry);
+    const { body } = decodeEntry(followed[seal]!);
+    expect(apply(encodeFollowed(tree.version, body))).toBe("sealed");
+  });
+
+  test("a stamp of another epoch than its predecessor's is refused", () => {
+    const { followed } = primary();
+    const { tree, apply } = mirror();
+    for (const entry of followed.slice(0, -1)) apply(entry);
+    const { body } = decodeEntry(followed[3]!);
+    expect(apply(encodeFollowed(tree.version as Version, body))).toBe("wrongEpoch");
+  });
+});
+
+describe("the turn", () => {
+  test("nothing changed: no puts, the same hash", () => {
+    const world = new World();
+    const { stateHash } = world.tree;
+    expect(world.tree.takeTurn()).toEqual({ puts: new Map(), stateHash, effects: [] });
+  });
+
+  test("the hash does not depend on where turns end, nor on a restart in the middle", () => {
+    const one = new World();
+    for (let at = 0; at < 50; at++) one.make(ROOT_INODE, `f${at}`);
+    const view = new MemoryView();
+    let tree = new Tree(view);
+    one.log.forEach((bytes, at) => {
+      applyEntry(tree, decodeEntry(bytes));
+      if (at % 7 !== 6) return;
+      view.write(tree.takeTurn().puts);
+      if (at % 2 === 0) tree = new Tree(view, { cacheEntries: 2 });
+    });
+    view.write(tree.takeTurn().puts);
+    expect(tree.stateHash).toBe(one.tree.stateHash);
+    expect(view.pairs).toEqual(one.view.pairs);
+  });
+
+  test("a changed byte changes the hash; so does a value under another key", () => {
+    const a = new World();
+    const b = new World();
+    a.make(ROOT_INODE, "f");
+    b.make(ROOT_INODE, "g");
+    expect(a.tree.stateHash).not.toBe(b.tree.stateHash);
+    expect(a.tree.stateHash).toMatch(/^[0-9a-f]{16}$/);
+  });
+
+  test("effects name who made the change", () => {
+    const world = new World();
+    world.make(ROOT_INODE, "f");
+    expect(world.effects!.session).toBe(7001 as SessionId);
+  });
+});
