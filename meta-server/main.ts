@@ -68,7 +68,16 @@ export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(
     await machine.close();
     throw error;
   }
-  const group = await openGroup({ members, self: member, log: stores.log, machine, transport, logger, onFatal: fail, tuning: options.groupTuning ?? {} });
+  const group = await openGroup({
+    members,
+    self: member,
+    log: stores.log,
+    machine,
+    transport,
+    logger,
+    onFatal: fail,
+    tuning: options.groupTuning ?? {},
+  });
   const context = { volume, region, member, group, machine, logger };
   const regionServer = startRegionServer(server, context, options.tuning ?? {});
   logger.info({ region, member, address }, "metadata server runs");

@@ -64,6 +64,11 @@ export class Checkpoints {
 
   /** The last one at or before a sequence. */
   before(sequence: number): Checkpoint | undefined {
+    return this.#all[this.#placeOf(sequence)];
+  }
+
+  /** Its place; −1 when there is none. */
+  #placeOf(sequence: number): number {
     let low = 0;
     let high = this.#all.length;
     while (low < high) {
@@ -71,7 +76,7 @@ export class Checkpoints {
       if (this.#all[middle]!.sequence <= sequence) low = middle + 1;
       else high = middle;
     }
-    return this.#all[low - 1];
+    return low - 1;
   }
 
   at(sequence: number): Checkpoint | undefined {
@@ -80,20 +85,19 @@ export class Checkpoints {
   }
 
   /**
-   * The log index from which a reader at `sequence` needs the log, within the bounds; what lies before is wanted by nobody.
-   * Drops checkpoints that are older still (a few each call, so that no call is long).
+   * The log index from which a reader at `sequence` needs the log, within the bounds; what lies before is wanted by nobody,
+   * but for who reads just now (`pinned`). Checkpoints that are older still are dropped.
    */
   retainFrom(
     sequence: number,
-    bounds: Retention & { readonly nowMs: number; readonly logBytes: number },
+    bounds: Retention & { readonly nowMs: number; readonly logBytes: number; readonly pinned: number },
     put: (key: string, value: undefined) => void,
   ): number {
     const oldestMs = bounds.nowMs - bounds.hours * 3_600_000;
     const oldestBytes = bounds.logBytes - bounds.gib * 2 ** 30;
-    let keep = this.#all.findIndex((checkpoint) => checkpoint.atMs >= oldestMs && checkpoint.logBytes >= oldestBytes);
+    let keep = this.#all.findIndex(({ atMs, logBytes }) => atMs >= oldestMs && logBytes >= oldestBytes);
     if (keep === -1) keep = this.#all.length - 1;
-    const wanted = this.before(sequence);
-    if (wanted !== undefined) keep = Math.max(keep, this.#all.indexOf(wanted));
+    keep = Math.min(Math.max(keep, this.#placeOf(sequence)), this.#placeOf(bounds.pinned));
     if (keep <= 0) return this.#all[0]?.index ?? 0;
     const dropped = this.#all.splice(0, keep);
     for (const checkpoint of dropped) put(checkpointKey(checkpoint.sequence), undefined);

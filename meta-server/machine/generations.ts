@@ -5,8 +5,7 @@ import type { StateSnapshot } from "../storage/state-snapshot.ts";
 import type { Pair } from "./load-part.ts";
 import type { LocalEntry } from "./local-entries.ts";
 import { decodeRecord, GENERATION_KEY, generationPrefix, PREFIX_BYTES, pendingPrefix } from "./local-keys.ts";
-import { factOf } from "./machine.ts";
-import type { RegionFacts } from "./region-facts.ts";
+import { factOf, type RegionFacts } from "./region-facts.ts";
 import type { TurnStore } from "./turn-store.ts";
 
 /** The volume's keys under more than one generation: one that lives, one that a bootstrap fills beside it, and dead ones. */

@@ -1,4 +1,4 @@
-import { decodeEntry, encodeSlice, type SliceRecord } from "../../core/codec.ts";
+import { decodeEntry } from "../../core/codec.ts";
 import type { Command, Outcome, Stamp } from "../../core/commands.ts";
 import { applyEntry, type Refusal } from "../../core/entries.ts";
 import { type ByteString, epochRegion, type RegionIndex, type Time, type Version } from "../../core/ids.ts";
@@ -7,6 +7,7 @@ import type { GroupEntry, MachineSnapshot, StateMachine } from "../group.ts";
 import type { StateStore } from "../storage/state-store.ts";
 import { CHECKPOINT_EVERY, Checkpoints, type Retention } from "./checkpoints.ts";
 import { Generations } from "./generations.ts";
+import { applyLocal, type LocalTarget } from "./local-apply.ts";
 import { decodeLocal, isLocal, type LocalEntry } from "./local-entries.ts";
 import {
   APPLIED_KEY,
@@ -16,7 +17,8 @@ import {
   generationPrefix,
   type Pending,
 } from "./local-keys.ts";
-import { RegionFacts, type SliceFact } from "./region-facts.ts";
+import { factOf, RegionFacts } from "./region-facts.ts";
+import { LogRetention } from "./retention.ts";
 import { restoreStore, snapshotParts } from "./snapshot.ts";
 import { afterPrefix, TurnStore } from "./turn-store.ts";
 
@@ -55,7 +57,6 @@ interface AppliedRecord {
 
 const NOTHING_APPLIED: AppliedRecord = { index: 0, time: { seconds: 0, nanoseconds: 0 }, logBytes: 0 };
 const RECENT_HASHES = 4_096;
-const RETAIN_EVERY_MS = 1_000;
 
 export interface MachineOptions {
   readonly region: string;
@@ -71,6 +72,7 @@ export class Machine implements StateMachine {
   readonly facts: RegionFacts;
   readonly checkpoints = new Checkpoints();
   readonly #generations: Generations;
+  readonly #retention: LogRetention;
   readonly #listeners = new Set<(turn: Turn) => void>();
   readonly #hashes = new Map<number, string>();
   #tree: Tree;
@@ -80,10 +82,6 @@ export class Machine implements StateMachine {
   #taken: TakenEntry[] = [];
   #effects: Effects[] = [];
   #flipped = false;
-  #retainFrom = 0;
-  #retainAtMs = 0;
-  /** Sequences from which somebody reads the log just now (bootstraps in progress). */
-  readonly #pins = new Set<{ sequence: number }>();
 
   private constructor(store: TurnStore, options: MachineOptions) {
     this.#options = options;
@@ -94,6 +92,7 @@ export class Machine implements StateMachine {
     this.#applied = this.#readApplied();
     this.#durableIndex = this.#applied.index;
     this.#generations = new Generations(store);
+    this.#retention = new LogRetention(this.checkpoints, options.retain);
   }
 
   static async open(store: StateStore, options: MachineOptions): Promise<Machine> {
@@ -220,7 +219,7 @@ export class Machine implements StateMachine {
 
   #applyOne(entry: GroupEntry): Applied | boolean {
     if (!isLocal(entry.data)) return this.#applyCommand(entry);
-    this.#applyLocal(decodeLocal(entry.data));
+    applyLocal(this.#localTarget(), decodeLocal(entry.data));
     return true;
   }
 
@@ -270,42 +269,14 @@ export class Machine implements StateMachine {
     this.checkpoints.add(checkpoint, (key, value) => this.#store.put(key, value));
   }
 
-  #applyLocal(entry: LocalEntry): void {
-    const { facts } = this;
-    switch (entry.kind) {
-      case "resident":
-        return facts.resident(entry.slices);
-      case "missing":
-        return this.#missing(entry.slices, entry.nowMs);
-      case "collected":
-        return facts.collected(entry.slices);
-      case "fence":
-        return entry.epoch > this.version.epoch ? facts.setFence(entry.epoch) : undefined;
-      case "refuseSeal":
-        return this.#refuseSeal(entry.seal);
-      case "heard":
-        return facts.setHeard(entry.version);
-      case "diverged":
-        return facts.setDiverged(entry);
-      case "lossReport":
-        return facts.setLossReport(entry.report);
-      case "load":
-        return this.#generations.load(entry, facts, this.#options.region);
-      case "flip":
-        return this.#flip(entry);
-    }
-  }
-
-  /** Only a seal that no epoch was begun from. */
-  #refuseSeal(seal: { epoch: number; sequence: number }): void {
-    if (this.version.epoch <= seal.epoch) this.facts.refuseSeal(seal);
-  }
-
-  #missing(slices: readonly number[], nowMs: number): void {
-    for (const id of slices) {
-      const slice = this.#tree.slice(id as SliceRecord["id"]);
-      if (slice !== undefined) this.facts.addPending(factOf(slice), { inode: 0, nowMs });
-    }
+  #localTarget(): LocalTarget {
+    return {
+      facts: this.facts,
+      tree: this.#tree,
+      version: this.version,
+      load: (entry) => this.#generations.load(entry, this.facts, this.#options.region),
+      flip: (entry) => this.#flip(entry),
+    };
   }
 
   #flip(entry: Extract<LocalEntry, { kind: "flip" }>): void {
@@ -369,31 +340,19 @@ export class Machine implements StateMachine {
 
   /** Keeps the log from this sequence on until released. */
   pin(sequence: number): () => void {
-    const pin = { sequence };
-    this.#pins.add(pin);
-    return () => this.#pins.delete(pin);
+    return this.#retention.pin(sequence);
   }
 
   get retainFromIndex(): number {
-    const nowMs = Date.now();
-    if (nowMs - this.#retainAtMs < RETAIN_EVERY_MS) return this.#retainFrom;
-    this.#retainAtMs = nowMs;
-    const bounds = { ...this.#options.retain, nowMs, logBytes: this.#applied.logBytes };
-    const wanted = Math.min(this.#oldestMirror(), ...[...this.#pins].map((pin) => pin.sequence));
-    this.#retainFrom = this.checkpoints.retainFrom(wanted, bounds, (key, value) => this.#store.put(key, value));
-    return this.#retainFrom;
-  }
-
-  /** The sequence that every other region has reported. The epoch's own region has everything. */
-  #oldestMirror(): number {
-    const volume = this.#tree.volume;
-    if (volume === undefined) return 0;
-    let oldest: number = volume.version.sequence;
-    volume.regions.forEach((region, index) => {
-      if (region === this.#options.region || region === this.primary) return;
-      oldest = Math.min(oldest, this.#tree.regionProgress(index as RegionIndex) ?? 0);
+    const put = (key: string, value: undefined) => this.#store.put(key, value);
+    const { region } = this.#options;
+    return this.#retention.fromIndex({
+      tree: this.#tree,
+      region,
+      primary: this.primary,
+      logBytes: this.#applied.logBytes,
+      put,
     });
-    return oldest;
   }
 
   // Snapshots and the end
@@ -430,8 +389,4 @@ export class Machine implements StateMachine {
   async close(): Promise<void> {
     await this.#store.close();
   }
-}
-
-export function factOf(slice: SliceRecord): SliceFact {
-  return { slice: slice.id, blocks: slice.crc32c.length, bytes: slice.bytes, record: encodeSlice(slice) };
 }

@@ -1,3 +1,4 @@
+import { encodeSlice, type SliceRecord } from "../../core/codec.ts";
 import type { PlainVersion } from "./local-entries.ts";
 import {
   DIVERGED_KEY,
@@ -222,4 +223,8 @@ export class RegionFacts {
     this.#gone = [];
     this.setDiverged(undefined);
   }
+}
+
+export function factOf(slice: SliceRecord): SliceFact {
+  return { slice: slice.id, blocks: slice.crc32c.length, bytes: slice.bytes, record: encodeSlice(slice) };
 }

@@ -157,7 +157,9 @@ test("a promotion by force: refused while it need not be, then a loss report; th
   const granted = outcomeOf(await client.mutate({ kind: "grantSlices", count: 8 })) as { grant: { first: SliceId } };
   const slice = { id: granted.grant.first, bytes: 10, home: 0 as RegionIndex, crc32c: [1] };
   await client.mutate({ kind: "write", inode: file.inode, extents: [{ kind: "slice", offset: 0, slice }] });
-  await until("the mirror to have it", async () => ((await volume.leader("gcp")).pendingBlocks === 1 ? true : undefined));
+  await until("the mirror to have it", async () =>
+    (await volume.leader("gcp")).pendingBlocks === 1 ? true : undefined,
+  );
   expect((await promote("gcp", false)).message).toContain("alive");
   expect((await promote("aws", true)).message).toContain("already");
 
@@ -171,7 +173,10 @@ test("a promotion by force: refused while it need not be, then a loss report; th
   expect(promoted.ok).toBe(true);
   expect(promoted.report).toMatchObject({ present: true, fromRegion: "aws", toRegion: "gcp", truncated: false });
   expect(promoted.report!.files).toEqual([{ inode: file.inode, path: "/sliced", bytes: 10, slices: 1 }]);
-  expect(await ask<LossReportAnswer>("gcp", "lossReport", {})).toMatchObject({ present: true, fork: promoted.report!.fork });
+  expect(await ask<LossReportAnswer>("gcp", "lossReport", {})).toMatchObject({
+    present: true,
+    fork: promoted.report!.fork,
+  });
   const there = await connect("gcp", client.session);
   const made = await there.mutate(makeCommand(1, "at gcp"));
   expect([made.status, made.error]).toEqual([Status.OK, ""]);

@@ -99,9 +99,9 @@ function partOf(pairs: Pairs, first: boolean, last = false): SnapshotPart {
     last,
   };
   if (!first) return part;
-  const valueOf = (wanted: string) => pairs.find(([key]) => key === wanted)![1];
-  const { version, uuid, inodes } = RECORDS.volume.decode(valueOf(VOLUME_KEY));
-  const hash = RECORDS.hash.decode(valueOf(HASH_KEY));
+  const find = (wanted: string) => pairs.find(([key]) => key === wanted)![1];
+  const { version, uuid, inodes } = RECORDS.volume.decode(find(VOLUME_KEY));
+  const hash = RECORDS.hash.decode(find(HASH_KEY));
   const hex = (lane: number) => lane.toString(16).padStart(8, "0");
   return { ...part, version, uuid, keys: inodes * 2, stateHash: hex(hash.high) + hex(hash.low) };
 }

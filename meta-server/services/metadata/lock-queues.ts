@@ -41,7 +41,8 @@ export class LockQueues {
     const { command } = request;
     if (command.mode === "unlock") {
       this.#interrupt(request);
-      return request.propose(() => {});
+      request.propose(() => {});
+      return;
     }
     const queue = this.#queues.get(command.inode) ?? { waiting: [], proposed: false };
     queue.waiting.push(request);

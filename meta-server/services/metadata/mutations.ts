@@ -49,14 +49,24 @@ export class Mutations {
 
   handle(stream: SessionStream, id: number, mutate: Mutate): void {
     const refusal = this.#refusal(id);
-    if (refusal !== undefined) return stream.respond(refusal);
+    if (refusal !== undefined) {
+      stream.respond(refusal);
+      return;
+    }
     const command = mutate.command.length > COMMAND_BYTES_MAX ? undefined : decode(mutate.command);
-    if (command === undefined) return stream.respond(failed(id, "EINVAL", this.#context.machine.version));
+    if (command === undefined) {
+      stream.respond(failed(id, "EINVAL", this.#context.machine.version));
+      return;
+    }
     if (!isAllowed(command, stream.session)) {
-      return stream.respond(failed(id, "EPERM", this.#context.machine.version));
+      stream.respond(failed(id, "EPERM", this.#context.machine.version));
+      return;
     }
     const propose = (done: () => void) => this.#propose(stream, id, mutate, done);
-    if (command.kind !== "lock") return propose(() => {});
+    if (command.kind !== "lock") {
+      propose(() => {});
+      return;
+    }
     const refuse = (error: "EINTR") => stream.respond(failed(id, error, this.#context.machine.version));
     this.#locks.enter({ stream, command, wait: mutate.wait, propose, refuse });
   }

@@ -34,10 +34,19 @@ export class ReadGate {
   }
 
   enter(freshness: Freshness, atLeast: Version | undefined, pass: (passage: Passage) => void): void {
-    if (!this.#group.leading) return pass("not-leader");
-    if (this.#machine.role === "mirror" || this.#machine.role === "fenced")
-      return this.#atMirror(freshness, atLeast, pass);
-    if (this.#machine.role === "sealed" && freshness === Freshness.COMMITTED) return this.#whileSealed(atLeast, pass);
+    if (!this.#group.leading) {
+      pass("not-leader");
+      return;
+    }
+    const { role } = this.#machine;
+    if (role === "mirror" || role === "fenced") {
+      this.#atMirror(freshness, atLeast, pass);
+      return;
+    }
+    if (role === "sealed" && freshness === Freshness.COMMITTED) {
+      this.#whileSealed(atLeast, pass);
+      return;
+    }
     this.#readIndex((confirmed) => {
       if (!confirmed) return pass("not-leader");
       if (atLeast !== undefined && compareVersions(this.#machine.version, atLeast) < 0) return pass("behind");
@@ -60,8 +69,12 @@ export class ReadGate {
 
   #atMirror(freshness: Freshness, atLeast: Version | undefined, pass: (passage: Passage) => void): void {
     if (freshness === Freshness.TOKEN) {
-      if (atLeast === undefined) return pass("read");
-      return this.#waiters.wait(atLeast, APPLY_WAIT_MS, (reached) => pass(reached ? "read" : "behind"));
+      if (atLeast === undefined) {
+        pass("read");
+        return;
+      }
+      this.#waiters.wait(atLeast, APPLY_WAIT_MS, (reached) => pass(reached ? "read" : "behind"));
+      return;
     }
     this.#askPrimary((committed) => {
       const needed = committed === undefined ? atLeast : newest(committed, atLeast);

@@ -93,19 +93,26 @@ export class MetadataService {
 
   #request(stream: SessionStream, request: Request): void {
     const { id, body } = request;
-    if (body === undefined) return stream.respond(failed(id, "EINVAL", this.#context.machine.version));
+    if (body === undefined) {
+      stream.respond(failed(id, "EINVAL", this.#context.machine.version));
+      return;
+    }
     switch (body.$case) {
       case "mutate":
-        return this.#mutations.handle(stream, id, body.value);
+        this.#mutations.handle(stream, id, body.value);
+        return;
       case "keepAlive":
         this.#options.clients.heard(stream.session);
-        return stream.respond(response(id, Status.OK, this.#context.machine.version));
+        stream.respond(response(id, Status.OK, this.#context.machine.version));
+        return;
       case "release":
         this.#options.clients.released(stream.session, body.value.inode, body.value.handles);
-        return stream.respond(response(id, Status.OK, this.#context.machine.version));
+        stream.respond(response(id, Status.OK, this.#context.machine.version));
+        return;
       case "wantBlocks":
         this.#options.onWanted(body.value.slices);
-        return stream.respond(response(id, Status.OK, this.#context.machine.version));
+        stream.respond(response(id, Status.OK, this.#context.machine.version));
+        return;
       default:
         this.#read(stream, request, body);
     }
@@ -119,8 +126,14 @@ export class MetadataService {
   #passed(stream: SessionStream, id: number, body: ReadBody, passage: Passage): void {
     if (stream.ended) return;
     const { machine } = this.#context;
-    if (passage === "not-leader") return stream.respond(this.#mutations.notLeader(id));
-    if (passage === "behind") return stream.respond(response(id, Status.BEHIND, machine.version));
+    if (passage === "not-leader") {
+      stream.respond(this.#mutations.notLeader(id));
+      return;
+    }
+    if (passage === "behind") {
+      stream.respond(response(id, Status.BEHIND, machine.version));
+      return;
+    }
     const answer = answerRead(machine, id, body, stream.session);
     if (answer instanceof Promise) {
       void answer.then(
@@ -143,7 +156,10 @@ export class MetadataService {
 
   #push(turn: Turn): void {
     if (this.#streams.size === 0) return;
-    if (turn.flipped) return this.endStreams();
+    if (turn.flipped) {
+      this.endStreams();
+      return;
+    }
     for (const effects of turn.effects) {
       if (effects.touched.length === 0) continue;
       let invalidations: Invalidation[] | undefined;

@@ -67,10 +67,16 @@ export class SessionStream {
     if (frame.hello !== undefined) {
       this.#hello = frame.hello;
       const welcome = this.#events.onHello(this, frame.hello);
-      if (welcome === undefined) return this.end();
+      if (welcome === undefined) {
+        this.end();
+        return;
+      }
       this.#stream.write({ welcome, responses: [], invalidations: [], version: this.#version() });
     }
-    if (this.#hello === undefined) return this.end();
+    if (this.#hello === undefined) {
+      this.end();
+      return;
+    }
     for (const request of frame.requests) this.#events.onRequest(this, request);
   }
 
@@ -90,7 +96,10 @@ export class SessionStream {
     if (this.#ended) return;
     if (this.#responses.length > 0) this.#seal();
     this.#queuedPushes += invalidations.length;
-    if (this.#queuedPushes > QUEUED_PUSHES_MAX) return this.end();
+    if (this.#queuedPushes > QUEUED_PUSHES_MAX) {
+      this.end();
+      return;
+    }
     for (const invalidation of invalidations) this.#pushes.push(invalidation);
     this.#schedule();
   }

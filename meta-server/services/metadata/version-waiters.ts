@@ -22,7 +22,10 @@ export class VersionWaiters {
 
   /** `done(true)` at once when it is reached already; `done(false)` after `waitMs`. */
   wait(version: Version, waitMs: number, done: (reached: boolean) => void): void {
-    if (compareVersions(this.#current(), version) >= 0) return done(true);
+    if (compareVersions(this.#current(), version) >= 0) {
+      done(true);
+      return;
+    }
     this.#waiters.push({ version, deadlineMs: performance.now() + waitMs, done });
   }
 

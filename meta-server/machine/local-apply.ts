@@ -1,0 +1,45 @@
+import type { SliceId, Version } from "../../core/ids.ts";
+import type { Tree } from "../../core/tree.ts";
+import type { LocalEntry } from "./local-entries.ts";
+import { factOf, type RegionFacts } from "./region-facts.ts";
+
+type Kind = LocalEntry["kind"];
+type EntryOf<K extends Kind> = Extract<LocalEntry, { kind: K }>;
+
+/** What the region's own entries change. */
+export interface LocalTarget {
+  readonly facts: RegionFacts;
+  readonly tree: Tree;
+  readonly version: Version;
+  load(entry: EntryOf<"load">): void;
+  flip(entry: EntryOf<"flip">): void;
+}
+
+const handlers: { readonly [K in Kind]: (target: LocalTarget, entry: EntryOf<K>) => void } = {
+  resident: ({ facts }, { slices }) => facts.resident(slices),
+  missing,
+  collected: ({ facts }, { slices }) => facts.collected(slices),
+  fence({ facts, version }, { epoch }) {
+    if (epoch > version.epoch) facts.setFence(epoch);
+  },
+  // Only a seal that no epoch was begun from.
+  refuseSeal({ facts, version }, { seal }) {
+    if (version.epoch <= seal.epoch) facts.refuseSeal(seal);
+  },
+  heard: ({ facts }, { version }) => facts.setHeard(version),
+  diverged: ({ facts }, { sequence, own, primary }) => facts.setDiverged({ sequence, own, primary }),
+  lossReport: ({ facts }, { report }) => facts.setLossReport(report),
+  load: (target, entry) => target.load(entry),
+  flip: (target, entry) => target.flip(entry),
+};
+
+function missing({ facts, tree }: LocalTarget, { slices, nowMs }: EntryOf<"missing">): void {
+  for (const id of slices) {
+    const slice = tree.slice(id as SliceId);
+    if (slice !== undefined) facts.addPending(factOf(slice), { inode: 0, nowMs });
+  }
+}
+
+export function applyLocal(target: LocalTarget, entry: LocalEntry): void {
+  (handlers[entry.kind] as (target: LocalTarget, entry: LocalEntry) => void)(target, entry);
+}
