@@ -25,12 +25,18 @@ export function applyEntry(tree: Tree, entry: Entry): AppliedEntry {
   return { taken: true, version: sequenced.position.version, ...applied };
 }
 
-/** An entry of an earlier epoch is a fork only when that epoch did not hold it: the table of epochs knows. */
-function refined(tree: Tree, entry: Entry, refusal: Refusal): Refusal {
+/** An entry of an earlier epoch is a fork only when this history does not hold it: the table of epochs knows. */
+function refined(tree: Tree, { command, ...entry }: Entry, refusal: Refusal): Refusal {
   if (refusal !== "fork" || entry.type !== "followed") return refusal;
-  if (entry.command.kind === "format") return entry.command.uuid === tree.volume?.uuid ? "duplicate" : "fork";
+  if (command.kind === "format") return command.uuid === tree.volume?.uuid ? "duplicate" : "fork";
   const wanted = entry.previous;
-  let previous = tree.epoch(tree.version.epoch)?.previous;
-  while (previous !== undefined && previous.epoch > wanted.epoch) previous = tree.epoch(previous.epoch)?.previous;
-  return previous?.epoch === wanted.epoch && wanted.sequence < previous.sequence ? "duplicate" : "fork";
+  let epoch = tree.version.epoch;
+  let end = tree.epoch(epoch)?.previous;
+  while (end !== undefined && end.epoch > wanted.epoch) {
+    epoch = end.epoch;
+    end = tree.epoch(epoch)?.previous;
+  }
+  if (end?.epoch !== wanted.epoch || wanted.sequence > end.sequence) return "fork";
+  if (wanted.sequence < end.sequence) return "duplicate";
+  return command.kind === "beginEpoch" && command.epoch === epoch ? "duplicate" : "fork";
 }
