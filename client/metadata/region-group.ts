@@ -168,6 +168,7 @@ export class RegionGroup {
   }
 
   async #statusOf(address: string, timeoutMs: number): Promise<RegionStatus | undefined> {
+    if (this.#closed) return undefined;
     let admin = this.#admins.get(address);
     if (admin === undefined) {
       admin = new AdminClient(address, credentials.createInsecure(), CHANNEL_OPTIONS);

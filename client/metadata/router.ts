@@ -97,6 +97,10 @@ export class Router {
     return this.#primary === this.#options.region;
   }
 
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   /** True while the own region's pushes arrive: kernel caches may live long only then. */
   get watched(): boolean {
     return this.#own.connected;
@@ -139,13 +143,12 @@ export class Router {
   /** Asks something that changes nothing. The response is OK or FAILED; an errno when nobody could answer. */
   async read(body: RequestBody, options: ReadOptions): Promise<Response | ErrnoCode> {
     const deadlineMs = performance.now() + this.#options.readTimeoutMs;
-    for (let attempt = 0; performance.now() < deadlineMs; attempt++) {
+    for (let attempt = 0; performance.now() < deadlineMs && !this.#closed; attempt++) {
       if (attempt > 0 && options.interrupt?.signal.aborted) return "EINTR";
       const reading = this.#readOnce(body, options);
       // Only what takes long is worth an abort signal, which is made on first use.
       const answer = await (options.interrupt === undefined ? reading : orSlowInterrupt(reading, options.interrupt));
       if (answer !== undefined) return answer;
-      if (this.#closed) return "EIO";
       if (!(await pause(backoffMs(attempt, 30, 1000), options.interrupt))) return "EINTR";
     }
     return "EIO";
@@ -153,6 +156,7 @@ export class Router {
 
   /** Asks the primary's leader, whichever region that is by now. One attempt: "unreachable" or "timeout" make it look again. */
   async askPrimary(body: RequestBody, options: { timeoutMs: number; answerMs?: number }): Promise<Asked> {
+    if (this.#closed) return "unreachable";
     const group = this.group(this.#primary);
     const answer = await group.ask(body, { freshness: Freshness.COMMITTED, atLeast: undefined, ...options });
     if (typeof answer === "string") {

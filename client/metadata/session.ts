@@ -89,6 +89,7 @@ export class Session {
     const deadlineMs = performance.now() + this.#writeTimeoutMs;
     let encoded = typeof source === "function" ? undefined : encodeCommand(source);
     for (let attempt = 0; attempt === 0 || options.wait || performance.now() < deadlineMs; attempt++) {
+      if (this.#router.closed) return "EIO";
       if (attempt > 0) {
         if (options.interrupt?.signal.aborted) return "EINTR";
         if (!(await pause(backoffMs(attempt, 10, 500), options.interrupt))) return "EINTR";

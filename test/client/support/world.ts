@@ -35,7 +35,8 @@ export class World {
 
   async startServer(region: string): Promise<void> {
     const dataDir = join(this.dir, `meta-${region}`);
-    const server = await runMetaServer({ volume: this.volume, region, member: 1, dataDir, logger });
+    const onFatal = (error: Error) => logger.fatal(error);
+    const server = await runMetaServer({ volume: this.volume, region, member: 1, dataDir, logger, onFatal });
     this.#servers.set(region, server);
   }
 
