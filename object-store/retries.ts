@@ -60,7 +60,7 @@ export async function withRetries<T>(operation: Operation<T>): Promise<T> {
         cause: last ?? error,
       });
     }
-    throw last ?? error;
+    throw error;
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", onAbort);

@@ -129,28 +129,10 @@ export class S3ObjectStore implements ObjectStore {
   async copyFrom(source: ObjectStore, key: string, options: { crc32c: number; bytes: number; signal?: AbortSignal }) {
     if (!(source instanceof S3ObjectStore) || source.#where.endpoint !== this.#where.endpoint) return undefined;
     try {
-      const copied = await this.#run(`copy ${key}`, options.signal, async (abortSignal) => {
-        const from = { Bucket: source.#where.bucket, Key: key };
-        const head = await source.#client.send(new HeadObjectCommand(from), { abortSignal });
-        if (head.ContentLength !== options.bytes || crc32cFromBase64(head.ChecksumCRC32C) !== options.crc32c) {
-          throw new ObjectStoreError("corrupt", `${source.url}: ${key} is not what its slice says`);
-        }
-        const copy = new CopyObjectCommand({
-          Bucket: this.#where.bucket,
-          Key: key,
-          CopySource: `${from.Bucket}/${key.split("/").map(encodeURIComponent).join("/")}`,
-          CopySourceIfMatch: head.ETag,
-          ChecksumAlgorithm: "CRC32C",
-          IfNoneMatch: "*",
-        });
-        await this.#client.send(copy, { abortSignal });
-      }).then(
-        () => "created" as const,
-        (error) => {
-          if (error.code !== "conflict") throw error;
-          return "exists" as const;
-        },
-      );
+      // Some services ignore the condition of a copy: what is there already is looked at first.
+      if ((await this.head(key, options)) !== undefined) return await confirmExisting(this, key, options);
+      const attempt = (abortSignal: AbortSignal) => this.#copy(source, key, options, abortSignal);
+      const copied = await this.#run(`copy ${key}`, options.signal, attempt);
       await confirmExisting(this, key, options);
       return copied;
     } catch (error) {
@@ -174,6 +156,35 @@ export class S3ObjectStore implements ObjectStore {
 
   async close(): Promise<void> {
     this.#client.destroy();
+  }
+
+  async #copy(
+    source: S3ObjectStore,
+    key: string,
+    expected: { crc32c: number; bytes: number },
+    abortSignal: AbortSignal,
+  ): Promise<"created" | "exists"> {
+    const from = { Bucket: source.#where.bucket, Key: key };
+    const head = await source.#client.send(new HeadObjectCommand(from), { abortSignal });
+    if (head.ContentLength !== expected.bytes || crc32cFromBase64(head.ChecksumCRC32C) !== expected.crc32c) {
+      throw new ObjectStoreError("corrupt", `${source.url}: ${key} is not what its slice says`);
+    }
+    const copy = new CopyObjectCommand({
+      Bucket: this.#where.bucket,
+      Key: key,
+      CopySource: `${from.Bucket}/${key.split("/").map(encodeURIComponent).join("/")}`,
+      CopySourceIfMatch: head.ETag,
+      ChecksumAlgorithm: "CRC32C",
+      IfNoneMatch: "*",
+    });
+    try {
+      await this.#client.send(copy, { abortSignal });
+      return "created";
+    } catch (error) {
+      // It came meanwhile, or the source has changed: `confirmExisting` tells.
+      if (fromS3Error(error, key).code === "conflict") return "exists";
+      throw error;
+    }
   }
 
   #run<T>(
