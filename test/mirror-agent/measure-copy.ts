@@ -1,6 +1,13 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { rmSync } from "node:fs";
+import { mkdtemp } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import pLimit from "p-limit";
 import type { Slice } from "../../core/commands.ts";
 import { blocksOf } from "../../mirror-agent/verify.ts";
+import { useGoogleKey, useS3Account } from "../object-store/harness.ts";
 import { until, VOLUME, World } from "./support/world.ts";
 
 /** Copying by an agent, beside one plain loop over the same two buckets with as many blocks in flight. */
@@ -71,12 +78,39 @@ async function timed(run: () => Promise<void>): Promise<number> {
   return performance.now() - began;
 }
 
+/** A local S3 and a local GCS server, as processes of their own. */
+async function clouds(): Promise<{ urls: { source: string; target: string }; stop: () => void }> {
+  const directory = await mkdtemp(path.join(tmpdir(), "mirrorfs-measure-"));
+  useS3Account();
+  const start = async (kind: string) => {
+    const main = path.join(import.meta.dirname, `../../sandbox/${kind}/main.ts`);
+    const args = [main, "--dir", path.join(directory, kind), "--bucket", "mirrorfs-copy"];
+    const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+    const [line] = await once(child.stdout, "data");
+    return { child, ready: JSON.parse(String(line)) };
+  };
+  const [s3, gcs] = await Promise.all([start("s3"), start("gcs")]);
+  useGoogleKey(directory, gcs.ready.credentials);
+  return {
+    urls: {
+      source: `s3://mirrorfs-copy?region=us-east-1&endpoint=${s3.ready.endpoint}`,
+      target: `gs://mirrorfs-copy?endpoint=${gcs.ready.endpoint}`,
+    },
+    stop: () => {
+      for (const { child } of [s3, gcs]) child.kill();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** `node test/mirror-agent/measure-copy.ts [file|clouds]` */
 if (import.meta.main) {
+  const services = process.argv[2] === "clouds" ? await clouds() : undefined;
   for (const options of [
     { slices: 64, bytes: 4 * 1024 * 1024, concurrency: 32 },
-    { slices: 8, bytes: 64 * 1024 * 1024, concurrency: 32 },
-    { slices: 2000, bytes: 64 * 1024, concurrency: 32 },
-    { slices: 3000, bytes: 8 * 1024, concurrency: 32 },
+    { slices: 1000, bytes: 64 * 1024, concurrency: 32 },
+    { slices: 1500, bytes: 8 * 1024, concurrency: 32 },
   ])
-    console.log(options, await measureCopy(options));
+    console.log(options, await measureCopy({ ...options, urls: services?.urls }));
+  services?.stop();
 }
