@@ -75,27 +75,56 @@ export function startRegionServer(
   server.addService(AgentDefinition, agents.handlers);
   server.addService(AdminDefinition, admin.handlers);
 
-  let led = false;
-  const lead = () => {
-    if (group.leading === led) return;
-    led = group.leading;
-    reports.reset();
-    if (!led) {
-      for (const service of [metadata, changelog, agents]) service.endStreams();
-      return;
-    }
+  const started = () => {
     Promise.all([clients.startLeading(), reaper.findOrphans(), machine.sweep()]).catch((error) => {
       logger.error(error, "the state could not be read");
     });
   };
-  const unsubscribe = group.onChange(lead);
-  lead();
+  const unsubscribe = [
+    group.onChange(
+      whenChanged(
+        group.leading,
+        () => group.leading,
+        (leading) => {
+          reports.reset();
+          if (leading) started();
+          else for (const service of [metadata, changelog, agents]) service.endStreams();
+        },
+      ),
+    ),
+    // A primary hears of sessions and of open files that a mirror's leader was never told of: its clocks start anew.
+    machine.onTurn(
+      whenChanged(
+        machine.role,
+        () => machine.role,
+        (role) => {
+          if (role !== "primary") metadata.roleLost();
+          else if (group.leading) {
+            reports.reset();
+            started();
+          }
+        },
+      ),
+    ),
+  ];
+  if (group.leading) started();
   return {
     close() {
-      unsubscribe();
+      for (const stop of unsubscribe) stop();
       for (const part of [keeper, follower, regions, clients, reaper, progress, metadata]) part.close();
       changelog.endStreams();
       agents.endStreams();
     },
+  };
+}
+
+/** Calls `then` with the value whenever it is another one than at the last look. */
+function whenChanged<T>(at: T, value: () => T, then: (now: T) => void): () => void {
+  let last = at;
+  return () => {
+    const now = value();
+    if (now === last) return;
+    last = now;
+    then(now);
   };
 }

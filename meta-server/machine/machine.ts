@@ -77,8 +77,11 @@ export class Machine implements StateMachine {
   readonly #hashes = new Map<number, string>();
   #tree: Tree;
   #prefix: string;
-  #applied: AppliedRecord;
-  #durableIndex: number;
+  #index = 0;
+  /** When the last command was stamped. */
+  #time: Time = { seconds: 0, nanoseconds: 0 };
+  #logBytes = 0;
+  #durableIndex = 0;
   #taken: TakenEntry[] = [];
   #effects: Effects[] = [];
   #flipped = false;
@@ -89,8 +92,7 @@ export class Machine implements StateMachine {
     this.facts = new RegionFacts(store);
     this.#prefix = generationPrefix(this.facts.generation);
     this.#tree = this.#openTree();
-    this.#applied = this.#readApplied();
-    this.#durableIndex = this.#applied.index;
+    this.#readApplied();
     this.#generations = new Generations(store);
     this.#retention = new LogRetention(this.checkpoints, options.retain);
   }
@@ -103,7 +105,7 @@ export class Machine implements StateMachine {
 
   async #load(): Promise<void> {
     await this.checkpoints.load(this.#store.pages(CHECKPOINT_PREFIX));
-    if (this.#applied.index === 0) this.checkpoints.addGenesis((key, value) => this.#store.put(key, value));
+    if (this.#index === 0) this.checkpoints.addGenesis((key, value) => this.#store.put(key, value));
     this.#rememberHash();
   }
 
@@ -111,15 +113,19 @@ export class Machine implements StateMachine {
     return new Tree({ get: (key) => this.#store.get(this.#prefix + key) });
   }
 
-  #readApplied(): AppliedRecord {
+  #readApplied(): void {
     const value = this.#store.get(APPLIED_KEY);
-    return value === undefined ? NOTHING_APPLIED : decodeRecord<AppliedRecord>(value);
+    const { index, time, logBytes } = value === undefined ? NOTHING_APPLIED : decodeRecord<AppliedRecord>(value);
+    this.#index = index;
+    this.#time = time;
+    this.#logBytes = logBytes;
+    this.#durableIndex = index;
   }
 
   // What stands
 
   get appliedIndex(): number {
-    return this.#applied.index;
+    return this.#index;
   }
 
   get durableIndex(): number {
@@ -139,7 +145,7 @@ export class Machine implements StateMachine {
   }
 
   get lastTime(): Time {
-    return this.#applied.time;
+    return this.#time;
   }
 
   /** This region's index in the volume; undefined before `format`, or when the volume does not know it. */
@@ -196,6 +202,12 @@ export class Machine implements StateMachine {
     return this.#store.pages(prefix, after);
   }
 
+  /** The first of them. */
+  async localFirst(prefix: string): Promise<Uint8Array | undefined> {
+    const [first] = await this.#store.range(prefix, afterPrefix(prefix), 1);
+    return first?.[1];
+  }
+
   onTurn(listener: (turn: Turn) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -204,15 +216,11 @@ export class Machine implements StateMachine {
   // Applying
 
   apply(entries: readonly GroupEntry[]): unknown[] {
-    const results: unknown[] = [];
-    let { index, time, logBytes } = this.#applied;
-    for (const entry of entries) {
-      index = entry.index;
-      logBytes += entry.data.length;
-      this.#applied = { index, time, logBytes };
-      results.push(entry.kind === "application" ? this.#applyOne(entry) : undefined);
-      time = this.#applied.time;
-    }
+    const results = entries.map((entry) => {
+      this.#index = entry.index;
+      this.#logBytes += entry.data.length;
+      return entry.kind === "application" ? this.#applyOne(entry) : undefined;
+    });
     this.#endTurn();
     return results;
   }
@@ -242,7 +250,7 @@ export class Machine implements StateMachine {
   }
 
   #noteTaken(stamp: Stamp, taken: TakenEntry, effects: Effects): void {
-    this.#applied = { ...this.#applied, time: stamp.now };
+    this.#time = stamp.now;
     this.#taken.push(taken);
     const nowMs = stamp.now.seconds * 1000 + Math.floor(stamp.now.nanoseconds / 1e6);
     const own = this.regionIndex;
@@ -258,13 +266,13 @@ export class Machine implements StateMachine {
   #checkpoint(atMs: number): void {
     this.#writeTree();
     const checkpoint = {
-      index: this.#applied.index,
+      index: this.#index,
       ...this.#tree.version,
       sealedTo: this.#tree.sealedTo ?? -1,
       fence: this.facts.fence,
       stateHash: this.#tree.stateHash,
       atMs,
-      logBytes: this.#applied.logBytes,
+      logBytes: this.#logBytes,
     };
     this.checkpoints.add(checkpoint, (key, value) => this.#store.put(key, value));
   }
@@ -291,7 +299,7 @@ export class Machine implements StateMachine {
     this.#effects = [];
     this.#flipped = true;
     this.checkpoints.clear(put);
-    this.#checkpoint(this.#applied.time.seconds * 1000);
+    this.#checkpoint(this.#time.seconds * 1000);
   }
 
   /** Brings the hash up to date and puts what the tree changed. */
@@ -310,8 +318,9 @@ export class Machine implements StateMachine {
   #endTurn(): void {
     this.#writeTree();
     const { added, gone } = this.facts.takeChanges();
-    const { index } = this.#applied;
-    this.#store.put(APPLIED_KEY, encodeRecord(this.#applied));
+    const index = this.#index;
+    const record: AppliedRecord = { index, time: this.#time, logBytes: this.#logBytes };
+    this.#store.put(APPLIED_KEY, encodeRecord(record));
     this.#store.endTurn((error) => {
       if (error === undefined) this.#durableIndex = Math.max(this.#durableIndex, index);
       else this.#options.onError(error);
@@ -350,7 +359,7 @@ export class Machine implements StateMachine {
       tree: this.#tree,
       region,
       primary: this.primary,
-      logBytes: this.#applied.logBytes,
+      logBytes: this.#logBytes,
       put,
     });
   }
@@ -374,8 +383,7 @@ export class Machine implements StateMachine {
     this.facts.load();
     this.#prefix = generationPrefix(this.facts.generation);
     this.#tree = this.#openTree();
-    this.#applied = this.#readApplied();
-    this.#durableIndex = this.#applied.index;
+    this.#readApplied();
     this.#hashes.clear();
     this.#flipped = true;
     await this.#load();

@@ -1,23 +1,18 @@
-import { LRUCache } from "lru-cache";
 import type { StateStore } from "../storage/state-store.ts";
 import { PREFIX_BYTES } from "./local-keys.ts";
+import { ABSENT, ValueCache } from "./value-cache.ts";
 
 const CACHE_BYTES_MAX = 96 * 1024 * 1024;
-const CACHE_ENTRY_BYTES = 150;
 /** Beyond this many keys that are applied and not yet written, no further turn is taken. */
 const WAITING_KEYS_MAX = 200_000;
 const PAGE_PAIRS = 1_000;
 
-const ABSENT: unique symbol = Symbol("absent");
 type Page = readonly (readonly [string, Uint8Array])[];
 
 /** The store as the machine uses it: turns of puts, which are read back at once, and a cache of what is read often. */
 export class TurnStore {
   readonly #store: StateStore;
-  readonly #cache = new LRUCache<string, Uint8Array | typeof ABSENT>({
-    maxSize: CACHE_BYTES_MAX,
-    sizeCalculation: (value, key) => key.length + (value === ABSENT ? 0 : value.length) + CACHE_ENTRY_BYTES,
-  });
+  readonly #cache = new ValueCache(CACHE_BYTES_MAX);
   #turn = new Map<string, Uint8Array | undefined>();
 
   constructor(store: StateStore) {

@@ -83,9 +83,7 @@ export class StatusReport {
   async #oldestPendingMs(): Promise<number> {
     const { facts } = this.#context.machine;
     if (facts.totals.slices === 0) return 0;
-    for await (const page of this.#context.machine.localPages(pendingPrefix(facts.generation))) {
-      return Math.max(0, Date.now() - decodePending(page[0]![1]).sinceMs);
-    }
-    return 0;
+    const first = await this.#context.machine.localFirst(pendingPrefix(facts.generation));
+    return first === undefined ? 0 : Math.max(0, Date.now() - decodePending(first).sinceMs);
   }
 }

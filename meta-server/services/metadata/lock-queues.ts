@@ -11,7 +11,7 @@ export interface LockRequest {
   readonly wait: boolean;
   /** Proposes and answers it; `done` once it is applied, or came to nothing. */
   readonly propose: (done: () => void) => void;
-  readonly refuse: (error: "EINTR") => void;
+  readonly refuse: (why: "EINTR" | "moved") => void;
 }
 
 interface Queue {
@@ -54,8 +54,11 @@ export class LockQueues {
     for (const queue of this.#queues.values()) queue.waiting = queue.waiting.filter((one) => one.stream !== stream);
   }
 
-  clear(): void {
+  /** Locks are given elsewhere now: those who wait ask there. */
+  moved(): void {
+    const queues = [...this.#queues.values()];
     this.#queues.clear();
+    for (const { waiting } of queues) for (const one of waiting) one.refuse("moved");
   }
 
   #interrupt({ stream, command }: LockRequest): void {

@@ -67,7 +67,9 @@ export class Mutations {
       propose(() => {});
       return;
     }
-    const refuse = (error: "EINTR") => stream.respond(failed(id, error, this.#context.machine.version));
+    const refuse = (why: "EINTR" | "moved") => {
+      stream.respond(why === "moved" ? this.#notPrimary(id) : failed(id, why, this.#context.machine.version));
+    };
     this.#locks.enter({ stream, command, wait: mutate.wait, propose, refuse });
   }
 
@@ -77,7 +79,7 @@ export class Mutations {
 
   /** Leadership or the role was lost: those who wait for locks ask elsewhere. */
   dropWaiting(): void {
-    this.#locks.clear();
+    this.#locks.moved();
   }
 
   #refusal(id: number): Response | undefined {

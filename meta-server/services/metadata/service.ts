@@ -50,6 +50,11 @@ export class MetadataService {
 
   readonly handlers: MetadataServer = { session: (stream) => this.#session(stream) };
 
+  /** The primary is elsewhere now. */
+  roleLost(): void {
+    this.#mutations.dropWaiting();
+  }
+
   /** Clients find the new leader, and learn again what they hold. */
   endStreams(): void {
     this.#mutations.dropWaiting();
