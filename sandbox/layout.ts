@@ -4,9 +4,9 @@ import { stringify } from "yaml";
 /** The two regions of a sandbox: one behind the S3 protocol, one behind Google's. */
 export const REGIONS = ["aws", "gcp"] as const;
 export type RegionName = (typeof REGIONS)[number];
-export const PRIMARY: RegionName = "aws";
+const PRIMARY: RegionName = "aws";
 
-export const VOLUME = "sandbox";
+const VOLUME = "sandbox";
 export const BUCKET: Record<RegionName, string> = { aws: "sandbox-aws", gcp: "sandbox-gcp" };
 
 /** Where the servers of a region listen, on 127.0.0.1. */

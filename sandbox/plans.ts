@@ -87,10 +87,7 @@ export function mountPlan(context: PlanContext, region: RegionName): ProcessPlan
 }
 
 /** The volume as the region sees it, and the credentials of both clouds where their SDKs look for them. */
-export function environmentOf(
-  { places, settings }: Omit<PlanContext, "program">,
-  region: RegionName,
-): Record<string, string> {
+function environmentOf({ places, settings }: Omit<PlanContext, "program">, region: RegionName): Record<string, string> {
   return {
     MIRRORFS_CONFIG: places.regionFile(region),
     ...awsCredentials(settings),

@@ -6,8 +6,8 @@ import { listFiles, ROOT, sourceFiles } from "./source-files.ts";
 const files = sourceFiles();
 const LINES_MAX = 450;
 
-/** Files that are started by name, not imported. */
-const STARTED = /^(bin\/mirrorfs\.ts|vitest\.config\.ts)$|\.test\.ts$|(^|\/)main\.ts$/;
+/** Files that are started, not imported. */
+const STARTED = /^(bin\/mirrorfs\.ts|vitest\.config\.ts)$|\.test\.ts$|(^|\/)main\.ts$|^test\/.*\/measure[^/]*\.ts$/;
 
 it("every file is used", () => {
   const imported = new Set(files.flatMap((file) => file.imports));
@@ -60,11 +60,11 @@ function isUsedOutside(path: string, name: string): boolean {
   return files.some((file) => file.path !== path && file.imports.includes(path) && word.test(file.text));
 }
 
-/** Named as a path in a script, a worker's or a child's start. */
+/** Named in a script, or in the start of a worker or a child (`./notify-worker.${extension}`). */
 function isStarted(path: string): boolean {
-  const name = path.split("/").at(-1)!;
+  const name = path.split("/").at(-1)!.replace(/ts$/, "");
   return (
-    files.some((file) => file.path !== path && file.text.includes(name)) ||
+    files.some((file) => file.path !== path && file.text.includes(`/${name}`)) ||
     readFileSync(join(ROOT, "package.json"), "utf8").includes(path)
   );
 }
