@@ -78,13 +78,15 @@ export class DiskCache {
     const name = nameOf(block);
     if (this.#writing >= WRITING_MAX || this.#files.has(name)) return;
     this.#writing += 1;
+    // The caller gives its memory away to another thread before the disk has it.
+    const copy = Buffer.from(data);
     const path = this.#path(name);
     const temporary = `${path}.${process.pid}-${++this.#temporaries}${TEMPORARY}`;
     try {
       await mkdir(join(this.#directory, folderOf(name)), { recursive: true });
-      await writeFile(temporary, data);
+      await writeFile(temporary, copy);
       await rename(temporary, path);
-      this.#files.set(name, data.length);
+      this.#files.set(name, copy.length);
     } catch {
       await rm(temporary, { force: true }).catch(() => {});
     } finally {
