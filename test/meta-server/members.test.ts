@@ -1,6 +1,6 @@
 import { createServer, type Server } from "node:net";
 import { join } from "node:path";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { encodeCommand, encodeFollowed, encodeProposed } from "../../core/codec.ts";
 import type { EpochCode, RegionIndex, Sequence, SessionId } from "../../core/ids.ts";
 import { Machine } from "../../meta-server/machine/machine.ts";
@@ -35,12 +35,15 @@ test("a member that was away for longer than the log is brought up by a snapshot
   await new Promise((resolve) => setTimeout(resolve, 2_500));
   await client.make(1, "last");
   client.close();
+  const restored = vi.spyOn(Machine.prototype, "restore");
   await volume.start("aws", away);
   const awayAddress = volume.volume.regions.get("aws")!.meta[away - 1]!;
   await until("one state", async () => {
     const [a, b] = await Promise.all([volume.status(address), volume.status(awayAddress)]);
     return a.stateHash === b.stateHash && a.version!.sequence === b.version!.sequence ? true : undefined;
   });
+  expect(restored).toHaveBeenCalledOnce();
+  restored.mockRestore();
   for (const other of [1, 2, 3].filter((one) => one !== away && one !== member)) await volume.stop("aws", other);
   await volume.stop("aws", member);
   await volume.start("aws", member);
