@@ -9,7 +9,7 @@ import { fileHandlers } from "./files.ts";
 import type { Version } from "./ids.ts";
 import { lockHandlers } from "./locks.ts";
 import { reapHandlers } from "./reap.ts";
-import { isInWindow, keepOutcome, keptOutcome } from "./requests.ts";
+import { isInWindow, keepOutcome, OUTCOMES_PAGE, outcomesPage } from "./requests.ts";
 import type { Position } from "./sequencer.ts";
 import { sessionHandlers } from "./sessions.ts";
 import type { Tree } from "./tree.ts";
@@ -64,10 +64,11 @@ export function apply(tree: Tree, stamp: Stamp, command: Command, step: Step): A
   const session = tree.session(stamp.session);
   if (session === undefined) return answer(fail("NOSESSION"), effects);
   if (!isInWindow(session, stamp)) return answer(fail("EINVAL"), effects);
-  const kept = keptOutcome(tree, stamp);
+  const page = outcomesPage(tree, stamp);
+  const kept = page[stamp.request % OUTCOMES_PAGE];
   if (kept !== undefined) return { outcome: decodeOutcome(kept), encoded: kept, effects };
   const answered = answer(run(context, command), effects);
-  keepOutcome(tree, stamp, answered.encoded);
+  keepOutcome(tree, stamp, page, answered.encoded);
   return answered;
 }
 

@@ -32,17 +32,8 @@ export class Cells {
     this.#generationLimit = Math.max(1, entriesMax >>> 1);
   }
 
-  get dirty(): boolean {
-    return this.#dirty.size > 0;
-  }
-
   get<T>(codec: RecordCodec<T>, key: ByteString): T | undefined {
     return this.#cell(codec, key).value as T | undefined;
-  }
-
-  /** Whether a read of the key would not touch the view. */
-  holds(key: ByteString): boolean {
-    return this.#young.has(key) || this.#old.has(key);
   }
 
   put<T>(codec: RecordCodec<T>, key: ByteString, value: T | undefined): void {

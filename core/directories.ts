@@ -35,7 +35,7 @@ function make(context: Context, command: CommandOf<"make">): Outcome {
   tree.insertAttributes(attributes);
   if (command.inodeKind === "symlink") tree.putSymlink(inode, command.target);
   tree.putEntry(command.parent, command.name, { inode, kind: command.inodeKind });
-  changeDirectory(context, command.parent, { entries: 1, links: isDirectory ? 1 : 0 });
+  changeDirectory(context, parent, { entries: 1, links: isDirectory ? 1 : 0 });
   effects.entry(command.parent, command.name);
   return { ok: true, attributes };
 }
@@ -95,7 +95,7 @@ function link(context: Context, command: CommandOf<"link">): Outcome {
 
   const attributes = addLink(context, inode, command);
   tree.putEntry(command.parent, command.name, { inode: inode.inode, kind: inode.kind });
-  changeDirectory(context, command.parent, { entries: 1, links: 0 });
+  changeDirectory(context, parent, { entries: 1, links: 0 });
   effects.entry(command.parent, command.name);
   return { ok: true, attributes };
 }
@@ -112,7 +112,7 @@ function unlink(context: Context, command: CommandOf<"unlink">): Outcome {
 
   tree.putEntry(command.parent, command.name, undefined);
   removeLink(context, tree.attributes(entry.inode)!, command);
-  changeDirectory(context, command.parent, { entries: -1, links: 0 });
+  changeDirectory(context, parent, { entries: -1, links: 0 });
   effects.entry(command.parent, command.name);
   return { ok: true, removed: entry.inode };
 }
@@ -131,7 +131,7 @@ function rmdir(context: Context, command: CommandOf<"rmdir">): Outcome {
 
   tree.putEntry(command.parent, command.name, undefined);
   removeLink(context, directory, command);
-  changeDirectory(context, command.parent, { entries: -1, links: -1 });
+  changeDirectory(context, parent, { entries: -1, links: -1 });
   effects.entry(command.parent, command.name);
   return { ok: true, removed: entry.inode };
 }

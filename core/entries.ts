@@ -11,7 +11,7 @@ export type AppliedEntry =
   | { readonly taken: false; readonly refusal: Refusal };
 
 /** Where the tree stands: what the next entry is judged by. */
-export function positionOf(tree: Tree): Position {
+function positionOf(tree: Tree): Position {
   return { version: tree.version, sealedTo: tree.sealedTo };
 }
 

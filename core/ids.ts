@@ -35,8 +35,7 @@ export interface Time {
 export const ROOT_INODE = 1 as Inode;
 export const NO_VERSION: Version = { epoch: 0 as EpochCode, sequence: 0 as Sequence };
 
-export const COUNTER_BITS = 36;
-export const COUNTER_LIMIT = 2 ** COUNTER_BITS;
+export const COUNTER_LIMIT = 2 ** 36;
 export const REGIONS_MAX = 16;
 export const EPOCH_NUMBER_MAX = 2 ** 13 - 1;
 

@@ -19,11 +19,10 @@ export function nameError(name: ByteString): ErrnoCode | undefined {
 /** A directory's count of entries and links changed, and so did its times. */
 export function changeDirectory(
   context: Context,
-  directory: Inode,
+  before: Attributes,
   by: { readonly entries: number; readonly links: number },
 ): void {
   const { now } = context.stamp;
-  const before = context.tree.attributes(directory)!;
   const after = {
     ...before,
     entries: before.entries + by.entries,

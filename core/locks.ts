@@ -127,10 +127,12 @@ export function releaseLocksOfSession(context: Context, session: SessionId): voi
   tree.putLockedInodes(session, []);
 }
 
-/** An inode that goes away takes its locks along. */
+/** An inode that goes away takes its locks along; whoever waits for one learns that it is gone. */
 export function dropLocksOfInode(context: Context, inode: Inode): void {
-  const { tree } = context;
+  const { tree, effects } = context;
   const sessions = new Set(tree.locks(inode).map((held) => held.session));
+  if (sessions.size === 0) return;
   for (const session of sessions) track(tree, session, inode, []);
-  if (sessions.size > 0) tree.putLocks(inode, []);
+  tree.putLocks(inode, []);
+  effects.unlock(inode);
 }

@@ -62,8 +62,11 @@ function replace(context: Context, { from, to, source, target }: Move): Outcome 
   const attributes = moveLink(context, moved, from, to);
   tree.putEntry(from.parent, from.name, undefined);
   tree.putEntry(to.parent, to.name, source);
-  changeDirectory(context, from.parent, { entries: -1, links: -isDirectory(source) });
-  changeDirectory(context, to.parent, { entries: replaced === undefined ? 1 : 0, links: linksOfNewParent });
+  changeDirectory(context, tree.attributes(from.parent)!, { entries: -1, links: -isDirectory(source) });
+  changeDirectory(context, tree.attributes(to.parent)!, {
+    entries: replaced === undefined ? 1 : 0,
+    links: linksOfNewParent,
+  });
   effects.entry(from.parent, from.name);
   effects.entry(to.parent, to.name);
   return { ok: true, attributes, ...(replaced === undefined ? {} : { removed: replaced.inode }) };
@@ -96,8 +99,8 @@ function exchange(context: Context, { from, to, source, target }: Move & { reado
   moveLink(context, tree.attributes(target.inode)!, to, from);
   tree.putEntry(from.parent, from.name, target);
   tree.putEntry(to.parent, to.name, source);
-  changeDirectory(context, from.parent, { entries: 0, links: -links });
-  changeDirectory(context, to.parent, { entries: 0, links });
+  changeDirectory(context, tree.attributes(from.parent)!, { entries: 0, links: -links });
+  changeDirectory(context, tree.attributes(to.parent)!, { entries: 0, links });
   effects.entry(from.parent, from.name);
   effects.entry(to.parent, to.name);
   return { ok: true, attributes };

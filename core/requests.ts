@@ -1,4 +1,4 @@
-import type { SessionRecord } from "./codec/records.ts";
+import type { OutcomesPage, SessionRecord } from "./codec/records.ts";
 import type { Stamp } from "./commands.ts";
 import type { SessionId } from "./ids.ts";
 import type { Tree } from "./tree.ts";
@@ -17,13 +17,13 @@ export function isInWindow(session: SessionRecord, stamp: Stamp): boolean {
   return stamp.request >= lowWater && stamp.request < lowWater + REQUEST_WINDOW_MAX;
 }
 
-/** The encoded outcome of a request that was executed before. */
-export function keptOutcome(tree: Tree, stamp: Stamp): Uint8Array | undefined {
-  return tree.outcomes(stamp.session, Math.floor(stamp.request / OUTCOMES_PAGE))?.[stamp.request % OUTCOMES_PAGE];
+/** The page that a request's outcome is kept in; empty as yet, or `page[request % OUTCOMES_PAGE]`. */
+export function outcomesPage(tree: Tree, stamp: Stamp): OutcomesPage {
+  return tree.outcomes(stamp.session, Math.floor(stamp.request / OUTCOMES_PAGE)) ?? [];
 }
 
-/** Keeps an outcome, and forgets those below the low water a page at a time. */
-export function keepOutcome(tree: Tree, stamp: Stamp, outcome: Uint8Array): void {
+/** Keeps an outcome in its page, and forgets those below the low water a page at a time. */
+export function keepOutcome(tree: Tree, stamp: Stamp, page: OutcomesPage, outcome: Uint8Array): void {
   const session = tree.session(stamp.session)!;
   const lowWater = Math.max(session.lowWater, stamp.lowWater);
   const highest = Math.max(session.highest, stamp.request);
@@ -31,11 +31,11 @@ export function keepOutcome(tree: Tree, stamp: Stamp, outcome: Uint8Array): void
     dropPages(tree, stamp.session, session, Math.floor(lowWater / OUTCOMES_PAGE));
     tree.putSession(stamp.session, { ...session, lowWater, highest });
   }
-  const page = Math.floor(stamp.request / OUTCOMES_PAGE);
-  const outcomes = (tree.outcomes(stamp.session, page) ?? []).slice();
-  while (outcomes.length < stamp.request % OUTCOMES_PAGE) outcomes.push(undefined);
-  outcomes[stamp.request % OUTCOMES_PAGE] = outcome;
-  tree.putOutcomes(stamp.session, page, outcomes);
+  const outcomes = page.slice();
+  const place = stamp.request % OUTCOMES_PAGE;
+  while (outcomes.length < place) outcomes.push(undefined);
+  outcomes[place] = outcome;
+  tree.putOutcomes(stamp.session, Math.floor(stamp.request / OUTCOMES_PAGE), outcomes);
 }
 
 /** All of a session that ends. */

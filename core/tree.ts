@@ -126,11 +126,6 @@ export class Tree {
     return { puts, stateHash: this.stateHash, effects };
   }
 
-  /** Whether a read of the key would go to the view: what is worth reading ahead. */
-  lacks(key: ByteString): boolean {
-    return !this.#cells.holds(key);
-  }
-
   attributes(inode: Inode): Attributes | undefined {
     return this.#cells.get(RECORDS.attributes, attributesKey(inode));
   }

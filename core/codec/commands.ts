@@ -1,6 +1,7 @@
 import type { Command, CommandKind, CommandOf, Extent, TimeChange } from "../commands.ts";
 import {
   type ByteString,
+  EPOCH_NUMBER_MAX,
   type EpochCode,
   epochNumber,
   type Inode,
@@ -240,8 +241,9 @@ function checkFormat<T extends Omit<CommandOf<"format">, "kind">>(format: T): T 
 }
 
 function checkEpoch(epoch: number): EpochCode {
-  if (epoch < REGIONS_MAX || epoch >= 2 ** 17) throw new CodecError(`epoch code ${epoch} is not 16…2^17-1`);
-  if (epochNumber(epoch as EpochCode) < 1) throw new CodecError(`epoch code ${epoch} has no number`);
+  const number = epochNumber(epoch as EpochCode);
+  if (number < 1 || number > EPOCH_NUMBER_MAX)
+    throw new CodecError(`epoch number ${number} is not 1…${EPOCH_NUMBER_MAX}`);
   return epoch as EpochCode;
 }
 
