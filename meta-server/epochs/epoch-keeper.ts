@@ -30,6 +30,7 @@ export class EpochKeeper {
   readonly #unsubscribe: () => void;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
+  #running = false;
   #cleared = false;
   #watchedMs = 0;
   #sealedMs = 0;
@@ -83,7 +84,6 @@ export class EpochKeeper {
     this.#timer = setTimeout(() => void this.#round(), ms);
   }
 
-  #running = false;
   async #round(): Promise<void> {
     if (this.#running) {
       this.#schedule(SEALED_ROUND_MS);

@@ -33,6 +33,8 @@ export class Follower {
   /** The primary's hashes at sequences that are not applied here yet. */
   readonly #hashes = new Map<Sequence, string>();
   #message = "";
+  /** The volume was made before this group lost, or never had, its state. */
+  #isElsewhere = false;
   #suspended = false;
   #wake: () => void = () => {};
   #closed = false;
@@ -120,8 +122,6 @@ export class Follower {
     return machine.role !== "unformatted" ? machine.role !== "primary" : volume.primary !== region || this.#isElsewhere;
   }
 
-  /** The volume was made before this group lost, or never had, its state. */
-  #isElsewhere = false;
   foundElsewhere(): void {
     this.#isElsewhere = true;
   }

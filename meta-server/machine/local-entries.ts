@@ -1,7 +1,7 @@
 import { decodeLoad, encodeLoad } from "./load-part.ts";
 
 /** First byte of an entry that is the region's own: in no changelog, in no state hash, without a sequence. */
-export const LOCAL_ENTRY = 3;
+const LOCAL_ENTRY = 3;
 
 export interface PlainVersion {
   readonly epoch: number;

@@ -21,10 +21,10 @@ export const DIVERGED_KEY = `${LOCAL}x`;
 export const LOSS_KEY = `${LOCAL}l`;
 export const GARBAGE_PREFIX = `${LOCAL}d`;
 export const CHECKPOINT_PREFIX = `${LOCAL}c`;
-export const REFUSED_PREFIX = `${LOCAL}s`;
+const REFUSED_PREFIX = `${LOCAL}s`;
 
 /** 7 bytes, big-endian: an integer below 2^53 so that keys sort as numbers do. */
-export function numberKey(value: number): string {
+function numberKey(value: number): string {
   const high = Math.floor(value / 2 ** 28);
   const low = value % 2 ** 28;
   return String.fromCharCode(
@@ -36,12 +36,6 @@ export function numberKey(value: number): string {
     (low >>> 8) & 255,
     low & 255,
   );
-}
-
-export function keyNumber(key: string, at: number): number {
-  let value = 0;
-  for (let index = at; index < at + 7; index += 1) value = value * 256 + key.charCodeAt(index);
-  return value;
 }
 
 /** Pending copies belong to a generation: a bootstrap computes its own. */

@@ -104,7 +104,7 @@ export class LogReader {
 }
 
 /** Whether a state at this version was, or is, a state of this history. */
-export function isOnChangelog(tree: Tree, { epoch, sequence }: Version): boolean {
+function isOnChangelog(tree: Tree, { epoch, sequence }: Version): boolean {
   if (sequence === 0) return true;
   if (epoch === tree.version.epoch) {
     const first = tree.epoch(epoch)?.first ?? 1;
