@@ -102,6 +102,10 @@ export class Raft {
     else if (start.hardState.term > 0) this.#state.quietTicks = config.electionTicks;
   }
 
+  get id(): number {
+    return this.#state.self;
+  }
+
   get role(): Role {
     return this.#state.role;
   }

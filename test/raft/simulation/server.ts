@@ -1,7 +1,9 @@
 import { pino } from "pino";
 import type { Group, GroupEntry, GroupMember, MachineSnapshot, StateMachine } from "../../../meta-server/group.ts";
+import type { Message } from "../../../meta-server/raft/messages.ts";
 import { openGroup } from "../../../meta-server/raft-group.ts";
 import type { LogStore } from "../../../meta-server/storage/log-store.ts";
+import type { Transport } from "../../../meta-server/transport/transport.ts";
 import { emptyDisk, type MemoryDisk, MemoryLog } from "../../storage/memory-log.ts";
 import type { Network } from "./network.ts";
 import type { Truth } from "./truth.ts";
@@ -9,6 +11,8 @@ import type { World } from "./world.ts";
 
 const silent = pino({ level: "silent" });
 const PART_ITEMS = 20;
+/** What a server says it has made durable. */
+const CLAIMS = new Set<Message["type"]>(["vote", "voteResponse", "appendAccepted"]);
 
 /** Everything that a simulated machine has applied, and of that what its disk holds. */
 interface Items {
@@ -24,12 +28,17 @@ export class SimulatedServer {
   fatal: Error | undefined;
   pausedUntilMs = 0;
   diskMsMax = 2;
+  /** How fast its clock runs. */
+  clockRate = 1;
   restores = 0;
   readonly #members: readonly GroupMember[];
   readonly #world: World;
   readonly #network: Network;
   readonly #truth: Truth;
   readonly #wrapLog: (log: LogStore) => LogStore;
+  readonly #electionTicks: number;
+  /** Called between steps of the turn where a crash is hardest to survive; may crash this server. */
+  readonly #crashPoint: () => void;
   #items: Items = { applied: 0, texts: [] };
   #log: MemoryLog | undefined;
   #life = 0;
@@ -41,6 +50,8 @@ export class SimulatedServer {
     network: Network;
     truth: Truth;
     wrapLog: (log: LogStore) => LogStore;
+    electionTicks: number;
+    crashPoint: (server: SimulatedServer) => void;
   }) {
     this.id = options.id;
     this.#members = options.members;
@@ -48,6 +59,8 @@ export class SimulatedServer {
     this.#network = options.network;
     this.#truth = options.truth;
     this.#wrapLog = options.wrapLog;
+    this.#electionTicks = options.electionTicks;
+    this.#crashPoint = () => options.crashPoint(this);
   }
 
   get isUp(): boolean {
@@ -69,14 +82,15 @@ export class SimulatedServer {
       self: this.id,
       log: this.#wrapLog(this.#watch(this.#log)),
       machine: this.#machine(isAlive, delay),
-      transport: this.#network.transport(this.id, isAlive),
-      timers: this.#world.timers(isAlive, isPaused),
+      transport: this.#transport(isAlive),
+      timers: this.#world.timers(isAlive, isPaused, () => this.clockRate),
       random: () => this.#world.chance.next(),
       logger: silent,
       onFatal: (error: Error) => {
         this.fatal ??= error;
       },
       tuning: {
+        electionTicks: this.#electionTicks,
         appendBytesMax: 200,
         window: { messagesMax: 4, bytesMax: 600 },
         tailBytesMax: 1000,
@@ -106,6 +120,15 @@ export class SimulatedServer {
     this.pausedUntilMs = 0;
     this.#network.disconnect(this.id);
     this.#truth.crashed(this.id, this.disk);
+  }
+
+  #transport(isAlive: () => boolean): Transport {
+    const transport = this.#network.transport(this.id, isAlive);
+    const send = (messages: readonly Message[]) => {
+      transport.send(messages);
+      if (messages.some(({ type }) => CLAIMS.has(type))) this.#crashPoint();
+    };
+    return { ...transport, send };
   }
 
   /** Lets the checker see what becomes durable. */
@@ -144,13 +167,16 @@ export class SimulatedServer {
       },
       retainFromIndex: Number.POSITIVE_INFINITY,
       apply: (entries: readonly GroupEntry[]) => {
+        if (!isAlive()) return [];
         for (const entry of entries) {
           if (entry.index !== applied + 1) throw new Error(`violated: ${id} applied ${entry.index} after ${applied}`);
           applied = entry.index;
           truth.applied(id, entry);
           texts.push(entry.kind === "noop" ? "noop" : Buffer.from(entry.data).toString());
         }
-        delay(store);
+        this.#world.after(chance.between(1, 2000), () => {
+          if (isAlive()) store();
+        });
         room = chance.happens(0.1) ? new Promise((resolve) => delay(resolve)) : undefined;
         return entries.map(({ index }) => index);
       },
@@ -174,6 +200,7 @@ export class SimulatedServer {
         texts = arrived;
         store();
         restored();
+        this.#crashPoint();
         for (const [i, text] of texts.entries())
           if (truth.textAt(i + 1) !== text) throw new Error(`violated: a snapshot holds ${text} at ${i + 1}`);
       },

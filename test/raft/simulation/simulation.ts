@@ -2,7 +2,7 @@ import type { LogStore } from "../../../meta-server/storage/log-store.ts";
 import { Network } from "./network.ts";
 import { SimulatedServer } from "./server.ts";
 import { hold, Truth } from "./truth.ts";
-import { World } from "./world.ts";
+import { type Chance, World } from "./world.ts";
 
 export interface SimulationOptions {
   readonly seed: number;
@@ -34,14 +34,39 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   }
 }
 
+/** What kind of bad luck a seed has. */
+interface Profile {
+  readonly electionTicks: number;
+  readonly faultMsMax: number;
+  readonly delaysMs: readonly number[];
+  readonly crashPointShare: number;
+  readonly newLeaderCrashShare: number;
+}
+
+function drawProfile(chance: Chance): Profile {
+  return {
+    electionTicks: chance.pick([3, 10]),
+    faultMsMax: chance.pick([300, 1500, 4000]),
+    delaysMs: chance.pick([
+      [1, 5],
+      [1, 5, 30, 200],
+      [100, 400],
+    ]),
+    crashPointShare: chance.pick([0, 0.001, 0.01]),
+    newLeaderCrashShare: chance.pick([0, 0.2, 0.6]),
+  };
+}
+
 class Simulation {
   readonly #options: SimulationOptions;
   readonly #world: World;
   readonly #network: Network;
   readonly #truth = new Truth();
   readonly #servers: SimulatedServer[];
+  readonly #profile: Profile;
   #faulty = true;
   #nextText = 1;
+  #seenElections = 0;
   #reads = 0;
   #crashes = 0;
 
@@ -52,7 +77,13 @@ class Simulation {
     const size = this.#world.chance.pick([3, 3, 5]);
     const members = Array.from({ length: size }, (_, i) => ({ id: i + 1, address: "" }));
     const wrapLog = options.wrapLog ?? ((log: LogStore) => log);
-    const shared = { members, world: this.#world, network: this.#network, truth: this.#truth, wrapLog };
+    this.#profile = drawProfile(this.#world.chance);
+    const { electionTicks } = this.#profile;
+    const crashPoint = (server: SimulatedServer) => {
+      if (this.#faulty && this.#world.chance.happens(this.#profile.crashPointShare)) this.#crash(server);
+    };
+    const { world, network, truth } = { world: this.#world, network: this.#network, truth: this.#truth };
+    const shared = { members, world, network, truth, wrapLog, electionTicks, crashPoint };
     this.#servers = members.map(({ id }) => new SimulatedServer({ id, ...shared }));
   }
 
@@ -66,7 +97,7 @@ class Simulation {
     for (const server of this.#servers) server.start();
     this.#repeat(20, 150, () => this.#propose());
     this.#repeat(50, 300, () => this.#read());
-    this.#repeat(100, 1500, () => this.#fault());
+    this.#repeat(this.#profile.faultMsMax / 10, this.#profile.faultMsMax, () => this.#fault());
     await this.#world.run(faultsMs, check);
     this.#calm();
     await this.#world.run(faultsMs + calmMs, check);
@@ -89,17 +120,30 @@ class Simulation {
       if (fatal !== undefined) throw fatal;
       if (group !== undefined) this.#truth.observe(id, group.status());
     }
+    if (this.#truth.elections > this.#seenElections) this.#newLeader();
+  }
+
+  /** The first moments of a term are the most dangerous ones. */
+  #newLeader(): void {
+    this.#seenElections = this.#truth.elections;
+    const { chance } = this.#world;
+    if (!this.#faulty || !chance.happens(this.#profile.newLeaderCrashShare)) return;
+    this.#world.after(chance.between(0, 30), () => {
+      const leader = this.#servers.find(({ group }) => group?.status().role === "leader");
+      if (this.#faulty && leader !== undefined) this.#crash(leader);
+    });
   }
 
   /** Asks the servers that believe they lead, the deposed among them. */
   #propose(): void {
-    for (const { group } of this.#servers) {
+    for (const server of this.#servers) {
+      const { group } = server;
       if (group?.status().role !== "leader" && !this.#world.chance.happens(0.05)) continue;
       const burst = this.#world.chance.happens(0.1) ? 20 : 1;
       for (let i = 0; i < burst; i++) {
         const text = `p${this.#nextText++}`;
         group?.propose(Buffer.from(text), (result) => {
-          if (result.ok) this.#truth.acknowledge(result.index, text);
+          if (result.ok && server.group === group) this.#truth.acknowledge(result.index, text);
         });
       }
     }
@@ -107,11 +151,12 @@ class Simulation {
 
   /** A confirmed read sees everything that was acknowledged before it was asked. */
   #read(): void {
-    for (const { id, group } of this.#servers) {
+    for (const server of this.#servers) {
+      const { id, group } = server;
       if (group?.status().role !== "leader") continue;
       const needed = this.#truth.acknowledged;
       group.readIndex((confirmed) => {
-        if (!confirmed) return;
+        if (!confirmed || server.group !== group) return;
         this.#reads++;
         const { applied } = group.status();
         hold(applied >= needed, `a read at ${id} saw up to ${applied}, but ${needed} was acknowledged before it`);
@@ -127,6 +172,9 @@ class Simulation {
       () => this.#crash(server),
       () => this.#crash(server),
       () => this.#crash(this.#leader() ?? server),
+      () => {
+        for (const each of this.#servers) this.#crash(each); // the power is gone
+      },
       () => this.#partition(),
       () => this.#partition(),
       () => this.#network.heal(),
@@ -134,10 +182,13 @@ class Simulation {
       () => {
         this.#network.lossShare = chance.pick([0, 0, 0.05, 0.3]);
         this.#network.duplicateShare = chance.pick([0, 0.1]);
-        this.#network.delayMsMax = chance.pick([1, 5, 30, 200]);
+        this.#network.delayMsMax = chance.pick(this.#profile.delaysMs);
       },
       () => {
         server.diskMsMax = chance.pick([1, 5, 100]);
+      },
+      () => {
+        server.clockRate = chance.pick([0.2, 0.5, 1, 1, 1.5]);
       },
       () => {
         server.pausedUntilMs = this.#world.nowMs + chance.between(100, 4000);
@@ -184,6 +235,7 @@ class Simulation {
     for (const server of this.#servers) {
       server.diskMsMax = 2;
       server.pausedUntilMs = 0;
+      server.clockRate = 1;
       if (!server.isUp) server.start();
     }
     this.#calmFrom = this.#truth.acknowledged;

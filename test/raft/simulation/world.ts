@@ -80,7 +80,7 @@ export class World {
   }
 
   /** Timers of one server: silent once it is dead, skipped while it is paused. */
-  timers(isAlive: () => boolean, isPaused: () => boolean): Timers {
+  timers(isAlive: () => boolean, isPaused: () => boolean, clockRate: () => number): Timers {
     const soon = (run: () => void) =>
       this.after(0, () => {
         if (!isAlive()) return;
@@ -89,7 +89,7 @@ export class World {
       });
     const after = (ms: number, run: () => void) => {
       let cancelled = false;
-      this.after(ms, () => {
+      this.after(ms / clockRate(), () => {
         if (!cancelled) soon(run);
       });
       return () => {
@@ -101,7 +101,7 @@ export class World {
       const again = () => {
         if (cancelled || !isAlive()) return;
         if (!isPaused()) run();
-        this.after(ms * this.chance.between(0.9, 1.1), again);
+        this.after((ms / clockRate()) * this.chance.between(0.9, 1.1), again);
       };
       this.after(ms, again);
       return () => {

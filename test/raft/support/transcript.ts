@@ -1,0 +1,152 @@
+import type { Entry } from "../../../meta-server/raft/entry.ts";
+import type { Message } from "../../../meta-server/raft/messages.ts";
+import { Raft, type Save } from "../../../meta-server/raft/raft.ts";
+
+export interface MemberOptions {
+  readonly voters?: readonly number[];
+  readonly term?: number;
+  readonly vote?: number;
+  /** Terms of the entries that its log begins with. */
+  readonly log?: readonly number[];
+  readonly commit?: number;
+  readonly random?: number;
+}
+
+/** One bare core with its disk in the test's hands: what it says can be read, and what it wrote be confirmed. */
+export class Member {
+  readonly raft: Raft;
+  /** What it said since it was last asked, those behind a write included once `save` was called. */
+  #said: Message[] = [];
+  #unconfirmed: { save: Save | undefined; promises: readonly Message[] }[] = [];
+  readonly applied: string[] = [];
+  readonly reads: { id: number; index: number | undefined }[] = [];
+
+  constructor(self: number, options: MemberOptions = {}) {
+    const entries = (options.log ?? []).map((term, i) => entry(i + 1, term));
+    const termStarts = entries.filter(({ term }, i) => term !== entries[i - 1]?.term);
+    this.raft = new Raft(
+      {
+        self,
+        voters: options.voters ?? [1, 2, 3],
+        electionTicks: 10,
+        heartbeatTicks: 1,
+        random: () => options.random ?? 0,
+        appendBytesMax: 1000,
+        window: { messagesMax: 3, bytesMax: 10_000 },
+      },
+      {
+        hardState: { term: options.term ?? 0, vote: options.vote ?? 0, commit: 0 },
+        log: {
+          base: { index: 0, term: 0 },
+          lastIndex: entries.length,
+          termStarts,
+          commit: options.commit ?? 0,
+          applied: 0,
+          tail: entries,
+        },
+        tailBytesMax: 1 << 20,
+      },
+    );
+  }
+
+  tick(times = 1): this {
+    for (let i = 0; i < times; i++) this.raft.step({ type: "tick" });
+    return this.#work();
+  }
+
+  hear(...messages: Message[]): this {
+    for (const message of messages) this.raft.step({ type: "message", message });
+    return this.#work();
+  }
+
+  propose(...texts: string[]): this {
+    this.raft.step({ type: "propose", data: texts.map((text) => Buffer.from(text)) });
+    return this.#work();
+  }
+
+  askRead(id: number): this {
+    this.raft.step({ type: "readIndex", id });
+    return this.#work();
+  }
+
+  transfer(to: number): this {
+    this.raft.step({ type: "transfer", to });
+    return this.#work();
+  }
+
+  /** The disk confirms everything written so far. */
+  save(): this {
+    while (this.#unconfirmed.length > 0) {
+      const { save, promises } = this.#unconfirmed.shift()!;
+      if (save !== undefined) this.raft.step({ type: "saved", save });
+      this.#said.push(...promises);
+      this.#work();
+    }
+    return this;
+  }
+
+  /** Everything it said since the last call, as lines. */
+  said(): string[] {
+    return this.takeMessages().map(line);
+  }
+
+  takeMessages(): Message[] {
+    const said = this.#said;
+    this.#said = [];
+    return said;
+  }
+
+  #work(): this {
+    const { messages, save, promises, committed, reads } = this.raft.takeReady(1 << 20);
+    this.#said.push(...messages);
+    if (save !== undefined || (promises.length > 0 && this.#unconfirmed.length > 0))
+      this.#unconfirmed.push({ save, promises });
+    else this.#said.push(...promises);
+    for (const { kind, data } of committed) this.applied.push(kind === "noop" ? "noop" : Buffer.from(data).toString());
+    this.reads.push(...reads);
+    return this;
+  }
+}
+
+/** Carries messages between members, each disk confirming at once, until nobody has anything to say. */
+export function settle(...members: Member[]): void {
+  for (let round = 0; round < 100; round++) {
+    const messages = members.flatMap((member) => member.save().takeMessages());
+    if (messages.length === 0) return;
+    for (const message of messages) members.find(({ raft }) => raft.id === message.to)?.hear(message);
+  }
+  throw new Error("they never come to rest");
+}
+
+export function entry(index: number, term: number, text = `e${index}`): Entry {
+  const data = Buffer.from(text);
+  return { index, term, kind: "application", data, encoded: data };
+}
+
+/** `append 1>2 t3 after 4@2 [5@3] commit 4` */
+function line(message: Message): string {
+  const head = `${message.type} ${message.from}>${message.to} t${message.term}`;
+  switch (message.type) {
+    case "append": {
+      const { previous, entries, commit } = message;
+      const list = entries.map(({ index, term }) => `${index}@${term}`).join(" ");
+      return `${head} after ${previous.index}@${previous.term} [${list}] commit ${commit}`;
+    }
+    case "appendAccepted":
+      return `${head} match ${message.match}`;
+    case "appendRejected":
+      return `${head} rejected ${message.rejected} hint ${message.hint.index}@${message.hint.term}`;
+    case "preVote":
+    case "vote":
+      return `${head} last ${message.last.index}@${message.last.term}`;
+    case "preVoteResponse":
+    case "voteResponse":
+      return `${head} ${message.granted ? "granted" : "refused"}`;
+    case "heartbeat":
+      return `${head} commit ${message.commit} round ${message.round}`;
+    case "heartbeatResponse":
+      return `${head} round ${message.round}`;
+    case "timeoutNow":
+      return head;
+  }
+}
