@@ -4,7 +4,7 @@ import type { SliceId } from "../core/ids.ts";
 import type { PendingSlices } from "../proto/generated/agent.ts";
 import type { Copier, CopyOutcome } from "./copier.ts";
 import type { Plan } from "./plan.ts";
-import type { CopyQueue } from "./queue.ts";
+import type { CopyQueue, RunningJob } from "./queue.ts";
 import { messageOf } from "./reachability.ts";
 import type { Reporter } from "./report.ts";
 
@@ -12,7 +12,7 @@ export interface AgentOptions {
   readonly plan: Plan;
   readonly copier: Copier;
   readonly reporter: Reporter;
-  readonly openQueue: (run: (job: { slice: Slice; check: boolean; urgent: boolean }) => Promise<void>) => CopyQueue;
+  readonly openQueue: (run: (job: RunningJob) => Promise<void>) => CopyQueue;
   readonly decode: (bytes: Uint8Array) => Slice;
   /** Asks for a new walk over all that is pending. */
   readonly rewalk: () => void;
@@ -173,15 +173,22 @@ export class Agent {
     await this.#queue.promote(promote);
   }
 
-  async #work(job: { slice: Slice; check: boolean; urgent: boolean }): Promise<void> {
-    const { id } = job.slice;
-    if (this.#gone.has(id)) return;
+  async #work(job: RunningJob): Promise<void> {
+    const here = await Promise.all(job.slices.map((slice) => this.#copy(slice, job)));
+    // Given up here: as a failed job it leaves the queue, and whoever still misses its slices puts them in again.
+    if (!here.every(Boolean)) throw new Error("closed");
+  }
+
+  /** @returns false when it was given up, since this agent closes. */
+  async #copy(slice: Slice, { check, urgent }: RunningJob): Promise<boolean> {
+    const { id } = slice;
+    if (this.#gone.has(id)) return true;
     this.#running.set(id, (this.#running.get(id) ?? 0) + 1);
     try {
-      const outcome = await this.#options.copier.copy(job.slice, { ...job, signal: this.#abort.signal });
-      // Given up here: as a failed job it leaves the queue, and whoever still misses it puts it in again.
-      if (!outcome.resident && this.#abort.signal.aborted) throw new Error("closed");
-      this.#settle(job.slice, outcome);
+      const outcome = await this.#options.copier.copy(slice, { check, urgent, signal: this.#abort.signal });
+      if (!outcome.resident && this.#abort.signal.aborted) return false;
+      this.#settle(slice, outcome);
+      return true;
     } finally {
       const left = this.#running.get(id)! - 1;
       if (left === 0) this.#running.delete(id);

@@ -1,6 +1,7 @@
 import type { Slice } from "../core/commands.ts";
 import type { RegionIndex, SliceId } from "../core/ids.ts";
 import { Heap } from "./heap.ts";
+import { jobName } from "./job-name.ts";
 
 /**
  * What to copy next. Pure: knows no clock, no queue and no bucket; it is told what happened and says what to do.
@@ -33,9 +34,10 @@ export const PLAN_DEFAULTS: PlanOptions = {
 };
 
 export interface CopyJob {
-  readonly slice: Slice;
-  /** Grows when a job with the last name was swallowed. */
-  readonly group: number;
+  /** Says which slices (job-name.ts): agents that plan the same job name it alike, and the queue takes it once. */
+  readonly name: string;
+  /** Small ones together, so that the queue's own work stays small beside theirs; others alone. */
+  readonly slices: readonly Slice[];
   /** 1 first. */
   readonly priority: number;
   /** Look whether the blocks are there before copying. */
@@ -63,7 +65,8 @@ interface Item {
   /** Times it was put into the queue again since it had vanished there. */
   readded: number;
   absentSinceMs: number | undefined;
-  notBeforeMs: number;
+  /** The job it was last put into. */
+  job: CopyJob | undefined;
   /** Of the one heap entry that is valid. */
   ticket: number;
   walk: number;
@@ -80,6 +83,8 @@ const earlier = (a: Ticket, b: Ticket) => (a.order !== b.order ? a.order < b.ord
 /** A small slice goes before a large one that became pending up to so much earlier: nothing starves. */
 const SIZE_HANDICAP_MS_PER_MIB = 100;
 const URGENT_PRIORITY = 1;
+const PACKED_BYTES_MAX = 64 * 1024;
+const PACKED_SLICES_MAX = 16;
 /** BullMQ's priorities end at 2,097,151: seconds of the deadline, modulo 23 days, stay below it. */
 const PRIORITY_SPAN = 2_000_000;
 
@@ -157,7 +162,7 @@ export class Plan {
       blame: "path",
       readded: 0,
       absentSinceMs: undefined,
-      notBeforeMs: 0,
+      job: undefined,
       ticket: 0,
       walk: this.#walk,
     };
@@ -203,8 +208,8 @@ export class Plan {
 
   /** Jobs that could not be put into the queue. */
   notQueued(jobs: readonly CopyJob[]): void {
-    for (const job of jobs) {
-      const item = this.#items.get(job.slice.id);
+    for (const { id } of jobs.flatMap((job) => job.slices)) {
+      const item = this.#items.get(id);
       if (item?.state === "queued") this.#makeReady(item);
     }
   }
@@ -227,9 +232,11 @@ export class Plan {
    */
   take(nowMs: number, open: (home: RegionIndex) => boolean): PlanStep {
     this.#wake(nowMs);
-    const promote = this.#promote.filter((item) => item.state === "queued").map((item) => this.#job(item, nowMs));
+    const promote = this.#promote.flatMap((item) =>
+      item.state === "queued" && item.job !== undefined ? [{ ...item.job, priority: URGENT_PRIORITY }] : [],
+    );
     this.#promote = [];
-    const add: CopyJob[] = [];
+    const taken: Item[] = [];
     for (;;) {
       const heap = this.#firstOpen(open);
       const next = heap?.peek()?.item;
@@ -239,9 +246,32 @@ export class Plan {
       next.absentSinceMs = undefined;
       this.#queued.add(next);
       this.#queuedBytes += next.slice.bytes;
-      add.push(this.#job(next, nowMs));
+      taken.push(next);
     }
-    return { add, promote };
+    return { add: this.#pack(taken, nowMs), promote };
+  }
+
+  /** Makes jobs: neighbours that are small and were never in trouble share one. */
+  #pack(items: readonly Item[], nowMs: number): CopyJob[] {
+    const jobs: CopyJob[] = [];
+    let open: Item[] = [];
+    const close = () => {
+      if (open.length > 0) jobs.push(this.#job(open, nowMs));
+      open = [];
+    };
+    for (const item of items) {
+      const packs = item.slice.bytes <= PACKED_BYTES_MAX && !item.urgent && item.failures + item.readded === 0;
+      if (
+        !packs ||
+        open.length === PACKED_SLICES_MAX ||
+        this.#checks(open[0] ?? item, nowMs) !== this.#checks(item, nowMs)
+      )
+        close();
+      open.push(item);
+      if (!packs) close();
+    }
+    close();
+    return jobs;
   }
 
   #fits(item: Item): boolean {
@@ -261,14 +291,25 @@ export class Plan {
     return first;
   }
 
-  #job(item: Item, nowMs: number): CopyJob {
-    return {
-      slice: item.slice,
+  #job(items: readonly Item[], nowMs: number): CopyJob {
+    const first = items[0]!;
+    const slices = items.map(({ slice }) => slice).sort((a, b) => a.id - b.id);
+    const job = {
       // The first re-add keeps its name, so that the agents of a region agree on it. One that is swallowed gets another.
-      group: item.readded >> 1,
-      priority: item.urgent ? URGENT_PRIORITY : 2 + (Math.floor(deadlineMs(item) / 1000) % PRIORITY_SPAN),
-      check: item.failures > 0 || item.readded > 0 || nowMs - item.sinceMs > this.#options.freshMs,
+      name: jobName(
+        slices.map(({ id }) => id),
+        first.readded >> 1,
+      ),
+      slices,
+      priority: first.urgent ? URGENT_PRIORITY : 2 + (Math.floor(deadlineMs(first) / 1000) % PRIORITY_SPAN),
+      check: this.#checks(first, nowMs),
     };
+    for (const item of items) item.job = job;
+    return job;
+  }
+
+  #checks(item: Item, nowMs: number): boolean {
+    return item.failures > 0 || item.readded > 0 || nowMs - item.sinceMs > this.#options.freshMs;
   }
 
   #wake(nowMs: number): void {
@@ -300,7 +341,6 @@ export class Plan {
     this.#leave(item);
     item.state = "parked";
     item.blame = blame;
-    item.notBeforeMs = notBeforeMs;
     item.ticket = ++this.#tickets;
     this.#parked.push({ item, ticket: item.ticket, order: notBeforeMs });
   }

@@ -3,6 +3,7 @@ import { Redis } from "ioredis";
 import type { Logger } from "pino";
 import type { Slice } from "../core/commands.ts";
 import type { SliceId } from "../core/ids.ts";
+import { slicesOfJob } from "./job-name.ts";
 import type { CopyJob } from "./plan.ts";
 
 /**
@@ -20,6 +21,12 @@ export interface CopyQueue {
   close(graceMs: number): Promise<void>;
 }
 
+export interface RunningJob {
+  readonly slices: readonly Slice[];
+  readonly check: boolean;
+  readonly urgent: boolean;
+}
+
 export interface CopyQueueOptions {
   readonly url: string;
   /** Must hold the volume and the region. */
@@ -29,14 +36,14 @@ export interface CopyQueueOptions {
   readonly encode: (slice: Slice) => Uint8Array;
   readonly decode: (bytes: Uint8Array) => Slice;
   /** Runs a job. A throw says that it was given up here, for another agent. */
-  readonly run: (job: { slice: Slice; check: boolean; urgent: boolean }) => Promise<void>;
+  readonly run: (job: RunningJob) => Promise<void>;
   /** Redis went away, or is back. */
   readonly onConnection?: (up: boolean) => void;
 }
 
 interface JobData {
-  /** core's encoding, base64. */
-  readonly slice: string;
+  /** core's encoding of each, base64. */
+  readonly slices: readonly string[];
   readonly check: boolean;
 }
 
@@ -44,11 +51,6 @@ interface JobData {
 const LOCK_MS = 6_000;
 const STALLED_CHECK_MS = 3_000;
 const HELD_STATES = ["prioritized", "active", "wait", "delayed"] as const;
-
-/** Never an integer: BullMQ takes those for its own. */
-export function jobId(slice: SliceId, group: number): string {
-  return `s-${slice}-${group}`;
-}
 
 export function openCopyQueue(options: CopyQueueOptions): CopyQueue {
   // BullMQ refuses a colon in a queue's name.
@@ -71,15 +73,14 @@ export function openCopyQueue(options: CopyQueueOptions): CopyQueue {
       if (jobs.length > 0) await queue.addBulk(jobs.map((job) => bulkJob(options, job)));
     },
     async promote(jobs) {
-      for (const { slice, group, priority } of jobs) {
-        const job = await queue.getJob(jobId(slice.id, group));
+      for (const { name, priority } of jobs) {
+        const job = await queue.getJob(name);
         // Running or finished by now: nothing to hurry.
         await job?.changePriority({ priority }).catch(() => {});
       }
     },
     async held() {
-      const ids = await queue.getRanges([...HELD_STATES], 0, -1);
-      return new Set(ids.map((id) => Number(id.split("-")[1]) as SliceId));
+      return new Set((await queue.getRanges([...HELD_STATES], 0, -1)).flatMap(slicesOfJob));
     },
     async close(graceMs) {
       // Without Redis nothing can be handed back in order: its locks run out by themselves.
@@ -125,24 +126,24 @@ class Connections {
 }
 
 function bulkJob(options: CopyQueueOptions, job: CopyJob) {
-  const slice = Buffer.from(options.encode(job.slice)).toString("base64");
+  const slices = job.slices.map((slice) => Buffer.from(options.encode(slice)).toString("base64"));
   return {
     name: "copy",
-    data: { slice, check: job.check },
+    data: { slices, check: job.check },
     // A finished job that is kept would swallow the next add of its id without a word.
-    opts: { jobId: jobId(job.slice.id, job.group), priority: job.priority, removeOnComplete: true, removeOnFail: true },
+    opts: { jobId: job.name, priority: job.priority, removeOnComplete: true, removeOnFail: true },
   };
 }
 
 async function runJob(options: CopyQueueOptions, job: Job<JobData>): Promise<void> {
-  let slice: Slice;
+  let slices: Slice[];
   try {
-    slice = options.decode(Buffer.from(job.data.slice, "base64"));
+    slices = job.data.slices.map((slice) => options.decode(Buffer.from(slice, "base64")));
   } catch (error) {
     options.logger.error({ job: job.id, err: error }, "a job in Redis that cannot be read was dropped");
     return;
   }
-  await options.run({ slice, check: job.data.check, urgent: job.opts.priority === 1 });
+  await options.run({ slices, check: job.data.check, urgent: job.opts.priority === 1 });
 }
 
 /** @returns whether Redis answers, as far as is known. */

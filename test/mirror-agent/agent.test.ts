@@ -97,7 +97,7 @@ test("two agents share the work, and no block is moved twice", async () => {
 });
 
 test("an agent that is stopped and started again forgets nothing", async () => {
-  const slices = await world.slices(80, 50_000);
+  const slices = await world.slices(80, 70_000);
   world.metadata.add(slices);
   const first = await world.agent({ bytesPerSecond: 1_000_000, concurrency: 4 });
   await until("under way", () => world.metadata.resident.size > 5);

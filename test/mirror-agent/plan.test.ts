@@ -2,17 +2,18 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Slice } from "../../core/commands.ts";
 import type { RegionIndex, SliceId } from "../../core/ids.ts";
+import { slicesOfJob } from "../../mirror-agent/job-name.ts";
 import { type CopyJob, Plan } from "../../mirror-agent/plan.ts";
 
 const OPTIONS = { windowSlices: 8, windowBytes: 1_000_000, knownMax: 1000, pauseFirstMs: 1000, pauseMaxMs: 60_000 };
 const everywhere = () => true;
 
 function slice(id: number, options: { home?: number; bytes?: number } = {}): Slice {
-  const { home = 0, bytes = 1000 } = options;
+  const { home = 0, bytes = 100_000 } = options;
   return { id: id as SliceId, bytes, home: home as RegionIndex, crc32c: [1] };
 }
 
-const ids = (jobs: readonly CopyJob[]) => jobs.map((job) => job.slice.id as number);
+const ids = (jobs: readonly CopyJob[]) => jobs.flatMap((job) => job.slices.map((one) => one.id as number));
 
 test("urgent first, then the oldest", () => {
   const plan = new Plan(OPTIONS);
@@ -84,13 +85,25 @@ test("what vanished from the queue is put in again, the second time under anothe
   plan.see({ slice: slice(1), sinceMs: 0, urgent: false });
   const groups: number[] = [];
   for (let nowMs = 0; groups.length < 4; nowMs += 1000) {
-    groups.push(...plan.take(nowMs, everywhere).add.map((job) => job.group));
+    groups.push(...plan.take(nowMs, everywhere).add.map((job) => Number(job.name.split("-")[2])));
     plan.reconcile(new Set(), nowMs);
   }
   expect(groups).toEqual([0, 0, 1, 1]);
   plan.reconcile(new Set([1 as SliceId]), 100_000);
   plan.reconcile(new Set([1 as SliceId]), 200_000);
   expect(plan.take(200_000, everywhere).add).toEqual([]);
+});
+
+test("small ones share a job; what a reader waits for, what is large and what failed goes alone", () => {
+  const plan = new Plan({ ...OPTIONS, windowSlices: 100, windowBytes: 1e9, pauseFirstMs: 1 });
+  for (let id = 1; id <= 20; id++) plan.see({ slice: slice(id, { bytes: 1000 }), sinceMs: 5, urgent: false });
+  plan.see({ slice: slice(30), sinceMs: 9, urgent: true });
+  plan.see({ slice: slice(31, { bytes: 1024 * 1024 }), sinceMs: 5, urgent: false });
+  plan.failed(3 as SliceId, "slice", 5);
+  const jobs = plan.take(10, everywhere).add;
+  expect(jobs.map(({ slices }) => slices.length)).toEqual([1, 2, 1, 16, 1, 1]);
+  expect(jobs.map(({ name }) => name).slice(0, 3)).toEqual(["s-30-0", "s-1.1-0", "s-3-0"]);
+  for (const job of jobs) expect(slicesOfJob(job.name)).toEqual(job.slices.map(({ id }) => id));
 });
 
 test("a walk that came to its end drops what it did not name; one that broke off drops nothing", () => {
@@ -168,19 +181,24 @@ test("whatever happens, nothing is forgotten, nothing is given twice, and the wi
         const before = new Set(queue.keys());
         plan.reconcile(held(), nowMs);
         const { add, promote } = plan.take(nowMs, open);
-        for (const job of promote) expect(pending.has(job.slice.id)).toBe(true);
+        for (const job of promote) expect(job.slices.some((one) => queue.has(one.id))).toBe(true);
+        const given = ids(add);
+        expect(new Set(given).size, "given twice at once").toBe(given.length);
         for (const job of add) {
-          expect(before.has(job.slice.id), "given while it is in the queue").toBe(false);
-          expect(pending.has(job.slice.id), "given though it is not pending").toBe(true);
-          expect(open(job.slice.home), "given though its home does not answer").toBe(true);
+          expect(slicesOfJob(job.name)).toEqual(job.slices.map((one) => one.id));
           expect(job.priority).toBeGreaterThan(0);
           expect(job.priority).toBeLessThan(2 ** 21);
-          queue.set(job.slice.id, job);
+          for (const one of job.slices) {
+            expect(before.has(one.id), "given while it is in the queue").toBe(false);
+            expect(pending.has(one.id), "given though it is not pending").toBe(true);
+            expect(open(one.home), "given though its home does not answer").toBe(true);
+            queue.set(one.id, job);
+          }
         }
         const urgent = add.map((job) => job.priority === 1);
         expect(urgent, "urgent ones first").toEqual([...urgent].sort((a, b) => Number(b) - Number(a)));
         const ordinary = add.filter((job) => job.priority !== 1);
-        if (ordinary.length > 0) expect(before.size + add.length).toBeLessThanOrEqual(OPTIONS.windowSlices);
+        if (ordinary.length > 0) expect(before.size + given.length).toBeLessThanOrEqual(OPTIONS.windowSlices);
       };
       for (const e of events) {
         if (e.do === "see") {

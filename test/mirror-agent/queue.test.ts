@@ -4,6 +4,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { decodeSlice, encodeSlice } from "../../core/codec.ts";
 import type { Slice } from "../../core/commands.ts";
 import type { RegionIndex, SliceId } from "../../core/ids.ts";
+import { jobName } from "../../mirror-agent/job-name.ts";
 import type { CopyJob } from "../../mirror-agent/plan.ts";
 import { type CopyQueue, openCopyQueue } from "../../mirror-agent/queue.ts";
 import { until, World } from "./support/world.ts";
@@ -27,13 +28,13 @@ function open(run: (slice: Slice) => Promise<void>, concurrency = 1): CopyQueue 
     logger: pino({ level: "silent" }),
     encode: (slice) => encodeSlice({ ...slice, references: 1 }),
     decode: decodeSlice,
-    run: ({ slice }) => run(slice),
+    run: ({ slices }) => run(slices[0]!),
   });
 }
 
-function job(id: number, priority = 5, group = 0): CopyJob {
+function job(id: number, priority = 5): CopyJob {
   const slice = { id: id as SliceId, bytes: 1, home: 0 as RegionIndex, crc32c: [7] };
-  return { slice, group, priority, check: false };
+  return { name: jobName([slice.id], 0), slices: [slice], priority, check: false };
 }
 
 test("a job runs once however often it is added, and again when it is added after it ended, well or badly", async () => {
@@ -79,10 +80,10 @@ test("by priority, and a promoted one next", async () => {
 });
 
 test("FLUSHALL in the middle: the queue is filled again within seconds, and all arrives", async () => {
-  const slices = await world.slices(200, 20_000);
+  const slices = await world.slices(60, 66_000);
   world.metadata.add(slices);
   await world.agent({ bytesPerSecond: 1_000_000, concurrency: 4 });
-  await until("under way", () => world.metadata.resident.size > 10);
+  await until("under way", () => world.metadata.resident.size > 5);
   expect(Number(await world.redis.command("ZCARD", `${REDIS_KEYS}:prioritized`))).toBeGreaterThan(20);
   await world.redis.flush();
   await until(
@@ -112,7 +113,7 @@ test("Redis is killed and comes back empty: the agent goes on", async () => {
 });
 
 test("a leftover of a job in Redis swallows its id, not its slice", async () => {
-  const slices = await world.slices(3, 8_000);
+  const slices = await world.slices(3, 80_000);
   await world.redis.command("HSET", `${REDIS_KEYS}:s-${slices[1]!.id}-0`, "name", "copy");
   world.metadata.add(slices);
   await world.agent();
