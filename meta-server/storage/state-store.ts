@@ -130,8 +130,13 @@ export class StateStore {
     this.#timer = undefined;
     while (this.#flushing !== undefined) await this.#flushing;
     if (this.#waitingDone.length === 0) return;
-    this.#flushing = this.#flushOnce();
+    const told = this.#waitingDone;
+    this.#waitingDone = [];
+    this.#flushing = this.#writeWaiting();
     await this.#flushing;
+    this.#flushing = undefined;
+    if (this.#waitingDone.length > 0) this.#timer ??= setTimeout(() => void this.flush(), this.#gatherMs);
+    for (const done of told) done(this.#failure);
   }
 
   /** A consistent read of all that is written by now. */
@@ -172,23 +177,19 @@ export class StateStore {
     await this.#level.close();
   }
 
-  async #flushOnce(): Promise<void> {
-    const told = this.#waitingDone;
-    this.#waitingDone = [];
-    const batch = this.#level.batch();
-    for (const [key, value] of this.#overlay.takeWaiting()) {
-      if (value === undefined) batch.del(toLevelKey(key));
-      else batch.put(toLevelKey(key), value);
-    }
+  async #writeWaiting(): Promise<void> {
+    const writes = this.#overlay.takeWaiting();
     try {
+      const batch = this.#level.batch();
+      for (const [key, value] of writes) {
+        if (value === undefined) batch.del(toLevelKey(key));
+        else batch.put(toLevelKey(key), value);
+      }
       await batch.write({ sync: true });
       this.#overlay.synced();
     } catch (error) {
       this.#failure = this.#failed(error); // the overlay stays, so that reads go on showing what was applied
     }
-    this.#flushing = undefined;
-    if (this.#waitingDone.length > 0) this.#timer ??= setTimeout(() => void this.flush(), this.#gatherMs);
-    for (const done of told) done(this.#failure);
   }
 
   #failed(error: unknown): StorageError {

@@ -1,0 +1,71 @@
+import { cp, mkdtemp, readdir, rm, truncate } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { LevelLog } from "../../meta-server/storage/level-log.ts";
+import { append, entries, logConformance } from "./log-conformance.ts";
+import { emptyDisk, MemoryLog } from "./memory-log.ts";
+
+logConformance("in memory", async () => {
+  const disk = emptyDisk();
+  return { open: async () => new MemoryLog(disk, (run) => void setImmediate(run)), dispose: async () => undefined };
+});
+
+logConformance("on LevelDB", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "mirrorfs-log-"));
+  return { open: () => LevelLog.open(directory), dispose: () => rm(directory, { recursive: true }) };
+});
+
+test("an append that was acknowledged is in a copy of the directory taken at that moment; one in flight is whole or absent", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "mirrorfs-log-"));
+  const log = await LevelLog.open(join(directory, "log"));
+  for (let i = 0; i < 5; i++) {
+    await append(log, { term: 1, vote: 1, commit: 0 }, entries([1, 1, 1, 1], i * 4 + 1));
+    const inFlight = append(log, { term: 1, vote: 1, commit: 0 }, entries(Array(50).fill(1), i * 4 + 5));
+    const copy = join(directory, `copy-${i}`);
+    await cp(join(directory, "log"), copy, { recursive: true });
+    await inFlight;
+    const after = await LevelLog.open(copy);
+    expect([i * 4 + 4, i * 4 + 54]).toContain(after.stored.lastIndex);
+    await after.close();
+    await append(log, { term: 1, vote: 1, commit: 0 }, entries([1], i * 4 + 5));
+    await append(log, { term: 1, vote: 1, commit: 0 }, entries([1, 1, 1, 1], i * 4 + 1));
+  }
+  await log.close();
+  await rm(directory, { recursive: true });
+});
+
+test("a torn end of LevelDB's log loses only the append that was torn", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "mirrorfs-log-"));
+  const log = await LevelLog.open(directory);
+  await append(log, { term: 1, vote: 1, commit: 0 }, entries([1, 1, 1]));
+  await append(log, { term: 2, vote: 1, commit: 0 }, entries([2, 2, 2], 4));
+  await log.close();
+  const wal = (await readdir(directory)).find((name) => name.endsWith(".log"))!;
+  const { size } = await import("node:fs").then(({ statSync }) => statSync(join(directory, wal)));
+  await truncate(join(directory, wal), size - 10);
+  const after = await LevelLog.open(directory);
+  expect(after.stored).toMatchObject({ lastIndex: 3, hardState: { term: 1 } });
+  await after.close();
+  await rm(directory, { recursive: true });
+});
+
+test("a log with an entry missing in its middle is refused", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "mirrorfs-log-"));
+  const log = await LevelLog.open(directory);
+  await append(log, { term: 1, vote: 1, commit: 0 }, entries([1, 1, 1]));
+  await append(log, { term: 1, vote: 1, commit: 0 }, entries([1, 1], 5));
+  await log.close();
+  await expect(LevelLog.open(directory)).rejects.toThrow(/is damaged: entry 4 is missing/);
+  await rm(directory, { recursive: true });
+});
+
+test("after a failed write every later one fails with one clear line", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "mirrorfs-log-"));
+  const log = await LevelLog.open(directory);
+  await log.close();
+  await expect(append(log, { term: 1, vote: 1, commit: 0 }, entries([1]))).rejects.toThrow(
+    /^the log in .* cannot be used any more: /,
+  );
+  await rm(directory, { recursive: true });
+});
