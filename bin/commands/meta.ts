@@ -22,6 +22,7 @@ export function addMeta(program: Command): void {
       }
       const { runMetaServer } = await import("../../meta-server/main.ts");
       const logger = createLogger(options.logLevel, { name: `${region.name}-meta-${options.id}` });
+      const ended = Promise.withResolvers<void>();
       const running = runMetaServer({
         volume,
         region: region.name,
@@ -29,7 +30,14 @@ export function addMeta(program: Command): void {
         dataDir: options.data,
         logger,
         listen: options.listen,
+        onFatal: (error) => {
+          logger.fatal({ err: error }, "stopped");
+          ended.reject(new UserError(`metadata server ${region.name}/${options.id} stopped: ${error.message}`));
+        },
       });
-      await serve(running, logger);
+      await serve(
+        running.then(({ stop }) => ({ stop, ended: ended.promise })),
+        logger,
+      );
     });
 }

@@ -1,9 +1,10 @@
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { type ChildProcess, spawn } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { VolumeStatus } from "../../bin/commands/status.ts";
+import { select } from "../../sandbox/demo/selection.ts";
 import { isMounted, unmountLazily } from "../../sandbox/mounts.ts";
 import { processesNaming } from "../../sandbox/processes.ts";
 import { ROOT } from "../rules/source-files.ts";
@@ -59,7 +60,12 @@ export class Up {
 
   /** Returns when it has printed `ready`. @throws with what it printed, when it ended or was silent for too long. */
   static async start(...args: readonly string[]): Promise<Up> {
-    const up = new Up(mkdtempSync(join(tmpdir(), "mirrorfs-e2e-")), args);
+    return await Up.startIn(mkdtempSync(join(tmpdir(), "mirrorfs-e2e-")), ...args);
+  }
+
+  /** The same on a directory that is there. */
+  static async startIn(dir: string, ...args: readonly string[]): Promise<Up> {
+    const up = new Up(dir, args);
     const giveUpMs = Date.now() + READY_MS_MAX;
     while (!/^ready$/m.test(up.#output)) {
       if (up.#child.exitCode !== null || Date.now() > giveUpMs) {
@@ -131,10 +137,17 @@ export async function until(what: string, holds: () => boolean | Promise<boolean
   }
 }
 
-/** A directory of real files, a few hundred to some thousand of them. */
-export function realTree(): string {
-  const headers = spawnSync("sh", ["-c", "find /usr/include -type f 2>/dev/null | head -1000 | wc -l"], {
-    encoding: "utf8",
-  });
-  return Number(headers.stdout) === 1000 ? "/usr/include" : join(ROOT, "node_modules/@aws-sdk");
+/** Copies real files, a thousand or two of them, to a directory of this machine. @returns how many. */
+export async function stageRealTree(to: string): Promise<number> {
+  const limits = { files: 1_500, bytes: 48 * 1024 * 1024, entryBytes: 16 * 1024 * 1024 };
+  const sources = ["/usr/include", join(ROOT, "node_modules")].filter(existsSync);
+  for (const source of sources) {
+    const chosen = await select(source, limits);
+    if (chosen.files < 1_000) continue;
+    mkdirSync(to);
+    for (const name of chosen.entries)
+      cpSync(join(source, name), join(to, name), { recursive: true, verbatimSymlinks: true });
+    return chosen.files;
+  }
+  throw new Error(`no tree of a thousand files in ${sources.join(", ")}`);
 }

@@ -64,7 +64,7 @@ function isUsedOutside(path: string, name: string): boolean {
 function isStarted(path: string): boolean {
   const name = path.split("/").at(-1)!.replace(/ts$/, "");
   return (
-    files.some((file) => file.path !== path && file.text.includes(`/${name}`)) ||
+    files.some((file) => file.path !== path && new RegExp(`["/]${name.replaceAll(".", "\\.")}`).test(file.text)) ||
     readFileSync(join(ROOT, "package.json"), "utf8").includes(path)
   );
 }

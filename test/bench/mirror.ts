@@ -1,0 +1,128 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { callLeader, waitAtLeader } from "../../bin/admin.ts";
+import { ROOT_INODE } from "../../core/ids.ts";
+import { Freshness } from "../../proto/generated/metadata.ts";
+import { run } from "../e2e/cloud.ts";
+import type { RawClient } from "../meta-server/raw-client.ts";
+import { type BenchCloud, connectToLeader, onCloud } from "./cloud.ts";
+import { percentile, type Row, row } from "./row.ts";
+
+const RTT_MS = 80;
+const CREATES = 400;
+const CREATE_PAUSE_MS = 20;
+const FILES = 40;
+const FILE_BYTES = 1_000_000;
+const PARTITION_MS = 15_000;
+
+/** Two regions, 80 ms of round trip apart. */
+export async function mirror(): Promise<Row[]> {
+  return await onCloud({ replicas: 3, wanMs: RTT_MS / 2, buckets: "cloud" }, async (on) => {
+    const primary = await connectToLeader(on, "aws");
+    const away = await connectToLeader(on, "gcp", "mirror");
+    const metaLag = await metadataLag(primary, away);
+    const dataLag = await blocksLag(on);
+    const catchUp = await catchUpRatio(on, primary, away);
+    primary.close();
+    away.close();
+    const switchover = await switchOver(on);
+    const promotion = await promote(on);
+    return [
+      row("meta-lag-80.p50", percentile(metaLag, 0.5), "ms", { better: "less", value: 60 }, RTT_MS / 2),
+      row("meta-lag-80.p99", percentile(metaLag, 0.99), "ms", { better: "less", value: 150 }, RTT_MS / 2),
+      row("data-lag-80.p50", percentile(dataLag, 0.5), "ms"),
+      row("data-lag-80.p99", percentile(dataLag, 0.99), "ms", { better: "less", value: 2_000 }),
+      row("catch-up", catchUp, "ratio", { better: "more", value: 10 }),
+      row("switchover", switchover, "ms", { better: "less", value: 1_000 }),
+      row("promotion", promotion, "ms", { better: "less", value: 5_000 }),
+    ];
+  });
+}
+
+/** From a create's acknowledgement in the primary to its being readable in the mirror. */
+async function metadataLag(primary: RawClient, away: RawClient): Promise<number[]> {
+  const lags: Promise<number>[] = [];
+  for (let i = 0; i < CREATES; i++) {
+    await primary.make(ROOT_INODE, `lag-${i}`);
+    lags.push(seenAway(away, `lag-${i}`));
+    await delay(CREATE_PAUSE_MS);
+  }
+  return await Promise.all(lags);
+}
+
+async function seenAway(away: RawClient, name: string): Promise<number> {
+  const startedMs = performance.now();
+  while (typeof (await away.lookup(ROOT_INODE, name, Freshness.TOKEN)) === "string") await delay(2);
+  return performance.now() - startedMs;
+}
+
+/** From a file's close in the primary to its blocks' being in the mirror's own bucket. */
+async function blocksLag({ cloud, volume, scratch }: BenchCloud): Promise<number[]> {
+  const source = join(scratch, "block");
+  writeFileSync(source, Buffer.alloc(FILE_BYTES, "mirrorfs"));
+  const lags: number[] = [];
+  for (let i = 0; i < FILES; i++) {
+    const copied = await run("cp", [source, join(cloud.places.mountPoint("aws"), `block-${i}`)]);
+    if (copied.code !== 0) throw new Error(copied.stderr);
+    const startedMs = performance.now();
+    const atLeast = (
+      await callLeader(
+        volume,
+        volume.regions.get("aws")!,
+        "info",
+        { volume: volume.volume, path: `/block-${i}` },
+        5_000,
+      )
+    ).version;
+    const request = { volume: volume.volume, path: `/block-${i}`, atLeast };
+    for await (const progress of waitAtLeader(volume, volume.regions.get("gcp")!, request, 30_000))
+      if (progress.done) break;
+    lags.push(performance.now() - startedMs);
+  }
+  return lags;
+}
+
+/** How many times as fast as it grew a backlog is worked off. */
+async function catchUpRatio({ cloud }: BenchCloud, primary: RawClient, away: RawClient): Promise<number> {
+  cloud.wan.cutAll();
+  const startedMs = performance.now();
+  let made = 0;
+  while (performance.now() - startedMs < PARTITION_MS) {
+    await Promise.all(Array.from({ length: 16 }, (_, i) => primary.make(ROOT_INODE, `backlog-${made + i}`)));
+    made += 16;
+    await delay(20);
+  }
+  cloud.wan.heal();
+  const healedMs = performance.now();
+  const grewMs = healedMs - startedMs;
+  await seenAway(away, `backlog-${made - 1}`);
+  return grewMs / (performance.now() - healedMs);
+}
+
+async function switchOver({ volume }: BenchCloud): Promise<number> {
+  const startedMs = performance.now();
+  const request = { volume: volume.volume, to: "gcp", complete: false, timeoutMs: 30_000 };
+  const answer = await callLeader(volume, volume.regions.get("aws")!, "switchover", request, 35_000);
+  if (!answer.ok) throw new Error(answer.message);
+  return performance.now() - startedMs;
+}
+
+/** The primary, gcp by now, is gone: from the command to the first write that is acknowledged. */
+async function promote(on: BenchCloud): Promise<number> {
+  const { cloud, volume } = on;
+  await cloud.supervisor.cut(cloud.regionNames("gcp"));
+  const startedMs = performance.now();
+  const answer = await callLeader(
+    volume,
+    volume.regions.get("aws")!,
+    "promote",
+    { volume: volume.volume, force: true },
+    35_000,
+  );
+  if (!answer.ok) throw new Error(answer.message);
+  const client = await connectToLeader(on, "aws");
+  await client.make(ROOT_INODE, "after-promotion");
+  client.close();
+  return performance.now() - startedMs;
+}

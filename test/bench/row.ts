@@ -1,0 +1,42 @@
+/** One measured number of DESIGN §11, beside what the machine itself does in the same run. */
+export interface Row {
+  readonly id: string;
+  readonly value: number;
+  readonly unit: "/s" | "ms" | "MB/s" | "ratio";
+  /** The nearest thing without mirrorfs, measured in the same run; null where there is none. */
+  readonly baseline: number | null;
+  readonly aim: number | null;
+  /** null where there is no aim. */
+  readonly met: boolean | null;
+}
+
+export type Better = "more" | "less";
+
+export function row(
+  id: string,
+  value: number,
+  unit: Row["unit"],
+  aim?: { better: Better; value: number },
+  baseline?: number,
+): Row {
+  const met = aim === undefined ? null : aim.better === "more" ? value >= aim.value : value <= aim.value;
+  return {
+    id,
+    value: rounded(value),
+    unit,
+    baseline: baseline === undefined ? null : rounded(baseline),
+    aim: aim?.value ?? null,
+    met,
+  };
+}
+
+/** The value below which this share of the values lies. */
+export function percentile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}
+
+/** Three digits that say something. */
+function rounded(value: number): number {
+  return Number.isFinite(value) ? Number(value.toPrecision(3)) : value;
+}
