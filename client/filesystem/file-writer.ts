@@ -60,6 +60,11 @@ export class FileWriter {
     return this.#runs.length > 0 ? this.#dirtySinceMs : Number.POSITIVE_INFINITY;
   }
 
+  /** A commit is under way: its memory will be free. */
+  get committing(): boolean {
+    return this.#batches.length > 0;
+  }
+
   /** Where the last dirty byte ends. */
   get end(): number {
     let end = 0;
@@ -176,7 +181,8 @@ export class FileWriter {
   async #commitBatch(batch: Batch): Promise<void> {
     while (batch.runs.length > 0) {
       const next = batch.runs.slice(0, EXTENTS_MAX);
-      const done = await this.#commitRuns(next, batch);
+      // A bug on the way must fail this commit, not stop all that follow.
+      const done = await this.#commitRuns(next, batch).catch((): ErrnoCode => "EIO");
       if (typeof done === "string") this.#fail(done);
       // In one turn: the volume answers for these bytes, and they leave. What follows a failure is lost with it.
       const runs = batch.runs.splice(0, typeof done === "string" ? batch.runs.length : next.length);

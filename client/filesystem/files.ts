@@ -66,7 +66,10 @@ export function fileHandlers(state: MountState, locks: LockReleases): FileHandle
       node.pages = made.entry.attributes.changed;
       const handle = addHandle(state, node, flags, made.version);
       // Nobody else knows the file yet, so that nobody can have removed it before the server hears of the open.
-      state.reads.noteOpen(inode);
+      const registering = state.reads.noteOpen(inode).finally(() => {
+        if (node.registering === registering) node.registering = undefined;
+      });
+      node.registering = registering;
       return { entry: made.entry, open: { handle, keepCache: true } };
     },
 
@@ -181,7 +184,9 @@ export async function openChecked(
 
 export function closeNode(state: MountState, node: Node): void {
   node.handles -= 1;
-  state.reads.release(node.inode, 1);
+  const release = () => state.reads.release(node.inode, 1);
+  if (node.registering === undefined) release();
+  else void node.registering.then(release);
   if (node.inode !== ROOT_INODE) state.nodes.trim(node);
 }
 

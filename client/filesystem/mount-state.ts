@@ -60,7 +60,7 @@ export class MountState {
     this.logger = options.logger;
     this.readAheadBytes = options.readAheadBytes;
     this.reader = new FileReader(this.nodes, options.reads, options.blocks);
-    this.budget = new WriteBudget(options.dirtyBytesMax, () => void this.commitAll());
+    this.budget = new WriteBudget(options.dirtyBytesMax, () => this.#relieve());
     this.#validMs = options.validMs;
     this.#environment = {
       ...options.uploads,
@@ -221,6 +221,11 @@ export class MountState {
     if (node?.writer === undefined || node.writer.dirty) return;
     this.#writers.delete(node.writer);
     if (node.handles === 0 && inode !== ROOT_INODE) this.nodes.trim(node);
+  }
+
+  /** Frees memory. A file that is being committed is left alone: cut in small pieces it would be stored as small objects. */
+  #relieve(): void {
+    for (const writer of this.#writers) if (!writer.committing) void writer.commit();
   }
 
   #commitOld(): void {

@@ -91,8 +91,8 @@ export class MetadataReads {
   }
 
   /** Tells the server of an open that nobody waits for (create: the answer to the kernel does not depend on it). */
-  noteOpen(inode: Inode): void {
-    void this.#router.read({ $case: "open", value: { inode, beliefs: [], chunks: 0 } }, { freshness: "token" });
+  noteOpen(inode: Inode): Promise<unknown> {
+    return this.#router.read({ $case: "open", value: { inode, beliefs: [], chunks: 0 } }, { freshness: "token" });
   }
 
   release(inode: Inode, handles: number): void {

@@ -217,6 +217,10 @@ export class Router {
 
   #accept(answer: Asked, freshness: Freshness, askedMs: number): Response | ErrnoCode | undefined {
     if (typeof answer === "string" || answer.status > Status.FAILED) return undefined;
+    // A server that has not heard of the present epoch may stand past the fork; without a primary there is no better one.
+    if (answer.version !== undefined && answer.version.epoch < this.#primaryEpoch && !answer.primaryUnreachable) {
+      return undefined;
+    }
     if (freshness === Freshness.COMMITTED) {
       this.#suspend(answer.primaryUnreachable);
       if (answer.primaryUnreachable && this.#options.onPrimaryLoss === "fail") return "EIO";

@@ -184,6 +184,34 @@ describe("files", () => {
   });
 });
 
+describe("errors", () => {
+  test("a write that could not be stored is told once to each descriptor: at its fsync, else at its close", async () => {
+    const file = await disk.open("failing", O_CREAT | O_WRONLY);
+    const second = await disk.open("failing", O_WRONLY);
+    const { session } = disk.access.state;
+    const mutate = session.mutate;
+    session.mutate = () => Promise.resolve("EDQUOT");
+    await file.write("lost");
+    await expect(file.fsync()).rejects.toThrow("EDQUOT");
+    session.mutate = mutate;
+    await file.fsync();
+    await expect(second.close()).rejects.toThrow("EDQUOT");
+    await file.write("kept");
+    await file.close();
+    expect(String(await disk.read("failing"))).toBe("kept");
+  });
+
+  test("a writer waits where memory is full, and goes on", async () => {
+    const small = await world.open("aws", { writeBufferBytes: String(16 * MIB) });
+    const data = pattern(80 * MIB);
+    const file = await small.open("flood", O_CREAT | O_WRONLY);
+    for (let at = 0; at < data.length; at += MIB) await file.write(data.subarray(at, at + MIB), at);
+    await file.close();
+    expect((await other.read("flood")).equals(data.subarray(0, 64 * MIB))).toBe(true);
+    expect((await other.stat("flood")).size).toBe(data.length);
+  });
+});
+
 describe("names", () => {
   test("make, rename, exchange, link, unlink", async () => {
     await disk.mkdir("dir");
