@@ -9,6 +9,7 @@ export interface KeyValueView {
 
 /** A key as it is decoded, and the hash of its pair as the state hash counts it (`stored` false: there is no pair). */
 interface Cell extends PairHash {
+  readonly key: ByteString;
   readonly codec: { encode(value: never): Uint8Array };
   value: unknown;
   stored: boolean;
@@ -25,7 +26,7 @@ export class Cells {
   readonly #generationLimit: number;
   #young = new Map<ByteString, Cell>();
   #old = new Map<ByteString, Cell>();
-  #dirty = new Map<ByteString, Cell>();
+  #dirty: Cell[] = [];
 
   constructor(view: KeyValueView, entriesMax: number) {
     this.#view = view;
@@ -39,33 +40,27 @@ export class Cells {
   put<T>(codec: RecordCodec<T>, key: ByteString, value: T | undefined): void {
     const cell = this.#cell(codec, key);
     cell.value = value;
-    this.#soil(key, cell);
+    this.#soil(cell);
   }
 
-  /** Puts where the caller knows that there is nothing yet: spares the read. */
+  /** Puts where the caller knows that there never was anything: spares the look-ups. */
   insert<T>(codec: RecordCodec<T>, key: ByteString, value: T): void {
-    const cell = this.#found(key);
-    if (cell !== undefined) {
-      cell.value = value;
-      this.#soil(key, cell);
-      return;
-    }
-    const fresh: Cell = { codec, value, stored: false, dirty: false, high: 0, low: 0 };
-    this.#keep(key, fresh);
-    this.#soil(key, fresh);
+    const cell: Cell = { key, codec, value, stored: false, dirty: false, high: 0, low: 0 };
+    this.#keep(cell);
+    this.#soil(cell);
   }
 
-  #soil(key: ByteString, cell: Cell): void {
+  #soil(cell: Cell): void {
     if (cell.dirty) return;
     cell.dirty = true;
-    this.#dirty.set(key, cell);
+    this.#dirty.push(cell);
   }
 
   #found(key: ByteString): Cell | undefined {
     const young = this.#young.get(key);
     if (young !== undefined) return young;
     const older = this.#old.get(key);
-    if (older !== undefined) this.#keep(key, older);
+    if (older !== undefined) this.#keep(older);
     return older;
   }
 
@@ -74,34 +69,35 @@ export class Cells {
     if (found !== undefined) return found;
     const bytes = this.#view.get(key);
     const value = bytes && codec.decode(bytes);
-    const cell: Cell = { codec, value, stored: bytes !== undefined, dirty: false, high: 0, low: 0 };
+    const cell: Cell = { key, codec, value, stored: bytes !== undefined, dirty: false, high: 0, low: 0 };
     if (bytes !== undefined) hashPair(key, bytes, cell);
-    this.#keep(key, cell);
+    this.#keep(cell);
     return cell;
   }
 
-  #keep(key: ByteString, cell: Cell): void {
-    if (this.#young.size >= this.#generationLimit) {
+  #keep(cell: Cell): void {
+    if (this.#young.size >= this.#generationLimit + this.#dirty.length) {
       this.#old = this.#young;
-      this.#young = new Map(this.#dirty);
+      this.#young = new Map();
+      for (const unflushed of this.#dirty) this.#young.set(unflushed.key, unflushed);
     }
-    this.#young.set(key, cell);
+    this.#young.set(cell.key, cell);
   }
 
   /** Encodes what changed since the last call into `puts` and brings the hash up to date. */
   flush(hash: StateHash, puts: Map<ByteString, Uint8Array | undefined>): void {
-    for (const [key, cell] of this.#dirty) {
+    for (const cell of this.#dirty) {
       cell.dirty = false;
       if (cell.value === undefined && !cell.stored) continue;
       if (cell.stored) hash.subtract(cell);
       const bytes = cell.value === undefined ? undefined : cell.codec.encode(cell.value as never);
       cell.stored = bytes !== undefined;
       if (bytes !== undefined) {
-        hashPair(key, bytes, cell);
+        hashPair(cell.key, bytes, cell);
         hash.add(cell);
       }
-      puts.set(key, bytes);
+      puts.set(cell.key, bytes);
     }
-    this.#dirty = new Map();
+    this.#dirty = [];
   }
 }
