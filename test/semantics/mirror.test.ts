@@ -1,0 +1,246 @@
+import { join } from "node:path";
+import { credentials } from "@grpc/grpc-js";
+import { afterEach, expect, test, vi } from "vitest";
+import { encodeCommand, encodeProposed } from "../../core/codec.ts";
+import type { EpochCode, RegionIndex, SessionId, SliceId } from "../../core/ids.ts";
+import { encodeLocal, type LocalEntry } from "../../meta-server/machine/local-entries.ts";
+import { Machine } from "../../meta-server/machine/machine.ts";
+import { openDataDirectory } from "../../meta-server/storage/data-directory.ts";
+import type { AdminAnswer, PromoteAnswer, WaitProgress } from "../../proto/generated/admin.ts";
+import { AgentClient, type GarbageSlices } from "../../proto/generated/agent.ts";
+import { Status } from "../../proto/generated/metadata.ts";
+import type { VolumeDescription } from "../../proto/volume-description.ts";
+import { TestVolume, until } from "../meta-server/harness.ts";
+import { makeCommand, outcomeOf, RawClient } from "../meta-server/raw-client.ts";
+
+let volume: TestVolume;
+const closing: { close(): void }[] = [];
+
+afterEach(async () => {
+  vi.restoreAllMocks();
+  for (const one of closing.splice(0)) one.close();
+  await volume.close();
+});
+
+async function create(regions: Record<string, number>, options: Partial<VolumeDescription> = {}): Promise<void> {
+  volume = await TestVolume.create(regions, options);
+}
+
+/** A session at the primary. */
+async function writer(region = "aws"): Promise<RawClient> {
+  const { address } = await volume.leader(region, ({ role }) => role === "primary");
+  const client = new RawClient(address);
+  closing.push(client);
+  await until("a session", async () => ((await client.open()).status === Status.OK ? true : undefined));
+  return client;
+}
+
+/** A file made of one slice of ten bytes, whose home is the first region. */
+async function sliced(client: RawClient, name: string) {
+  const file = await client.make(1, name);
+  const granted = outcomeOf(await client.mutate({ kind: "grantSlices", count: 8 })) as { grant: { first: SliceId } };
+  const slice = { id: granted.grant.first, bytes: 10, home: 0 as RegionIndex, crc32c: [1] };
+  await client.mutate({ kind: "write", inode: file.inode, extents: [{ kind: "slice", offset: 0, slice }] });
+  return { inode: file.inode, slice };
+}
+
+async function agentOf(region: string): Promise<AgentClient> {
+  const { address } = await volume.leader(region);
+  const agent = new AgentClient(address, credentials.createInsecure());
+  closing.push(agent);
+  return agent;
+}
+
+function promised<A>(call: (done: (error: Error | null, answer: A) => void) => unknown): Promise<A> {
+  return new Promise((resolve, reject) => {
+    call((error, answer) => (error === null ? resolve(answer) : reject(error)));
+  });
+}
+
+test("What is not copied is pending: status counts it until a verified copy is reported, and wait returns only when nothing of the tree is pending", async () => {
+  await create({ aws: 1, gcp: 1 });
+  await Promise.all([volume.start("aws"), volume.start("gcp")]);
+  const client = await writer();
+  const { slice } = await sliced(client, "sliced");
+  const { version } = await volume.leader("aws");
+  const mirror = await volume.leader("gcp", ({ pendingBlocks }) => pendingBlocks === 1);
+  expect([mirror.pendingBytes, mirror.copiedBlocks]).toEqual([10, 0]);
+  const progress: WaitProgress[] = [];
+  const waiting = volume.admin(mirror.address).wait({ volume: "test", path: "/sliced", atLeast: version });
+  waiting.on("data", (one: WaitProgress) => progress.push(one));
+  await new Promise((resolve) => setTimeout(resolve, 700));
+  expect(progress.some(({ done }) => done)).toBe(false);
+  expect(progress.at(-1)).toMatchObject({ pendingBlocks: 1, pendingBytes: 10, error: "" });
+  const agent = await agentOf("gcp");
+  await promised((done) =>
+    agent.reportResident({ volume: "test", agent: "a", slices: [slice.id], failed: [] }, done as never),
+  );
+  await expect.poll(() => progress.at(-1)).toMatchObject({ done: true });
+  expect(await volume.leader("gcp")).toMatchObject({ pendingBlocks: 0, copiedBlocks: 1 });
+});
+
+test("A block is deleted only when every region has applied that nothing names it any more, and gc.graceMs has passed since", async () => {
+  await create({ aws: 1, gcp: 1 }, { gc: { graceMs: 1_000 } });
+  await Promise.all([volume.start("aws"), volume.start("gcp")]);
+  const client = await writer();
+  const { inode, slice } = await sliced(client, "sliced");
+  await volume.leader("gcp", ({ pendingBlocks }) => pendingBlocks === 1);
+  const agent = await agentOf("aws");
+  const garbage = async () => {
+    const answer = await promised<GarbageSlices>((done) =>
+      agent.listGarbage({ volume: "test", after: 0, limit: 10 }, done as never),
+    );
+    return answer.slices.map(({ id }) => id);
+  };
+  await volume.stop("gcp");
+  await client.mutate({ kind: "setattr", inode, size: 0 });
+  const droppedMs = Date.now();
+  await new Promise((resolve) => setTimeout(resolve, 3_500));
+  expect(await garbage(), "a mirror that is away may still name it").toEqual([]);
+  await volume.start("gcp");
+  await until("the garbage", async () => ((await garbage()).length > 0 ? true : undefined));
+  expect(await garbage()).toEqual([slice.id]);
+  expect(Date.now() - droppedMs).toBeGreaterThan(1_000);
+});
+
+test("A mirror whose state differs from the primary's at the same sequence stops following, and names the sequence", async () => {
+  await create({ aws: 1, gcp: 1 });
+  const { hashAt } = Machine.prototype;
+  let wrongFrom = Number.POSITIVE_INFINITY;
+  vi.spyOn(Machine.prototype, "hashAt").mockImplementation(function (this: Machine, sequence) {
+    return this.regionIndex === 1 && sequence >= wrongFrom ? "0123456789abcdef" : hashAt.call(this, sequence);
+  });
+  await Promise.all([volume.start("aws"), volume.start("gcp")]);
+  const client = await writer();
+  await client.make(1, "same");
+  const { version } = await volume.leader("aws");
+  await volume.leader("gcp", (status) => status.version!.sequence >= version!.sequence && status.message === "");
+  wrongFrom = version!.sequence + 1;
+  await client.make(1, "other");
+  const stopped = await volume.leader("gcp", ({ message }) => message.startsWith("stopped"));
+  const named = Number(/at sequence (\d+)/.exec(stopped.message)![1]);
+  expect(named).toBeGreaterThanOrEqual(wrongFrom);
+  await client.make(1, "not followed");
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  expect((await volume.leader("gcp")).version).toEqual(stopped.version);
+});
+
+test("A bootstrap is written beside the state that it replaces and takes its place in one entry: one that breaks off changes nothing", async () => {
+  await create({ aws: 1, gcp: 1 });
+  const directory = join(volume.directory, "machine");
+  const open = async () => {
+    const stores = await openDataDirectory(directory, { volume: "test", region: "gcp", member: 1 });
+    const onError = (error: Error) => {
+      throw error;
+    };
+    return { log: stores.log, machine: await Machine.open(stores.state, { region: "gcp", retain, onError }) };
+  };
+  const retain = { hours: 1, gib: 1 };
+  let { log, machine } = await open();
+  let index = 0;
+  const put = (data: Uint8Array) => machine.apply([{ index: ++index, term: 1, kind: "application", data }]);
+  const local = (entry: LocalEntry) => put(encodeLocal(entry));
+  const command = (sequence: number, one: Parameters<typeof encodeCommand>[0]) =>
+    put(encodeProposed(stampOf(sequence === 0 ? 0 : 16), encodeCommand(one)));
+  command(0, { kind: "format", uuid: "u", volume: "test", regions: ["aws", "gcp"], primary: 0 as RegionIndex });
+  // Any later state will do as the one that comes: here this machine's own.
+  const before = machine.version;
+  const hash = machine.stateHash;
+  command(1, makeCommand(1, "later"));
+  const later = { version: machine.version, hash: machine.stateHash, pairs: await pairsOf(machine) };
+  local({ kind: "load", generation: 2, nowMs: 0, pairs: later.pairs.slice(0, 1) });
+  // Broken off, and the server started anew; nothing of the half is seen.
+  await log.close();
+  await machine.close();
+  ({ log, machine } = await open());
+  expect([machine.version, machine.stateHash]).toEqual([later.version, later.hash]);
+  expect(before.sequence).toBeLessThan(later.version.sequence);
+  expect(hash).not.toBe(later.hash);
+  command(2, makeCommand(1, "beside the bootstrap"));
+  const beside = machine.version;
+  const generation = machine.facts.lastGeneration + 1;
+  local({ kind: "load", generation, nowMs: 0, pairs: later.pairs });
+  expect([machine.version, machine.facts.generation]).toEqual([beside, 1]);
+  local({ kind: "flip", generation, version: later.version, stateHash: later.hash });
+  expect([machine.version, machine.stateHash, machine.facts.generation]).toEqual([later.version, later.hash, 3]);
+  await log.close();
+  await machine.close();
+});
+
+function stampOf(epoch: number) {
+  const session = 0 as SessionId;
+  return { epoch: epoch as EpochCode, now: { seconds: 1, nanoseconds: 0 }, session, request: 0, lowWater: 0 };
+}
+
+async function pairsOf(machine: Machine): Promise<[string, Uint8Array][]> {
+  const { pages, release } = await machine.volumeSnapshot();
+  const pairs: [string, Uint8Array][] = [];
+  for await (const page of pages) for (const [key, value] of page) pairs.push([key, Uint8Array.from(value)]);
+  await release();
+  return pairs;
+}
+
+test("A promotion is refused while another mirror within reach has applied more, and names it", async () => {
+  await create({ aws: 1, gcp: 1, azure: 1 });
+  await Promise.all(["aws", "gcp", "azure"].map((region) => volume.start(region)));
+  const client = await writer();
+  await client.make(1, "everywhere");
+  const everywhere = (await volume.leader("aws")).version!.sequence;
+  await volume.leader("azure", ({ version }) => version!.sequence >= everywhere);
+  await volume.stop("azure");
+  await client.make(1, "only at gcp");
+  const more = (await volume.leader("aws")).version!.sequence;
+  await volume.leader("gcp", ({ version }) => version!.sequence >= more);
+  await volume.stop("aws");
+  await volume.start("azure");
+  const promote = async (region: string) => {
+    const { address } = await volume.leader(region);
+    return promised<PromoteAnswer>((done) =>
+      volume.admin(address).promote({ volume: "test", force: true }, done as never),
+    );
+  };
+  expect(await promote("azure")).toMatchObject({
+    ok: false,
+    message: expect.stringMatching(/gcp has applied more .*promote gcp/),
+  });
+  expect(await promote("gcp")).toMatchObject({ ok: true });
+});
+
+test("A primary that starts again takes no change before every other region has told it its epoch; startAlone says whether it waits for ever", async () => {
+  await create({ aws: 1, gcp: 1 }, { startAlone: "wait", startAloneWaitMs: 0 });
+  await Promise.all([volume.start("aws"), volume.start("gcp")]);
+  await writer();
+  await Promise.all([volume.stop("aws"), volume.stop("gcp")]);
+  await volume.start("aws");
+  const { address, message } = await volume.leader("aws", (status) => status.message !== "");
+  expect(message).toMatch(/waiting for gcp/);
+  const client = new RawClient(address);
+  closing.push(client);
+  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  expect((await client.open()).status).toBe(Status.NOT_PRIMARY);
+  await volume.start("gcp");
+  await until("it serves", async () => ((await client.open()).status === Status.OK ? true : undefined));
+});
+
+test("An old primary that hears of a later epoch commits that it has ended: it refuses every change and says that it is fenced, also after a restart", async () => {
+  await create({ aws: 3, gcp: 1 });
+  await Promise.all([volume.start("aws"), volume.start("gcp")]);
+  const client = await writer();
+  await client.make(1, "before");
+  await volume.stop("gcp");
+  const { address, version } = await volume.leader("aws");
+  const informed = new RawClient(address, { seen: { epoch: version!.epoch + 17, sequence: version!.sequence } });
+  closing.push(informed);
+  await volume.leader("aws", ({ role }) => role === "fenced");
+  await volume.stop("aws");
+  await volume.start("aws");
+  const fenced = await volume.leader("aws");
+  expect(fenced.role).toBe("fenced");
+  const again = new RawClient(fenced.address, { session: client.session, nextRequest: 100 });
+  closing.push(again);
+  await again.welcome;
+  expect((await again.mutate(makeCommand(1, "no"))).status).toBe(Status.NOT_PRIMARY);
+  const to = { volume: "test", to: "gcp", complete: false, timeoutMs: 100 };
+  const answer = await promised<AdminAnswer>((done) => volume.admin(fenced.address).switchover(to, done as never));
+  expect(answer.ok).toBe(false);
+});
