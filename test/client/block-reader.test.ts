@@ -44,6 +44,8 @@ test("the own bucket comes first, then the home, then the others", async () => {
   expect(await other.reader.read(block)).toMatchObject({ from: 2, wanted: true });
 });
 
+// Promise: No byte reaches an application that does not match the checksum that the metadata states; another copy is
+// read, or none
 test("a wrong byte never leaves: another copy is read, or none", async () => {
   const other = reader("wrong", "has");
   const answer = await other.reader.read(block);

@@ -104,6 +104,8 @@ test("full blocks are stored while the file is still written; the command comes 
   expect(extent).toMatchObject({ kind: "slice", offset: 0, slice: { bytes: 9 * MIB, home: 0 } });
 });
 
+// Promise: When fsync or close returns, every block of the file is stored in the primary's bucket and the command that
+// names it is committed, in this order
 test("no command names a block that is not stored: a failed upload is tried again first", async () => {
   const volume = new FakeVolume();
   volume.uploadFailures.push("unavailable", "slowDown");

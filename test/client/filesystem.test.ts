@@ -68,6 +68,7 @@ describe("files", () => {
     }
   });
 
+  // Promise: A hole reads as zeros, and SEEK_HOLE and SEEK_DATA find where it begins and ends
   test("a hole reads as zeros, and is found by SEEK_HOLE and SEEK_DATA", async () => {
     const file = await disk.open("sparse", O_CREAT | O_RDWR);
     await file.write("head", 0);
@@ -107,6 +108,7 @@ describe("files", () => {
     await expect(disk.open("flags", O_CREAT | O_EXCL | O_WRONLY)).rejects.toThrow("EEXIST");
   });
 
+  // Promise: Appends through any number of descriptors of one mount lie one behind the other
   test("appends through two descriptors of one mount do not lie over each other", async () => {
     const one = await disk.open("log", O_CREAT | O_WRONLY | O_APPEND);
     const two = await disk.open("log", O_WRONLY | O_APPEND);

@@ -23,6 +23,7 @@ function admin(of: World, region: string): AdminClient {
   return new AdminClient(of.volume.regions.get(region)!.meta[0]!, credentials.createInsecure());
 }
 
+// Promise: Close-to-open across regions: an open at any mount sees all that was closed before at any other
 test("close-to-open across regions: an open at the mirror sees the last close at the primary, and the other way", async () => {
   const { primary, mirror } = await twoRegions();
   for (let round = 0; round < 25; round++) {
@@ -34,6 +35,7 @@ test("close-to-open across regions: an open at the mirror sees the last close at
   }
 });
 
+// Promise: A directory that is opened at a mirror lists what the primary had by then
 test("a directory opened at the mirror lists what the primary had at that time", async () => {
   const { primary, mirror } = await twoRegions();
   await primary.mkdir("dir");
@@ -43,6 +45,7 @@ test("a directory opened at the mirror lists what the primary had at that time",
   }
 });
 
+// Promise: A block that is not copied yet is read from its home
 test("blocks that are not copied yet are read from their home; those in no bucket are an error, never zeros", async () => {
   const { world, primary, mirror } = await twoRegions({ readTimeoutMs: "1000" });
   const data = Buffer.alloc(9 * MIB).map((_, at) => at % 253);
@@ -53,6 +56,8 @@ test("blocks that are not copied yet are read from their home; those in no bucke
   await expect(mirror.read("lost")).rejects.toThrow("EIO");
 });
 
+// Promise: With the primary out of reach a mirror serves what it has, and says so in the log; with onPrimaryLoss=fail
+// an open is EIO
 test("with the primary gone, reads are served as of the mirror's state; fail says EIO instead", async () => {
   const { world, primary, mirror } = await twoRegions({ writeTimeoutMs: "2000", readTimeoutMs: "2500" });
   const strict = await world.open("gcp", { onPrimaryLoss: "fail", readTimeoutMs: "2500" });
@@ -66,6 +71,7 @@ test("with the primary gone, reads are served as of the mirror's state; fail say
   await expect(mirror.write("b", "x")).rejects.toThrow("EIO");
 });
 
+// Promise: A write waits for a primary up to writeTimeoutMs, and is done once when there is one; then it is EIO
 test("a write waits for the primary to come back, and is done once", async () => {
   const { world, mirror } = await twoRegions();
   const file = await mirror.open("log", O_CREAT | O_WRONLY);
@@ -84,6 +90,7 @@ test("a write waits for the primary to come back, and is done once", async () =>
   expect(await mirror.list("/")).toEqual(["log", "made-meanwhile"]);
 });
 
+// Promise: A switchover loses nothing and fails no write: writers wait for it
 test("a switchover under a writer in each region fails no write, and loses none", async () => {
   const { world, primary, mirror } = await twoRegions();
   let running = true;
@@ -120,6 +127,7 @@ test("a switchover under a writer in each region fails no write, and loses none"
   }
 });
 
+// Promise: After a promotion the mounts of every region go on with the new primary, without a remount
 test("with the primary killed and the mirror promoted, jobs go on, in both regions' mounts", async () => {
   const { world, primary, mirror } = await twoRegions();
   await primary.write("kept", "before the loss");

@@ -431,6 +431,8 @@ function follow(log: readonly Uint8Array[], entriesPerTurn: number): { view: Mem
   return { view, hash: last.stateHash };
 }
 
+// Promise: Any sequence of operations leaves what a plain file system would have left, and every region comes to the
+// same bytes
 test("core does what a naive file system does, and every region comes to the same bytes", () => {
   fc.assert(
     fc.property(

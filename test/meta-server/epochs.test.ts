@@ -133,6 +133,7 @@ test("a switchover to a region that is not there, to the primary itself, or at a
   expect((await volume.leader("aws")).role).toBe("primary");
 });
 
+// Promise: A switchover that its target does not take up is taken back, and only once the target has declined for good
 test("a region that has refused a seal does not begin from it, and the old primary goes on", async () => {
   const client = await start({ aws: 1, gcp: 1 });
   const status = await volume.leader("aws");
@@ -151,6 +152,8 @@ test("a region that has refused a seal does not begin from it, and the old prima
   });
 });
 
+// Promise: A promotion by force keeps a report of where the histories part, how far the mirror had heard, and each
+// file whose blocks no bucket within reach has
 test("a promotion by force: refused while it need not be, then a loss report; the old primary is fenced when it is back", async () => {
   const client = await start({ aws: 1, gcp: 1 });
   const file = await client.make(1, "sliced");

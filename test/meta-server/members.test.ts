@@ -74,6 +74,7 @@ test("a port in use, another's data directory, an unknown region or member: one 
   });
 });
 
+// Promise: A command with a gap before it, of another history, or that comes twice changes nothing
 test("a followed entry with a gap before it, one of another history, and one that comes twice change nothing", async () => {
   volume = await TestVolume.create({ aws: 1, gcp: 1 });
   const identity = { volume: "test", region: "gcp", member: 1 };

@@ -35,6 +35,7 @@ async function level() {
   });
 }
 
+// Promise: Same sequence, same state hash, in every region
 test("a mirror follows: the same hash at the same sequence, and a COMMITTED read sees what was acknowledged before", async () => {
   volume = await TestVolume.create({ aws: 3, gcp: 1 });
   await Promise.all([volume.start("aws"), volume.start("gcp")]);
@@ -71,6 +72,8 @@ test("a mirror that was away catches up, across a change of leader of the primar
   expect(b!.stateHash).toBe(a!.stateHash);
 });
 
+// Promise: A change is made once: one whose answer was lost is answered again by whoever leads next, and not repeated,
+// for as long as its session lives
 test("a request whose answer was lost with its leader is answered by the next one, and done once", async () => {
   volume = await TestVolume.create({ aws: 3 });
   await volume.start("aws");
@@ -98,6 +101,8 @@ test("a request whose answer was lost with its leader is answered by the next on
   }
 });
 
+// Promise: A mirror that was away for longer than the changelog reaches takes a snapshot by itself; what its bucket
+// lacks is pending
 test("a mirror for which the log no longer reaches back takes a snapshot; what it lacks is pending", async () => {
   const servers = { groupTuning: { keepEntries: 100, cutStep: 100 } };
   volume = await TestVolume.create({ aws: 1, gcp: 1 }, { changelog: { retainHours: 0, retainGib: 0 }, servers });

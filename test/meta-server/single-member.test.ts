@@ -139,6 +139,7 @@ test("who waits for a lock gets it when it is given up, or is interrupted", asyn
   expect((await waiting).status).toBe(Status.OK);
 });
 
+// Promise: What was acknowledged is there after a restart of every server
 test("everything is there after a restart", async () => {
   const file = await client.make(1, "kept");
   const { stateHash } = await volume.status(address);

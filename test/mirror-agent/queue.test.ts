@@ -79,6 +79,7 @@ test("by priority, and a promoted one next", async () => {
   await queue.close(1_000);
 });
 
+// Promise: Redis may lose everything at any time: the queue is filled again from the metadata, and all is copied
 test("FLUSHALL in the middle: the queue is filled again within seconds, and all arrives", async () => {
   const slices = await world.slices(60, 66_000);
   world.metadata.add(slices);

@@ -37,6 +37,7 @@ test("a repeated append is not acknowledged before the first one is durable", ()
   expect(two.said()).toEqual([]);
 });
 
+// Promise: Nothing is acknowledged before it is on the disks of a majority of the primary's metadata servers
 test("a leader sends beside its own write, and counts itself only once that is durable", () => {
   const [one] = elected();
   one.propose("a");
