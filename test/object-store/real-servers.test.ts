@@ -14,9 +14,11 @@ describe("servers that others wrote", () => {
   const names = Object.keys(SERVERS) as RealServer[];
   const missing = names.filter((name) => !isInstalled(name));
 
-  test.runIf(process.env.MIRRORFS_REQUIRE_REAL_SERVERS === "1")("are all installed", () => {
-    expect(missing).toEqual([]);
-  });
+  if (process.env.MIRRORFS_REQUIRE_REAL_SERVERS === "1") {
+    test("are all installed", () => {
+      expect(missing).toEqual([]);
+    });
+  }
 
   for (const name of names) {
     if (missing.includes(name)) test.skip(`${name}: test/object-store/install-real-servers.sh builds it`, () => {});
