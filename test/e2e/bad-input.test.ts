@@ -1,8 +1,9 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ROOT_INODE } from "../../core/ids.ts";
 import { isMounted, unmountLazily } from "../../sandbox/mounts.ts";
@@ -18,6 +19,28 @@ beforeAll(async () => {
   ports = await choosePorts(5);
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+/** Metadata servers that were started here and may be running. */
+const servers = new Set<ChildProcess>();
+afterAll(() => {
+  for (const server of servers) server.kill("SIGKILL");
+});
+
+function startMeta(
+  config: string,
+  data: string,
+): { process: ChildProcess; ended: Promise<number | null>; said: () => string } {
+  const args = ["meta", "--config", config, "--region", "aws", "--id", "1", "--data", data];
+  const server = spawn(MIRRORFS, args, { stdio: ["ignore", "ignore", "pipe"] });
+  servers.add(server);
+  let text = "";
+  server.stderr.on("data", (data) => {
+    text += data;
+  });
+  const ended = new Promise<number | null>((done) => server.once("close", done));
+  ended.then(() => servers.delete(server));
+  return { process: server, ended, said: () => text };
+}
 
 /** One line on stderr, nothing on stdout, and the exit code: what every mistake comes to. */
 function said(line: string | RegExp, code: 1 | 2) {
@@ -129,44 +152,36 @@ describe("a metadata server that cannot start", () => {
   it("its data directory is another volume's, or another member's: refused, and nothing in it changed", async () => {
     const data = join(dir, "data");
     const config = volumeFile();
-    const first = spawn(MIRRORFS, ["meta", "--config", config, "--region", "aws", "--id", "1", "--data", data], {
-      stdio: "ignore",
-    });
-    await until("it runs", async () => (await mirrorfs("status", "--config", config)).code === 0);
-    first.kill("SIGTERM");
-    await new Promise((done) => first.once("exit", done));
+    const isUp = async () => (await mirrorfs("status", "--config", config)).code === 0;
+    const first = startMeta(config, data);
+    await until("it runs", isUp);
+    first.process.kill("SIGTERM");
+    expect(await first.ended).toBe(0);
     const other = volumeFile((text) => text.replace("volume: trial", "volume: other"));
     expect(await meta(other, data)).toEqual(
       said(`${data} holds the data of volume trial, not of other: name another`, 2),
     );
-    const member = volumeFile((text) =>
-      text.replace(
-        /meta: \[.*?\]/,
-        `meta: ["127.0.0.1:${ports[0]}", "127.0.0.1:${ports[3]}", "127.0.0.1:${ports[4]}"]`,
-      ),
-    );
-    expect(
-      await mirrorfs(
-        "meta",
-        "--config",
-        member,
-        "--region",
-        "aws",
-        "--id",
-        "2",
-        "--data",
-        data,
-        "--log-level",
-        "silent",
-      ),
-    ).toEqual(said(`${data} holds the data of member 1, not of 2: name another`, 2));
+    const three = `meta: [${[ports[0], ports[3], ports[4]].map((port) => `"127.0.0.1:${port}"`).join(", ")}]`;
+    const larger = volumeFile((text) => text.replace(/meta: \[.*?\]/, three));
+    const second = [
+      "meta",
+      "--config",
+      larger,
+      "--region",
+      "aws",
+      "--id",
+      "2",
+      "--data",
+      data,
+      "--log-level",
+      "silent",
+    ];
+    expect(await mirrorfs(...second)).toEqual(said(`${data} holds the data of member 1, not of 2: name another`, 2));
     // Its owner starts on it as before.
-    const again = spawn(MIRRORFS, ["meta", "--config", volumeFile(), "--region", "aws", "--id", "1", "--data", data], {
-      stdio: "ignore",
-    });
-    await until("it runs again", async () => (await mirrorfs("status", "--config", config)).code === 0);
-    again.kill("SIGTERM");
-    await new Promise((done) => again.once("exit", done));
+    const again = startMeta(volumeFile(), data);
+    await until("it runs again", isUp);
+    again.process.kill("SIGTERM");
+    expect(await again.ended).toBe(0);
   }, 60_000);
 });
 
@@ -174,40 +189,45 @@ describe("a full disk under the metadata server", () => {
   const disk = () => join(dir, "disk");
   beforeAll(async () => {
     mkdirSync(disk());
-    expect((await run("mount", ["-t", "tmpfs", "-o", "size=24m", "tmpfs", disk()])).code).toBe(0);
+    expect((await run("mount", ["-t", "tmpfs", "-o", "size=10m", "tmpfs", disk()])).code).toBe(0);
   });
   afterAll(() => unmountLazily(disk()));
 
   it("stops it with one line; with room again it goes on, and has all that it acknowledged", async () => {
     const config = volumeFile();
-    const start = () =>
-      spawn(MIRRORFS, ["meta", "--config", config, "--region", "aws", "--id", "1", "--data", join(disk(), "m1")], {
-        stdio: ["ignore", "ignore", "pipe"],
-      });
-    const serves = async () => (await mirrorfs("status", "--config", config)).stdout.includes(" primary ");
-    const server = start();
-    let stderr = "";
-    server.stderr!.on("data", (data) => (stderr += data));
-    const gone = new Promise((done) => server.once("exit", done));
-    await until("it serves", serves);
-    const client = new RawClient(`127.0.0.1:${ports[0]}`, { volume: "trial" });
+    const server = startMeta(config, join(disk(), "m1"));
+    const client = await connect();
     await client.open();
     const acknowledged = await makeUntilItEnds(client);
-    expect(await gone).toBe(1);
+    expect(await server.ended).toBe(1);
     expect(acknowledged.length).toBeGreaterThan(0);
-    expect(stderr.split("\n").filter((line) => line.startsWith("mirrorfs: "))).toEqual([
-      expect.stringMatching(/^mirrorfs: metadata server aws\/1 stopped: .*[Nn]o space left on device/),
+    const lines = server
+      .said()
+      .split("\n")
+      .filter((line) => line.startsWith("mirrorfs: "));
+    expect(lines).toEqual([
+      expect.stringMatching(/^mirrorfs: metadata server aws\/1 stopped: .*No space left on device$/),
     ]);
+
     expect((await run("mount", ["-o", "remount,size=200m", disk()])).code).toBe(0);
-    const again = start();
-    await until("it serves again", serves);
-    const reader = new RawClient(`127.0.0.1:${ports[0]}`, { volume: "trial" });
+    const again = startMeta(config, join(disk(), "m1"));
+    const reader = await connect();
     const found = await Promise.all(acknowledged.map((name) => reader.lookup(ROOT_INODE, name)));
     expect(found.filter((it) => typeof it === "string")).toEqual([]);
     reader.close();
-    again.kill("SIGTERM");
-    await new Promise((done) => again.once("exit", done));
-  }, 120_000);
+    again.process.kill("SIGTERM");
+    expect(await again.ended).toBe(0);
+  }, 240_000);
+
+  /** A stream to the server, as soon as it serves: before, it ends each. */
+  async function connect(): Promise<RawClient> {
+    for (let i = 0; i < 100; i++) {
+      const client = new RawClient(`127.0.0.1:${ports[0]}`, { volume: "trial" });
+      if (await Promise.race([client.welcome.then(() => true), delay(500, false)])) return client;
+      client.close();
+    }
+    throw new Error("it does not serve");
+  }
 
   /** Files with as long names as there are, until the server is no more. @returns those it acknowledged. */
   async function makeUntilItEnds(client: RawClient): Promise<string[]> {
