@@ -1,6 +1,7 @@
-import type { Time } from "../../core/ids.ts";
-import type { AttributesReply, Handlers, Result, SetAttributes } from "../handlers.ts";
-import type { FileWriter } from "./file-writer.ts";
+import type { Attributes, CommandOf } from "../../core/commands.ts";
+import type { Inode } from "../../core/ids.ts";
+import type { AttributesReply, Caller, Handlers, Result, SetAttributes } from "../handlers.ts";
+import { deferrable } from "./deferred-changes.ts";
 import { type MountState, now } from "./mount-state.ts";
 
 type AttributeHandlers = Pick<
@@ -27,12 +28,13 @@ export function attributeHandlers(state: MountState): AttributeHandlers {
     },
 
     async setattr(caller, inode, changes): Promise<Result<AttributesReply>> {
-      const writer = nodes.get(inode)?.writer;
-      if (writer?.dirty) await settleWrites(writer, changes);
+      const later = deferred(state, inode, changes);
+      if (later !== undefined) return later;
       const { handle: _, killPrivileges, ...rest } = changes;
+      await nodes.get(inode)?.writer?.commit();
       const command = { kind: "setattr", inode, ...rest, killPrivileges: killPrivileges || undefined } as const;
-      const done = await session.mutate(command, { interrupt: caller });
-      return typeof done === "string" ? done : state.tell(state.changedHere(done));
+      const attributes = await setAttributes(state, caller, command);
+      return typeof attributes === "string" ? attributes : state.tell(attributes);
     },
 
     async statfs(caller) {
@@ -80,12 +82,32 @@ export function attributeHandlers(state: MountState): AttributeHandlers {
   };
 }
 
-/** Puts a change of attributes in its place among the writes: a size comes after them, a time set replaces theirs. */
-async function settleWrites(writer: FileWriter, changes: SetAttributes): Promise<void> {
-  if (changes.size !== undefined) await writer.commit();
-  else if (changes.mtime !== undefined) await writer.setMtime(asTime(changes.mtime));
+/**
+ * cp -a, tar and rsync set owner, mode and times of each file while they have it open, and then close it: these wait for
+ * the close, which commits them with the bytes. Only for a file that has something to commit, or is new.
+ */
+function deferred(state: MountState, inode: Inode, changes: SetAttributes): AttributesReply | undefined {
+  const node = state.nodes.get(inode);
+  if (node?.attributes === undefined || node.stale || node.handles === 0) return undefined;
+  if (!node.fresh && node.writer?.uncommitted !== true) return undefined;
+  const writer = state.writerOf(node);
+  const seen = writer.overAttributes(node.attributes);
+  const later = deferrable(changes, seen.mode, now);
+  if (later === undefined) return undefined;
+  writer.defer(later);
+  return state.tell(node.attributes);
 }
 
-function asTime(time: Time | "now"): Time {
-  return time === "now" ? now() : time;
+/** A size may be reached in several commands: see core/files.ts on truncation. */
+export async function setAttributes(
+  state: MountState,
+  caller: Caller,
+  command: CommandOf<"setattr">,
+): Promise<Result<Attributes>> {
+  for (;;) {
+    const done = await state.session.mutate(command, { interrupt: caller });
+    if (typeof done === "string") return done;
+    const attributes = state.changedHere(done);
+    if (command.size === undefined || attributes.size <= command.size) return attributes;
+  }
 }

@@ -2,6 +2,7 @@ import type { Attributes, Command, Extent } from "../../core/commands.ts";
 import type { ErrnoCode } from "../../core/errno.ts";
 import { INLINE_BYTES_MAX, type Inode, type Time } from "../../core/ids.ts";
 import type { CommandSource, Done } from "../metadata/session.ts";
+import { type DeferredChanges, withChanges } from "./deferred-changes.ts";
 import { type DirtyRun, joinRuns, writeIntoRuns } from "./dirty-run.ts";
 import { SliceUpload, type UploadEnvironment } from "./slice-upload.ts";
 
@@ -13,6 +14,8 @@ export interface WriterEnvironment extends UploadEnvironment {
   /** Called in the turn in which the bytes leave the writer: from then on they are read from the volume. */
   onCommitted(inode: Inode, done: Done): void;
   onFailed(inode: Inode, error: ErrnoCode): void;
+  /** A batch has been committed, or has failed. */
+  onIdle(inode: Inode): void;
   /** Dirty bytes came or went. */
   onDirty(bytes: number): void;
 }
@@ -21,6 +24,7 @@ interface Batch {
   readonly runs: DirtyRun[];
   readonly mtime: Time;
   readonly killPrivileges: boolean;
+  readonly changes: DeferredChanges | undefined;
 }
 
 /** More runs than this make every write slower than a commit in the background. */
@@ -41,6 +45,9 @@ export class FileWriter {
   #tail: Promise<void> = Promise.resolve();
   #mtime: Time | undefined;
   #killPrivileges = false;
+  #changes: DeferredChanges | undefined;
+  /** When something was changed last. */
+  #touched: Time | undefined;
   #dirtySinceMs = 0;
   #errors = 0;
   #error: ErrnoCode | undefined;
@@ -52,12 +59,17 @@ export class FileWriter {
   }
 
   get dirty(): boolean {
-    return this.#runs.length > 0 || this.#batches.length > 0;
+    return this.uncommitted || this.#batches.length > 0;
+  }
+
+  /** There is something that no commit has taken yet. */
+  get uncommitted(): boolean {
+    return this.#runs.length > 0 || this.#changes !== undefined;
   }
 
   /** When the oldest byte that no commit has taken yet was written (performance.now); Infinity when there is none. */
   get dirtySinceMs(): number {
-    return this.#runs.length > 0 ? this.#dirtySinceMs : Number.POSITIVE_INFINITY;
+    return this.uncommitted ? this.#dirtySinceMs : Number.POSITIVE_INFINITY;
   }
 
   /** A commit is under way: its memory will be free. */
@@ -70,11 +82,6 @@ export class FileWriter {
     let end = 0;
     for (const run of this.#all()) end = Math.max(end, run.end);
     return end;
-  }
-
-  /** When the application wrote last, of what is dirty. */
-  get mtime(): Time | undefined {
-    return this.#runs.length > 0 ? this.#mtime : this.#batches.at(-1)?.mtime;
   }
 
   /** How many failures there have been: who remembers a smaller number has not been told the last error. */
@@ -93,34 +100,48 @@ export class FileWriter {
 
   write(offset: number, data: Uint8Array, killPrivileges: boolean): void {
     if (data.length === 0) return;
-    if (this.#runs.length === 0) this.#dirtySinceMs = performance.now();
+    if (!this.uncommitted) this.#dirtySinceMs = performance.now();
     this.#environment.onDirty(writeIntoRuns(this.#runs, offset, data));
     this.#mtime = this.#environment.now();
+    this.#touched = this.#mtime;
+    // A time that was set before a write does not outlast it.
+    if (this.#changes?.mtime !== undefined) this.#changes = { ...this.#changes, mtime: this.#mtime };
     this.#killPrivileges ||= killPrivileges;
     this.#storeFullBlocks();
     if (this.#runs.length > RUNS_MAX || this.#runs.at(-1)!.chunkIsFull) void this.commit();
   }
 
-  /** utimens(2) after a write: the write's own time must not come after it. Waits for commits that bear another. */
-  async setMtime(time: Time): Promise<void> {
-    this.#mtime = time;
-    await this.#tail;
+  /** Leaves a change of attributes to the next commit: for a file that is being written here, and is closed soon. */
+  defer(changes: DeferredChanges): void {
+    if (!this.uncommitted) this.#dirtySinceMs = performance.now();
+    this.#touched = this.#environment.now();
+    this.#changes = { ...this.#changes, ...changes };
   }
 
   /** Resolves when all that is dirty now is committed or has failed (`errors`). */
   commit(): Promise<void> {
-    if (this.#runs.length === 0) return this.#tail;
+    if (!this.uncommitted) return this.#tail;
     const batch: Batch = {
       runs: this.#joined(this.#runs),
-      mtime: this.#mtime ?? this.#environment.now(),
+      mtime: this.#changes?.mtime ?? this.#mtime ?? this.#environment.now(),
       killPrivileges: this.#killPrivileges,
+      changes: this.#changes,
     };
     this.#runs = [];
     this.#killPrivileges = false;
+    this.#changes = undefined;
     this.#batches.push(batch);
     for (const run of batch.runs) if (!fitsInline(run)) this.#uploadOf(run).begin(run.blockCount);
     this.#tail = this.#tail.then(() => this.#commitBatch(batch));
     return this.#tail;
+  }
+
+  /** Attributes as an application sees them while its writes are still on their way. */
+  overAttributes(attributes: Attributes): Attributes {
+    let result = attributes;
+    for (const batch of this.#batches) result = overlaid(result, batch.runs, batch.mtime, batch.changes);
+    if (this.uncommitted) result = overlaid(result, this.#runs, this.#mtime, this.#changes);
+    return this.dirty ? { ...result, ctime: this.#touched ?? result.ctime } : result;
   }
 
   /** Lays the dirty bytes of the file's range over `target`. */
@@ -179,19 +200,37 @@ export class FileWriter {
   }
 
   async #commitBatch(batch: Batch): Promise<void> {
+    // Both go in one frame; after bytes that may take privileges away, a mode must come later.
+    const changing = batch.killPrivileges ? undefined : this.#commitChanges(batch);
     while (batch.runs.length > 0) {
       const next = batch.runs.slice(0, EXTENTS_MAX);
       // A bug on the way must fail this commit, not stop all that follow.
       const done = await this.#commitRuns(next, batch).catch((): ErrnoCode => "EIO");
-      if (typeof done === "string") this.#fail(done);
       // In one turn: the volume answers for these bytes, and they leave. What follows a failure is lost with it.
       const runs = batch.runs.splice(0, typeof done === "string" ? batch.runs.length : next.length);
       this.#commits += 1;
-      if (batch.runs.length === 0) this.#batches = this.#batches.filter((other) => other !== batch);
-      if (typeof done === "string") this.#environment.onFailed(this.#inode, done);
-      else this.#environment.onCommitted(this.#inode, done);
+      this.#settle(done);
       for (const run of runs) this.#drop(run);
     }
+    await (changing ?? this.#commitChanges(batch));
+    this.#batches = this.#batches.filter((other) => other !== batch);
+    this.#environment.onIdle(this.#inode);
+  }
+
+  async #commitChanges({ changes }: Batch): Promise<void> {
+    if (changes === undefined) return;
+    const command = { kind: "setattr", inode: this.#inode, ...changes } as const;
+    this.#settle(await this.#environment.mutate(command).catch((): ErrnoCode => "EIO"));
+  }
+
+  #settle(done: Done | ErrnoCode): void {
+    if (typeof done !== "string") {
+      this.#environment.onCommitted(this.#inode, done);
+      return;
+    }
+    this.#errors += 1;
+    this.#error = done;
+    this.#environment.onFailed(this.#inode, done);
   }
 
   async #commitRuns(runs: readonly DirtyRun[], batch: Batch): Promise<Done | ErrnoCode> {
@@ -230,11 +269,6 @@ export class FileWriter {
     return runs.some((run) => this.#uploads.has(run));
   }
 
-  #fail(error: ErrnoCode): void {
-    this.#errors += 1;
-    this.#error = error;
-  }
-
   #drop(run: DirtyRun): void {
     const upload = this.#uploads.get(run);
     this.#uploads.delete(run);
@@ -247,9 +281,13 @@ function fitsInline(run: DirtyRun): boolean {
   return run.length <= INLINE_BYTES_MAX;
 }
 
-/** Attributes as an application sees them while its writes are still on their way. */
-export function withDirty(attributes: Attributes, writer: FileWriter | undefined): Attributes {
-  if (writer === undefined || !writer.dirty) return attributes;
-  const mtime = writer.mtime ?? attributes.mtime;
-  return { ...attributes, size: Math.max(attributes.size, writer.end), mtime, ctime: mtime };
+function overlaid(
+  attributes: Attributes,
+  runs: readonly DirtyRun[],
+  written: Time | undefined,
+  changes: DeferredChanges | undefined,
+): Attributes {
+  const size = runs.reduce((end, run) => Math.max(end, run.end), attributes.size);
+  const mtime = (runs.length > 0 ? written : undefined) ?? attributes.mtime;
+  return withChanges({ ...attributes, size, mtime }, changes);
 }

@@ -1,7 +1,8 @@
 import type { ErrnoCode } from "../../core/errno.ts";
-import { type Inode, ROOT_INODE, type Version } from "../../core/ids.ts";
+import { FILE_BYTES_MAX, type Inode, ROOT_INODE, type Version } from "../../core/ids.ts";
 import type { Caller, Handlers, OpenReply, Result } from "../handlers.ts";
 import { orInterrupted, pause } from "../metadata/waiting.ts";
+import { setAttributes } from "./attributes.ts";
 import { type FileHandle, O_ACCMODE, O_APPEND, O_EXCL, O_RDONLY, O_TRUNC } from "./handles.ts";
 import { fallocate, seek } from "./holes.ts";
 import type { LockReleases } from "./locks.ts";
@@ -18,7 +19,6 @@ type FileHandlers = Pick<
 /** Chunk maps that come with an open for reading: enough for all but large files. */
 const OPEN_CHUNKS = 2;
 const DISBELIEF_MS = 500;
-const FILE_BYTES_MAX = 2 ** 50;
 
 /** Open files: opening, reading, writing, and making what was written durable. */
 export function fileHandlers(state: MountState, locks: LockReleases): FileHandlers {
@@ -64,6 +64,7 @@ export function fileHandlers(state: MountState, locks: LockReleases): FileHandle
       const { inode } = made.entry.attributes;
       const node = state.nodes.obtain(inode);
       node.pages = made.entry.attributes.changed;
+      node.fresh = true;
       const handle = addHandle(state, node, flags, made.version);
       // Nobody else knows the file yet, so that nobody can have removed it before the server hears of the open.
       const registering = state.reads.noteOpen(inode).finally(() => {
@@ -97,7 +98,12 @@ export function fileHandlers(state: MountState, locks: LockReleases): FileHandle
     flush(caller, inode, number, lockOwner) {
       const handle = handles.file(number);
       if (handle === undefined) return true;
-      const committed = handle.broken ? "EIO" : handle.writable ? commitOrTell(caller, handle) : true;
+      handle.node.fresh = false;
+      const committed = handle.broken
+        ? "EIO"
+        : handle.writable || handle.node.writer?.uncommitted
+          ? commitOrTell(caller, handle)
+          : true;
       if (!locks.held(inode, lockOwner)) return committed;
       // Who gets the lock next sees what was written under it.
       return unlockAfter(committed, () => locks.closed(inode, lockOwner));
@@ -192,10 +198,8 @@ export function closeNode(state: MountState, node: Node): void {
 
 async function truncate(state: MountState, caller: Caller, node: Node): Promise<ErrnoCode | undefined> {
   await node.writer?.commit();
-  const done = await state.session.mutate({ kind: "setattr", inode: node.inode, size: 0 }, { interrupt: caller });
-  if (typeof done === "string") return done;
-  state.changedHere(done);
-  return undefined;
+  const truncated = await setAttributes(state, caller, { kind: "setattr", inode: node.inode, size: 0 });
+  return typeof truncated === "string" ? truncated : undefined;
 }
 
 async function makeFile(

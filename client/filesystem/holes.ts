@@ -1,4 +1,4 @@
-import { CHUNK_BYTES, type Inode } from "../../core/ids.ts";
+import { CHUNK_BYTES, type Inode, RANGE_CHUNKS_MAX } from "../../core/ids.ts";
 import type { Caller, Result } from "../handlers.ts";
 import { chunkOf } from "./chunk-map.ts";
 import type { FileHandle } from "./handles.ts";

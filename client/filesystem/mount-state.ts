@@ -9,7 +9,7 @@ import type { MetadataReads } from "../metadata/reads.ts";
 import type { Router } from "../metadata/router.ts";
 import { attributesOf, type Done, type Session } from "../metadata/session.ts";
 import { FileReader } from "./file-reader.ts";
-import { FileWriter, type WriterEnvironment, withDirty } from "./file-writer.ts";
+import { FileWriter, type WriterEnvironment } from "./file-writer.ts";
 import { HandleTable } from "./handles.ts";
 import { type Node, NodeTable } from "./nodes.ts";
 import { WriteBudget } from "./write-budget.ts";
@@ -20,7 +20,7 @@ export interface MountStateOptions {
   readonly reads: MetadataReads;
   readonly blocks: BlockCache;
   /** What writers need beyond this state. */
-  readonly uploads: Omit<WriterEnvironment, "mutate" | "now" | "onCommitted" | "onFailed" | "onDirty">;
+  readonly uploads: Omit<WriterEnvironment, "mutate" | "now" | "onCommitted" | "onFailed" | "onIdle" | "onDirty">;
   readonly dirtyBytesMax: number;
   readonly readAheadBytes: number;
   /** How long the kernel may use a name or attributes unasked. */
@@ -66,7 +66,8 @@ export class MountState {
       ...options.uploads,
       mutate: (source) => this.session.mutate(source),
       now,
-      onCommitted: (inode, done) => this.#onCommitted(inode, done),
+      onCommitted: (_, done) => this.changedHere(done),
+      onIdle: (inode) => this.#retire(inode),
       onFailed: (inode, error) => this.#onWriteFailed(inode, error),
       onDirty: (bytes) => (bytes > 0 ? this.budget.take(bytes) : this.budget.give(-bytes)),
     };
@@ -94,7 +95,7 @@ export class MountState {
     const node = this.nodes.learn(attributes);
     const newest = node.attributes ?? attributes;
     node.told = newest.changed;
-    return { attributes: withDirty(newest, node.writer), validMs: this.#valid() };
+    return { attributes: node.writer?.dirty ? node.writer.overAttributes(newest) : newest, validMs: this.#valid() };
   }
 
   /** An entry for the kernel, which holds one more reference to the inode by it. */
@@ -196,11 +197,6 @@ export class MountState {
     if (node.told === told) node.told = undefined;
   }
 
-  #onCommitted(inode: Inode, done: Done): void {
-    this.changedHere(done);
-    this.#retire(inode);
-  }
-
   #onWriteFailed(inode: Inode, error: ErrnoCode): void {
     this.logger.error(
       { inode, error },
@@ -213,7 +209,6 @@ export class MountState {
     node.pages = undefined;
     node.chunks.clear();
     void this.caches.invalidateInode(inode, true);
-    this.#retire(inode);
   }
 
   #retire(inode: Inode): void {

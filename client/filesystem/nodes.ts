@@ -11,6 +11,8 @@ export interface Node {
   lookups: number;
   /** Descriptors open here, as the servers count them. */
   handles: number;
+  /** Made here, and not closed since. */
+  fresh: boolean;
   /** The server is being told of an open that nobody waited for: a release must not overtake it. */
   registering: Promise<unknown> | undefined;
   /** The newest that is known; `stale` once something said that it changed. */
@@ -47,6 +49,7 @@ export class NodeTable {
         inode,
         lookups: 0,
         handles: 0,
+        fresh: false,
         registering: undefined,
         attributes: undefined,
         stale: true,

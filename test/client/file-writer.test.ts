@@ -11,6 +11,7 @@ type Write = Extract<Command, { kind: "write" }>;
 /** A volume in a few lines: takes the commands, stores the blocks, fails where it is told to. */
 class FakeVolume {
   readonly commands: Write[] = [];
+  readonly changes: Command[] = [];
   readonly uploads: { region: number; slice: number; index: number; bytes: number }[] = [];
   readonly failures: ErrnoCode[] = [];
   readonly uploadFailures: string[] = [];
@@ -43,6 +44,7 @@ class FakeVolume {
       now: () => ({ seconds: 1, nanoseconds: 0 }),
       onCommitted: () => {},
       onFailed: (_, error) => this.failed.push(error),
+      onIdle: () => {},
       onDirty: (bytes) => {
         this.dirty += bytes;
       },
@@ -66,7 +68,8 @@ class FakeVolume {
     }
     const failure = this.failures.shift();
     if (failure !== undefined) return failure;
-    this.commands.push(command as Write);
+    if (command.kind === "write") this.commands.push(command);
+    else this.changes.push(command);
     return { outcome: { ok: true, attributes: {} as Attributes }, version: NO_VERSION };
   }
 }
@@ -166,6 +169,27 @@ test("a bucket that stays away fails the commit in bounded time, and no command 
   await volume.writer.commit();
   expect(volume.commands).toEqual([]);
   expect(volume.writer.error).toBe("EIO");
+});
+
+test("owner, mode and times that were set around a write go with it; a write after them ends the time", async () => {
+  const volume = new FakeVolume();
+  const time = { seconds: 5, nanoseconds: 0 };
+  volume.writer.write(0, new Uint8Array(10), false);
+  volume.writer.defer({ uid: 7, mtime: time });
+  volume.writer.defer({ mode: 0o640 });
+  expect(volume.writer.overAttributes({ size: 3 } as Attributes)).toMatchObject({
+    size: 10,
+    uid: 7,
+    mode: 0o640,
+    mtime: time,
+  });
+  await volume.writer.commit();
+  expect(volume.commands.find(({ kind }) => kind === "write")).toMatchObject({ mtime: time });
+  expect(volume.changes).toEqual([{ kind: "setattr", inode: 5, uid: 7, mode: 0o640, mtime: time }]);
+  volume.writer.defer({ mtime: time });
+  volume.writer.write(0, new Uint8Array(1), false);
+  await volume.writer.commit();
+  expect(volume.commands.at(-1)!.mtime).toEqual({ seconds: 1, nanoseconds: 0 });
 });
 
 test("commits of one file go one after the other, and what is under way is still read", async () => {
