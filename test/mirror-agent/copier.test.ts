@@ -175,6 +175,14 @@ test("a body that arrives wrong is read again; one that stays wrong is never sto
   expect(await it.copy(made, checking)).toEqual({ resident: true, copiedBlocks: 1, copiedBytes: 1024 * 1024 });
 });
 
+test("wrong bytes at home, right ones elsewhere: those are taken", async () => {
+  const it = copier();
+  const made = slice(100, { at: [home, third] });
+  home.objects.set(keyOf(made), Buffer.alloc(100, "wrong"));
+  expect(await it.copy(made, ordinary)).toMatchObject({ resident: true });
+  expect(own.objects.get(keyOf(made))).toEqual(third.objects.get(keyOf(made)));
+});
+
 test("a passing refusal is tried again, at the source and at the target", async () => {
   const it = copier();
   home.fault = fails("slowDown", 1);
