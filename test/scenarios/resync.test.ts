@@ -34,6 +34,8 @@ test.each([
     const { address } = await volume.leader("aws", ({ role }) => role === "primary");
     client = new RawClient(address);
     await until("a session", async () => ((await client.open()).status === Status.OK ? true : undefined));
+    // More than the first checkpoint of the log, so that the log can be cut behind the mirror.
+    await Promise.all(Array.from({ length: 600 }, (_, n) => client.make(1, `earlier-${n}`)));
     for (let n = 0; n < 10; n++) await sliced(`file-${n}`);
     await volume.leader("gcp", ({ pendingBlocks }) => pendingBlocks === 10);
     await volume.stop("gcp");
