@@ -39,7 +39,7 @@ export interface Belief {
   readonly inode: Inode;
 }
 
-const READ_TIMEOUT_MS = 10_000;
+const LOCK_QUERY = { findMs: 5000, answerMs: 5000 };
 
 /** The questions to the metadata servers, in core's types. Each failure is an errno. */
 export class MetadataReads {
@@ -151,7 +151,7 @@ export class MetadataReads {
   async heldLock(inode: Inode, table: "posix" | "flock", owner: string, range: LockRange): Promise<Result<LockRange>> {
     const { mode, start, end } = range;
     const body: RequestBody = { $case: "getLock", value: { inode, table, owner, mode, start, end } };
-    const answer = await this.#router.askPrimary(body, { timeoutMs: READ_TIMEOUT_MS });
+    const answer = await this.#router.askPrimary(body, LOCK_QUERY);
     if (typeof answer === "string" || answer.status > Status.FAILED) return "EIO";
     if (answer.status === Status.FAILED) return errorOf(answer);
     if (answer.lock === undefined) return { ...range, mode: "unlock" };

@@ -24,10 +24,10 @@ export interface RegionGroupEvents {
 export interface AskOptions {
   readonly freshness: Freshness;
   readonly atLeast: WireVersion | undefined;
-  /** For the whole of it: finding the leader, and its answer. */
-  readonly timeoutMs: number;
-  /** How long one leader may take before the region's members are asked again who leads; absent: as long as the stream lives. */
-  readonly answerMs?: number;
+  /** How long to look for a leader, whenever there is none. */
+  readonly findMs: number;
+  /** How long a leader may take to answer; Infinity: as long as its stream lives. */
+  readonly answerMs: number;
 }
 
 /** `unreachable`: no leader was found in time. `timeout`: there was one, and it did not answer in time. */
@@ -49,6 +49,7 @@ export class RegionGroup {
   readonly #admins = new Map<string, AdminClient>();
   #connection: Connection | undefined;
   #welcome: Welcome | undefined;
+  #downSinceMs: number | undefined;
   #hint: string | undefined;
   #closed = false;
   readonly #connect = singleFlight(() => this.#findAndConnect());
@@ -74,6 +75,11 @@ export class RegionGroup {
     return this.#connection?.alive === true;
   }
 
+  /** How long there has been no leader to talk to, as far as anybody has looked; 0: there is one, or nobody looked. */
+  get downForMs(): number {
+    return this.#downSinceMs === undefined ? 0 : performance.now() - this.#downSinceMs;
+  }
+
   /** The leader's first words, once there is a leader and a volume: a server without one is not greeted. */
   async welcome(timeoutMs: number): Promise<Welcome | undefined> {
     const deadlineMs = performance.now() + timeoutMs;
@@ -86,21 +92,22 @@ export class RegionGroup {
     return undefined;
   }
 
+  /** Asks the leader, whoever that is by now. Always resolves. */
   async ask(body: RequestBody, options: AskOptions): Promise<Asked> {
-    const deadlineMs = performance.now() + options.timeoutMs;
-    for (let attempt = 0; ; attempt++) {
-      const connection = this.#connection ?? (await this.#connectBy(deadlineMs));
-      const leftMs = deadlineMs - performance.now();
-      if (connection === undefined || leftMs <= 0) return "unreachable";
-      const answerMs = Math.min(leftMs, options.answerMs ?? Number.POSITIVE_INFINITY);
+    const giveUpMs = performance.now() + options.findMs + options.answerMs;
+    for (let attempt = 0; performance.now() < giveUpMs; attempt++) {
+      const connection = this.#connection ?? (await this.#connectBy(performance.now() + options.findMs));
+      if (connection === undefined) return "unreachable";
+      const answerMs = Math.min(options.answerMs, giveUpMs - performance.now());
       const answer = await connection.request(body, options.freshness, options.atLeast, answerMs);
       if (answer === "timeout") return "timeout";
       if (answer !== "lost") {
         if (answer.status !== Status.NOT_LEADER && answer.status !== Status.BUSY) return answer;
         if (answer.status === Status.NOT_LEADER) this.#leave(connection, answer.leader);
       }
-      await pause(Math.min(backoffMs(attempt, FINDING_FIRST_MS, FINDING_MOST_MS), Math.max(0, leftMs)));
+      await pause(backoffMs(attempt, FINDING_FIRST_MS, FINDING_MOST_MS));
     }
+    return "timeout";
   }
 
   /** What the region's members say of it: the leader's word, else that of the member who is furthest. */
@@ -131,11 +138,13 @@ export class RegionGroup {
   }
 
   async #connectBy(deadlineMs: number): Promise<Connection | undefined> {
-    while (!this.#closed && performance.now() < deadlineMs) {
+    for (let attempt = 0; !this.#closed; attempt++) {
       const leftMs = deadlineMs - performance.now();
+      if (leftMs <= 0) break;
       const connection = await Promise.race([this.#connect(), pause(leftMs).then(() => undefined)]);
       if (connection !== undefined) return connection;
-      await pause(Math.min(backoffMs(2, FINDING_FIRST_MS, FINDING_MOST_MS), leftMs));
+      this.#downSinceMs ??= performance.now();
+      await pause(Math.min(backoffMs(attempt, FINDING_FIRST_MS, FINDING_MOST_MS), leftMs));
     }
     return undefined;
   }
@@ -154,6 +163,7 @@ export class RegionGroup {
     if (welcome === undefined) return undefined;
     this.#connection = connection;
     this.#welcome = welcome;
+    this.#downSinceMs = undefined;
     this.#logger.info({ region: this.region, address, role: welcome.role }, "connected to the metadata leader");
     this.#events.onStream(this.region);
     return connection;
@@ -195,6 +205,7 @@ export class RegionGroup {
   #onEnd(connection: Connection): void {
     if (this.#connection !== connection) return;
     this.#connection = undefined;
+    this.#downSinceMs = performance.now();
     if (this.#closed) return;
     this.#logger.warn({ region: this.region, address: connection.address }, "stream to the metadata leader lost");
     this.#events.onStreamLost(this.region);

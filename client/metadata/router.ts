@@ -36,13 +36,17 @@ export interface ReadOptions {
   readonly interrupt?: Interruptible;
 }
 
-const MIRROR_MS = 4500;
-const PRIMARY_MS = 5000;
+/** A mirror answers or says that it is behind within three seconds. */
+const READ_ANSWER_MS = 4500;
+/** How long a region without a leader is waited for before another one is asked; once it is over, nobody waits again. */
+const MIRROR_FIND_MS = 1500;
 /** A primary region between two leaders is waited for before a mirror's older state is served instead. */
-const OWN_PRIMARY_MS = 10_000;
-const FINDING_MS = 1500;
+const PRIMARY_FIND_MS = 10_000;
+const STATUS_MS = 1500;
+/** While all regions are asked which is primary, whoever waits for one goes on with what is known after this. */
+const LOOK_AGAIN_MS = 300;
 const UPKEEP_MS = 3000;
-const KEEP_ALIVE_MS = 2500;
+const KEEP_ALIVE = { freshness: Freshness.TOKEN, atLeast: undefined, findMs: 2000, answerMs: 2500 };
 
 /**
  * Which metadata group is asked what: reads go to the own region, changes to the primary's. Follows the primary from
@@ -55,6 +59,8 @@ export class Router {
   readonly #own: RegionGroup;
   #primary: string;
   #primaryEpoch = 0;
+  /** Ends the waiting for an answer of a region that is primary no more. */
+  #moved = Promise.withResolvers<"unreachable">();
   #seen: Version = NO_VERSION;
   #suspended = false;
   /** The latest committed version that was asked for, and when: what `bounded` measures staleness by. */
@@ -154,19 +160,19 @@ export class Router {
     return "EIO";
   }
 
-  /** Asks the primary's leader, whichever region that is by now. One attempt: "unreachable" or "timeout" make it look again. */
-  async askPrimary(body: RequestBody, options: { timeoutMs: number; answerMs?: number }): Promise<Asked> {
+  /** Asks the primary's leader, whichever region that is by now. One attempt: where it fails, the primary is looked for. */
+  async askPrimary(body: RequestBody, limits: { findMs: number; answerMs: number }): Promise<Asked> {
     if (this.#closed) return "unreachable";
-    const group = this.group(this.#primary);
-    const answer = await group.ask(body, { freshness: Freshness.COMMITTED, atLeast: undefined, ...options });
+    const options = { freshness: Freshness.COMMITTED, atLeast: undefined, ...limits };
+    const answer = await Promise.race([this.group(this.#primary).ask(body, options), this.#moved.promise]);
     if (typeof answer === "string") {
-      await this.findPrimary();
+      await Promise.race([this.findPrimary(), pause(LOOK_AGAIN_MS)]);
       return answer;
     }
     if (answer.status === Status.NOT_PRIMARY) {
       if (answer.primary !== "" && answer.primary !== this.#primary && this.#groups.has(answer.primary)) {
-        this.#primary = answer.primary;
-      } else await this.findPrimary();
+        this.#moveTo(answer.primary);
+      } else await Promise.race([this.findPrimary(), pause(LOOK_AGAIN_MS)]);
     }
     if (answer.version !== undefined && answer.status <= Status.FAILED) this.note(asVersion(answer.version));
     return answer;
@@ -175,18 +181,14 @@ export class Router {
   async #readOnce(body: RequestBody, options: ReadOptions): Promise<Response | ErrnoCode | undefined> {
     const askedMs = performance.now();
     const wanted = this.#wanted(options, askedMs);
-    const ownMs = this.ownIsPrimary ? OWN_PRIMARY_MS : MIRROR_MS;
-    const own = await this.#own.ask(body, { ...wanted, timeoutMs: ownMs });
+    const own = await this.#own.ask(body, { ...wanted, ...patience(this.#own, this.ownIsPrimary) });
     const fromOwn = this.#accept(own, wanted.freshness, askedMs);
     if (fromOwn !== undefined) return fromOwn;
     if (!this.ownIsPrimary) {
-      const fromPrimary = this.#accept(
-        await this.askPrimary(body, { timeoutMs: PRIMARY_MS }),
-        wanted.freshness,
-        askedMs,
-      );
+      const asked = await this.askPrimary(body, patience(this.group(this.#primary), false));
+      const fromPrimary = this.#accept(asked, wanted.freshness, askedMs);
       if (fromPrimary !== undefined) return fromPrimary;
-    } else await this.findPrimary();
+    } else void this.findPrimary();
     return this.#readElsewhere(body, wanted.atLeast);
   }
 
@@ -195,7 +197,7 @@ export class Router {
     if (this.#options.onPrimaryLoss === "fail") return undefined;
     for (const [region, group] of this.#groups) {
       if (region === this.#options.region || region === this.#primary) continue;
-      const answer = await group.ask(body, { freshness: Freshness.TOKEN, atLeast, timeoutMs: MIRROR_MS });
+      const answer = await group.ask(body, { freshness: Freshness.TOKEN, atLeast, ...patience(group, false) });
       const accepted = this.#accept(answer, Freshness.TOKEN, 0);
       if (accepted === undefined) continue;
       this.#suspend(true);
@@ -254,27 +256,39 @@ export class Router {
     void this.findPrimary();
   }
 
+  /** Asks every region; each answer counts as soon as it is there. */
   async #findPrimary(): Promise<void> {
-    const statuses = await Promise.all([...this.#groups.values()].map((group) => group.status(FINDING_MS)));
-    let best: { epoch: number; region: string } | undefined;
-    for (const status of statuses) {
-      const epoch = status?.version?.epoch ?? 0;
-      if (status === undefined || status.epochRegion === "" || epoch <= (best?.epoch ?? 0)) continue;
-      best = { epoch, region: status.epochRegion };
-    }
-    if (best === undefined || !this.#groups.has(best.region) || best.epoch < this.#primaryEpoch) return;
-    if (best.region !== this.#primary) {
-      this.#options.logger.info({ from: this.#primary, to: best.region }, "the primary has moved");
-      this.#primary = best.region;
-    }
-    this.#noteEpoch({ epoch: best.epoch as EpochCode, sequence: 0 as Sequence });
+    let best = this.#primaryEpoch;
+    await Promise.all(
+      [...this.#groups.values()].map(async (group) => {
+        const status = await group.status(STATUS_MS);
+        const epoch = status?.version?.epoch ?? 0;
+        if (status === undefined || epoch < best || epoch === 0 || !this.#groups.has(status.epochRegion)) return;
+        best = epoch;
+        this.#moveTo(status.epochRegion);
+        this.#noteEpoch({ epoch: epoch as EpochCode, sequence: 0 as Sequence });
+      }),
+    );
+  }
+
+  #moveTo(region: string): void {
+    if (region === this.#primary || this.#closed) return;
+    this.#options.logger.info({ from: this.#primary, to: region }, "the primary has moved");
+    this.#primary = region;
+    this.#moved.resolve("unreachable");
+    this.#moved = Promise.withResolvers();
   }
 
   async #keepAlive(group: RegionGroup): Promise<void> {
-    const options = { freshness: Freshness.TOKEN, atLeast: undefined, timeoutMs: KEEP_ALIVE_MS };
-    const answer = await group.ask({ $case: "keepAlive", value: {} }, options);
+    const answer = await group.ask({ $case: "keepAlive", value: {} }, KEEP_ALIVE);
     if (typeof answer === "string" && !this.#closed) await this.findPrimary();
   }
+}
+
+/** How long a read waits for a region: what has been down for so long already is not waited for again. */
+function patience(group: RegionGroup, isPrimary: boolean): { findMs: number; answerMs: number } {
+  const findMs = isPrimary ? PRIMARY_FIND_MS : MIRROR_FIND_MS;
+  return { findMs: Math.max(0, findMs - group.downForMs), answerMs: READ_ANSWER_MS };
 }
 
 export function asVersion(wire: { epoch: number; sequence: number }): Version {

@@ -22,7 +22,7 @@ export interface MutateOptions {
   readonly wait?: boolean;
 }
 
-const ATTEMPT_MS = 3000;
+const FIND_MS = 1000;
 /** A leader that does not answer for so long may have lost its group: it is asked again who leads, under the same number. */
 const ANSWER_MS = 5000;
 
@@ -112,7 +112,7 @@ export class Session {
     const lowWater = this.#outstanding.values().next().value ?? number;
     const answer = await this.#router.askPrimary(
       { $case: "mutate", value: { request: number, lowWater, command: asBuffer(encoded), wait } },
-      wait ? { timeoutMs: Number.POSITIVE_INFINITY } : { timeoutMs: ATTEMPT_MS + ANSWER_MS, answerMs: ANSWER_MS },
+      { findMs: FIND_MS, answerMs: wait ? Number.POSITIVE_INFINITY : ANSWER_MS },
     );
     if (typeof answer === "string") return undefined;
     if (answer.status === Status.NO_SESSION) {
@@ -136,10 +136,7 @@ export class Session {
       region: this.#region(),
     };
     const value = { request: 0, lowWater: 0, command: asBuffer(encodeCommand(command)), wait: false };
-    const answer = await this.#router.askPrimary(
-      { $case: "mutate", value },
-      { timeoutMs: ATTEMPT_MS + ANSWER_MS, answerMs: ANSWER_MS },
-    );
+    const answer = await this.#router.askPrimary({ $case: "mutate", value }, { findMs: FIND_MS, answerMs: ANSWER_MS });
     if (typeof answer === "string" || answer.status !== Status.OK) return false;
     const result = readOutcome(answer);
     if (typeof result === "string") {
