@@ -67,10 +67,12 @@ export class Reporter {
   #flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#sending ??= this.#send().finally(() => {
-      this.#sending = undefined;
-      if (this.unacknowledged > 0) this.#schedule();
-    });
+    this.#sending ??= Promise.resolve()
+      .then(() => this.#send())
+      .finally(() => {
+        this.#sending = undefined;
+        if (this.unacknowledged > 0) this.#schedule();
+      });
     return this.#sending;
   }
 
