@@ -2,11 +2,18 @@ import type { Version } from "../../core/ids.ts";
 
 type Done = (committed: Version | undefined) => void;
 
+interface Question {
+  readonly dones: readonly Done[];
+  readonly askedMs: number;
+}
+
 const ANSWER_MS = 1_000;
+/** Over a WAN of 80 ms this is one every few ms. Past it, who asks waits for the next answer. */
+const UNDER_WAY_MAX = 32;
 
 /**
- * What the mirror's readers ask the primary: "what have you committed?". One question is under way at a time, and stands
- * for all that asked before it left; who comes later waits for the next.
+ * What the mirror's readers ask the primary: "what have you committed?". All that ask in one turn of the event loop share a
+ * question; several questions may be under way, so that nobody waits for an answer that left too early for him.
  */
 export class ReadQuestions {
   /** Sends a question; false when nobody is there to ask. */
@@ -14,8 +21,10 @@ export class ReadQuestions {
   /** How long the primary has been out of reach, ms. */
   readonly #silentMs: () => number;
   #waiting: { done: Done; sinceMs: number }[] = [];
-  #asked: { number: number; dones: Done[]; sentMs: number } | undefined;
+  /** In the order of their sending, which is the order of the answers. */
+  readonly #underWay = new Map<number, Question>();
   #nextNumber = 1;
+  #scheduled = false;
   readonly #timer: NodeJS.Timeout;
 
   constructor(send: (number: number) => boolean, silentMs: () => number) {
@@ -31,36 +40,50 @@ export class ReadQuestions {
       return;
     }
     this.#waiting.push({ done, sinceMs: performance.now() });
-    if (this.#waiting.length === 1 && this.#asked === undefined) queueMicrotask(() => this.#next());
+    this.#schedule();
   }
 
+  /** An answer holds for its own question and for every one that was asked before it. */
   answered(number: number, committed: Version): void {
-    if (this.#asked?.number !== number) return;
-    const { dones } = this.#asked;
-    this.#asked = undefined;
-    this.#next();
+    const dones: Done[] = [];
+    for (const [asked, question] of this.#underWay) {
+      if (asked > number) break;
+      this.#underWay.delete(asked);
+      dones.push(...question.dones);
+    }
+    this.#schedule();
     for (const done of dones) done(committed);
   }
 
   /** The stream is gone: what was asked on it is asked again on the next one, while its time lasts. */
   lost(): void {
-    if (this.#asked === undefined) return;
-    const { dones, sentMs } = this.#asked;
-    this.#asked = undefined;
-    this.#waiting = [...dones.map((done) => ({ done, sinceMs: sentMs })), ...this.#waiting];
+    const again = [...this.#underWay.values()].flatMap(({ dones, askedMs }) =>
+      dones.map((done) => ({ done, sinceMs: askedMs })),
+    );
+    this.#underWay.clear();
+    this.#waiting = [...again, ...this.#waiting];
   }
 
   /** There is somebody to ask again. */
   resume(): void {
-    this.#next();
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#waiting.length === 0 || this.#underWay.size >= UNDER_WAY_MAX) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#next();
+    });
   }
 
   #next(): void {
-    if (this.#asked !== undefined || this.#waiting.length === 0) return;
+    if (this.#waiting.length === 0) return;
     const number = this.#nextNumber;
     if (!this.#send(number)) return;
     this.#nextNumber += 1;
-    this.#asked = { number, dones: this.#waiting.map(({ done }) => done), sentMs: performance.now() };
+    this.#underWay.set(number, { dones: this.#waiting.map(({ done }) => done), askedMs: this.#waiting[0]!.sinceMs });
     this.#waiting = [];
   }
 
@@ -68,18 +91,20 @@ export class ReadQuestions {
     const oldestMs = performance.now() - ANSWER_MS;
     const late = this.#waiting.filter(({ sinceMs }) => sinceMs <= oldestMs).map(({ done }) => done);
     this.#waiting = this.#waiting.filter(({ sinceMs }) => sinceMs > oldestMs);
-    if (this.#asked !== undefined && this.#asked.sentMs <= oldestMs) {
-      late.push(...this.#asked.dones);
-      this.#asked = undefined;
-      this.#next();
+    for (const [number, { dones, askedMs }] of this.#underWay) {
+      if (askedMs > oldestMs) break;
+      this.#underWay.delete(number);
+      late.push(...dones);
     }
+    this.#schedule();
     for (const done of late) done(undefined);
   }
 
   close(): void {
     clearInterval(this.#timer);
-    const dones = [...(this.#asked?.dones ?? []), ...this.#waiting.map(({ done }) => done)];
-    this.#asked = undefined;
+    const dones = [...this.#underWay.values()].flatMap((question) => question.dones);
+    dones.push(...this.#waiting.map(({ done }) => done));
+    this.#underWay.clear();
     this.#waiting = [];
     for (const done of dones) done(undefined);
   }
