@@ -47,7 +47,7 @@ export class FileObjectStore implements ObjectStore {
     });
   }
 
-  async read(key: string, options: { offset?: number; length?: number; signal?: AbortSignal } = {}) {
+  async read(key: string, options: { offset?: number; length?: number; into?: Uint8Array; signal?: AbortSignal } = {}) {
     return this.#translate(`read ${key}`, options.signal, () =>
       this.#withFile(key, async (file) => {
         const stored = await this.#trailer(file, key);
@@ -56,7 +56,7 @@ export class FileObjectStore implements ObjectStore {
         if (length < 0 || offset + length > stored.bytes) {
           throw new ObjectStoreError("range", `${this.url}: read ${key}: ${offset}+${length} of ${stored.bytes} bytes`);
         }
-        const bytes = await readFully(file, offset, length);
+        const bytes = await readFully(file, offset, length, options.into);
         if (length === stored.bytes && crc32c(bytes) !== stored.crc32c) throw this.#corrupt(key, "checksum");
         return bytes;
       }),
@@ -234,7 +234,7 @@ export class FileObjectStore implements ObjectStore {
     if (found.isDirectory()) throw new ObjectStoreError("notFound", `${this.url}: ${key} is not there`);
     const bytes = found.size - TRAILER_BYTES;
     if (bytes < 0) throw this.#corrupt(key, "cut");
-    const trailer = await readFully(file, bytes, TRAILER_BYTES);
+    const trailer = Buffer.from(await readFully(file, bytes, TRAILER_BYTES));
     if (!TRAILER_MAGIC.equals(trailer.subarray(0, TRAILER_MAGIC.length))) throw this.#corrupt(key, "cut");
     return { bytes, crc32c: trailer.readUInt32BE(TRAILER_MAGIC.length) };
   }
@@ -294,8 +294,8 @@ function hasCode(error: unknown, ...codes: string[]): boolean {
   return codes.includes((error as NodeJS.ErrnoException).code ?? "");
 }
 
-async function readFully(file: FileHandle, position: number, length: number): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafeSlow(length);
+async function readFully(file: FileHandle, position: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
+  const bytes = into?.length === length ? into : Buffer.allocUnsafeSlow(length);
   for (let at = 0; at < length; ) {
     const { bytesRead } = await file.read(bytes, at, length - at, position + at);
     if (bytesRead === 0) throw new ObjectStoreError("corrupt", "the file was cut while it was read");

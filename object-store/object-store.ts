@@ -20,9 +20,14 @@ export interface ObjectStore {
   /**
    * Reads an object, or `length` bytes of it from `offset`.
    * A whole object is checked against the checksum that the service states; a range is the caller's to check.
+   * `into`: room of that length; a store that reads into memory of the caller's choice puts the bytes there and returns
+   * that, any other returns memory of its own.
    * @throws ObjectStoreError `notFound`, `corrupt` (also for a body that was cut), `range`.
    */
-  read(key: string, options?: { offset?: number; length?: number; signal?: AbortSignal }): Promise<Uint8Array>;
+  read(
+    key: string,
+    options?: { offset?: number; length?: number; into?: Uint8Array; signal?: AbortSignal },
+  ): Promise<Uint8Array>;
 
   /** Length and stated checksum, without the body. `undefined` when there is no such object. */
   head(key: string, options?: { signal?: AbortSignal }): Promise<ObjectHead | undefined>;

@@ -41,7 +41,7 @@ export class BlockReader {
 
   async read(block: BlockRead): Promise<ReadAnswer> {
     const cached = await this.#cache?.get(block);
-    if (cached !== undefined) return { data: cached, wanted: false, corruptIn: [], from: "disk" };
+    if (cached !== undefined) return { data: placed(cached, block), wanted: false, corruptIn: [], from: "disk" };
     const deadlineMs = performance.now() + block.timeoutMs;
     let wanted = false;
     const corruptIn = new Set<RegionIndex>();
@@ -51,7 +51,7 @@ export class BlockReader {
         const tried = await this.#try(source, block, deadlineMs);
         if (tried instanceof Uint8Array) {
           if (!source.local) void this.#cache?.put(block, tried);
-          return { data: tried, wanted, corruptIn: [...corruptIn], from: source.region };
+          return { data: placed(tried, block), wanted, corruptIn: [...corruptIn], from: source.region };
         }
         if (tried === "failed") unanswered += 1;
         else if (tried === "corrupt") corruptIn.add(source.region);
@@ -79,7 +79,7 @@ export class BlockReader {
     const key = blockKey({ volume: this.#volume, slice: block.slice, index: block.index, bytes: block.bytes });
     const leftMs = Math.max(1, Math.min(ATTEMPT_MS, Math.ceil(deadlineMs - performance.now())));
     try {
-      const data = await source.store.read(key, { signal: AbortSignal.timeout(leftMs) });
+      const data = await source.store.read(key, { into: block.into, signal: AbortSignal.timeout(leftMs) });
       return data.length === block.bytes && crc32c(data) === block.crc32c ? data : "corrupt";
     } catch (error) {
       if (error instanceof ObjectStoreError && error.code === "notFound") return "notFound";
@@ -88,4 +88,11 @@ export class BlockReader {
       return "failed";
     }
   }
+}
+
+/** Puts verified bytes where they are wanted. Answers them where they are wanted nowhere. */
+function placed(data: Uint8Array, { into }: BlockRead): Uint8Array | undefined {
+  if (into === undefined) return data;
+  if (data.buffer !== into.buffer) into.set(data);
+  return undefined;
 }

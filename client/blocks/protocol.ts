@@ -19,6 +19,8 @@ export interface BlockRead {
   readonly home: RegionIndex;
   /** How long to go on while no source answers. */
   readonly timeoutMs: number;
+  /** Shared memory of the block's length that is to hold it; absent: the bytes come with the answer. */
+  readonly into?: Uint8Array;
 }
 
 export interface BlockUpload {
@@ -41,6 +43,7 @@ export type Question =
 export type ReadFailure = "missing" | "corrupt" | "unreachable";
 
 export interface ReadAnswer {
+  /** Absent when it failed, and when the bytes are where the question wanted them. */
   readonly data?: Uint8Array;
   readonly failure?: ReadFailure;
   /** The own bucket said that it has no such block. */

@@ -1,5 +1,5 @@
 import { BLOCK_BYTES, CHUNK_BYTES } from "../../core/ids.ts";
-import { giveBuffer, takeBuffer } from "./block-buffers.ts";
+import { giveBuffer, takeBuffer } from "../blocks/block-buffers.ts";
 
 /**
  * A contiguous piece of a file that was written and is not committed yet; it becomes one slice, or inline data. Inside one

@@ -1,6 +1,7 @@
 import type { ErrnoCode } from "../../core/errno.ts";
 import { BLOCK_BYTES, CHUNK_BYTES, type Version } from "../../core/ids.ts";
 import type { BlockCache } from "../blocks/block-cache.ts";
+import { Pins } from "../blocks/pins.ts";
 import type { Result } from "../handlers.ts";
 import type { MetadataReads, Piece } from "../metadata/reads.ts";
 import { type Interruptible, orInterrupted } from "../metadata/waiting.ts";
@@ -41,7 +42,16 @@ export class FileReader {
 
   /** What is at hand is returned without a promise. */
   read(request: ReadRequest): Result<Bytes> | Promise<Result<Bytes>> {
-    return this.#readAtHand(request) ?? orInterrupted(this.#readSlowly(request), request.caller);
+    const pins = new Pins();
+    const atHand = this.#readAtHand(request, pins);
+    if (atHand === undefined) {
+      return orInterrupted(
+        this.#readSlowly(request, pins).finally(() => pins.releaseSoon()),
+        request.caller,
+      );
+    }
+    pins.releaseSoon();
+    return atHand;
   }
 
   /** The pieces of a range as the volume has them; where the maps are not at hand, asks. */
@@ -106,7 +116,7 @@ export class FileReader {
     return pieces;
   }
 
-  #readAtHand(request: ReadRequest): Bytes | undefined {
+  #readAtHand(request: ReadRequest, pins: Pins): Bytes | undefined {
     const { node, offset } = request;
     if (node.attributes === undefined || node.stale || node.writer?.dirty) return undefined;
     const end = Math.min(offset + request.length, node.attributes.size);
@@ -120,22 +130,22 @@ export class FileReader {
       pushZeros(bytes, piece.offset - at);
       at = piece.offset + piece.length;
       if (piece.kind === "inline") bytes.push(piece.data);
-      else if (!this.#pushBlocksAtHand(bytes, piece)) return undefined;
+      else if (!this.#pushBlocksAtHand(bytes, piece, pins)) return undefined;
     }
     pushZeros(bytes, end - at);
     return bytes;
   }
 
-  #pushBlocksAtHand(bytes: Uint8Array[], piece: Extract<Piece, { kind: "slice" }>): boolean {
+  #pushBlocksAtHand(bytes: Uint8Array[], piece: Extract<Piece, { kind: "slice" }>, pins: Pins): boolean {
     for (const part of blockParts(piece)) {
-      const block = this.#blocks.get(piece.slice, part.index);
+      const block = this.#blocks.get(piece.slice, part.index, pins);
       if (!(block instanceof Uint8Array)) return false;
       bytes.push(block.subarray(part.from, part.to));
     }
     return true;
   }
 
-  async #readSlowly(request: ReadRequest): Promise<Result<Bytes>> {
+  async #readSlowly(request: ReadRequest, pins: Pins): Promise<Result<Bytes>> {
     const { node, offset, caller } = request;
     for (let missing = 0; ; ) {
       if (node.attributes === undefined || node.stale) {
@@ -145,7 +155,7 @@ export class FileReader {
       const end = Math.min(offset + request.length, sizeOf(node));
       if (end <= offset) return NOTHING;
       const commits = node.writer?.commits;
-      const bytes = await this.#readRange(request, end);
+      const bytes = await this.#readRange(request, end, pins);
       if (bytes === "ESTALE" && missing++ === 0) {
         // A slice that is in no bucket was merged or deleted since the map was read: the map is read again, once.
         node.chunks.clear();
@@ -158,7 +168,7 @@ export class FileReader {
   }
 
   /** The range as the volume has it; "ESTALE" when a block is in no bucket. */
-  async #readRange(request: ReadRequest, wantedEnd: number): Promise<Result<Bytes>> {
+  async #readRange(request: ReadRequest, wantedEnd: number, pins: Pins): Promise<Result<Bytes>> {
     const { node, offset } = request;
     if (node.writer?.covers(offset, wantedEnd - offset)) return [new Uint8Array(wantedEnd - offset)];
     const pieces = await this.pieces(node, offset, wantedEnd, request.atLeast, request.caller);
@@ -166,15 +176,21 @@ export class FileReader {
     // The maps may be newer than the size that the range was cut to: nothing is read past the end that belongs to them.
     const end = Math.min(wantedEnd, sizeOf(node));
     this.#readOn(request, end);
-    return this.#assemble(cutPieces(pieces, offset, end), offset, end);
+    return this.#assemble(cutPieces(pieces, offset, end), { offset, end, pins });
   }
 
-  async #assemble(pieces: readonly Piece[], offset: number, end: number): Promise<Result<Bytes>> {
+  async #assemble(
+    pieces: readonly Piece[],
+    { offset, end, pins }: { offset: number; end: number; pins: Pins },
+  ): Promise<Result<Bytes>> {
     // All blocks are asked for before the first is waited for.
     const parts = pieces.flatMap((piece): { offset: number; data: BlockBytes; from: number; to: number }[] =>
       piece.kind === "inline"
         ? [{ offset: piece.offset, data: piece.data, from: 0, to: piece.length }]
-        : blockParts(piece).map(({ index, ...part }) => ({ ...part, data: this.#blocks.get(piece.slice, index) })),
+        : blockParts(piece).map(({ index, ...part }) => ({
+            ...part,
+            data: this.#blocks.get(piece.slice, index, pins),
+          })),
     );
     const bytes: Uint8Array[] = [];
     let at = offset;

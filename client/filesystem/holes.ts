@@ -19,12 +19,14 @@ export async function fallocate(
 ): Promise<Result<true>> {
   const kind = fallocateKind(mode);
   if (kind === undefined) return "EOPNOTSUPP";
-  const done = await state.session.mutate(
-    { kind: "fallocate", inode, mode: kind, offset, length },
-    { interrupt: caller },
-  );
-  if (typeof done === "string") return done;
-  state.changedHere(done);
+  // What goes over the chunks there may be goes over so many in one command.
+  const step = kind === "punch" || kind === "zero" ? (RANGE_CHUNKS_MAX - 1) * CHUNK_BYTES : length;
+  for (let at = offset; at < offset + length; at += step) {
+    const part = { offset: at, length: Math.min(step, offset + length - at) };
+    const done = await state.session.mutate({ kind: "fallocate", inode, mode: kind, ...part }, { interrupt: caller });
+    if (typeof done === "string") return done;
+    state.changedHere(done);
+  }
   return true;
 }
 

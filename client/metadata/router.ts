@@ -151,9 +151,7 @@ export class Router {
     const deadlineMs = performance.now() + this.#options.readTimeoutMs;
     for (let attempt = 0; performance.now() < deadlineMs && !this.#closed; attempt++) {
       if (attempt > 0 && options.interrupt?.signal.aborted) return "EINTR";
-      const reading = this.#readOnce(body, options);
-      // Only what takes long is worth an abort signal, which is made on first use.
-      const answer = await (options.interrupt === undefined ? reading : orSlowInterrupt(reading, options.interrupt));
+      const answer = await orInterrupted(this.#readOnce(body, options), options.interrupt);
       if (answer !== undefined) return answer;
       if (!(await pause(backoffMs(attempt, 30, 1000), options.interrupt))) return "EINTR";
     }
@@ -293,16 +291,4 @@ function patience(group: RegionGroup, isPrimary: boolean): { findMs: number; ans
 
 export function asVersion(wire: { epoch: number; sequence: number }): Version {
   return { epoch: wire.epoch as EpochCode, sequence: wire.sequence as Sequence };
-}
-
-const SLOW_MS = 200;
-
-async function orSlowInterrupt<T>(work: Promise<T>, interrupt: Interruptible): Promise<T | "EINTR"> {
-  let timer: NodeJS.Timeout | undefined;
-  const slow = new Promise<"slow">((resolve) => {
-    timer = setTimeout(() => resolve("slow"), SLOW_MS);
-  });
-  const first = await Promise.race([work, slow]);
-  clearTimeout(timer);
-  return first === "slow" ? orInterrupted(work, interrupt) : first;
 }

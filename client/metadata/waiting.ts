@@ -21,18 +21,23 @@ export async function pause(ms: number, interrupt?: Interruptible): Promise<bool
   }
 }
 
-/** The promise's value, or "EINTR" as soon as the caller is interrupted. What runs on is left to itself. */
+/** Only what takes longer than this is worth an abort signal. */
+const SLOW_MS = 200;
+
+/** The promise's value, or "EINTR" once it is slow and the caller is interrupted. What runs on is left to itself. */
 export async function orInterrupted<T>(work: Promise<T>, interrupt: Interruptible | undefined): Promise<T | "EINTR"> {
   if (interrupt === undefined) return work;
+  const slow = Promise.withResolvers<"slow">();
+  const timer = setTimeout(() => slow.resolve("slow"), SLOW_MS);
+  const first = await Promise.race([work, slow.promise]).finally(() => clearTimeout(timer));
+  if (first !== "slow") return first;
   const { signal } = interrupt;
   if (signal.aborted) return "EINTR";
-  let stop: () => void = () => {};
-  const interrupted = new Promise<"EINTR">((resolve) => {
-    stop = () => resolve("EINTR");
-    signal.addEventListener("abort", stop, { once: true });
-  });
+  const interrupted = Promise.withResolvers<"EINTR">();
+  const stop = () => interrupted.resolve("EINTR");
+  signal.addEventListener("abort", stop, { once: true });
   try {
-    return await Promise.race([work, interrupted]);
+    return await Promise.race([work, interrupted.promise]);
   } finally {
     signal.removeEventListener("abort", stop);
   }
