@@ -72,6 +72,8 @@ export class Progress {
   rejected(rejected: number, agreeAt: number): boolean {
     if (this.state === "replicate" ? rejected <= this.match : rejected !== this.next - 1) return false;
     if (this.state === "replicate") this.become("probe");
+    // It says it lacks what it had confirmed: late news, or a member that came back without its disk. Believe it.
+    if (rejected <= this.match) this.match = 0;
     this.next = Math.max(Math.min(rejected, agreeAt + 1), this.match + 1);
     this.probing = false;
     return true;

@@ -50,5 +50,5 @@ async function readAll(log: LogStore, from: number, through: number) {
 }
 
 function describe(machine: StateMachine, baseIndex: number, lastIndex: number): string {
-  return `the state has applied ${machine.appliedIndex}, the log holds ${baseIndex + 1} to ${lastIndex}; empty this member's data directory and it is brought up by the others`;
+  return `the state has applied ${machine.appliedIndex}, the log holds ${baseIndex + 1} to ${lastIndex}. Put back the whole data directory as it was; begin with an empty one only while every other member is up and has all`;
 }

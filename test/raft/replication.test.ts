@@ -149,3 +149,17 @@ test("a member that needs what was cut needs a snapshot", () => {
   one.raft.step({ type: "snapshotSent", to: 3, index: 15 });
   expect(one.tick(0).said()[0]).toMatch(/^append 1>3 t1 after 15@1 /);
 });
+
+test("a member that came back without its disk is filled again", () => {
+  const [one, two, three] = elected();
+  one.propose("a", "b", "c");
+  settle(one, two, three);
+  const blank = new Member(3);
+  one.raft.step({ type: "unreachable", peer: 3 });
+  for (let i = 0; i < 3; i++) {
+    one.tick();
+    settle(one, two, blank);
+  }
+  expect(blank.raft.log.last).toEqual({ index: 4, term: 1 });
+  expect(one.raft.progress(3)?.match).toBe(4);
+});

@@ -7,6 +7,8 @@ export class Network {
   lossShare = 0;
   duplicateShare = 0;
   delayMsMax = 5;
+  /** Of messages that take twenty times as long. */
+  slowShare = 0;
   readonly #world: World;
   readonly #receivers = new Map<number, Receiver>();
   readonly #cut = new Set<string>();
@@ -104,7 +106,7 @@ export class Network {
 
   #delayMs(): number {
     const { chance } = this.#world;
-    const slow = chance.happens(0.02) ? 20 : 1;
+    const slow = chance.happens(this.slowShare) ? 20 : 1;
     return chance.between(0.1, this.delayMsMax) * slow;
   }
 }

@@ -36,7 +36,7 @@ export class SimulatedServer {
   readonly #network: Network;
   readonly #truth: Truth;
   readonly #wrapLog: (log: LogStore) => LogStore;
-  readonly #electionTicks: number;
+  readonly #tuning: { readonly electionTicks: number; readonly appendBytesMax: number };
   /** Called between steps of the turn where a crash is hardest to survive; may crash this server. */
   readonly #crashPoint: () => void;
   #items: Items = { applied: 0, texts: [] };
@@ -51,6 +51,7 @@ export class SimulatedServer {
     truth: Truth;
     wrapLog: (log: LogStore) => LogStore;
     electionTicks: number;
+    appendBytesMax: number;
     crashPoint: (server: SimulatedServer) => void;
   }) {
     this.id = options.id;
@@ -59,7 +60,7 @@ export class SimulatedServer {
     this.#network = options.network;
     this.#truth = options.truth;
     this.#wrapLog = options.wrapLog;
-    this.#electionTicks = options.electionTicks;
+    this.#tuning = { electionTicks: options.electionTicks, appendBytesMax: options.appendBytesMax };
     this.#crashPoint = () => options.crashPoint(this);
   }
 
@@ -90,8 +91,7 @@ export class SimulatedServer {
         this.fatal ??= error;
       },
       tuning: {
-        electionTicks: this.#electionTicks,
-        appendBytesMax: 200,
+        ...this.#tuning,
         window: { messagesMax: 4, bytesMax: 600 },
         tailBytesMax: 1000,
         applyBytesMax: 300,

@@ -41,9 +41,28 @@ interface Profile {
   readonly delaysMs: readonly number[];
   readonly crashPointShare: number;
   readonly newLeaderCrashShare: number;
+  readonly restartsMs: readonly number[];
+  readonly slowShare: number;
+  readonly disksMs: readonly number[];
+  /** 1: an entry a message. */
+  readonly appendBytesMax: number;
 }
 
+/** Leader after leader falls in its first moments, with entries that no other has: what figure 3.7 is made of. */
+const STORM: Profile = {
+  electionTicks: 3,
+  faultMsMax: 3000,
+  delaysMs: [1, 5, 20],
+  crashPointShare: 0.01,
+  newLeaderCrashShare: 0.8,
+  restartsMs: [1, 50, 300, 900],
+  slowShare: 0.02,
+  disksMs: [1, 5, 100],
+  appendBytesMax: 1,
+};
+
 function drawProfile(chance: Chance): Profile {
+  if (chance.happens(0.4)) return STORM;
   return {
     electionTicks: chance.pick([3, 10]),
     faultMsMax: chance.pick([300, 1500, 4000]),
@@ -52,8 +71,18 @@ function drawProfile(chance: Chance): Profile {
       [1, 5, 30, 200],
       [100, 400],
     ]),
-    crashPointShare: chance.pick([0, 0.001, 0.01]),
-    newLeaderCrashShare: chance.pick([0, 0.2, 0.6]),
+    crashPointShare: chance.pick([0, 0.001, 0.01, 0.05]),
+    newLeaderCrashShare: chance.pick([0, 0.2, 0.7]),
+    restartsMs: chance.pick([
+      [1, 50, 300],
+      [1, 300, 3000, 8000],
+    ]),
+    slowShare: chance.pick([0.02, 0.2]),
+    disksMs: chance.pick([
+      [1, 5, 100],
+      [1, 100, 400],
+    ]),
+    appendBytesMax: chance.pick([1, 200]),
   };
 }
 
@@ -78,12 +107,16 @@ class Simulation {
     const members = Array.from({ length: size }, (_, i) => ({ id: i + 1, address: "" }));
     const wrapLog = options.wrapLog ?? ((log: LogStore) => log);
     this.#profile = drawProfile(this.#world.chance);
-    const { electionTicks } = this.#profile;
+    const { electionTicks, appendBytesMax, slowShare } = this.#profile;
+    this.#network.slowShare = slowShare;
     const crashPoint = (server: SimulatedServer) => {
-      if (this.#faulty && this.#world.chance.happens(this.#profile.crashPointShare)) this.#crash(server);
+      if (!this.#faulty || !this.#world.chance.happens(this.#profile.crashPointShare)) return;
+      const { chance } = this.#world;
+      if (chance.happens(0.3)) this.#powerLoss();
+      else this.#crash(server);
     };
     const { world, network, truth } = { world: this.#world, network: this.#network, truth: this.#truth };
-    const shared = { members, world, network, truth, wrapLog, electionTicks, crashPoint };
+    const shared = { members, world, network, truth, wrapLog, electionTicks, appendBytesMax, crashPoint };
     this.#servers = members.map(({ id }) => new SimulatedServer({ id, ...shared }));
   }
 
@@ -128,9 +161,14 @@ class Simulation {
     this.#seenElections = this.#truth.elections;
     const { chance } = this.#world;
     if (!this.#faulty || !chance.happens(this.#profile.newLeaderCrashShare)) return;
-    this.#world.after(chance.between(0, 30), () => {
-      const leader = this.#servers.find(({ group }) => group?.status().role === "leader");
-      if (this.#faulty && leader !== undefined) this.#crash(leader);
+    const leader = this.#servers.find(({ id }) => id === this.#truth.newestLeader);
+    if (leader === undefined) return;
+    const aloneFirst = chance.happens(0.5);
+    if (aloneFirst) this.#isolate(leader, "out"); // its first entries stay with it
+    this.#world.after(chance.between(0, 3 * this.#network.delayMsMax), () => {
+      if (!this.#faulty) return;
+      this.#crash(leader);
+      if (aloneFirst) this.#network.heal();
     });
   }
 
@@ -172,9 +210,7 @@ class Simulation {
       () => this.#crash(server),
       () => this.#crash(server),
       () => this.#crash(this.#leader() ?? server),
-      () => {
-        for (const each of this.#servers) this.#crash(each); // the power is gone
-      },
+      () => this.#powerLoss(),
       () => this.#partition(),
       () => this.#partition(),
       () => this.#network.heal(),
@@ -185,7 +221,7 @@ class Simulation {
         this.#network.delayMsMax = chance.pick(this.#profile.delaysMs);
       },
       () => {
-        server.diskMsMax = chance.pick([1, 5, 100]);
+        server.diskMsMax = chance.pick(this.#profile.disksMs);
       },
       () => {
         server.clockRate = chance.pick([0.2, 0.5, 1, 1, 1.5]);
@@ -202,9 +238,13 @@ class Simulation {
     if (!server.isUp) return;
     this.#crashes++;
     server.crash();
-    this.#world.after(this.#world.chance.pick([1, 300, 3000, 8000]), () => {
+    this.#world.after(this.#world.chance.pick(this.#profile.restartsMs), () => {
       if (!server.isUp) server.start();
     });
+  }
+
+  #powerLoss(): void {
+    for (const server of this.#servers) this.#crash(server);
   }
 
   #partition(): void {
@@ -231,6 +271,7 @@ class Simulation {
     this.#network.heal();
     this.#network.lossShare = 0;
     this.#network.duplicateShare = 0;
+    this.#network.slowShare = 0;
     this.#network.delayMsMax = 5;
     for (const server of this.#servers) {
       server.diskMsMax = 2;

@@ -17,6 +17,7 @@ export class Truth {
   /** Highest index whose proposer was told that it is committed. */
   acknowledged = 0;
   elections = 0;
+  newestLeader = 0;
 
   get committed(): number {
     return this.#committed.length - 1;
@@ -33,6 +34,7 @@ export class Truth {
     if (known !== undefined) return;
     this.#leaders.set(term, id);
     this.elections++;
+    this.newestLeader = id;
   }
 
   /** A crash loses what was not synced: the term may fall to what the disk holds. */
