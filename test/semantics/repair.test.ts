@@ -1,0 +1,85 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, expect, test } from "vitest";
+import type { PromoteAnswer } from "../../proto/generated/admin.ts";
+import { Status } from "../../proto/generated/metadata.ts";
+import { TestVolume, until } from "../meta-server/harness.ts";
+import { RawClient } from "../meta-server/raw-client.ts";
+
+/** What docs/OPERATIONS.md tells people to do with data directories. */
+let volume: TestVolume;
+const clients: RawClient[] = [];
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.close();
+  await volume.close();
+});
+
+async function writer(region: string): Promise<RawClient> {
+  const { address } = await volume.leader(region, ({ role }) => role === "primary");
+  const client = new RawClient(address);
+  clients.push(client);
+  await until("a session", async () => ((await client.open()).status === Status.OK ? true : undefined));
+  return client;
+}
+
+const empty = (region: string, member: number) =>
+  rm(join(volume.directory, `${region}-${member}`), { recursive: true });
+
+test("a metadata server that lost its disk is brought up by the next leader, and can lead", async () => {
+  volume = await TestVolume.create({ aws: 3 });
+  await volume.start("aws");
+  const client = await writer("aws");
+  await Promise.all(Array.from({ length: 200 }, (_, n) => client.make(1, `file-${n}`)));
+  const { member } = await volume.leader("aws");
+  const [lost, other] = [(member % 3) + 1, ((member + 1) % 3) + 1];
+  await volume.stop("aws", lost);
+  await empty("aws", lost);
+  await client.make(1, "meanwhile");
+  await volume.start("aws", lost);
+  // The leader takes its answers for old ones: it had acknowledged all that.
+  await volume.stop("aws", member);
+  await volume.start("aws", member);
+  await until("one state everywhere", async () => {
+    const all = await Promise.all(volume.volume.regions.get("aws")!.meta.map((address) => volume.status(address)));
+    return (
+      all.every(({ stateHash, version }) => version!.sequence > 200 && stateHash === all[0]!.stateHash) || undefined
+    );
+  });
+  await volume.stop("aws", other);
+  const next = new RawClient((await volume.leader("aws", ({ role }) => role === "primary")).address);
+  clients.push(next);
+  await next.welcome;
+  expect(await next.lookup(1, "meanwhile")).toMatchObject({ kind: "file" });
+});
+
+test("an old primary with a past of its own follows once it is emptied", async () => {
+  volume = await TestVolume.create({ aws: 1, gcp: 1 });
+  await Promise.all([volume.start("aws"), volume.start("gcp")]);
+  const client = await writer("aws");
+  await client.make(1, "shared");
+  const { version } = await volume.leader("aws");
+  await volume.leader("gcp", (status) => status.version!.sequence >= version!.sequence);
+  await volume.stop("gcp");
+  await client.make(1, "of its own");
+  await volume.stop("aws");
+  await volume.start("gcp");
+  const { address } = await volume.leader("gcp");
+  await until("the promotion", async () => {
+    const answer = await new Promise<PromoteAnswer>((resolve, reject) =>
+      volume
+        .admin(address)
+        .promote({ volume: "test", force: true }, (error, reply) => (error === null ? resolve(reply) : reject(error))),
+    );
+    return answer.ok || undefined;
+  });
+  await volume.start("aws");
+  await volume.leader("aws", ({ role }) => role === "fenced");
+  await volume.stop("aws");
+  await empty("aws", 1);
+  await volume.start("aws");
+  await volume.leader("aws", ({ role }) => role === "mirror");
+  await until("one state", async () => {
+    const [a, b] = [await volume.leader("aws"), await volume.leader("gcp")];
+    return a.stateHash === b.stateHash || undefined;
+  });
+});
