@@ -23,7 +23,7 @@ export interface PlanOptions {
   readonly freshMs: number;
 }
 
-export const PLAN_DEFAULTS: PlanOptions = {
+const PLAN_DEFAULTS: PlanOptions = {
   windowSlices: 1024,
   windowBytes: 512 * 1024 * 1024,
   knownMax: 500_000,
