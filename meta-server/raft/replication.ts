@@ -138,7 +138,7 @@ export function onHeartbeatResponse(state: RaftState, { from, round }: Heartbeat
   progress.heard();
   progress.round = Math.max(progress.round, round);
   confirmReads(state);
-  if (progress.match < state.log.lastIndex) probe(state, from, progress);
+  if (progress.match < state.log.lastIndex || progress.state === "probe") probe(state, from, progress);
 }
 
 /** The way to a member broke: what was sent may be lost. */
