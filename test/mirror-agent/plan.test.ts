@@ -175,16 +175,19 @@ test("whatever happens, nothing is forgotten, nothing is given twice, and the wi
       const plan = new Plan(OPTIONS);
       const pending = new Map<number, { slice: Slice; done: boolean }>();
       const queue = new Map<number, CopyJob>();
+      const named = new Set<string>();
       const held = () => new Set([...queue.keys()] as SliceId[]);
       let nowMs = 0;
       const take = (open: (home: RegionIndex) => boolean) => {
         const before = new Set(queue.keys());
         plan.reconcile(held(), nowMs);
         const { add, promote } = plan.take(nowMs, open);
-        for (const job of promote) expect(job.slices.some((one) => queue.has(one.id))).toBe(true);
+        // The queue may have lost it meanwhile: the plan hears of that later.
+        for (const job of promote) expect(named.has(job.name)).toBe(true);
         const given = ids(add);
         expect(new Set(given).size, "given twice at once").toBe(given.length);
         for (const job of add) {
+          named.add(job.name);
           expect(slicesOfJob(job.name)).toEqual(job.slices.map((one) => one.id));
           expect(job.priority).toBeGreaterThan(0);
           expect(job.priority).toBeLessThan(2 ** 21);
