@@ -23,7 +23,11 @@ const CLOSE_SESSION_MS = 3000;
 const WANT_AGAIN_MS = 5000;
 /** What a handler may wait beyond its own time limits before the kernel is told that it timed out. */
 const DEADLINE_SLACK_MS = 60_000;
-const VALID_MS = { primary: 60_000, mirror: 1000 };
+/**
+ * How long the kernel may use unasked what it was told. Names may be believed for long anywhere: pushes end the belief, and an
+ * open checks every name that led to it. Attributes at a mirror are asked for anew after a second, pushed or not.
+ */
+const VALID_MS = { names: 60_000, attributes: { primary: 60_000, mirror: 1000 } };
 
 export interface VolumeAccess {
   readonly handlers: Handlers;

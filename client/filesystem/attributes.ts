@@ -23,6 +23,11 @@ export function attributeHandlers(state: MountState): AttributeHandlers {
     forget: (inode, count) => nodes.forget(inode, count),
 
     async getattr(caller, inode) {
+      // What is open here was as new as the open, and every change since is pushed.
+      const node = nodes.get(inode);
+      if (node?.attributes !== undefined && node.handles > 0 && !node.stale && state.router.watched) {
+        return state.tell(node.attributes);
+      }
       const found = await reads.attributes(inode, { freshness: "committed", interrupt: caller });
       return typeof found === "string" ? found : state.tell(found.attributes);
     },

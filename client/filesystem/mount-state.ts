@@ -14,6 +14,11 @@ import { HandleTable } from "./handles.ts";
 import { type Node, NodeTable } from "./nodes.ts";
 import { WriteBudget } from "./write-budget.ts";
 
+export interface ValidMs {
+  readonly names: number;
+  readonly attributes: { readonly primary: number; readonly mirror: number };
+}
+
 export interface MountStateOptions {
   readonly router: Router;
   readonly session: Session;
@@ -24,7 +29,7 @@ export interface MountStateOptions {
   readonly dirtyBytesMax: number;
   readonly readAheadBytes: number;
   /** How long the kernel may use a name or attributes unasked. */
-  readonly validMs: { readonly primary: number; readonly mirror: number };
+  readonly validMs: ValidMs;
   readonly logger: Logger;
 }
 
@@ -48,7 +53,7 @@ export class MountState {
   readonly readAheadBytes: number;
   readonly logger: Logger;
   caches: KernelCaches = NO_CACHES;
-  readonly #validMs: { readonly primary: number; readonly mirror: number };
+  readonly #validMs: ValidMs;
   readonly #writers = new Set<FileWriter>();
   readonly #environment: WriterEnvironment;
   readonly #ticker: NodeJS.Timeout;
@@ -103,7 +108,7 @@ export class MountState {
     const reply = this.tell(attributes);
     this.nodes.name(parent, name, attributes.inode);
     this.nodes.obtain(attributes.inode).lookups += 1;
-    return { ...reply, entryValidMs: reply.validMs };
+    return { ...reply, entryValidMs: this.router.watched ? this.#validMs.names : 0 };
   }
 
   /** This mount changed an inode. Its own pages are right then; whether others' changes came between, a push tells in order
@@ -178,7 +183,8 @@ export class MountState {
   #valid(): number {
     // Without the pushes nothing would end what the kernel believes.
     if (!this.router.watched) return 0;
-    return this.router.ownIsPrimary ? this.#validMs.primary : this.#validMs.mirror;
+    const { primary, mirror } = this.#validMs.attributes;
+    return this.router.ownIsPrimary ? primary : mirror;
   }
 
   #dropInode(inode: Inode, content: boolean): void {
