@@ -50,15 +50,12 @@ export function mountPath(context: DemoContext, region: RegionName, ...parts: st
 /** Looks at trees in a process of its own. */
 export async function manifestOf(context: DemoContext, task: ManifestTask): Promise<Manifest> {
   const script = new URL("./manifest-job.ts", import.meta.url);
-  let manifest: Manifest = new Map();
-  await startJob<ManifestTask, Manifest>(
-    script,
-    task,
-    (event) => {
-      manifest = event;
-    },
-    context,
-  ).done;
+  let manifest: Manifest | undefined;
+  const onEvent = (event: Manifest) => {
+    manifest = event;
+  };
+  await startJob<ManifestTask, Manifest>(script, task, onEvent, context).done;
+  if (manifest === undefined || manifest.size < task.entries.length) throw new Error(`${task.root}: was not looked at`);
   return manifest;
 }
 

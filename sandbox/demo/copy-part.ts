@@ -9,7 +9,8 @@ import { type Limits, select } from "./selection.ts";
 
 const PACKAGES = fileURLToPath(new URL("../../node_modules", import.meta.url));
 const MIB = 1024 * 1024;
-const PACKAGES_LIMITS: Limits = { files: 5_000, bytes: 192 * MIB, entryBytes: 48 * MIB };
+/** Without the tools' caches (.vite and the like): they change while they are looked at. */
+const PACKAGES_LIMITS: Limits = { files: 5_000, bytes: 192 * MIB, entryBytes: 48 * MIB, without: /^\.(?!bin$)/ };
 const NO_LIMITS: Limits = {
   files: Number.POSITIVE_INFINITY,
   bytes: Number.POSITIVE_INFINITY,

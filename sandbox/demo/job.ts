@@ -10,7 +10,7 @@ export interface Job {
 }
 
 type ToJob<Task> = { task: Task } | { finish: true };
-type FromJob<Event> = { event: Event } | { failed: string };
+type FromJob<Event> = { event: Event } | { failed: string } | { done: true };
 
 /**
  * Starts the module at `script`, which calls `runJob`, with a task. Its events come in order. It is killed when `ending`
@@ -48,15 +48,16 @@ export function startJob<Task, Event>(
 
 function ended<Event>(child: ChildProcess, onEvent: (event: Event) => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    let failure: string | undefined;
+    // Nothing counts as done that did not say so: what it told before might be lost as well.
+    let end: { failed: string } | { done: true } | undefined;
     child.on("message", (message: FromJob<Event>) => {
-      if ("failed" in message) failure = message.failed;
-      else onEvent(message.event);
+      if ("event" in message) onEvent(message.event);
+      else end = message;
     });
     child.once("error", reject);
     child.once("close", (code, signal) => {
-      if (code === 0 && failure === undefined) resolve();
-      else reject(new Error(failure ?? `ended with ${signal ?? code}`));
+      if (end !== undefined && "done" in end) resolve();
+      else reject(new Error(end?.failed ?? `ended with ${signal ?? code}`));
     });
   });
 }
@@ -67,17 +68,14 @@ export function runJob<Task, Event>(
 ): void {
   const finishing = new AbortController();
   const tell = (event: Event) => void process.send?.({ event });
-  // Without its parent it has nobody to tell; after its work this is the order of things.
-  let ended = false;
-  process.on("disconnect", () => process.exit(ended ? 0 : 1));
+  const end = (last: FromJob<Event>) => process.send?.(last, () => process.exit());
+  // Without its parent it has nobody to tell.
+  process.on("disconnect", () => process.exit(1));
   process.on("message", (message: ToJob<Task>) => {
     if ("finish" in message) return finishing.abort();
     work(message.task, tell, finishing.signal).then(
-      () => {
-        ended = true;
-        process.disconnect();
-      },
-      (error: Error) => process.send?.({ failed: error.message }, () => process.exit(1)),
+      () => end({ done: true }),
+      (error: Error) => end({ failed: error.message }),
     );
   });
 }

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { lstat, readdir, readlink } from "node:fs/promises";
+import { constants, createReadStream } from "node:fs";
+import { type FileHandle, lstat, open, readdir, readlink } from "node:fs/promises";
 import { join } from "node:path";
 import pLimit from "p-limit";
 import { runJob } from "./job.ts";
@@ -14,17 +14,26 @@ export interface ManifestTask {
   readonly atOnce: number;
 }
 
+/**
+ * Each directory is held open and what is in it is named from there, as find(1), cp(1) and rm(1) do: else every look
+ * would walk the whole path again, and through a mirror's mount each step of it may cross the WAN.
+ */
 runJob<ManifestTask, Manifest>(async ({ root, entries, atOnce }, tell) => {
   const limit = pLimit(atOnce);
   const manifest = new Map<string, ManifestEntry>();
-  const visit = async (path: string): Promise<void> => {
-    const entry = await limit(() => look(join(root, path)));
+  const visit = async (directory: FileHandle, path: string, name: string): Promise<void> => {
+    const at = `/proc/self/fd/${directory.fd}/${name}`;
+    const entry = await limit(() => look(at));
     manifest.set(path, entry);
     if (entry.kind !== "directory") return;
-    const names = await limit(() => readdir(join(root, path)));
-    await Promise.all(names.map((name) => visit(join(path, name))));
+    const inside = await limit(() => open(at, constants.O_RDONLY | constants.O_DIRECTORY));
+    const names = await limit(() => readdir(`/proc/self/fd/${inside.fd}`));
+    await Promise.all(names.map((each) => visit(inside, join(path, each), each)));
+    await inside.close();
   };
-  await Promise.all(entries.map(visit));
+  const top = await open(root, constants.O_RDONLY | constants.O_DIRECTORY);
+  await Promise.all(entries.map((name) => visit(top, name, name)));
+  await top.close();
   tell(manifest);
 });
 

@@ -15,11 +15,13 @@ export interface Limits {
   readonly bytes: number;
   /** Of one entry: a package that is one huge binary says little about a file system. */
   readonly entryBytes: number;
+  /** Entries that are not taken, by name. */
+  readonly without?: RegExp;
 }
 
 /** What of a directory is copied: its entries in the order of their names, as long as the limits hold. */
 export async function select(source: string, limits: Limits): Promise<Selection> {
-  const names = (await readdir(source)).sort();
+  const names = (await readdir(source)).filter((name) => !limits.without?.test(name)).sort();
   const entries: string[] = [];
   let files = 0;
   let bytes = 0;
