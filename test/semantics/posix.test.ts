@@ -20,7 +20,8 @@ test("rename is atomic: who looks for a name that is being replaced finds the ol
   let running = true;
   const seen: string[] = [];
   async function look(disk: Disk): Promise<void> {
-    while (running) seen.push(String(await disk.read("atomic/name").catch(retryStale(disk))));
+    const read = () => disk.read("atomic/name").catch(retryStale(disk));
+    while (running) seen.push(String(await read().catch((error: Error) => error.message)));
   }
   const looking = [look(aws), look(gcp)];
   for (let round = 1; round <= 30; round++) {
