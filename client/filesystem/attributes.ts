@@ -58,11 +58,7 @@ export function attributeHandlers(state: MountState): AttributeHandlers {
     getxattr(caller, inode, name) {
       // ACLs are asked for at nearly every copied file.
       if (name.startsWith("system.")) return "EOPNOTSUPP";
-      const node = nodes.get(inode);
-      const { attributes } = node ?? {};
-      if (node?.stale === false && attributes?.xattrs === 0 && state.router.watched && state.router.ownIsPrimary) {
-        return "ENODATA";
-      }
+      if (hasNone(state, inode)) return "ENODATA";
       return reads.getXattr(inode, name, caller);
     },
 
@@ -101,6 +97,16 @@ function deferred(state: MountState, inode: Inode, changes: SetAttributes): Attr
   if (later === undefined) return undefined;
   writer.defer(later);
   return state.tell(node.attributes);
+}
+
+/**
+ * Whether it is known that an inode has no xattrs: as of its open, or where the primary's pushes come straight here. The
+ * kernel asks for security.capability before the first write to each file.
+ */
+function hasNone({ nodes, router }: MountState, inode: Inode): boolean {
+  const node = nodes.get(inode);
+  if (node === undefined || node.stale || node.attributes?.xattrs !== 0 || !router.watched) return false;
+  return node.handles > 0 || router.ownIsPrimary;
 }
 
 /** A size may be reached in several commands: see core/files.ts on truncation. */

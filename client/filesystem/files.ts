@@ -173,10 +173,11 @@ export async function openChecked(
   inode: Inode,
   chunks: number,
 ): Promise<ErrnoCode | { node: Node; version: Version }> {
-  const beliefs = state.nodes.beliefs(inode);
+  const beliefs = state.staleOpens.isSecond(caller.pid, inode) ? [] : state.nodes.beliefs(inode);
   const opened = await state.reads.open(inode, beliefs, chunks, caller);
   if (typeof opened === "string") return opened;
   if ("stale" in opened) {
+    state.staleOpens.answeredStale(caller.pid);
     const belief = beliefs[opened.stale];
     // The kernel now looks all names up again; the false one is gone by then, unless its directory is busy.
     if (belief !== undefined) await Promise.race([state.disbelieve(belief.parent, belief.name), pause(DISBELIEF_MS)]);

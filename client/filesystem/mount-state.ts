@@ -12,6 +12,7 @@ import { FileReader } from "./file-reader.ts";
 import { FileWriter, type WriterEnvironment } from "./file-writer.ts";
 import { HandleTable } from "./handles.ts";
 import { type Node, NodeTable } from "./nodes.ts";
+import { StaleOpens } from "./stale-opens.ts";
 import { WriteBudget } from "./write-budget.ts";
 
 export interface ValidMs {
@@ -49,6 +50,7 @@ export class MountState {
   readonly reader: FileReader;
   readonly nodes = new NodeTable();
   readonly handles = new HandleTable();
+  readonly staleOpens = new StaleOpens();
   readonly budget: WriteBudget;
   readonly readAheadBytes: number;
   readonly logger: Logger;
