@@ -25,27 +25,24 @@ async function writer(region: string): Promise<RawClient> {
 const empty = (region: string, member: number) =>
   rm(join(volume.directory, `${region}-${member}`), { recursive: true });
 
-test("a metadata server that lost its disk is brought up by the next leader, and can lead", async () => {
+test("a metadata server that lost its disk is brought up by the others, and can lead", async () => {
   volume = await TestVolume.create({ aws: 3 });
   await volume.start("aws");
   const client = await writer("aws");
   await Promise.all(Array.from({ length: 200 }, (_, n) => client.make(1, `file-${n}`)));
   const { member } = await volume.leader("aws");
-  const [lost, other] = [(member % 3) + 1, ((member + 1) % 3) + 1];
+  const lost = (member % 3) + 1;
   await volume.stop("aws", lost);
   await empty("aws", lost);
   await client.make(1, "meanwhile");
   await volume.start("aws", lost);
-  // The leader takes its answers for old ones: it had acknowledged all that.
-  await volume.stop("aws", member);
-  await volume.start("aws", member);
   await until("one state everywhere", async () => {
     const all = await Promise.all(volume.volume.regions.get("aws")!.meta.map((address) => volume.status(address)));
     return (
       all.every(({ stateHash, version }) => version!.sequence > 200 && stateHash === all[0]!.stateHash) || undefined
     );
   });
-  await volume.stop("aws", other);
+  await volume.stop("aws", member);
   const next = new RawClient((await volume.leader("aws", ({ role }) => role === "primary")).address);
   clients.push(next);
   await next.welcome;
