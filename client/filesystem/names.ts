@@ -85,10 +85,8 @@ export async function lookup(
 ): Promise<EntryReply | ErrnoCode> {
   if (name.length > NAME_BYTES_MAX) return "ENAMETOOLONG";
   const found = await state.reads.lookup(parent, name, { freshness: "committed", interrupt: caller });
-  if (typeof found !== "string") {
-    state.staleOpens.lookedUp(caller.pid, found.attributes.inode);
-    return state.tellEntry(parent, name, found.attributes);
-  }
+  state.staleOpens.lookedUp(caller.pid, typeof found === "string" ? undefined : found.attributes.inode);
+  if (typeof found !== "string") return state.tellEntry(parent, name, found.attributes);
   if (found === "ENOENT") state.nodes.unname(parent, name);
   return found;
 }

@@ -59,8 +59,8 @@ export class Router {
   readonly #own: RegionGroup;
   #primary: string;
   #primaryEpoch = 0;
-  /** Ends the waiting for an answer of a region that is primary no more. */
-  #moved = Promise.withResolvers<"unreachable">();
+  /** Who waits for an answer of the primary: called when it is primary no more. */
+  readonly #waiting = new Set<(answer: "unreachable") => void>();
   #seen: Version = NO_VERSION;
   #suspended = false;
   /** The latest committed version that was asked for, and when: what `bounded` measures staleness by. */
@@ -162,7 +162,10 @@ export class Router {
   async askPrimary(body: RequestBody, limits: { findMs: number; answerMs: number }): Promise<Asked> {
     if (this.#closed) return "unreachable";
     const options = { freshness: Freshness.COMMITTED, atLeast: undefined, ...limits };
-    const answer = await Promise.race([this.group(this.#primary).ask(body, options), this.#moved.promise]);
+    const moved = Promise.withResolvers<"unreachable">();
+    this.#waiting.add(moved.resolve);
+    const answer = await Promise.race([this.group(this.#primary).ask(body, options), moved.promise]);
+    this.#waiting.delete(moved.resolve);
     if (typeof answer === "string") {
       await Promise.race([this.findPrimary(), pause(LOOK_AGAIN_MS)]);
       return answer;
@@ -273,8 +276,7 @@ export class Router {
     if (region === this.#primary || this.#closed) return;
     this.#options.logger.info({ from: this.#primary, to: region }, "the primary has moved");
     this.#primary = region;
-    this.#moved.resolve("unreachable");
-    this.#moved = Promise.withResolvers();
+    for (const resolve of this.#waiting) resolve("unreachable");
   }
 
   async #keepAlive(group: RegionGroup): Promise<void> {

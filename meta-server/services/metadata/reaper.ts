@@ -6,12 +6,15 @@ const ROUND_MS = 200;
 const CHUNKS_PER_STEP = 256;
 const XATTRS_PER_STEP = 256;
 const AT_ONCE = 64;
+/** Who has just looked the name up may be about to open what it led to. */
+const GRACE_MS = 2_000;
 
 /** Removes inodes without links that nobody has open any more: the leader walks, the commands name the keys. */
 export class Reaper {
   readonly #context: ServerContext;
   readonly #isOpenAnywhere: (inode: Inode, since: number) => boolean;
-  readonly #orphans = new Set<Inode>();
+  /** With the time, of performance.now(), that each was heard of. */
+  readonly #orphans = new Map<Inode, number>();
   readonly #timer: NodeJS.Timeout;
   #running = false;
 
@@ -21,19 +24,20 @@ export class Reaper {
     this.#timer = setInterval(() => void this.#round(), ROUND_MS);
     this.#timer.unref();
     context.machine.onTurn((turn) => {
-      for (const { orphaned } of turn.effects) for (const inode of orphaned) this.#orphans.add(inode);
+      for (const { orphaned } of turn.effects)
+        for (const inode of orphaned) this.#orphans.set(inode, performance.now());
     });
   }
 
   /** Inodes without links, as far as they are known here. */
-  get orphans(): ReadonlySet<Inode> {
-    return this.#orphans;
+  get orphans(): Iterable<Inode> {
+    return this.#orphans.keys();
   }
 
   /** Also those of before this server led, or started. */
   async findOrphans(): Promise<void> {
     for await (const page of this.#context.machine.pages(KEY_PREFIX.orphan)) {
-      for (const [key] of page) this.#orphans.add(keyId(key) as Inode);
+      for (const [key] of page) this.#orphans.set(keyId(key) as Inode, performance.now());
     }
   }
 
@@ -43,7 +47,9 @@ export class Reaper {
     this.#running = true;
     try {
       const due: Inode[] = [];
-      for (const inode of this.#orphans) {
+      const graceEndMs = performance.now() - GRACE_MS;
+      for (const [inode, heardMs] of this.#orphans) {
+        if (heardMs > graceEndMs) continue;
         const since = machine.tree.orphan(inode);
         if (since === undefined) this.#orphans.delete(inode);
         else if (this.#context.isServing() && !this.#isOpenAnywhere(inode, since)) due.push(inode);

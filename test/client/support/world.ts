@@ -68,8 +68,11 @@ export const O_TRUNC = 0o1000;
 export const O_APPEND = 0o2000;
 export const ROOT = 1 as Inode;
 
-export function caller() {
-  return { uid: 0, gid: 0, pid: 1, signal: new AbortController().signal };
+let threads = 0;
+
+/** A thread of its own, unless it goes on in the same system call. */
+export function caller(pid = ++threads) {
+  return { uid: 0, gid: 0, pid, signal: new AbortController().signal };
 }
 
 /** What a program does with a file system, in a few words. A failure throws its errno. */
@@ -84,10 +87,10 @@ export class Disk {
     return this.access.handlers;
   }
 
-  async lookup(path: string): Promise<Inode> {
+  async lookup(path: string, thread?: number): Promise<Inode> {
     let inode: Inode = ROOT;
     for (const name of path.split("/").filter((part) => part !== "")) {
-      const entry = ok(await this.handlers.lookup(caller(), inode, name as ByteString));
+      const entry = ok(await this.handlers.lookup(caller(thread), inode, name as ByteString));
       inode = entry.attributes.inode;
     }
     return inode;
@@ -103,19 +106,24 @@ export class Disk {
     return ok(await this.handlers.make(caller(), parent, name, what)).attributes.inode;
   }
 
+  /** On ESTALE the kernel looks all names up again and opens once more, in the same open(2). */
   async open(path: string, flags: number): Promise<File> {
     if (flags & O_CREAT) {
       const { parent, name } = await this.#split(path);
       const made = ok(await this.handlers.create(caller(), parent, name, 0o644, 0, flags & ~O_CREAT));
       return new File(this, made.entry.attributes.inode, made.open.handle);
     }
-    const inode = await this.lookup(path);
-    return this.openInode(inode, flags);
+    const thread = ++threads;
+    const openOnce = async () => this.openInode(await this.lookup(path, thread), flags, thread);
+    return openOnce().catch((error: Error) => {
+      if (error.message !== "ESTALE") throw error;
+      return openOnce();
+    });
   }
 
   /** As the kernel opens a path that it has in its caches: by the inode alone. */
-  async openInode(inode: Inode, flags: number): Promise<File> {
-    const opened = ok(await this.handlers.open(caller(), inode, flags));
+  async openInode(inode: Inode, flags: number, thread?: number): Promise<File> {
+    const opened = ok(await this.handlers.open(caller(thread), inode, flags));
     return new File(this, inode, opened.handle);
   }
 
