@@ -55,7 +55,7 @@ const STORM: Profile = {
   delaysMs: [1, 5, 20],
   crashPointShare: 0.01,
   newLeaderCrashShare: 0.8,
-  restartsMs: [1, 50, 300, 900],
+  restartsMs: [50, 400, 1500],
   slowShare: 0.02,
   disksMs: [1, 5, 100],
   appendBytesMax: 1,
@@ -163,7 +163,7 @@ class Simulation {
     if (!this.#faulty || !chance.happens(this.#profile.newLeaderCrashShare)) return;
     const leader = this.#servers.find(({ id }) => id === this.#truth.newestLeader);
     if (leader === undefined) return;
-    const aloneFirst = chance.happens(0.5);
+    const aloneFirst = chance.happens(0.6);
     if (aloneFirst) this.#isolate(leader, "out"); // its first entries stay with it
     this.#world.after(chance.between(0, 3 * this.#network.delayMsMax), () => {
       if (!this.#faulty) return;
@@ -215,6 +215,7 @@ class Simulation {
       () => this.#partition(),
       () => this.#network.heal(),
       () => this.#isolate(this.#leader() ?? server, chance.pick(["in", "out", "both"])),
+      () => this.#leaveBehind(this.#leader() ?? server),
       () => {
         this.#network.lossShare = chance.pick([0, 0, 0.05, 0.3]);
         this.#network.duplicateShare = chance.pick([0, 0.1]);
@@ -260,6 +261,16 @@ class Simulation {
       if (way !== "out") this.#network.cut(id, server.id);
       if (way !== "in") this.#network.cut(server.id, id);
     }
+  }
+
+  /** Cut off, and its clock too slow to notice that nobody follows any more. */
+  #leaveBehind(server: SimulatedServer): void {
+    server.clockRate = 0.1;
+    this.#isolate(server, "both");
+    this.#world.after(this.#world.chance.between(1000, 5000), () => {
+      server.clockRate = 1;
+      this.#network.heal();
+    });
   }
 
   #leader(): SimulatedServer | undefined {
