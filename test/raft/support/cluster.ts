@@ -11,7 +11,7 @@ import { GrpcTransport, type GrpcTransportOptions } from "../../../meta-server/t
 import { RAFT_FRAME_BYTES_MAX } from "../../../meta-server/transport/peer-link.ts";
 import { ListMachine } from "./list-machine.ts";
 
-const logger = pino({ level: process.env["TEST_LOG"] ?? "silent" });
+const logger = pino({ level: process.env.TEST_LOG ?? "silent" });
 
 export interface Running {
   readonly group: Group;
