@@ -6,7 +6,7 @@ import { addLink, changeDirectory, nameError, removeLink } from "./links.ts";
 import { rename } from "./rename.ts";
 
 export const DIRECTORY_BYTES = 4096;
-export const SET_GID = 0o2000;
+const SET_GID = 0o2000;
 const ID_MAX = 2 ** 32 - 1;
 
 export const directoryHandlers: Handlers<"make" | "link" | "unlink" | "rmdir" | "rename"> = {

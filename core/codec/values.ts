@@ -37,7 +37,7 @@ export interface ChunkValue {
   readonly segments: readonly Segment[];
 }
 
-export function writeAttributes(w: Writer, a: Attributes): void {
+function writeAttributes(w: Writer, a: Attributes): void {
   w.u8(FORMAT);
   w.u8(INODE_KINDS.code(a.kind));
   w.uint(a.inode);
@@ -57,7 +57,7 @@ export function writeAttributes(w: Writer, a: Attributes): void {
   w.uint(a.changed);
 }
 
-export function readAttributes(r: Reader): Attributes {
+function readAttributes(r: Reader): Attributes {
   r.format(FORMAT);
   return {
     kind: INODE_KINDS.name(r.u8()),

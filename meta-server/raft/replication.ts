@@ -17,7 +17,7 @@ export function replicate(state: RaftState): void {
 }
 
 /** An append even if there is nothing to append: finds out whether the logs agree. */
-export function probe(state: RaftState, to: number, progress: Progress): void {
+function probe(state: RaftState, to: number, progress: Progress): void {
   if (!progress.paused) sendNext(state, to, progress);
 }
 

@@ -199,7 +199,7 @@ export class StateStore {
   }
 }
 
-export function stateDirectory(dataDirectory: string, generation: number): string {
+function stateDirectory(dataDirectory: string, generation: number): string {
   return join(dataDirectory, `state-${generation}`);
 }
 
