@@ -33,7 +33,7 @@ describe("mirrorfs up --wan-ms 5", () => {
       const repository = join(scratch, `repository-${region}`);
       await makeRepository(repository);
       const clone = up.mount(region, `clone-in-${region}`);
-      const patient = { timeoutMs: 120_000 };
+      const patient = { timeoutMs: 150_000 };
       expect(await run("git", ["clone", "--quiet", repository, clone], patient)).toEqual({
         code: 0,
         stdout: "",
@@ -141,9 +141,9 @@ describe("mirrorfs up --wan-ms 5", () => {
 
 /** Files small and large, told apart by a label. */
 function makeTree(dir: string, label: string): void {
-  for (let i = 0; i < 20; i++) {
+  for (let i = 0; i < 15; i++) {
     mkdirSync(join(dir, `d${i}`), { recursive: true });
-    for (let j = 0; j < 20; j++) writeFileSync(join(dir, `d${i}`, `f${j}`), `${label} ${i} ${j}\n`.repeat(1 + j * 400));
+    for (let j = 0; j < 15; j++) writeFileSync(join(dir, `d${i}`, `f${j}`), `${label} ${i} ${j}\n`.repeat(1 + j * 400));
   }
 }
 
