@@ -18,7 +18,7 @@ export async function bootstrap(
   address: string,
   onProgress: (keys: number) => void,
 ): Promise<void> {
-  const { machine, proposals, volume, region } = context;
+  const { machine, proposals, volume, region, logger } = context;
   const generation = machine.facts.lastGeneration + 1;
   const client = new ChangelogClient(address, credentials.createInsecure(), PEER_OPTIONS);
   const stream = client.snapshot({ volume: volume.volume, region });
@@ -47,6 +47,6 @@ export async function bootstrap(
     client.close();
     await Promise.allSettled(inFlight);
   }
-  void machine.sweep();
+  machine.sweep().catch((error) => logger.error(error, "what the old generation left could not be deleted"));
   if (machine.stateHash !== first.stateHash) throw new Error("the state hash of the snapshot is not the primary's");
 }

@@ -11,6 +11,8 @@ import type { TurnStore } from "./turn-store.ts";
 /** The volume's keys under more than one generation: one that lives, one that a bootstrap fills beside it, and dead ones. */
 export class Generations {
   readonly #store: TurnStore;
+  #sweeping: Promise<void> = Promise.resolve();
+  #closed = false;
 
   constructor(store: TurnStore) {
     this.#store = store;
@@ -49,13 +51,29 @@ export class Generations {
     return { pages: volumePages(snapshot, prefix), release: () => snapshot.release() };
   }
 
-  /** Deletes what belongs to a generation older than the living one. */
-  async sweep(living: number): Promise<void> {
+  /** Deletes what belongs to a generation older than the living one; after `close`, nothing. */
+  sweep(living: number): Promise<void> {
+    const sweep = this.#sweeping.then(() => this.#sweep(living));
+    this.#sweeping = sweep.catch(() => {});
+    return sweep;
+  }
+
+  async #sweep(living: number): Promise<void> {
     for (let generation = 1; generation < living; generation += 1) {
       for (const prefix of [generationPrefix(generation), pendingPrefix(generation)]) {
-        for await (const page of this.#store.pages(prefix)) await this.#store.discard(page.map(([key]) => key));
+        if (this.#closed) return;
+        for await (const page of this.#store.pages(prefix)) {
+          await this.#store.discard(page.map(([key]) => key));
+          if (this.#closed) return;
+        }
       }
     }
+  }
+
+  /** Resolves once no sweep uses the store any more. */
+  close(): Promise<void> {
+    this.#closed = true;
+    return this.#sweeping;
   }
 }
 

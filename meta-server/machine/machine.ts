@@ -105,7 +105,7 @@ export class Machine implements StateMachine {
 
   async #load(): Promise<void> {
     await this.checkpoints.load(this.#store.pages(CHECKPOINT_PREFIX));
-    if (this.#index === 0) this.checkpoints.addGenesis((key, value) => this.#store.put(key, value));
+    if (this.#index === 0) this.checkpoints.addGenesis(Date.now(), (key, value) => this.#store.put(key, value));
     this.#rememberHash();
   }
 
@@ -395,6 +395,7 @@ export class Machine implements StateMachine {
   }
 
   async close(): Promise<void> {
+    await this.#generations.close();
     await this.#store.close();
   }
 }
