@@ -19,14 +19,13 @@ export interface Checkpoint {
   readonly logBytes: number;
 }
 
-const GENESIS: Checkpoint = {
+const GENESIS: Omit<Checkpoint, "atMs"> = {
   index: 0,
   epoch: 0,
   sequence: 0,
   sealedTo: -1,
   fence: 0,
   stateHash: "",
-  atMs: 0,
   logBytes: 0,
 };
 
@@ -47,8 +46,8 @@ export class Checkpoints {
   }
 
   /** Of a store that has just been made: the log begins with the volume. */
-  addGenesis(put: (key: string, value: Uint8Array) => void): void {
-    this.add(GENESIS, put);
+  addGenesis(atMs: number, put: (key: string, value: Uint8Array) => void): void {
+    this.add({ ...GENESIS, atMs }, put);
   }
 
   add(checkpoint: Checkpoint, put: (key: string, value: Uint8Array) => void): void {
