@@ -66,6 +66,8 @@ export function attributeHandlers(state: MountState): AttributeHandlers {
 
     async setxattr(caller, inode, name, value, flags) {
       if (name.startsWith("system.")) return "EOPNOTSUPP";
+      // A write takes file capabilities off: what was written before this must not come after it.
+      if (name.startsWith("security.")) await nodes.get(inode)?.writer?.commit();
       const mode = flags & XATTR_CREATE ? "create" : flags & XATTR_REPLACE ? "replace" : "either";
       const done = await session.mutate({ kind: "setxattr", inode, name, value, mode }, { interrupt: caller });
       if (typeof done === "string") return done;

@@ -304,6 +304,17 @@ describe("two mounts", () => {
     await theirs.close();
   });
 
+  test("a file capability that is set between a write and the close outlasts the write", async () => {
+    const name = "security.capability" as ByteString;
+    const file = await disk.open("capable", O_CREAT | O_WRONLY);
+    await file.write("#!/bin/sh");
+    ok(await disk.handlers.setxattr(caller(), file.inode, name, Buffer.from("all"), 0));
+    await file.close();
+    expect(String(ok(await other.handlers.getxattr(caller(), file.inode, name)))).toBe("all");
+    await disk.write("capable", "another");
+    expect(await other.handlers.getxattr(caller(), file.inode, name)).toBe("ENODATA");
+  });
+
   test("pages are kept over a close and an open when nothing changed, and only then", async () => {
     await disk.write("pages", "one");
     const inode = await other.lookup("pages");
