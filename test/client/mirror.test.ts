@@ -1,8 +1,10 @@
-import { rm } from "node:fs/promises";
+import { once } from "node:events";
+import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { credentials } from "@grpc/grpc-js";
 import { afterEach, expect, test } from "vitest";
-import { AdminClient } from "../../proto/generated/admin.ts";
+import { AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
+import { AgentClient, type PendingSlices } from "../../proto/generated/agent.ts";
 import { O_CREAT, O_RDONLY, O_RDWR, O_WRONLY, World } from "./support/world.ts";
 
 const MIB = 1024 * 1024;
@@ -54,6 +56,43 @@ test("blocks that are not copied yet are read from their home; those in no bucke
   await primary.write("lost", data);
   await rm(join(world.dir, "bucket-aws", "test"), { recursive: true });
   await expect(mirror.read("lost")).rejects.toThrow("EIO");
+});
+
+async function pendingBlocks(of: World, region: string): Promise<number> {
+  const client = admin(of, region);
+  const status = await new Promise<RegionStatus>((resolve, reject) =>
+    client.status({ volume: "test" }, (error, reply) => (error === null ? resolve(reply) : reject(error))),
+  );
+  client.close();
+  return status.pendingBlocks;
+}
+
+/** As the region's agent would, of all that is pending there. */
+async function reportAllResident(of: World, region: string): Promise<void> {
+  const agent = new AgentClient(of.volume.regions.get(region)!.meta[0]!, credentials.createInsecure());
+  const watch = agent.watchPending({ volume: "test", agent: "a" });
+  watch.on("error", () => {});
+  const [{ slices }] = (await once(watch, "data")) as [PendingSlices];
+  watch.cancel();
+  const resident = { volume: "test", agent: "a", slices: slices.map(({ id }) => id), failed: [] };
+  await new Promise((resolve) => agent.reportResident(resident, resolve));
+  agent.close();
+}
+
+test("a block that a reader misses in its bucket is to be copied again: at a mirror, and at its home", async () => {
+  const { world, primary, mirror } = await twoRegions();
+  const data = Buffer.alloc(5 * MIB, 3);
+  await primary.write("gone", data);
+  await expect.poll(() => pendingBlocks(world, "gcp")).toBe(2);
+  await reportAllResident(world, "gcp");
+  expect(await pendingBlocks(world, "gcp")).toBe(0);
+  expect((await mirror.read("gone")).equals(data)).toBe(true);
+  await expect.poll(() => pendingBlocks(world, "gcp")).toBe(2);
+  expect(await pendingBlocks(world, "aws"), "only where it is missing").toBe(0);
+  await rename(join(world.dir, "bucket-aws", "test", "blocks"), join(world.dir, "bucket-gcp", "test", "blocks"));
+  const another = await world.open("aws");
+  expect((await another.read("gone")).equals(data)).toBe(true);
+  await expect.poll(() => pendingBlocks(world, "aws")).toBe(2);
 });
 
 // Promise: With the primary out of reach a mirror serves what it has, and says so in the log; with onPrimaryLoss=fail

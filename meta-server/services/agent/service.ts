@@ -1,5 +1,5 @@
 import { status } from "@grpc/grpc-js";
-import type { RegionIndex } from "../../../core/ids.ts";
+import type { RegionIndex, SliceId } from "../../../core/ids.ts";
 import type {
   AgentAnswer,
   AgentServer,
@@ -22,6 +22,8 @@ export class AgentService {
   readonly #watches = new Set<PendingWatch>();
   /** The last word of an agent about a slice that it could not copy. In memory: an agent says it again. */
   readonly #failed = new Map<number, FailedSlice>();
+  /** Found missing by a reader, and not committed yet. */
+  readonly #missed = new Set<number>();
 
   constructor(context: ServerContext) {
     this.#context = context;
@@ -43,11 +45,35 @@ export class AgentService {
     return [...this.#failed.values()].filter(({ parked }) => parked).length;
   }
 
-  /** Readers of this region wait for these. */
+  /** Readers of this region wait for these: its bucket lacks a block of each, whatever was thought. */
   want(slices: readonly number[]): void {
+    const { facts } = this.#context.machine;
+    this.#hurry(slices);
+    const missed = slices.filter((slice) => !facts.isPending(slice) && this.#mayBeElsewhere(slice));
+    if (missed.length > 0) void this.#miss(missed);
+  }
+
+  #hurry(slices: readonly number[]): void {
     const pending = slices.map((slice) => this.#context.machine.facts.pending(slice)).filter(isPending);
     if (pending.length === 0) return;
     for (const watch of this.#watches) watch.urgent(pending);
+  }
+
+  /** Also one whose home is here: other regions have copied it. */
+  #mayBeElsewhere(slice: number): boolean {
+    const { tree } = this.#context.machine;
+    return (
+      !this.#missed.has(slice) && (tree.volume?.regions.length ?? 0) > 1 && tree.slice(slice as SliceId) !== undefined
+    );
+  }
+
+  async #miss(slices: readonly number[]): Promise<void> {
+    for (const slice of slices) this.#missed.add(slice);
+    const { ok } = await this.#commit({ kind: "missing", slices, nowMs: Date.now() });
+    for (const slice of slices) this.#missed.delete(slice);
+    if (!ok) return;
+    this.#context.logger.warn({ slices }, "blocks that were thought to be here are missing: they are copied again");
+    this.#hurry(slices);
   }
 
   endStreams(): void {

@@ -115,7 +115,8 @@ export class MetadataService {
         stream.respond(response(id, Status.OK, this.#context.machine.version));
         return;
       case "wantBlocks":
-        this.#options.onWanted(body.value.slices);
+        // A client of another region, whose own servers are out of reach, speaks of another bucket.
+        if (stream.region === this.#context.region) this.#options.onWanted(body.value.slices);
         stream.respond(response(id, Status.OK, this.#context.machine.version));
         return;
       default:

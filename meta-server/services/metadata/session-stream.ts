@@ -58,6 +58,11 @@ export class SessionStream {
     return this.#hello?.session ?? 0;
   }
 
+  /** The region that it is mounted in. */
+  get region(): string {
+    return this.#hello?.region ?? "";
+  }
+
   get ended(): boolean {
     return this.#ended;
   }
