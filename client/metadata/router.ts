@@ -220,10 +220,8 @@ export class Router {
 
   #accept(answer: Asked, freshness: Freshness, askedMs: number): Response | ErrnoCode | undefined {
     if (typeof answer === "string" || answer.status > Status.FAILED) return undefined;
-    // A server that has not heard of the present epoch may stand past the fork; without a primary there is no better one.
-    if (answer.version !== undefined && answer.version.epoch < this.#primaryEpoch && !answer.primaryUnreachable) {
-      return undefined;
-    }
+    // A server that does not have the present epoch may stand past the fork: never served, whether or not the primary answers.
+    if (answer.version !== undefined && answer.version.epoch < this.#primaryEpoch) return undefined;
     if (freshness === Freshness.COMMITTED) {
       this.#suspend(answer.primaryUnreachable);
       if (answer.primaryUnreachable && this.#options.onPrimaryLoss === "fail") return "EIO";

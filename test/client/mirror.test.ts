@@ -58,13 +58,28 @@ test("blocks that are not copied yet are read from their home; those in no bucke
   await expect(mirror.read("lost")).rejects.toThrow("EIO");
 });
 
-async function pendingBlocks(of: World, region: string): Promise<number> {
+async function promote(of: World, region: string): Promise<void> {
+  const client = admin(of, region);
+  const answer = await new Promise<{ ok: boolean; message: string }>((resolve, reject) =>
+    client.promote({ volume: "test", force: true }, (error, reply) =>
+      error === null ? resolve(reply) : reject(error),
+    ),
+  );
+  client.close();
+  expect(answer).toMatchObject({ ok: true });
+}
+
+async function statusOf(of: World, region: string): Promise<RegionStatus> {
   const client = admin(of, region);
   const status = await new Promise<RegionStatus>((resolve, reject) =>
     client.status({ volume: "test" }, (error, reply) => (error === null ? resolve(reply) : reject(error))),
   );
   client.close();
-  return status.pendingBlocks;
+  return status;
+}
+
+async function pendingBlocks(of: World, region: string): Promise<number> {
+  return (await statusOf(of, region)).pendingBlocks;
 }
 
 /** As the region's agent would, of all that is pending there. */
@@ -174,14 +189,7 @@ test("with the primary killed and the mirror promoted, jobs go on, in both regio
   const open = await primary.open("kept", O_RDWR);
   await world.stopServer("aws");
   const waiting = primary.write("waited", Buffer.alloc(200_000, 7));
-  const client = admin(world, "gcp");
-  const answer = await new Promise<{ ok: boolean; message: string }>((resolve, reject) =>
-    client.promote({ volume: "test", force: true }, (error, reply) =>
-      error === null ? resolve(reply) : reject(error),
-    ),
-  );
-  client.close();
-  expect(answer).toMatchObject({ ok: true });
+  await promote(world, "gcp");
   await waiting;
   expect((await mirror.read("waited")).equals(Buffer.alloc(200_000, 7))).toBe(true);
   await open.write("BEFORE");
@@ -189,4 +197,26 @@ test("with the primary killed and the mirror promoted, jobs go on, in both regio
   expect(String(await mirror.read("kept"))).toBe("BEFORE the loss");
   const again = await mirror.open("kept", O_RDONLY);
   await again.close();
+});
+
+test("a new mount beside an old primary with a past of its own reads the new primary's present, never that past", async () => {
+  const { world, primary, mirror } = await twoRegions({ writeTimeoutMs: "1000", readTimeoutMs: "4000" });
+  await primary.write("a", "in both");
+  expect(String(await mirror.read("a"))).toBe("in both");
+  await mirror.access.close();
+  await world.stopServer("gcp");
+  await primary.write("a", "past the fork");
+  await primary.access.close();
+  await world.stopServer("aws");
+  await world.startServer("gcp");
+  await expect.poll(() => statusOf(world, "gcp").then(({ isLeader }) => isLeader)).toBe(true);
+  await promote(world, "gcp");
+  await world.startServer("aws");
+  await expect.poll(() => statusOf(world, "aws").then(({ role }) => role), { timeout: 8000 }).toBe("fenced");
+  const anew = await world.open("aws", { readTimeoutMs: "4000" });
+  for (let round = 0; round < 3; round++) expect(String(await anew.read("a"))).toBe("in both");
+  await world.stopServer("gcp");
+  const alone = await world.open("aws", { readTimeoutMs: "1500" });
+  await expect(alone.read("a")).rejects.toThrow("EIO");
+  await expect(anew.read("a")).rejects.toThrow("EIO");
 });

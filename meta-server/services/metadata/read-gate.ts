@@ -39,7 +39,12 @@ export class ReadGate {
       return;
     }
     const { role } = this.#machine;
-    if (role === "mirror" || role === "fenced") {
+    // What is here may lie past the fork: it is nobody's until the later epoch has come.
+    if (role === "fenced") {
+      pass("behind");
+      return;
+    }
+    if (role === "mirror") {
       this.#atMirror(freshness, atLeast, pass);
       return;
     }
