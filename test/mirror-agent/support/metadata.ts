@@ -23,8 +23,6 @@ export class FakeMetadata {
   readonly pending = new Map<SliceId, Pending>();
   /** Every slice that was ever reported resident, with when. */
   readonly resident = new Map<SliceId, number>();
-  /** When each slice first became pending. */
-  readonly since = new Map<SliceId, number>();
   readonly failed = new Map<SliceId, FailedSlice>();
   readonly garbage = new Map<SliceId, Slice>();
   readonly collected = new Set<SliceId>();
@@ -71,7 +69,6 @@ export class FakeMetadata {
     }));
     for (const pending of added) {
       this.pending.set(pending.slice.id, pending);
-      if (!this.since.has(pending.slice.id)) this.since.set(pending.slice.id, pending.sinceMs);
     }
     this.#push(added.map(message));
   }
