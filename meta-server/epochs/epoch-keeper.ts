@@ -12,6 +12,8 @@ const SEALED_ROUND_MS = 25;
 const ASK_MS = 1_500;
 const WATCH_EVERY_MS = 2_000;
 const SEAL_PATIENCE_MS = 10_000;
+/** How long servers that are not started yet are waited for before a volume is made without having asked them. */
+const DOWN_PATIENCE_MS = 3_000;
 /** Ids that are left when the next epoch, with counters of its own, is begun. */
 const COUNTER_RESERVE = 2 ** 24;
 /** Epochs further ahead than this come from nowhere. */
@@ -115,16 +117,33 @@ export class EpochKeeper {
     const { volume, region, proposals, logger } = this.#context;
     if (volume.primary !== region) return;
     const others = await this.#regions.askAll(ASK_MS);
-    if ([...others.values()].some(({ role }) => role !== "unformatted")) {
-      this.#message = "another region has the volume: following it";
+    const holder = holderIn(others);
+    if (holder !== undefined) {
+      this.#message =
+        holder.epochRegion === region
+          ? `${region} was the primary and has lost its state; ${holder.region} has the volume: promote ${holder.region}`
+          : "another region has the volume: following it";
       this.#follower.foundElsewhere();
       return;
     }
+    if (!this.#mayFormat(others)) return;
     const regions = [...volume.regions.keys()];
     const primary = regions.indexOf(region) as RegionIndex;
     const uuid = randomUUID();
     const applied = await proposals.internal({ kind: "format", uuid, volume: volume.volume, regions, primary });
     if (applied?.taken) logger.info({ volume: volume.volume, uuid, regions }, "volume formatted");
+  }
+
+  /** A region that does not answer may have the volume: a primary group that has lost everything must not make another. */
+  #mayFormat(others: ReadonlyMap<string, RegionStatus>): boolean {
+    const { startAlone, startAloneWaitMs } = this.#context.volume;
+    const missing = this.#regions.others.filter((other) => !others.has(other));
+    const areDown = missing.every((other) => this.#regions.isDown(other));
+    const patienceMs = areDown ? Math.min(startAloneWaitMs, DOWN_PATIENCE_MS) : startAloneWaitMs;
+    const alone = startAlone === "serve" && Date.now() - this.#startedMs >= patienceMs;
+    if (missing.length === 0 || alone) return true;
+    this.#message = `the volume is not made yet: waiting for ${missing.join(", ")}, which may have it already`;
+    return false;
   }
 
   async #asPrimary(): Promise<void> {
@@ -217,6 +236,16 @@ export class EpochKeeper {
     clearTimeout(this.#timer);
     this.#unsubscribe();
   }
+}
+
+/** The region whose volume has the latest epoch of those that have one. */
+function holderIn(others: ReadonlyMap<string, RegionStatus>): RegionStatus | undefined {
+  let holder: RegionStatus | undefined;
+  for (const status of others.values()) {
+    if (status.role === "unformatted") continue;
+    if (holder === undefined || (status.version?.epoch ?? 0) > (holder.version?.epoch ?? 0)) holder = status;
+  }
+  return holder;
 }
 
 function millis(time: Time): number {

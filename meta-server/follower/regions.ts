@@ -16,6 +16,7 @@ const STATUS_MS = 1_500;
 export class Regions {
   readonly #context: ServerContext;
   readonly #clients = new Map<string, AdminClient>();
+  readonly #refusing = new Set<string>();
 
   constructor(context: ServerContext) {
     this.#context = context;
@@ -55,6 +56,12 @@ export class Regions {
     return best;
   }
 
+  /** Nothing listened at any of the region's addresses when it was last asked: its machines are there, its servers are not. */
+  isDown(region: string): boolean {
+    const addresses = this.#context.volume.regions.get(region)?.meta ?? [];
+    return addresses.every((address) => this.#refusing.has(address));
+  }
+
   /** A client of the region's leader, by its number: its address may be another one from here. */
   leaderAddress(region: string, status: RegionStatus): string | undefined {
     const leader = status.isLeader ? status.member : status.members.find((member) => member.isLeader)?.id;
@@ -77,7 +84,11 @@ export class Regions {
         { volume: this.#context.volume.volume },
         new Metadata(),
         { deadline },
-        (error, status) => resolve(error === null ? status : undefined),
+        (error, status) => {
+          if (error?.details.includes("ECONNREFUSED")) this.#refusing.add(address);
+          else this.#refusing.delete(address);
+          resolve(error === null ? status : undefined);
+        },
       );
     });
   }

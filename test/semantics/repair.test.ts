@@ -22,6 +22,18 @@ async function writer(region: string): Promise<RawClient> {
   return client;
 }
 
+async function promote(region: string): Promise<void> {
+  const { address } = await volume.leader(region);
+  await until("the promotion", async () => {
+    const answer = await new Promise<PromoteAnswer>((resolve, reject) =>
+      volume
+        .admin(address)
+        .promote({ volume: "test", force: true }, (error, reply) => (error === null ? resolve(reply) : reject(error))),
+    );
+    return answer.ok || undefined;
+  });
+}
+
 const empty = (region: string, member: number) =>
   rm(join(volume.directory, `${region}-${member}`), { recursive: true });
 
@@ -60,15 +72,7 @@ test("an old primary with a past of its own follows once it is emptied", async (
   await client.make(1, "of its own");
   await volume.stop("aws");
   await volume.start("gcp");
-  const { address } = await volume.leader("gcp");
-  await until("the promotion", async () => {
-    const answer = await new Promise<PromoteAnswer>((resolve, reject) =>
-      volume
-        .admin(address)
-        .promote({ volume: "test", force: true }, (error, reply) => (error === null ? resolve(reply) : reject(error))),
-    );
-    return answer.ok || undefined;
-  });
+  await promote("gcp");
   await volume.start("aws");
   await volume.leader("aws", ({ role }) => role === "fenced");
   await volume.stop("aws");
@@ -79,4 +83,23 @@ test("an old primary with a past of its own follows once it is emptied", async (
     const [a, b] = [await volume.leader("aws"), await volume.leader("gcp")];
     return a.stateHash === b.stateHash || undefined;
   });
+});
+
+test("a primary that has lost everything makes no second volume: it waits for the other regions, and follows", async () => {
+  volume = await TestVolume.create({ aws: 1, gcp: 1 }, { startAloneWaitMs: 20_000 });
+  await Promise.all([volume.start("aws"), volume.start("gcp")]);
+  const client = await writer("aws");
+  await client.make(1, "kept");
+  const { uuid, version } = await volume.leader("aws");
+  await volume.leader("gcp", (status) => status.version!.sequence >= version!.sequence);
+  await Promise.all([volume.stop("aws"), volume.stop("gcp")]);
+  await empty("aws", 1);
+  await volume.start("aws");
+  const waiting = await volume.leader("aws", ({ message }) => message !== "");
+  expect([waiting.role, waiting.message]).toEqual(["unformatted", expect.stringMatching(/waiting for gcp/)]);
+  await volume.start("gcp");
+  await volume.leader("aws", ({ message }) => message.includes("promote gcp"));
+  expect((await volume.leader("aws")).role).toBe("unformatted");
+  await promote("gcp");
+  expect(await volume.leader("aws", ({ role }) => role === "mirror")).toMatchObject({ uuid });
 });
