@@ -36,6 +36,11 @@ export class Wan {
     for (const proxy of this.#proxies.values()) proxy.partition("both", "reset");
   }
 
+  /** Of every path, each way, from now on. */
+  setDelay(delayMs: number): void {
+    for (const proxy of this.#proxies.values()) proxy.setDelay(delayMs);
+  }
+
   heal(): void {
     for (const proxy of this.#proxies.values()) proxy.heal();
   }

@@ -100,7 +100,7 @@ async function compare(context: DemoContext, { entries, expected, largeSha256 }:
     `${expected.size} paths, ${LOOKS_AT_ONCE} files at once: ${looked.seconds.toFixed(1)} s, ${rate} paths/s`,
   );
   report.check(
-    `tree ${when}: path, type, mode, size, mtime (ns), target, SHA-256`,
+    `tree ${when}: ${expected.size} paths: type, mode, size, mtime (ns), target, SHA-256`,
     differences(expected, looked.result),
   );
   const large = await report.timed("reading the large file", () =>

@@ -14,6 +14,7 @@ const CREATES = 400;
 const CREATE_PAUSE_MS = 20;
 const FILES = 40;
 const FILE_BYTES = 1_000_000;
+const SMALL_FILES = 200;
 const PARTITION_MS = 15_000;
 
 /** Two regions, 80 ms of round trip apart. */
@@ -23,6 +24,7 @@ export async function mirror(): Promise<Row[]> {
     const away = await connectToLeader(on, "gcp", "mirror");
     const metaLag = await metadataLag(primary, away);
     const dataLag = await blocksLag(on);
+    const openRatio = await mirrorOpenRatio(on);
     const catchUp = await catchUpRatio(on, primary, away);
     primary.close();
     away.close();
@@ -33,6 +35,7 @@ export async function mirror(): Promise<Row[]> {
       row("meta-lag-80.p99", percentile(metaLag, 0.99), "ms", { better: "less", value: 150 }, RTT_MS / 2),
       row("data-lag-80.p50", percentile(dataLag, 0.5), "ms"),
       row("data-lag-80.p99", percentile(dataLag, 0.99), "ms", { better: "less", value: 2_000 }),
+      row("mirror-open-80", openRatio, "ratio", { better: "less", value: 1.5 }),
       row("catch-up", catchUp, "ratio", { better: "more", value: 10 }),
       row("switchover", switchover, "ms", { better: "less", value: 1_000 }),
       row("promotion", promotion, "ms", { better: "less", value: 5_000 }),
@@ -81,6 +84,27 @@ async function blocksLag({ cloud, volume, scratch }: BenchCloud): Promise<number
     lags.push(performance.now() - startedMs);
   }
   return lags;
+}
+
+/** How many times as long as without any distance one process takes to open and read small files at the mirror. */
+async function mirrorOpenRatio({ cloud }: BenchCloud): Promise<number> {
+  const make = `mkdir small && cd small && for i in $(seq ${SMALL_FILES}); do echo "$i" > $i; done`;
+  const made = await run("sh", ["-c", make], { cwd: cloud.places.mountPoint("aws") });
+  if (made.code !== 0) throw new Error(made.stderr);
+  const dir = join(cloud.places.mountPoint("gcp"), "small");
+  const readAll = async () => {
+    const startedMs = performance.now();
+    const read = await run("sh", ["-c", "cat *"], { cwd: dir, timeoutMs: 300_000 });
+    if (read.code !== 0) throw new Error(read.stderr);
+    return performance.now() - startedMs;
+  };
+  await readAll();
+  const farMs = await readAll();
+  cloud.wan.setDelay(0);
+  await readAll();
+  const nearMs = await readAll();
+  cloud.wan.setDelay(RTT_MS / 2);
+  return farMs / nearMs;
 }
 
 /** How many times as fast as it grew a backlog is worked off. */

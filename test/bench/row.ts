@@ -25,7 +25,7 @@ export function row(
     value: rounded(value),
     unit,
     baseline: baseline === undefined ? null : rounded(baseline),
-    aim: aim?.value ?? null,
+    aim: aim === undefined ? null : rounded(aim.value),
     met,
   };
 }
