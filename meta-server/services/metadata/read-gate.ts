@@ -39,12 +39,7 @@ export class ReadGate {
       return;
     }
     const { role } = this.#machine;
-    // What is here may lie past the fork: it is nobody's until the later epoch has come.
-    if (role === "fenced") {
-      pass("behind");
-      return;
-    }
-    if (role === "mirror") {
+    if (role === "mirror" || role === "fenced") {
       this.#atMirror(freshness, atLeast, pass);
       return;
     }
