@@ -1,6 +1,6 @@
 #!/bin/bash
 # Builds the S3 and GCS servers that others wrote, for test/object-store/real-servers.test.ts, where they are not there
-# yet. Into $MIRRORFS_REAL_SERVERS (default: ~/.cache/mirrorfs-real-servers). Needs Go; takes minutes the first time.
+# yet: all, or those named. Into $MIRRORFS_REAL_SERVERS (default: ~/.cache/mirrorfs-real-servers). Needs Go; takes minutes the first time.
 set -euo pipefail
 
 target=${MIRRORFS_REAL_SERVERS:-$HOME/.cache/mirrorfs-real-servers}
@@ -14,6 +14,7 @@ command -v go >/dev/null || { echo "go is not installed: see https://go.dev/doc/
 mkdir -p "$target"
 for server in "${servers[@]}"; do
   name=${server%%=*} module=${server#*=}
+  [ $# -eq 0 ] || [[ " $* " == *" $name "* ]] || continue
   # A file beside the binary says which version it is: a new version above is built anew.
   [ -x "$target/$name" ] && [ "$(cat "$target/$name.version" 2>/dev/null)" = "$module" ] && continue
   echo "building $module (once)" >&2
