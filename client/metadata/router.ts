@@ -183,12 +183,18 @@ export class Router {
     const askedMs = performance.now();
     const wanted = this.#wanted(options, askedMs);
     const own = await this.#own.ask(body, { ...wanted, ...patience(this.#own, this.ownIsPrimary) });
-    const fromOwn = this.#accept(own, wanted.freshness, askedMs);
-    if (fromOwn !== undefined) return fromOwn;
+    // What the mirror's server cannot ask, this mount perhaps can: its own way to the primary is another one.
+    const isUnsure = typeof own !== "string" && own.primaryUnreachable && wanted.freshness === Freshness.COMMITTED;
+    if (!isUnsure || this.ownIsPrimary) {
+      const fromOwn = this.#accept(own, wanted.freshness, askedMs);
+      if (fromOwn !== undefined) return fromOwn;
+    }
     if (!this.ownIsPrimary) {
       const asked = await this.askPrimary(body, patience(this.group(this.#primary), false));
       const fromPrimary = this.#accept(asked, wanted.freshness, askedMs);
       if (fromPrimary !== undefined) return fromPrimary;
+      const unsure = isUnsure ? this.#accept(own, wanted.freshness, askedMs) : undefined;
+      if (unsure !== undefined) return unsure;
     } else void this.findPrimary();
     return this.#readElsewhere(body, wanted.atLeast);
   }
