@@ -6,6 +6,7 @@ import { ROOT_INODE } from "../../core/ids.ts";
 import { Freshness } from "../../proto/generated/metadata.ts";
 import { run } from "../e2e/cloud.ts";
 import type { RawClient } from "../meta-server/raw-client.ts";
+import { clouds, measureCopy } from "../mirror-agent/measure-copy.ts";
 import { type BenchCloud, connectToLeader, onCloud } from "./cloud.ts";
 import { percentile, type Row, row } from "./row.ts";
 
@@ -15,11 +16,12 @@ const CREATE_PAUSE_MS = 20;
 const FILES = 40;
 const FILE_BYTES = 1_000_000;
 const SMALL_FILES = 200;
+const MIB = 1024 * 1024;
 const PARTITION_MS = 15_000;
 
 /** Two regions, 80 ms of round trip apart. */
 export async function mirror(): Promise<Row[]> {
-  return await onCloud({ replicas: 3, wanMs: RTT_MS / 2, buckets: "cloud" }, async (on) => {
+  const overWan = await onCloud({ replicas: 3, wanMs: RTT_MS / 2, buckets: "cloud" }, async (on) => {
     const primary = await connectToLeader(on, "aws");
     const away = await connectToLeader(on, "gcp", "mirror");
     const metaLag = await metadataLag(primary, away);
@@ -41,6 +43,18 @@ export async function mirror(): Promise<Row[]> {
       row("promotion", promotion, "ms", { better: "less", value: 5_000 }),
     ];
   });
+  return [...overWan, row("copy", await copyRatio(), "ratio", { better: "more", value: 0.8 })];
+}
+
+/** The agent's speed as a share of a plain loop's, from a local S3 to a local GCS server. */
+async function copyRatio(): Promise<number> {
+  const services = await clouds();
+  try {
+    const measured = await measureCopy({ slices: 64, bytes: 4 * MIB, concurrency: 32, urls: services.urls });
+    return measured.ratio;
+  } finally {
+    services.stop();
+  }
 }
 
 /** From a create's acknowledgement in the primary to its being readable in the mirror. */

@@ -79,7 +79,7 @@ async function timed(run: () => Promise<void>): Promise<number> {
 }
 
 /** A local S3 and a local GCS server, as processes of their own. */
-async function clouds(): Promise<{ urls: { source: string; target: string }; stop: () => void }> {
+export async function clouds(): Promise<{ urls: { source: string; target: string }; stop: () => void }> {
   const directory = await mkdtemp(path.join(tmpdir(), "mirrorfs-measure-"));
   useS3Account();
   const start = async (kind: string) => {
