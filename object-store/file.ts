@@ -20,6 +20,7 @@ export class FileObjectStore implements ObjectStore {
   readonly url: string;
   readonly #root: string;
   readonly #directories = new DirectorySync();
+  readonly #running = new Set<Promise<unknown>>();
 
   constructor(where: { url: string; directory: string }) {
     this.url = where.url;
@@ -107,7 +108,10 @@ export class FileObjectStore implements ObjectStore {
     }
   }
 
-  async close(): Promise<void> {}
+  /** Also what its caller gave up ends first: nothing touches the directory afterwards. */
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#running);
+  }
 
   /** Directories in the order of keys: a directory sorts as its name with a slash. */
   async *#walk(
@@ -252,14 +256,19 @@ export class FileObjectStore implements ObjectStore {
   }
 
   async #translate<T>(what: string, signal: AbortSignal | undefined, run: () => Promise<T>): Promise<T> {
+    let running: Promise<T> | undefined;
     try {
       signal?.throwIfAborted();
-      return await run();
+      running = run();
+      this.#running.add(running);
+      return await running;
     } catch (error) {
       if (signal?.aborted)
         throw new ObjectStoreError("aborted", `${this.url}: ${what}: given up by the caller`, { cause: error });
       if (error instanceof ObjectStoreError || error instanceof TypeError) throw error;
       throw await this.#fromSystemError(error, what);
+    } finally {
+      if (running !== undefined) this.#running.delete(running);
     }
   }
 

@@ -48,6 +48,7 @@ export interface ObjectStore {
   /** That the bucket is there and the credentials serve. @throws ObjectStoreError `noBucket`, `denied`, `unavailable`. */
   probe(options?: { signal?: AbortSignal }): Promise<void>;
 
+  /** What is under way ends, or is broken off, before it resolves. */
   close(): Promise<void>;
 }
 

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
@@ -50,6 +50,16 @@ describe("files that something else has touched", () => {
     expect(readdirSync(path.join(place.dir, ".uploading"))).toEqual([]);
     await store.delete("w/blocks/0a/10/0-10");
     expect(readdirSync(place.dir)).not.toContain("w");
+  });
+
+  test("a closed store touches its directory no more", async () => {
+    const closing = openObjectStore(pathToFileURL(place.dir).href);
+    const { body, crc } = block(1_000_000);
+    const creating = closing.create("z/last", body, { crc32c: crc });
+    await closing.close();
+    expect(existsSync(path.join(place.dir, "z/last"))).toBe(true);
+    expect(readdirSync(path.join(place.dir, ".uploading"))).toEqual([]);
+    await creating;
   });
 
   test("creates and deletes at once in one directory do not hinder each other", async () => {
