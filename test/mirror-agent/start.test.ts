@@ -76,7 +76,7 @@ test("stops in bounded time, with copies running that would take for ever", asyn
   await until("running", () => agent.counts().running > 0);
   const began = Date.now();
   await agent.stop();
-  expect(Date.now() - began).toBeLessThan(7_000);
+  expect(Date.now() - began).toBeLessThan(25_000);
   await world.checkResident(slices);
   expect(Number(await world.redis.command("LLEN", "bull:mirrorfs-vol-gcp-5b2f6c1e:active")), "left to others").toBe(0);
 });
@@ -88,5 +88,5 @@ test("stops in bounded time while Redis is away", async () => {
   await world.redis.kill();
   const began = Date.now();
   await agent.stop();
-  expect(Date.now() - began).toBeLessThan(8_000);
+  expect(Date.now() - began).toBeLessThan(25_000);
 });

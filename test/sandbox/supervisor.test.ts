@@ -54,7 +54,7 @@ function runs(pid: number): boolean {
 
 async function until(what: () => boolean): Promise<void> {
   for (let i = 0; !what(); i++) {
-    if (i > 200) throw new Error("not within 10 s");
+    if (i > 800) throw new Error("not within 40 s");
     await delay(50);
   }
 }

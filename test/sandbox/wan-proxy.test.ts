@@ -94,7 +94,7 @@ test("a bandwidth is kept", async () => {
   await once(socket, "end");
   expect(bytes).toBe(500_000);
   expect(performance.now() - begunMs).toBeGreaterThanOrEqual(480);
-  expect(performance.now() - begunMs).toBeLessThan(3_000);
+  expect(performance.now() - begunMs).toBeLessThan(10_000);
 });
 
 test("a receiver that does not read holds the sender up", async () => {

@@ -144,7 +144,7 @@ export class World {
 }
 
 /** @throws when it does not come true in time. */
-export async function until(what: string, done: () => boolean | Promise<boolean>, timeoutMs = 15_000): Promise<void> {
+export async function until(what: string, done: () => boolean | Promise<boolean>, timeoutMs = 40_000): Promise<void> {
   const end = Date.now() + timeoutMs;
   while (!(await done())) {
     if (Date.now() > end) throw new Error(`not in ${timeoutMs} ms: ${what}`);

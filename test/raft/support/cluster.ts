@@ -93,7 +93,7 @@ export class Cluster {
 }
 
 /** Polls until `ask` gives something. */
-export async function until<T>(what: string, ask: () => T | undefined, withinMs = 15_000): Promise<T> {
+export async function until<T>(what: string, ask: () => T | undefined, withinMs = 40_000): Promise<T> {
   const end = Date.now() + withinMs;
   for (;;) {
     const answer = ask();
