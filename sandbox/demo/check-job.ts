@@ -16,7 +16,8 @@ export interface CheckEvent {
   readonly found: string;
 }
 
-const AT_ONCE = 32;
+/** A read of bytes that are lost waits long for a bucket to come back before it fails: all of them together. */
+const AT_ONCE = 128;
 
 runJob<CheckTask, CheckEvent>(async ({ dir, files }, tell) => {
   const limit = pLimit(AT_ONCE);

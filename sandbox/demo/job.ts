@@ -27,7 +27,7 @@ export function startJob<Task, Event>(
     serialization: "advanced",
     stdio: [...stdio],
     // As many files at once as a job asks for: by default Node looks at four.
-    env: { ...environment, UV_THREADPOOL_SIZE: "64" },
+    env: { ...environment, UV_THREADPOOL_SIZE: "128" },
     signal: ending,
     killSignal: "SIGKILL",
   });
