@@ -1,3 +1,4 @@
+import type { IdRange } from "./codec/records.ts";
 import type { SliceRecord } from "./codec/values.ts";
 import type { ByteString, Inode, SessionId } from "./ids.ts";
 
@@ -18,6 +19,8 @@ export interface Effects {
   readonly orphaned: readonly Inode[];
   /** Inodes where a lock was given up: whoever waits may try again. */
   readonly unlocked: readonly Inode[];
+  /** Slice ids granted once that can name nothing any more: what was stored under them is garbage. */
+  readonly revoked: readonly IdRange[];
 }
 
 /** Collects them while a command is applied. Arrays are made only when there is something to put in. */
@@ -28,6 +31,7 @@ export class EffectsBuilder implements Effects {
   slicesDropped: SliceRecord[] = NONE;
   orphaned: Inode[] = NONE;
   unlocked: Inode[] = NONE;
+  revoked: IdRange[] = NONE;
 
   constructor(session: SessionId) {
     this.session = session;
@@ -55,6 +59,10 @@ export class EffectsBuilder implements Effects {
 
   unlock(inode: Inode): void {
     if (!this.unlocked.includes(inode)) this.unlocked = push(this.unlocked, inode);
+  }
+
+  revoke(range: IdRange): void {
+    this.revoked = push(this.revoked, range);
   }
 }
 

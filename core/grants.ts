@@ -45,7 +45,10 @@ export function grantSlices(context: Context, command: CommandOf<"grantSlices">)
 
   const first = idInEpoch(volume.version.epoch, volume.nextSlice) as SliceId;
   tree.putVolume({ ...volume, nextSlice: volume.nextSlice + count });
-  tree.putSession(stamp.session, { ...session, granted: withRange(session.granted, { first, count }) });
+  const ranges = withRange(session.granted, { first, count });
+  const revoked = Math.max(0, ranges.length - GRANTS_MAX);
+  for (const range of ranges.slice(0, revoked)) context.effects.revoke(range);
+  tree.putSession(stamp.session, { ...session, granted: ranges.slice(revoked) });
   return { ok: true, grant: { first, count } };
 }
 
@@ -54,5 +57,5 @@ function withRange(ranges: readonly IdRange[], added: IdRange): IdRange[] {
   if (last !== undefined && last.first + last.count === added.first) {
     return [...ranges.slice(0, -1), { first: last.first, count: last.count + added.count }];
   }
-  return [...ranges, added].slice(-GRANTS_MAX);
+  return [...ranges, added];
 }

@@ -30,6 +30,7 @@ function closeSession(context: Context, command: CommandOf<"closeSession">): Out
   if (session === undefined) return DONE;
   releaseLocksOfSession(context, command.session);
   dropOutcomes(tree, command.session, session);
+  for (const range of session.granted) context.effects.revoke(range);
   tree.putSession(command.session, undefined);
   return DONE;
 }

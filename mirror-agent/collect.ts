@@ -2,6 +2,7 @@ import pLimit from "p-limit";
 import type { Logger } from "pino";
 import type { Slice } from "../core/commands.ts";
 import type { SliceId } from "../core/ids.ts";
+import { slicePrefix } from "../object-store/layout.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { createTokenBucket, pause } from "./budget.ts";
 import { messageOf } from "./reachability.ts";
@@ -13,6 +14,9 @@ export interface CollectorOptions {
   /** Slices that may go now, by id, above `after`. @throws when the metadata cannot say: nothing is deleted then. */
   readonly list: (after: SliceId, limit: number) => Promise<readonly Slice[]>;
   readonly collected: (slices: readonly SliceId[]) => Promise<void>;
+  /** Slice ids that name nothing and never will, from above `after` on: what an upload left under them may go now. */
+  readonly listRevoked: (after: number, limit: number) => Promise<readonly { first: number; count: number }[]>;
+  readonly swept: (firsts: readonly number[]) => Promise<void>;
   /** A copy of it may be running or waiting in this region: left for the next round. @throws when that cannot be said. */
   readonly busy: () => Promise<(slice: SliceId) => boolean>;
   readonly logger: Logger;
@@ -21,11 +25,12 @@ export interface CollectorOptions {
 }
 
 const PAGE_SLICES = 256;
+const PAGE_RANGES = 64;
 const DELETES_AT_ONCE = 16;
 
 /**
- * Deletes the blocks of what nobody needs from the own bucket, and says so. Names come from the metadata alone, never from a
- * listing of the bucket; whatever ends in an error is left as it is, and comes again.
+ * Deletes the blocks of what nobody needs from the own bucket, and says so. Which slices go comes from the metadata alone,
+ * never from a listing of the bucket; whatever ends in an error is left as it is, and comes again.
  */
 export class Collector {
   readonly #options: CollectorOptions;
@@ -52,6 +57,8 @@ export class Collector {
       try {
         const slices = await this.round();
         if (slices > 0) this.#options.logger.info({ slices }, "garbage deleted");
+        const uploads = await this.sweep();
+        if (uploads > 0) this.#options.logger.info({ blocks: uploads }, "uploads that nothing names deleted");
       } catch (error) {
         if (this.#stop.signal.aborted) return;
         this.#options.logger.warn({ reason: messageOf(error) }, "garbage was left for the next round");
@@ -77,6 +84,36 @@ export class Collector {
       total += collected.length;
       after = page.at(-1)!.id;
     }
+  }
+
+  /** One walk over all ids that were revoked. @returns how many blocks went. */
+  async sweep(): Promise<number> {
+    let after = 0;
+    let total = 0;
+    for (;;) {
+      const page = await this.#options.listRevoked(after, PAGE_RANGES);
+      for (const { first, count } of page) {
+        const limit = pLimit(DELETES_AT_ONCE);
+        const ids = Array.from({ length: count }, (_, at) => (first + at) as SliceId);
+        const blocks = await limit.map(ids, (id) => this.#sweepOne(id));
+        for (const deleted of blocks) total += deleted;
+        await this.#options.swept([first]);
+      }
+      if (page.length === 0) return total;
+      after = page.at(-1)!.first;
+    }
+  }
+
+  async #sweepOne(id: SliceId): Promise<number> {
+    const { own, volume } = this.#options;
+    const { signal } = this.#stop;
+    await this.#throttle(1, signal);
+    let deleted = 0;
+    for await (const { key } of own.list(slicePrefix(volume, id), { signal })) {
+      await own.delete(key, { signal });
+      deleted++;
+    }
+    return deleted;
   }
 
   async #delete(slice: Slice): Promise<SliceId | undefined> {

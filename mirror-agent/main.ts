@@ -161,6 +161,8 @@ function start(options: RunAgentOptions & Found): RunningAgent {
     own: bucket,
     list: async (after, limit) => (await link.listGarbage(after, limit)).map(({ slice }) => readSlice(slice)),
     collected: (slices: readonly SliceId[]) => link.reportCollected(slices),
+    listRevoked: (after, limit) => link.listRevoked(after, limit),
+    swept: (firsts) => link.reportSwept(firsts),
     busy: () => agent.busy(),
     logger,
     intervalMs: options.collectIntervalMs,

@@ -8,6 +8,8 @@ import {
   type GarbageSlices,
   type PendingSlices,
   type RegionsAnswer,
+  type RevokedGrants,
+  type RevokedIds,
 } from "../proto/generated/agent.ts";
 import { growingPauseMs, pause } from "./budget.ts";
 import { messageOf } from "./reachability.ts";
@@ -80,6 +82,17 @@ export class MetadataLink {
   async reportCollected(slices: readonly number[]): Promise<void> {
     const request = { volume: this.#options.volume, slices: [...slices] };
     await this.#ask<AgentAnswer>((client, ...rest) => client.reportCollected(request, ...rest));
+  }
+
+  async listRevoked(after: number, limit: number): Promise<readonly RevokedIds[]> {
+    const request = { volume: this.#options.volume, after, limit };
+    return (await this.#ask<RevokedGrants>((client, ...rest) => client.listRevoked(request, ...rest))).grants;
+  }
+
+  /** @throws unless the leader acknowledged it. */
+  async reportSwept(firsts: readonly number[]): Promise<void> {
+    const request = { volume: this.#options.volume, firsts: [...firsts] };
+    await this.#ask<AgentAnswer>((client, ...rest) => client.reportSwept(request, ...rest));
   }
 
   /** Follows the pending slices until the link is closed: every break is followed by a new walk over all of them. */

@@ -19,6 +19,7 @@ const handlers: { readonly [K in Kind]: (target: LocalTarget, entry: EntryOf<K>)
   resident: ({ facts }, { slices }) => facts.resident(slices),
   missing,
   collected: ({ facts }, { slices }) => facts.collected(slices),
+  swept: ({ facts }, { firsts }) => facts.swept(firsts),
   fence({ facts, version }, { epoch }) {
     if (epoch > version.epoch) facts.setFence(epoch);
   },

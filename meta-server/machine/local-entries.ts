@@ -16,6 +16,8 @@ export type LocalEntry =
   | { readonly kind: "missing"; readonly slices: readonly number[]; readonly nowMs: number }
   /** These slices were deleted from the region's bucket. */
   | { readonly kind: "collected"; readonly slices: readonly number[] }
+  /** What was stored under the revoked ids that begin at these is deleted from the region's bucket. */
+  | { readonly kind: "swept"; readonly firsts: readonly number[] }
   /** A higher epoch was heard of: nothing is acknowledged here before that epoch has come. */
   | { readonly kind: "fence"; readonly epoch: number }
   /** The seal at this version is declined: the region will not begin an epoch from it. */

@@ -20,6 +20,7 @@ export const HEARD_KEY = `${LOCAL}h`;
 export const DIVERGED_KEY = `${LOCAL}x`;
 export const LOSS_KEY = `${LOCAL}l`;
 export const GARBAGE_PREFIX = `${LOCAL}d`;
+export const REVOKED_PREFIX = `${LOCAL}r`;
 export const CHECKPOINT_PREFIX = `${LOCAL}c`;
 const REFUSED_PREFIX = `${LOCAL}s`;
 
@@ -55,6 +56,10 @@ export function garbageKey(slice: number): string {
   return GARBAGE_PREFIX + numberKey(slice);
 }
 
+export function revokedKey(first: number): string {
+  return REVOKED_PREFIX + numberKey(first);
+}
+
 export function checkpointKey(sequence: number): string {
   return CHECKPOINT_PREFIX + numberKey(sequence);
 }
@@ -82,6 +87,13 @@ export interface Garbage {
   readonly sequence: number;
   readonly sinceMs: number;
   readonly record: Uint8Array;
+}
+
+/** Slice ids `first` … `first + count - 1`: granted once, never used, and of no use any more. As JSON. */
+export interface RevokedIds {
+  readonly first: number;
+  readonly count: number;
+  readonly sinceMs: number;
 }
 
 const PENDING_HEADER_BYTES = 32;

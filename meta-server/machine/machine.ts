@@ -260,6 +260,7 @@ export class Machine implements StateMachine {
     for (const slice of effects.slicesDropped) {
       this.facts.dropSlice(factOf(slice), { sequence: taken.version.sequence, nowMs });
     }
+    for (const range of effects.revoked) this.facts.revoke({ ...range, sinceMs: nowMs });
     if (taken.version.sequence % CHECKPOINT_EVERY === 0) this.#checkpoint(nowMs);
   }
 

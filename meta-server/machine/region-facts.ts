@@ -16,7 +16,9 @@ import {
   type Pending,
   pendingKey,
   pendingTotalsKey,
+  type RevokedIds,
   refusedKey,
+  revokedKey,
 } from "./local-keys.ts";
 
 export interface FactStore {
@@ -185,6 +187,15 @@ export class RegionFacts {
 
   collected(slices: readonly number[]): void {
     for (const slice of slices) this.#store.put(garbageKey(slice), undefined);
+  }
+
+  revoke(ids: RevokedIds): void {
+    this.#store.put(revokedKey(ids.first), encodeRecord(ids));
+  }
+
+  /** What was stored under these ids is deleted. */
+  swept(firsts: readonly number[]): void {
+    for (const first of firsts) this.#store.put(revokedKey(first), undefined);
   }
 
   setFence(epoch: number): void {

@@ -99,6 +99,27 @@ export interface ReportCollectedRequest {
   slices: number[];
 }
 
+/** Slice ids that were granted once, name nothing and can name nothing any more: blocks stored under them are garbage. */
+export interface ListRevokedRequest {
+  volume: string;
+  after: number;
+  limit: number;
+}
+
+export interface RevokedGrants {
+  grants: RevokedIds[];
+}
+
+export interface RevokedIds {
+  first: number;
+  count: number;
+}
+
+export interface ReportSweptRequest {
+  volume: string;
+  firsts: number[];
+}
+
 export interface ReportMissingRequest {
   volume: string;
   slices: number[];
@@ -1056,6 +1077,288 @@ export const ReportCollectedRequest: MessageFns<ReportCollectedRequest> = {
   },
 };
 
+function createBaseListRevokedRequest(): ListRevokedRequest {
+  return { volume: "", after: 0, limit: 0 };
+}
+
+export const ListRevokedRequest: MessageFns<ListRevokedRequest> = {
+  encode(message: ListRevokedRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    if (message.after !== 0) {
+      writer.uint32(17).double(message.after);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(24).uint32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListRevokedRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListRevokedRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.after = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListRevokedRequest>): ListRevokedRequest {
+    return ListRevokedRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListRevokedRequest>): ListRevokedRequest {
+    const message = createBaseListRevokedRequest();
+    message.volume = object.volume ?? "";
+    message.after = object.after ?? 0;
+    message.limit = object.limit ?? 0;
+    return message;
+  },
+};
+
+function createBaseRevokedGrants(): RevokedGrants {
+  return { grants: [] };
+}
+
+export const RevokedGrants: MessageFns<RevokedGrants> = {
+  encode(message: RevokedGrants, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.grants) {
+      RevokedIds.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RevokedGrants {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRevokedGrants();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.grants.push(RevokedIds.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RevokedGrants>): RevokedGrants {
+    return RevokedGrants.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RevokedGrants>): RevokedGrants {
+    const message = createBaseRevokedGrants();
+    message.grants = object.grants?.map((e) => RevokedIds.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseRevokedIds(): RevokedIds {
+  return { first: 0, count: 0 };
+}
+
+export const RevokedIds: MessageFns<RevokedIds> = {
+  encode(message: RevokedIds, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.first !== 0) {
+      writer.uint32(9).double(message.first);
+    }
+    if (message.count !== 0) {
+      writer.uint32(17).double(message.count);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RevokedIds {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRevokedIds();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.first = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.count = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RevokedIds>): RevokedIds {
+    return RevokedIds.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RevokedIds>): RevokedIds {
+    const message = createBaseRevokedIds();
+    message.first = object.first ?? 0;
+    message.count = object.count ?? 0;
+    return message;
+  },
+};
+
+function createBaseReportSweptRequest(): ReportSweptRequest {
+  return { volume: "", firsts: [] };
+}
+
+export const ReportSweptRequest: MessageFns<ReportSweptRequest> = {
+  encode(message: ReportSweptRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    if (message.firsts.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.firsts) {
+        writer.double(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReportSweptRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReportSweptRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag === 17) {
+              message.firsts.push(reader.double());
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.firsts.push(reader.double());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReportSweptRequest>): ReportSweptRequest {
+    return ReportSweptRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReportSweptRequest>): ReportSweptRequest {
+    const message = createBaseReportSweptRequest();
+    message.volume = object.volume ?? "";
+    message.firsts = object.firsts?.map((e) => e) || [];
+    return message;
+  },
+};
+
 function createBaseReportMissingRequest(): ReportMissingRequest {
   return { volume: "", slices: [] };
 }
@@ -1188,6 +1491,24 @@ export const AgentService = {
     responseSerialize: (value: AgentAnswer): Buffer => Buffer.from(AgentAnswer.encode(value).finish()),
     responseDeserialize: (value: Buffer): AgentAnswer => AgentAnswer.decode(value),
   },
+  listRevoked: {
+    path: "/mirrorfs.Agent/ListRevoked" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListRevokedRequest): Buffer => Buffer.from(ListRevokedRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListRevokedRequest => ListRevokedRequest.decode(value),
+    responseSerialize: (value: RevokedGrants): Buffer => Buffer.from(RevokedGrants.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RevokedGrants => RevokedGrants.decode(value),
+  },
+  reportSwept: {
+    path: "/mirrorfs.Agent/ReportSwept" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReportSweptRequest): Buffer => Buffer.from(ReportSweptRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReportSweptRequest => ReportSweptRequest.decode(value),
+    responseSerialize: (value: AgentAnswer): Buffer => Buffer.from(AgentAnswer.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AgentAnswer => AgentAnswer.decode(value),
+  },
   /** a block thought resident is not: pending again */
   reportMissing: {
     path: "/mirrorfs.Agent/ReportMissing" as const,
@@ -1207,6 +1528,8 @@ export interface AgentServer extends UntypedServiceImplementation {
   reportResident: handleUnaryCall<ReportResidentRequest, AgentAnswer>;
   listGarbage: handleUnaryCall<ListGarbageRequest, GarbageSlices>;
   reportCollected: handleUnaryCall<ReportCollectedRequest, AgentAnswer>;
+  listRevoked: handleUnaryCall<ListRevokedRequest, RevokedGrants>;
+  reportSwept: handleUnaryCall<ReportSweptRequest, AgentAnswer>;
   /** a block thought resident is not: pending again */
   reportMissing: handleUnaryCall<ReportMissingRequest, AgentAnswer>;
 }
@@ -1275,6 +1598,36 @@ export interface AgentClient extends Client {
   ): ClientUnaryCall;
   reportCollected(
     request: ReportCollectedRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AgentAnswer) => void,
+  ): ClientUnaryCall;
+  listRevoked(
+    request: ListRevokedRequest,
+    callback: (error: ServiceError | null, response: RevokedGrants) => void,
+  ): ClientUnaryCall;
+  listRevoked(
+    request: ListRevokedRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RevokedGrants) => void,
+  ): ClientUnaryCall;
+  listRevoked(
+    request: ListRevokedRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RevokedGrants) => void,
+  ): ClientUnaryCall;
+  reportSwept(
+    request: ReportSweptRequest,
+    callback: (error: ServiceError | null, response: AgentAnswer) => void,
+  ): ClientUnaryCall;
+  reportSwept(
+    request: ReportSweptRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AgentAnswer) => void,
+  ): ClientUnaryCall;
+  reportSwept(
+    request: ReportSweptRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: AgentAnswer) => void,

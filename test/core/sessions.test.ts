@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { CommandOf } from "../../core/commands.ts";
-import { COUNTER_LIMIT, type Inode, type RegionIndex, type SessionId } from "../../core/ids.ts";
+import { COUNTER_LIMIT, type Inode, type RegionIndex, type SessionId, type SliceId } from "../../core/ids.ts";
 import { KEY_PREFIX } from "../../core/keys.ts";
 import { conflictingLock } from "../../core/locks.ts";
 import { REQUEST_WINDOW_MAX } from "../../core/requests.ts";
@@ -109,6 +109,29 @@ describe("sessions", () => {
     expect(world.effects!.unlocked).toEqual([ROOT_INODE]);
     expect([...world.view.pairs.keys()].sort()).toEqual(before);
     expect(world.errorOf({ kind: "closeSession", session }, { session: NO_SESSION_ID })).toBe("ok");
+  });
+
+  test("closing revokes the ids that were granted and not used: nothing can be stored under them any more", () => {
+    const world = new World();
+    const session = 5 as SessionId;
+    world.must(open(5, "me"), { session: NO_SESSION_ID });
+    const first = world.grant(10, session);
+    const write = (id: number) => ({
+      kind: "write" as const,
+      inode: file,
+      extents: [{ kind: "slice" as const, offset: 0, slice: sliceOf(id) }],
+    });
+    const sliceOf = (id: number) => ({ id: id as SliceId, bytes: 10, home: 0 as RegionIndex, crc32c: [1] });
+    const file = world.make(ROOT_INODE, "f");
+    world.must(write(first + 3), { session });
+    world.must({ kind: "closeSession", session }, { session: NO_SESSION_ID });
+    const left = [
+      { first, count: 3 },
+      { first: first + 4, count: 6 },
+    ];
+    expect(world.effects!.revoked).toEqual(left);
+    world.must(open(5, "me"), { session: NO_SESSION_ID });
+    expect(world.errorOf(write(first), { session })).toBe("ESTALE");
   });
 
   test("grants: dense, to the session alone, 1…65536 at once, ENOSPC at the end of the epoch's counter", () => {

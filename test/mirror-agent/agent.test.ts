@@ -1,4 +1,5 @@
 import { rename } from "node:fs/promises";
+import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Slice } from "../../core/commands.ts";
 import { blocksOf } from "../../mirror-agent/verify.ts";
@@ -127,6 +128,35 @@ test("garbage is deleted from the own bucket and reported; nothing on a listing 
       expect(await world.source.head(block.key), "only the own bucket is its business").toBeDefined();
     }
   expect(await world.arrived(kept!)).toBe(true);
+});
+
+test("what was stored under ids that were revoked is deleted from the own bucket, and nothing beside it", async () => {
+  const before = await world.slice(8_000);
+  const unnamed = await world.slice(5 * 1024 * 1024);
+  const after = await world.slice(9);
+  world.metadata.add([before, unnamed, after]);
+  await world.agent();
+  await until("resident", allResident);
+  expect([unnamed.id, after.id]).toEqual([before.id + 1, before.id + 2]);
+  world.metadata.revoked.set(unnamed.id, 1);
+  world.metadata.revoked.set(after.id + 1, 3);
+  await until("swept", () => world.metadata.revoked.size === 0);
+  for (const block of blocksOf(VOLUME, unnamed)) expect(await world.target.head(block.key)).toBeUndefined();
+  for (const kept of [before, after]) expect(await world.arrived(kept)).toBe(true);
+});
+
+test("ids stay revoked until their blocks are gone: a bucket that does not answer loses no sweep", async () => {
+  const slice = await world.slice(8_000);
+  world.metadata.add([slice]);
+  await world.agent();
+  await until("resident", allResident);
+  await rename(path.join(world.directory, "target"), path.join(world.directory, "away"));
+  world.metadata.revoked.set(slice.id, 1);
+  await until("tried", () => world.log.some((line) => line.includes("left for the next round")));
+  expect(world.metadata.revoked.size).toBe(1);
+  await rename(path.join(world.directory, "away"), path.join(world.directory, "target"));
+  await until("swept", () => world.metadata.revoked.size === 0);
+  expect(await world.arrived(slice)).toBe(false);
 });
 
 test("garbage that a job still names is left for later", async () => {

@@ -7,7 +7,7 @@ import { encodeLocal, type LocalEntry } from "../../meta-server/machine/local-en
 import { Machine } from "../../meta-server/machine/machine.ts";
 import { openDataDirectory } from "../../meta-server/storage/data-directory.ts";
 import type { AdminAnswer, PromoteAnswer, WaitProgress } from "../../proto/generated/admin.ts";
-import { AgentClient, type GarbageSlices } from "../../proto/generated/agent.ts";
+import { AgentClient, type GarbageSlices, type RevokedGrants } from "../../proto/generated/agent.ts";
 import { Status } from "../../proto/generated/metadata.ts";
 import type { VolumeDescription } from "../../proto/volume-description.ts";
 import { TestVolume, until } from "../meta-server/harness.ts";
@@ -101,6 +101,34 @@ test("A block is deleted only when every region has applied that nothing names i
   await until("the garbage", async () => ((await garbage()).length > 0 ? true : undefined));
   expect(await garbage()).toEqual([slice.id]);
   expect(Date.now() - droppedMs).toBeGreaterThan(1_000);
+});
+
+test("Blocks stored under ids that no command named are deleted once the session they were granted to is closed, and gc.graceMs has passed since", async () => {
+  await create({ aws: 1, gcp: 1 }, { gc: { graceMs: 1_000 } });
+  await Promise.all([volume.start("aws"), volume.start("gcp")]);
+  const client = await writer();
+  const { slice } = await sliced(client, "sliced");
+  const revoked = async (region: string) => {
+    const agent = await agentOf(region);
+    const answer = await promised<RevokedGrants>((done) =>
+      agent.listRevoked({ volume: "test", after: 0, limit: 10 }, done as never),
+    );
+    return answer.grants;
+  };
+  await new Promise((resolve) => setTimeout(resolve, 1_200));
+  expect(await revoked("aws"), "the session may still name them").toEqual([]);
+  const closedMs = Date.now();
+  await client.mutate({ kind: "closeSession", session: client.session });
+  const left = [{ first: slice.id + 1, count: 7 }];
+  for (const region of ["aws", "gcp"]) {
+    await until("the ids", async () => ((await revoked(region)).length > 0 ? true : undefined));
+    expect(await revoked(region)).toEqual(left);
+    expect(Date.now() - closedMs).toBeGreaterThan(1_000);
+  }
+  const agent = await agentOf("gcp");
+  await promised((done) => agent.reportSwept({ volume: "test", firsts: [slice.id + 1] }, done as never));
+  expect(await revoked("gcp")).toEqual([]);
+  expect(await revoked("aws")).toEqual(left);
 });
 
 test("A mirror whose state differs from the primary's at the same sequence stops following, and names the sequence", async () => {

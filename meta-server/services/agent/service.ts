@@ -6,9 +6,19 @@ import type {
   FailedSlice,
   GarbageSlices,
   RegionsAnswer,
+  RevokedGrants,
 } from "../../../proto/generated/agent.ts";
 import type { LocalEntry } from "../../machine/local-entries.ts";
-import { decodeGarbage, GARBAGE_PREFIX, garbageKey, type Pending } from "../../machine/local-keys.ts";
+import {
+  decodeGarbage,
+  decodeRecord,
+  GARBAGE_PREFIX,
+  garbageKey,
+  type Pending,
+  REVOKED_PREFIX,
+  type RevokedIds,
+  revokedKey,
+} from "../../machine/local-keys.ts";
 import type { ServerContext } from "../context.ts";
 import { asBuffer } from "../metadata/responses.ts";
 import { checkRequest, Refusal, serviceError, unary } from "../unary.ts";
@@ -69,7 +79,7 @@ export class AgentService {
 
   async #miss(slices: readonly number[]): Promise<void> {
     for (const slice of slices) this.#missed.add(slice);
-    const { ok } = await this.#commit({ kind: "missing", slices, nowMs: Date.now() });
+    const { ok } = await this.#commit({ kind: "missing", slices, nowMs: Date.now() }, slices);
     for (const slice of slices) this.#missed.delete(slice);
     if (!ok) return;
     this.#context.logger.warn({ slices }, "blocks that were thought to be here are missing: they are copied again");
@@ -97,12 +107,14 @@ export class AgentService {
       },
       reportResident: unary(context, leader, ({ slices, failed }) => {
         for (const one of failed) this.#failed.set(one.id, one);
-        return this.#commit({ kind: "resident", slices });
+        return this.#commit({ kind: "resident", slices }, slices);
       }),
       listGarbage: unary(context, leader, ({ after, limit }) => this.#garbage(after, limit)),
-      reportCollected: unary(context, leader, ({ slices }) => this.#commit({ kind: "collected", slices })),
+      reportCollected: unary(context, leader, ({ slices }) => this.#commit({ kind: "collected", slices }, slices)),
+      listRevoked: unary(context, leader, ({ after, limit }) => this.#revoked(after, limit)),
+      reportSwept: unary(context, leader, ({ firsts }) => this.#commit({ kind: "swept", firsts }, firsts)),
       reportMissing: unary(context, leader, ({ slices }) =>
-        this.#commit({ kind: "missing", slices, nowMs: Date.now() }),
+        this.#commit({ kind: "missing", slices, nowMs: Date.now() }, slices),
       ),
     };
   }
@@ -116,8 +128,8 @@ export class AgentService {
     return { uuid: tree.volume.uuid, regions: [...tree.volume.regions], own: regionIndex, primary };
   }
 
-  async #commit(entry: Extract<LocalEntry, { slices: readonly number[] }>): Promise<AgentAnswer> {
-    if (entry.slices.length === 0) return { ok: true, message: "" };
+  async #commit(entry: LocalEntry, about: readonly number[]): Promise<AgentAnswer> {
+    if (about.length === 0) return { ok: true, message: "" };
     const ok = await this.#context.proposals.local(entry);
     return { ok, message: ok ? "" : "not committed: ask the leader again" };
   }
@@ -138,6 +150,23 @@ export class AgentService {
       }
     }
     return { slices };
+  }
+
+  /** Revoked for a while: an upload that was under way has ended by then. */
+  async #revoked(after: number, limitWanted: number): Promise<RevokedGrants> {
+    const { machine, volume } = this.#context;
+    const limit = Math.min(limitWanted || GARBAGE_PAGE_MAX, GARBAGE_PAGE_MAX);
+    const oldestMs = Date.now() - volume.gc.graceMs;
+    const grants: RevokedGrants["grants"] = [];
+    for await (const page of machine.localPages(REVOKED_PREFIX, after === 0 ? undefined : revokedKey(after))) {
+      for (const [, value] of page) {
+        const { first, count, sinceMs } = decodeRecord<RevokedIds>(value);
+        if (sinceMs > oldestMs) continue;
+        grants.push({ first, count });
+        if (grants.length === limit) return { grants };
+      }
+    }
+    return { grants };
   }
 
   #appliedEverywhere(): number {

@@ -26,6 +26,8 @@ export class FakeMetadata {
   readonly failed = new Map<SliceId, FailedSlice>();
   readonly garbage = new Map<SliceId, Slice>();
   readonly collected = new Set<SliceId>();
+  /** Revoked ids by the first of them. */
+  readonly revoked = new Map<number, number>();
   readonly reports: number[] = [];
   walks = 0;
   /** How it refuses to be the leader. */
@@ -140,6 +142,20 @@ export class FakeMetadata {
           this.garbage.delete(id);
           this.collected.add(id);
         }
+        done(null, { ok: true, message: "" });
+      },
+      listRevoked: (call, done) => {
+        if (this.#refuses(done)) return;
+        const grants = [...this.revoked]
+          .map(([first, count]) => ({ first, count }))
+          .filter(({ first }) => first > call.request.after)
+          .sort((a, b) => a.first - b.first)
+          .slice(0, call.request.limit);
+        done(null, { grants });
+      },
+      reportSwept: (call, done) => {
+        if (this.#refuses(done)) return;
+        for (const first of call.request.firsts) this.revoked.delete(first);
         done(null, { ok: true, message: "" });
       },
       reportMissing: (_call, done) => done(null, { ok: true, message: "" }),
