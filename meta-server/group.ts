@@ -1,5 +1,6 @@
 /** A running Raft group as the rest of the metadata server sees it, and the state machine as the group sees it. */
 
+import type { MembershipChange, RaftMember } from "./raft/configuration.ts";
 import type { Entry } from "./raft/entry.ts";
 
 export type GroupEntry = Pick<Entry, "index" | "term" | "kind" | "data">;
@@ -44,6 +45,19 @@ export interface GroupMember {
   readonly address: string;
 }
 
+export type MembershipResult =
+  /** Committed and applied. `id`: of the member that was added, promoted or removed. */
+  | { readonly ok: true; readonly id: number }
+  /** As of a proposal; `refused`: it makes no sense, and `message` says why. */
+  | { readonly ok: false; readonly reason: "not-leader" | "unknown" | "busy" | "refused"; readonly message: string };
+
+export interface MemberProgress extends RaftMember {
+  /** At the leader: the last entry known to be durable there. 0 at the others. */
+  readonly matched: number;
+  /** At the leader: heard of within an election timeout. */
+  readonly active: boolean;
+}
+
 export interface GroupStatus {
   readonly role: "follower" | "pre-candidate" | "candidate" | "leader";
   readonly term: number;
@@ -51,7 +65,10 @@ export interface GroupStatus {
   readonly leader: number;
   readonly commit: number;
   readonly applied: number;
-  readonly members: readonly (GroupMember & { readonly matched: number; readonly active: boolean })[];
+  /** As the latest configuration here has them, committed or not. */
+  readonly members: readonly MemberProgress[];
+  /** What this server is among them. `joining`: it has not been told of any group yet. */
+  readonly membership: "voter" | "learner" | "joining" | "removed";
 }
 
 export interface Group {
@@ -61,15 +78,24 @@ export interface Group {
   readonly leading: boolean;
   /** `done` is called once the entry is durable on a majority and applied here. Never called synchronously. */
   propose(data: Uint8Array, done: (result: Proposed) => void): void;
-  /** ReadIndex: `done(true)` once this leader was confirmed by a quorum and has applied all that was committed at the call. */
+  /**
+   * ReadIndex: `done(true)` once the leader was confirmed by a quorum and this member has applied all that was committed at
+   * the call. A follower asks its leader; without one, or without its answer within an election timeout, it is `done(false)`.
+   */
   readIndex(done: (confirmed: boolean) => void): void;
   /** Committed entries from `from` on, about `bytesMax` of them; [] when there are none yet. Throws RangeError below firstIndex. */
   readLog(from: number, bytesMax: number): Promise<readonly GroupEntry[]>;
   readonly firstIndex: number;
   readonly commitIndex: number;
-  /** Called after every change of role, leader or readiness. */
+  /** Called after every change of role, leader, readiness or members. */
   onChange(listener: (status: GroupStatus) => void): () => void;
+  /** To the member that has most. False when nobody took it within an election timeout: then this one goes on leading. */
   transferLeadership(): Promise<boolean>;
+  /**
+   * Adds a learner, gives a learner its vote, or removes a member: one at a time, at the leader. `unknown` may yet commit,
+   * and shows in the members of the next leader's status.
+   */
+  changeMembership(change: MembershipChange): Promise<MembershipResult>;
   /** Hands leadership over where it can, stops, closes the log and the machine. */
   stop(): Promise<void>;
 }

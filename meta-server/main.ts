@@ -18,6 +18,8 @@ export interface MetaServerOptions {
   readonly logger: Logger;
   /** host:port to bind instead of the member's own address. */
   readonly listen?: string;
+  /** With an empty directory: the group is there already, and this member was added to it, or will be. */
+  readonly join?: boolean;
   readonly tuning?: Partial<RegionServerTuning>;
   readonly groupTuning?: Partial<GroupTuning>;
   /** The disk or a truth failed, and the server has stopped. Absent: the process exits with 1. */
@@ -59,7 +61,7 @@ export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(
   const retain = { hours: volume.changelog.retainHours, gib: volume.changelog.retainGib };
   const machine = await Machine.open(stores.state, { region, retain, onError: fail });
   const cluster = () => machine.tree.volume?.uuid ?? "";
-  const transport = new GrpcTransport({ volume: volume.volume, region, self: member, members, cluster, logger });
+  const transport = new GrpcTransport({ volume: volume.volume, region, self: member, address, cluster, logger });
   server.addService(transport.service, transport.handlers);
   try {
     await bind(server, options.listen ?? address);
@@ -71,6 +73,7 @@ export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(
   const group = await openGroup({
     members,
     self: member,
+    join: options.join ?? false,
     log: stores.log,
     machine,
     transport,

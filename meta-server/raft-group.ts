@@ -1,9 +1,16 @@
 import type { Logger } from "pino";
-import type { Group, GroupEntry, GroupMember, GroupStatus, Proposed, StateMachine } from "./group.ts";
+import type { Group, GroupEntry, GroupMember, GroupStatus, MembershipResult, Proposed, StateMachine } from "./group.ts";
+import {
+  type Configuration,
+  firstConfiguration,
+  type MembershipChange,
+  UNKNOWN_CONFIGURATION,
+} from "./raft/configuration.ts";
 import type { Message } from "./raft/messages.ts";
-import { Raft, type Ready, type Save } from "./raft/raft.ts";
+import { Raft, type Ready, type Save, type SnapshotPosition } from "./raft/raft.ts";
 import type { Fetch } from "./raft/state.ts";
 import { planCut } from "./runtime/compaction.ts";
+import { addressed, membershipOf, proposeChange } from "./runtime/membership.ts";
 import { Proposals } from "./runtime/proposals.ts";
 import { Reads } from "./runtime/reads.ts";
 import { recover } from "./runtime/recover.ts";
@@ -15,9 +22,15 @@ import type { LogStore } from "./storage/log-store.ts";
 import type { SnapshotHeader, Transport } from "./transport/transport.ts";
 
 export interface GroupOptions {
+  /**
+   * As the volume file names them, this one among them. With an empty disk the group begins with these; afterwards the log
+   * knows the members, and these only say where some of them are reached from here.
+   */
   readonly members: readonly GroupMember[];
   /** The id of this one. */
   readonly self: number;
+  /** With an empty disk: the group is there already, and this server waits to be told of it by the leader. */
+  readonly join?: boolean;
   readonly log: LogStore;
   readonly machine: StateMachine;
   readonly transport: Transport;
@@ -33,11 +46,11 @@ export interface GroupOptions {
 /** Recovers from the disk, then takes part. The group owns log, machine and transport from here on, and closes them. */
 export async function openGroup(options: GroupOptions): Promise<Group> {
   const tuning = { ...DEFAULT_TUNING, ...options.tuning };
-  const start = await recover(options.log, options.machine, tuning);
+  const first = options.join === true ? UNKNOWN_CONFIGURATION : firstConfiguration(options.members);
+  const start = await recover(options.log, options.machine, first, tuning);
   const raft = new Raft(
     {
       self: options.self,
-      voters: options.members.map(({ id }) => id),
       electionTicks: tuning.electionTicks,
       heartbeatTicks: 1,
       random: options.random ?? Math.random,
@@ -60,7 +73,7 @@ class RaftGroup implements Group {
   readonly #timers: Timers;
   readonly #saver: Saver;
   readonly #proposals: Proposals;
-  readonly #reads = new Reads();
+  readonly #reads: Reads;
   readonly #listeners = new Set<(status: GroupStatus) => void>();
   readonly #cancelTimers: (() => void)[];
   /** Indexes of the snapshots being sent: what follows them stays in the log. */
@@ -76,6 +89,8 @@ class RaftGroup implements Group {
   #cutting: Promise<void> | undefined;
   #stopped = false;
   #lastSeen = "";
+  /** Whose members the transport was told. */
+  #configuration: Configuration | undefined;
 
   constructor(options: GroupOptions, tuning: GroupTuning, raft: Raft) {
     this.member = options.members.find(({ id }) => id === options.self)!;
@@ -88,6 +103,7 @@ class RaftGroup implements Group {
     this.#timers = options.timers ?? processTimers;
     this.#applied = options.machine.appliedIndex;
     this.#proposals = new Proposals(tuning.proposalsMax);
+    this.#reads = new Reads(Math.floor((options.random ?? Math.random)() * 2 ** 40));
     this.#saver = new Saver(options.log, {
       saved: (save, promises) => this.#guard(() => this.#saved(save, promises)),
       failed: (error) => this.#fail(error),
@@ -101,6 +117,7 @@ class RaftGroup implements Group {
       unreachable: (peer) => this.#input(() => raft.step({ type: "unreachable", peer })),
       receiveSnapshot: (from, header, parts) => this.#receiveSnapshot(from, header, parts),
     });
+    this.#followConfiguration();
     this.#wantTurn();
   }
 
@@ -118,7 +135,7 @@ class RaftGroup implements Group {
 
   status(): GroupStatus {
     const { role, term, leader, log } = this.#raft;
-    const members = this.#options.members.map((member) => {
+    const members = addressed(log.configuration, this.#options.members).map((member) => {
       const progress = this.#raft.progress(member.id);
       const own = member.id === this.#options.self;
       return {
@@ -127,7 +144,8 @@ class RaftGroup implements Group {
         active: own || (progress !== undefined && progress.silentTicks < this.#tuning.electionTicks),
       };
     });
-    return { role, term, leader, commit: log.commit, applied: this.#applied, members };
+    const membership = membershipOf(this.#raft);
+    return { role, term, leader, commit: log.commit, applied: this.#applied, members, membership };
   }
 
   propose(data: Uint8Array, done: (result: Proposed) => void): void {
@@ -182,6 +200,13 @@ class RaftGroup implements Group {
     });
   }
 
+  changeMembership(change: MembershipChange): Promise<MembershipResult> {
+    if (this.#stopped) return Promise.resolve({ ok: false, reason: "not-leader", message: "this member has stopped" });
+    return new Promise((done) => {
+      this.#input(() => proposeChange(this.#raft, this.#proposals, change, done));
+    });
+  }
+
   async stop(): Promise<void> {
     if (!this.#stopped) await this.transferLeadership();
     this.#end();
@@ -232,6 +257,7 @@ class RaftGroup implements Group {
   #carryOut(): void {
     const raft = this.#raft;
     const ready = raft.takeReady(this.#applyPaused ? 0 : this.#tuning.applyBytesMax);
+    this.#followConfiguration();
     this.#transport.send(ready.messages); // claim nothing that is not yet durable here
     this.#transport.send(this.#saver.add(ready.save, ready.promises)); // claims go behind the write
     this.#proposals.leaveTerm(raft.role === "leader" ? raft.term : undefined);
@@ -241,6 +267,15 @@ class RaftGroup implements Group {
     this.#tellChange();
     const more = raft.log.readable > raft.log.applied;
     if (more && !this.#applyPaused && this.#installing === undefined) this.#wantTurn();
+  }
+
+  #followConfiguration(): void {
+    const { configuration } = this.#raft.log;
+    if (configuration === this.#configuration) return;
+    this.#configuration = configuration;
+    const members = addressed(configuration, this.#options.members);
+    this.#transport.setPeers(members.filter(({ id }) => id !== this.#options.self));
+    this.#options.logger.info({ members, since: configuration.index }, "raft: members");
   }
 
   #saved(save: Save, promises: readonly Message[]): void {
@@ -322,22 +357,22 @@ class RaftGroup implements Group {
       installed = resolve;
     });
     this.#input(() => this.#raft.step({ type: "restoring", leader: from, term: header.term }));
-    let at: SnapshotHeader["at"] | undefined;
+    let to: SnapshotPosition | undefined;
     try {
       await this.#saver.idle();
-      await installSnapshot(this.#log, this.#machine, header.at, parts, (error) => this.#fail(error));
-      at = header.at;
-      this.#applied = at.index;
+      await installSnapshot(this.#log, this.#machine, header, parts, (error) => this.#fail(error));
+      to = header;
+      this.#applied = header.at.index;
     } finally {
       this.#installing = undefined;
       installed();
-      this.#input(() => this.#raft.step({ type: "restored", at }));
+      this.#input(() => this.#raft.step({ type: "restored", to }));
     }
   }
 
   #cut(): void {
     if (this.#installing !== undefined || this.#cutting !== undefined) return;
-    const through = planCut(this.#raft, this.#machine, this.#options.members, [...this.#pins.values()], this.#tuning);
+    const through = planCut(this.#raft, this.#machine, [...this.#pins.values()], this.#tuning);
     if (through === undefined) return;
     this.#raft.step({ type: "cut", through });
     this.#cutting = this.#log.cut(this.#raft.log.base).then(
@@ -351,16 +386,18 @@ class RaftGroup implements Group {
   #transferTarget(): number | undefined {
     if (this.#raft.role !== "leader") return undefined;
     const { self } = this.#options;
-    const able = this.status().members.filter(({ id, active }) => id !== self && active);
+    const able = this.status().members.filter(({ id, active, learner }) => id !== self && active && !learner);
     return able.sort((a, b) => b.matched - a.matched)[0]?.id;
   }
 
   #tellChange(): void {
     const { role, term, leader } = this.#raft;
-    const seen = `${role} ${term} ${leader} ${this.leading}`;
+    const membership = membershipOf(this.#raft);
+    const seen = `${role} ${term} ${leader} ${this.leading} ${membership} ${this.#configuration?.index}`;
     if (seen === this.#lastSeen) return;
     this.#lastSeen = seen;
-    this.#options.logger.info({ role, term, leader, leading: this.leading }, "raft: role");
+    this.#options.logger.info({ role, term, leader, leading: this.leading, membership }, "raft: role");
+    if (membership === "removed") this.#options.logger.warn("raft: this server was removed from its group: stop it");
     const status = this.status();
     for (const listener of [...this.#listeners]) listener(status);
   }

@@ -1,4 +1,5 @@
 import { assert } from "./assert.ts";
+import { decodeConfiguration } from "./configuration.ts";
 
 export type EntryKind = "noop" | "configuration" | "application";
 
@@ -33,7 +34,9 @@ export function makeEntry(index: number, term: number, kind: EntryKind, data: Ui
 export function decodeEntry(index: number, encoded: Uint8Array): Entry {
   const kind = KINDS[encoded[0] ?? KINDS.length];
   assert(kind !== undefined && encoded.length >= HEADER_BYTES, "an entry starts with its kind and term");
-  return { index, term: readTerm(encoded), kind, data: encoded.subarray(HEADER_BYTES), encoded };
+  const data = encoded.subarray(HEADER_BYTES);
+  if (kind === "configuration") decodeConfiguration(index, data);
+  return { index, term: readTerm(encoded), kind, data, encoded };
 }
 
 function writeTerm(into: Uint8Array, term: number): void {

@@ -1,4 +1,5 @@
 import { assert } from "./assert.ts";
+import { type Configuration, decodeConfiguration } from "./configuration.ts";
 import type { Entry } from "./entry.ts";
 import type { LogPosition } from "./messages.ts";
 
@@ -17,6 +18,8 @@ export interface LogStart {
   readonly applied: number;
   /** The entries from applied + 1 on. */
   readonly tail: readonly Entry[];
+  /** The one that held at the base, then each that an entry after it brought. */
+  readonly configurations: readonly Configuration[];
 }
 
 /**
@@ -35,6 +38,7 @@ export class Log {
   commit: number;
   applied: number;
   #runs: TermRun[];
+  #configurations: Configuration[];
   #tail: Entry[];
   #tailFirst: number;
   #tailBytes = 0;
@@ -48,6 +52,8 @@ export class Log {
     this.commit = start.commit;
     this.applied = start.applied;
     this.#runs = start.termStarts.map(({ term, index }) => ({ term, first: index }));
+    this.#configurations = [...start.configurations];
+    assert(this.#configurations.length > 0, "a log begins with a configuration");
     this.#tail = [...start.tail];
     this.#tailFirst = start.lastIndex + 1 - start.tail.length;
     for (const entry of start.tail) this.#tailBytes += entry.encoded.length;
@@ -70,6 +76,16 @@ export class Log {
 
   get lastTerm(): number {
     return this.#runs.at(-1)?.term ?? this.base.term;
+  }
+
+  /** The latest in the log, committed or not: it holds from when it is appended (§4.1). */
+  get configuration(): Configuration {
+    return this.#configurations.at(-1)!;
+  }
+
+  /** The one that held after the entry at `index`; at or after the base. */
+  configurationAt(index: number): Configuration {
+    return this.#configurations.findLast((one) => one.index <= index) ?? this.#configurations[0]!;
   }
 
   /** Undefined outside of [base, last]. */
@@ -95,6 +111,7 @@ export class Log {
     assert(entry.index === this.lastIndex + 1, "entries are appended without a gap");
     assert(entry.term >= this.lastTerm, "terms never fall along the log");
     if (entry.term !== this.#runs.at(-1)?.term) this.#runs.push({ term: entry.term, first: entry.index });
+    if (entry.kind === "configuration") this.#configurations.push(decodeConfiguration(entry.index, entry.data));
     this.#tail.push(entry);
     this.#tailBytes += entry.encoded.length;
     this.lastIndex = entry.index;
@@ -163,12 +180,14 @@ export class Log {
     if (through <= this.base.index) return;
     this.base = { index: through, term: this.term(through)! };
     this.#runs = this.#runs.filter((_, i) => (this.#runs[i + 1]?.first ?? this.lastIndex + 1) > through + 1);
+    this.#configurations = this.#configurations.filter((_, i, all) => (all[i + 1]?.index ?? through + 1) > through);
     if (through >= this.#tailFirst) this.#dropTail(through + 1);
   }
 
   /** The log goes on after a snapshot; everything it held is gone. */
-  reset(at: LogPosition): void {
+  reset(at: LogPosition, configuration: Configuration): void {
     assert(at.index > this.commit, "a snapshot takes the log forward");
+    this.#configurations = [configuration];
     this.base = at;
     this.lastIndex = at.index;
     this.stable = at.index;
@@ -186,6 +205,7 @@ export class Log {
     const removed = this.#tail.splice(last + 1 - this.#tailFirst);
     for (const entry of removed) this.#tailBytes -= entry.encoded.length;
     while ((this.#runs.at(-1)?.first ?? 0) > last) this.#runs.pop();
+    while (this.configuration.index > last) this.#configurations.pop();
     this.lastIndex = last;
     this.stable = Math.min(this.stable, last);
     this.unsavedFrom = Math.min(this.unsavedFrom, last + 1);

@@ -7,6 +7,8 @@ export interface HardState {
   /** Member voted for in `term`; 0 for none. */
   readonly vote: number;
   readonly commit: number;
+  /** It began with an empty disk and has not been level with a leader yet: see election.ts. */
+  readonly newcomer?: boolean;
 }
 
 export interface LogPosition {
@@ -41,11 +43,29 @@ export type AppendRejected = Envelope & {
   readonly rejected: number;
   readonly hint: LogPosition;
 };
-/** `round` numbers the heartbeats of a term; its echo by a quorum confirms every read asked before it (§6.4). */
-export type Heartbeat = Envelope & { readonly type: "heartbeat"; readonly commit: number; readonly round: number };
+/**
+ * `round` numbers the heartbeats of a term; its echo by a quorum confirms every read asked before it (§6.4). `commit` is
+ * never beyond what the follower is known to share, `committed` is the leader's own.
+ */
+export type Heartbeat = Envelope & {
+  readonly type: "heartbeat";
+  readonly commit: number;
+  readonly committed: number;
+  readonly round: number;
+};
 export type HeartbeatResponse = Envelope & { readonly type: "heartbeatResponse"; readonly round: number };
 /** §3.10: stand for election at once. */
 export type TimeoutNow = Envelope & { readonly type: "timeoutNow" };
+/** To one who asks for votes: the committed configuration of index `since` does not hold you. */
+export type NotMember = Envelope & { readonly type: "notMember"; readonly since: number };
+/** §6.4, last paragraph: a follower's read is the leader's to confirm. `id` is the asker's. */
+export type ReadRequest = Envelope & { readonly type: "readRequest"; readonly id: number };
+/** `index` undefined: this leader could not confirm it. */
+export type ReadResponse = Envelope & {
+  readonly type: "readResponse";
+  readonly id: number;
+  readonly index: number | undefined;
+};
 
 export type Message =
   | PreVote
@@ -57,4 +77,7 @@ export type Message =
   | AppendRejected
   | Heartbeat
   | HeartbeatResponse
-  | TimeoutNow;
+  | TimeoutNow
+  | NotMember
+  | ReadRequest
+  | ReadResponse;

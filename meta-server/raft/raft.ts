@@ -1,7 +1,12 @@
 import { assert } from "./assert.ts";
+import type { Configuration } from "./configuration.ts";
 import {
   answerOldTerm,
+  dismissStranger,
   isHeldOff,
+  isStranger,
+  mayStand,
+  onNotMember,
   onPreVote,
   onPreVoteResponse,
   onVote,
@@ -13,8 +18,9 @@ import {
 } from "./election.ts";
 import type { Entry } from "./entry.ts";
 import { Log, type LogStart } from "./log.ts";
+import { configure, hindrance } from "./membership.ts";
 import type { HardState, LogPosition, Message } from "./messages.ts";
-import { askRead } from "./read-index.ts";
+import { askRead, confirmReads, onReadRequest, onReadResponse, tickReads } from "./read-index.ts";
 import {
   advanceCommit,
   appendOwn,
@@ -28,16 +34,18 @@ import {
   onUnreachable,
   replicate,
   sendHeartbeats,
-  startTransfer,
 } from "./replication.ts";
 import { becomeFollower, resetElectionTimer } from "./roles.ts";
 import { type Fetch, type RaftConfig, RaftState, type ReadState, type Role } from "./state.ts";
+import { startTransfer, tickTransfer } from "./transfer.ts";
 
 export type Input =
   | { readonly type: "message"; readonly message: Message }
   | { readonly type: "tick" }
   /** Taken only by a leader that is not handing over: then log.lastIndex grows by their number. */
   | { readonly type: "propose"; readonly data: readonly Uint8Array[] }
+  /** Taken only where `hindrance` is undefined. */
+  | { readonly type: "configure"; readonly to: Configuration }
   | { readonly type: "readIndex"; readonly id: number }
   | { readonly type: "transfer"; readonly to: number }
   /** A save has become durable, and so has every earlier one. */
@@ -54,8 +62,16 @@ export type Input =
   /** A snapshot from the leader of `term` begins to be put in place: from now on nothing is appended or applied. */
   | { readonly type: "restoring"; readonly leader: number; readonly term: number }
   /** The machine and the log on disk have been replaced by the snapshot; undefined: they have not. */
-  | { readonly type: "restored"; readonly at: LogPosition | undefined }
+  | { readonly type: "restored"; readonly to: SnapshotPosition | undefined }
   | { readonly type: "cut"; readonly through: number };
+
+/** What a log goes on from after a snapshot. */
+export interface SnapshotPosition {
+  /** The last entry that the snapshot holds. */
+  readonly at: LogPosition;
+  /** The members as of that entry. */
+  readonly configuration: Configuration;
+}
 
 /** To be written in one piece. The entries take the place of all from the first one's index on. */
 export interface Save {
@@ -91,14 +107,15 @@ export class Raft {
   readonly #state: RaftState;
   #savedTerm: number;
   #savedVote: number;
+  #savedNewcomer: boolean;
 
   constructor(config: RaftConfig, start: RaftStart) {
-    assert(config.voters.includes(config.self), "a member is one of the members");
     this.#state = new RaftState(config, new Log(start.log, start.tailBytesMax), start.hardState);
     this.#savedTerm = start.hardState.term;
     this.#savedVote = start.hardState.vote;
+    this.#savedNewcomer = this.#state.newcomer;
     resetElectionTimer(this.#state);
-    if (config.voters.length === 1) startPreElection(this.#state);
+    if (this.#state.isAlone) startPreElection(this.#state);
     else if (start.hardState.term > 0) this.#state.quietTicks = config.electionTicks;
   }
 
@@ -128,6 +145,16 @@ export class Raft {
 
   get accepting(): boolean {
     return this.#state.accepting;
+  }
+
+  /** Why a leader can propose no change of the members now. */
+  get hindrance(): ReturnType<typeof hindrance> {
+    return hindrance(this.#state);
+  }
+
+  /** Another member said that this one was removed. */
+  get dismissed(): boolean {
+    return this.#state.dismissed;
   }
 
   /** Index of the entry that opened this leader's term; once it is applied, so is all that came before the term. */
@@ -173,12 +200,14 @@ export class Raft {
   }
 
   #takeSave(): Save | undefined {
-    const { term, vote, log } = this.#state;
+    const { term, vote, log, newcomer } = this.#state;
     const entries = log.takeUnsaved();
-    if (entries.length === 0 && term === this.#savedTerm && vote === this.#savedVote) return undefined;
+    const isSaved = term === this.#savedTerm && vote === this.#savedVote && newcomer === this.#savedNewcomer;
+    if (entries.length === 0 && isSaved) return undefined;
     this.#savedTerm = term;
     this.#savedVote = vote;
-    return { hardState: { term, vote, commit: log.commit }, entries };
+    this.#savedNewcomer = newcomer;
+    return { hardState: { term, vote, commit: log.commit, newcomer }, entries };
   }
 }
 
@@ -188,6 +217,7 @@ const onInput: { [K in Input["type"]]: (state: RaftState, input: Extract<Input, 
   propose: (state, { data }) => {
     if (state.accepting) appendOwn(state, data);
   },
+  configure: (state, { to }) => configure(state, to),
   readIndex: (state, { id }) => askRead(state, id),
   transfer: (state, { to }) => startTransfer(state, to),
   saved: (state, { save }) => onSaved(state, save),
@@ -198,14 +228,16 @@ const onInput: { [K in Input["type"]]: (state: RaftState, input: Extract<Input, 
     if (term > state.term || state.role !== "follower") becomeFollower(state, term, leader);
     state.restoring = true;
   },
-  restored: (state, { at }) => {
+  restored: (state, { to }) => {
     state.restoring = false;
-    if (at !== undefined) state.log.reset(at);
+    if (to !== undefined) state.log.reset(to.at, to.configuration);
   },
   cut: (state, { through }) => state.log.cut(through),
 };
 
-const onMessage: { [K in Message["type"]]: (state: RaftState, message: Extract<Message, { type: K }>) => void } = {
+const onMessage: {
+  [K in Exclude<Message["type"], "notMember">]: (state: RaftState, message: Extract<Message, { type: K }>) => void;
+} = {
   preVote: onPreVote,
   preVoteResponse: onPreVoteResponse,
   vote: onVote,
@@ -222,11 +254,21 @@ const onMessage: { [K in Message["type"]]: (state: RaftState, message: Extract<M
   appendRejected: onAppendRejected,
   heartbeatResponse: onHeartbeatResponse,
   timeoutNow: (state) => {
-    if (state.role !== "leader" && !state.restoring) startElection(state, true);
+    if (state.role !== "leader" && !state.restoring && mayStand(state)) startElection(state, true);
   },
+  readRequest: onReadRequest,
+  readResponse: onReadResponse,
 };
 
 function receive(state: RaftState, message: Message): void {
+  if (message.type === "notMember") {
+    onNotMember(state, message); // whatever the term: who was removed may be ahead or behind
+    return;
+  }
+  if ((message.type === "preVote" || message.type === "vote") && isStranger(state, message)) {
+    if (message.type === "preVote") dismissStranger(state, message);
+    return;
+  }
   if (message.term < state.term) {
     answerOldTerm(state, message);
     return;
@@ -253,28 +295,31 @@ function onSaved(state: RaftState, { hardState, entries }: Save): void {
 
 function tick(state: RaftState): void {
   if (state.quietTicks > 0) state.quietTicks--;
+  tickReads(state);
   if (state.role === "leader") tickLeader(state);
   else tickElection(state);
 }
 
 function tickLeader(state: RaftState): void {
-  const { electionTicks, heartbeatTicks } = state.config;
+  const { heartbeatTicks } = state.config;
   for (const progress of state.progress.values()) progress.silentTicks++;
   if (!hasQuorum(state)) {
     becomeFollower(state, state.term, 0); // §6.2: its clients are better served by another
     return;
   }
-  if (state.transferTo !== 0 && ++state.transferElapsed >= electionTicks) state.transferTo = 0;
+  tickTransfer(state);
   if (++state.heartbeatElapsed < heartbeatTicks) return;
   state.heartbeatElapsed = 0;
   sendHeartbeats(state);
+  confirmReads(state); // the last that had to answer may be a member no more
 }
 
-/** Has a quorum answered within an election timeout? */
+/** Has a quorum of the voters answered within an election timeout? */
 function hasQuorum(state: RaftState): boolean {
-  let heard = 1;
-  for (const { silentTicks } of state.progress.values()) if (silentTicks < state.config.electionTicks) heard++;
-  return heard >= state.quorum;
+  const { electionTicks } = state.config;
+  const isHeard = (id: number) =>
+    id === state.self || (state.progress.get(id)?.silentTicks ?? electionTicks) < electionTicks;
+  return state.voters.filter(isHeard).length >= state.quorum;
 }
 
 function follow(state: RaftState, leader: number): void {
@@ -282,4 +327,5 @@ function follow(state: RaftState, leader: number): void {
   assert(state.leader === 0 || state.leader === leader, "one leader a term");
   if (state.role !== "follower" || state.leader !== leader) becomeFollower(state, state.term, leader);
   state.electionElapsed = 0;
+  state.dismissed = false;
 }

@@ -1,9 +1,12 @@
 /** Log replication: §3.5, pipelined §10.2, commitment §3.6.2, snapshots §5. */
+import { noteLevel } from "./election.ts";
 import { type Entry, makeEntry } from "./entry.ts";
+import { noteCommitted } from "./membership.ts";
 import type { Append, AppendAccepted, AppendRejected, Heartbeat, HeartbeatResponse } from "./messages.ts";
 import type { Progress } from "./progress.ts";
 import { askHeldBack, confirmReads } from "./read-index.ts";
 import { quorumValue, type RaftState } from "./state.ts";
+import { hurryTransfer } from "./transfer.ts";
 
 export function appendOwn(state: RaftState, data: readonly Uint8Array[]): void {
   for (const bytes of data) state.log.push(makeEntry(state.log.lastIndex + 1, state.term, "application", bytes));
@@ -85,6 +88,7 @@ export function onAppend(state: RaftState, { from, previous, commit, entries }: 
   log.merge(entries);
   const match = previous.index + entries.length;
   log.commit = Math.max(log.commit, Math.min(commit, match));
+  noteLevel(state, commit);
   state.promise({ type: "appendAccepted", from: self, to: from, term, match });
 }
 
@@ -116,19 +120,23 @@ export function advanceCommit(state: RaftState): void {
   if (reached <= log.commit || log.term(reached) !== state.term) return;
   log.commit = reached;
   askHeldBack(state);
+  noteCommitted(state);
 }
 
 export function sendHeartbeats(state: RaftState): void {
   const { self: from, term, log, round } = state;
   for (const [to, progress] of state.progress) {
-    // Never beyond what the follower is known to share.
-    state.send({ type: "heartbeat", from, to, term, commit: Math.min(progress.match, log.commit), round });
+    const commit = Math.min(progress.match, log.commit);
+    state.send({ type: "heartbeat", from, to, term, commit, committed: log.commit, round });
   }
 }
 
-export function onHeartbeat(state: RaftState, { from, commit, round }: Heartbeat): void {
+export function onHeartbeat(state: RaftState, { from, commit, committed, round }: Heartbeat): void {
   const { log, self, term } = state;
-  if (!state.restoring) log.commit = Math.max(log.commit, Math.min(commit, log.lastIndex));
+  if (!state.restoring) {
+    log.commit = Math.max(log.commit, Math.min(commit, log.lastIndex));
+    noteLevel(state, committed);
+  }
   state.send({ type: "heartbeatResponse", from: self, to: from, term, round });
 }
 
@@ -154,17 +162,4 @@ export function onSnapshotSent(state: RaftState, to: number, index: number | und
   if (index !== undefined) progress.match = Math.max(progress.match, index);
   progress.become("probe");
   progress.probing = index === undefined; // try again at the next heartbeat's answer
-}
-
-function hurryTransfer(state: RaftState): void {
-  const { self: from, term, transferTo: to, log } = state;
-  if (state.progress.get(to)?.match === log.lastIndex) state.send({ type: "timeoutNow", from, to, term });
-}
-
-/** §3.10: no more proposals; once the target has all, it stands for election at once. */
-export function startTransfer(state: RaftState, to: number): void {
-  if (state.role !== "leader" || !state.progress.has(to)) return;
-  state.transferTo = to;
-  state.transferElapsed = 0;
-  hurryTransfer(state);
 }

@@ -23,6 +23,7 @@ export function becomeCandidate(state: RaftState): void {
   assert(state.role !== "leader", "a leader does not stand for election");
   reset(state, state.term + 1);
   state.role = "candidate";
+  state.newcomer = false; // it stands only where a group begins
   state.vote = state.self; // counted when it is durable: see `saved` in raft.ts
 }
 
@@ -31,10 +32,18 @@ export function becomeLeader(state: RaftState): void {
   reset(state, state.term);
   state.role = "leader";
   state.leader = state.self;
-  for (const member of state.others) state.progress.set(member, state.newProgress());
+  followMembers(state);
   state.termStart = state.log.lastIndex + 1;
   // §3.6.2: older entries are committed only with one of this term, so there is one at once.
   state.log.push(makeEntry(state.termStart, state.term, "noop", new Uint8Array(0)));
+}
+
+/** The leader sends to every member of the latest configuration, learners too, and to nobody else. */
+export function followMembers(state: RaftState): void {
+  const ids = state.configuration.members.map(({ id }) => id).filter((id) => id !== state.self);
+  for (const id of ids) if (!state.progress.has(id)) state.progress.set(id, state.newProgress());
+  for (const id of [...state.progress.keys()]) if (!ids.includes(id)) state.progress.delete(id);
+  if (!state.others.includes(state.transferTo)) state.transferTo = 0;
 }
 
 export function resetElectionTimer(state: RaftState): void {

@@ -1,13 +1,12 @@
+import { type Configuration, votersOf } from "./configuration.ts";
 import type { Log } from "./log.ts";
-import type { Message } from "./messages.ts";
+import type { HardState, Message } from "./messages.ts";
 import { Progress, type Window } from "./progress.ts";
 
 export type Role = "follower" | "pre-candidate" | "candidate" | "leader";
 
 export interface RaftConfig {
   readonly self: number;
-  /** All members, self among them. */
-  readonly voters: readonly number[];
   readonly electionTicks: number;
   readonly heartbeatTicks: number;
   /** In [0, 1): spreads the elections. The only chance in here, and it is brought in. */
@@ -16,14 +15,18 @@ export interface RaftConfig {
   readonly window: Window;
 }
 
-/** A linearizable read that was asked for; `id` is the asker's. */
-export interface PendingRead {
+/** A linearizable read that was asked for; `id` is the asker's, and `from` is who asks: this leader, or a follower. */
+export interface ReadQuestion {
   readonly id: number;
+  readonly from: number;
+}
+
+export interface PendingRead extends ReadQuestion {
   readonly index: number;
   readonly round: number;
 }
 
-/** `index`: apply up to there, then read. Undefined: this member does not lead, or not any more. */
+/** `index`: apply up to there, then read. Undefined: no leader confirmed it. */
 export interface ReadState {
   readonly id: number;
   readonly index: number | undefined;
@@ -63,11 +66,20 @@ export class RaftState {
   round = 0;
   roundWanted = false;
   /** Waiting for the leader's first commit in its term (§6.4, step 1). */
-  readsHeldBack: number[] = [];
+  readsHeldBack: ReadQuestion[] = [];
   reads: PendingRead[] = [];
+  /** A follower's own, asked of its leader; with the ticks that each may still take. */
+  readsForwarded = new Map<number, number>();
 
   /** A snapshot is being put in place: appends are not taken. */
   restoring = false;
+  /** Began with an empty disk, and may have forgotten what it promised before: see mayVoteFor in election.ts. */
+  newcomer: boolean;
+  /** A member with a later committed configuration said that this one is in it no more. */
+  dismissed = false;
+
+  #voters: readonly number[] = [];
+  #votersOf: Configuration | undefined;
 
   /** What goes out with the next Ready. */
   messages: Message[] = [];
@@ -76,27 +88,52 @@ export class RaftState {
   fetches: Fetch[] = [];
   snapshotsFor: number[] = [];
 
-  constructor(config: RaftConfig, log: Log, hardState: { term: number; vote: number }) {
+  constructor(config: RaftConfig, log: Log, hardState: HardState) {
     this.config = config;
     this.log = log;
     this.term = hardState.term;
     this.vote = hardState.vote;
+    this.newcomer = hardState.newcomer ?? (hardState.term === 0 && log.lastIndex === 0);
   }
 
   get self(): number {
     return this.config.self;
   }
 
+  get configuration(): Configuration {
+    return this.log.configuration;
+  }
+
+  /** Those who vote and are counted, this one among them or not (§4.2.2). */
+  get voters(): readonly number[] {
+    const { configuration } = this.log;
+    if (this.#votersOf !== configuration) {
+      this.#voters = votersOf(configuration);
+      this.#votersOf = configuration;
+    }
+    return this.#voters;
+  }
+
   get quorum(): number {
-    return Math.floor(this.config.voters.length / 2) + 1;
+    return Math.floor(this.voters.length / 2) + 1;
+  }
+
+  get isVoter(): boolean {
+    return this.voters.includes(this.self);
+  }
+
+  /** It needs nobody's consent. */
+  get isAlone(): boolean {
+    return this.voters.length === 1 && this.isVoter;
   }
 
   get accepting(): boolean {
     return this.role === "leader" && this.transferTo === 0;
   }
 
+  /** The other voters. */
   get others(): number[] {
-    return this.config.voters.filter((id) => id !== this.self);
+    return this.voters.filter((id) => id !== this.self);
   }
 
   /** May go at once: claims nothing that a crash could take back. */
@@ -114,8 +151,8 @@ export class RaftState {
   }
 }
 
-/** The largest value that a quorum has reached. */
+/** The largest value that a quorum of the voters has reached. */
 export function quorumValue(state: RaftState, reachedBy: (member: number) => number): number {
-  const values = state.config.voters.map(reachedBy).sort((a, b) => b - a);
+  const values = state.voters.map(reachedBy).sort((a, b) => b - a);
   return values[state.quorum - 1]!;
 }

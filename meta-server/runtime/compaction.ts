@@ -1,4 +1,4 @@
-import type { GroupMember, StateMachine } from "../group.ts";
+import type { StateMachine } from "../group.ts";
 import type { Raft } from "../raft/raft.ts";
 import type { GroupTuning } from "./tuning.ts";
 
@@ -9,12 +9,11 @@ import type { GroupTuning } from "./tuning.ts";
 export function planCut(
   raft: Raft,
   machine: StateMachine,
-  members: readonly GroupMember[],
   pins: readonly number[],
   tuning: GroupTuning,
 ): number | undefined {
   const { log } = raft;
-  const matched = members
+  const matched = log.configuration.members
     .map(({ id }) => raft.progress(id))
     .filter((progress) => progress !== undefined && progress.silentTicks < tuning.electionTicks)
     .map((progress) => progress!.match);

@@ -37,6 +37,12 @@ export class Proposals {
     this.#queuedDone = [];
   }
 
+  /** One that was not queued, beside those that were. */
+  append(index: number, term: number, done: Done): void {
+    this.#term = term;
+    this.#inLog.set(index, done);
+  }
+
   refuseQueued(): void {
     const refused = this.#queuedDone;
     this.#queuedData = [];

@@ -6,9 +6,14 @@ type Done = (confirmed: boolean) => void;
 export class Reads {
   #gathered: Done[] = [];
   #asked = new Map<number, Done[]>();
-  #nextId = 1;
+  #nextId: number;
   /** Ascending by index. */
   #confirmed: { index: number; dones: Done[] }[] = [];
+
+  /** Numbered from `firstId` on: an answer to a question of an earlier life of this server must find none. */
+  constructor(firstId: number) {
+    this.#nextId = firstId;
+  }
 
   gather(done: Done): void {
     this.#gathered.push(done);

@@ -1,4 +1,5 @@
 import type { StateMachine } from "../group.ts";
+import type { Configuration } from "../raft/configuration.ts";
 import type { RaftStart } from "../raft/raft.ts";
 import type { LogStore } from "../storage/log-store.ts";
 import { StorageError } from "../storage/storage-error.ts";
@@ -6,17 +7,27 @@ import type { GroupTuning } from "./tuning.ts";
 
 /**
  * Brings log and machine together after a start, however the last run ended: completes or forgets an interrupted
- * restore, and replays what is known to be committed.
+ * restore, and replays what is known to be committed. `first`: the members, where the disk knows none yet.
  * @throws StorageError when the two directories do not belong together
  */
-export async function recover(log: LogStore, machine: StateMachine, tuning: GroupTuning): Promise<RaftStart> {
+export async function recover(
+  log: LogStore,
+  machine: StateMachine,
+  first: Configuration,
+  tuning: GroupTuning,
+): Promise<RaftStart> {
   const { hardState, restoring } = log.stored;
-  let { base, lastIndex, termStarts } = log.stored;
+  let { base, lastIndex, termStarts, configurations } = log.stored;
+  if (configurations.length === 0) {
+    await log.begin(first);
+    configurations = [first];
+  }
   if (restoring !== undefined && machine.appliedIndex === restoring.index) {
     await log.reset(restoring); // the machine was replaced, the log not yet
-    base = restoring;
+    base = { index: restoring.index, term: restoring.term };
     lastIndex = restoring.index;
     termStarts = [];
+    if (restoring.configuration !== undefined) configurations = [restoring.configuration];
   } else if (restoring !== undefined) {
     await log.markRestoring(undefined);
   }
@@ -27,7 +38,15 @@ export async function recover(log: LogStore, machine: StateMachine, tuning: Grou
   const tail = await readAll(log, machine.appliedIndex + 1, lastIndex);
   return {
     hardState,
-    log: { base, lastIndex, termStarts, commit: machine.appliedIndex, applied: machine.appliedIndex, tail },
+    log: {
+      base,
+      lastIndex,
+      termStarts,
+      commit: machine.appliedIndex,
+      applied: machine.appliedIndex,
+      tail,
+      configurations,
+    },
     tailBytesMax: tuning.tailBytesMax,
   };
 }

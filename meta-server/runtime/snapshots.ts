@@ -1,6 +1,5 @@
 import type { StateMachine } from "../group.ts";
-import type { LogPosition } from "../raft/messages.ts";
-import type { Raft } from "../raft/raft.ts";
+import type { Raft, SnapshotPosition } from "../raft/raft.ts";
 import type { LogStore } from "../storage/log-store.ts";
 import type { Transport } from "../transport/transport.ts";
 
@@ -18,7 +17,9 @@ export async function sendSnapshot(
     pin(snapshot.index);
     const entryTerm = raft.log.term(snapshot.index);
     if (entryTerm === undefined || raft.term !== term) throw new Error("leadership changed before it was begun");
-    await transport.sendSnapshot(to, { at: { index: snapshot.index, term: entryTerm }, term }, snapshot.parts);
+    const at = { index: snapshot.index, term: entryTerm };
+    const configuration = raft.log.configurationAt(at.index);
+    await transport.sendSnapshot(to, { at, configuration, term }, snapshot.parts);
     return snapshot.index;
   } finally {
     await snapshot.release();
@@ -33,7 +34,7 @@ export async function sendSnapshot(
 export async function installSnapshot(
   log: LogStore,
   machine: StateMachine,
-  at: LogPosition,
+  { at, configuration }: SnapshotPosition,
   parts: AsyncIterable<Uint8Array>,
   onBroken: (error: Error) => void,
 ): Promise<void> {
@@ -47,7 +48,7 @@ export async function installSnapshot(
     }
   }
   try {
-    await log.markRestoring(at);
+    await log.markRestoring({ ...at, configuration });
     try {
       await machine.restore(at, watched());
     } catch (error) {
@@ -55,7 +56,7 @@ export async function installSnapshot(
       await log.markRestoring(undefined);
       throw lost;
     }
-    await log.reset(at);
+    await log.reset({ ...at, configuration });
   } catch (error) {
     if (error !== lost) onBroken(error as Error);
     throw error;

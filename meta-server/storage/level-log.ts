@@ -1,7 +1,9 @@
+import type { Configuration } from "../raft/configuration.ts";
 import { decodeEntry, type Entry } from "../raft/entry.ts";
 import type { HardState, LogPosition } from "../raft/messages.ts";
+import { Configurations } from "./configurations.ts";
 import { type Level, openLevel } from "./level.ts";
-import type { LogStore, StoredLog, TermStart } from "./log-store.ts";
+import type { LogStore, StoredLog, StoredPosition, TermStart } from "./log-store.ts";
 import { StorageError } from "./storage-error.ts";
 
 /**
@@ -12,6 +14,7 @@ const TERM_PREFIX = 0xfe;
 const KEYS_AFTER_TERMS = Buffer.from([TERM_PREFIX + 1]);
 const HARD_STATE = Buffer.from("\xffhardState", "latin1");
 const BASE = Buffer.from("\xffbase", "latin1");
+const CONFIGURATIONS = Buffer.from("\xffconfigurations", "latin1");
 const RESTORING = Buffer.from("\xffrestoring", "latin1");
 
 /** How many of the last entries are walked at the opening to prove that none is missing. */
@@ -29,6 +32,7 @@ export class LevelLog implements LogStore {
   #base: LogPosition;
   #lastIndex: number;
   #termStarts: TermStart[];
+  readonly #configurations: Configurations;
   #inFlight: Promise<void> = Promise.resolve();
 
   private constructor(directory: string, level: Level, stored: StoredLog) {
@@ -38,6 +42,7 @@ export class LevelLog implements LogStore {
     this.#base = stored.base;
     this.#lastIndex = stored.lastIndex;
     this.#termStarts = [...stored.termStarts];
+    this.#configurations = new Configurations(stored.configurations);
   }
 
   static async open(directory: string): Promise<LevelLog> {
@@ -50,12 +55,18 @@ export class LevelLog implements LogStore {
     }
   }
 
+  begin(configuration: Configuration): Promise<void> {
+    this.#configurations.replace(configuration);
+    return this.#write([this.#putConfigurations()]);
+  }
+
   append(hardState: HardState, entries: readonly Entry[], done: (error?: Error) => void): void {
     const operations: Operation[] = [{ type: "put", key: HARD_STATE, value: encode(hardState) }];
     const first = entries[0];
     if (first !== undefined) {
       this.#removeFrom(first.index + entries.length, first.index, operations);
       for (const entry of entries) this.#put(entry, operations);
+      if (this.#configurations.appended(entries)) operations.push(this.#putConfigurations());
     }
     this.#inFlight = this.#level.batch(operations, { sync: true }).then(
       () => done(),
@@ -88,21 +99,26 @@ export class LevelLog implements LogStore {
     while (this.#termStarts.length > 0 && this.#endOfFirstTerm() <= through.index) {
       operations.push({ type: "del", key: termKey(this.#termStarts.shift()!.term) });
     }
+    if (this.#configurations.cut(through.index)) operations.push(this.#putConfigurations());
     await this.#write(operations); // first what makes them unwanted, then they go; the opening clears what a crash left
     await this.#level.clear({ lte: indexKey(through.index) }).catch((error) => Promise.reject(this.#failed(error)));
   }
 
-  markRestoring(at: LogPosition | undefined): Promise<void> {
+  markRestoring(at: StoredPosition | undefined): Promise<void> {
     const operation: Operation =
       at === undefined ? { type: "del", key: RESTORING } : { type: "put", key: RESTORING, value: encode(at) };
     return this.#write([operation]);
   }
 
-  async reset(at: LogPosition): Promise<void> {
+  async reset({ configuration, ...at }: StoredPosition): Promise<void> {
     const operations: Operation[] = this.#termStarts.map(({ term }) => ({ type: "del", key: termKey(term) }));
     operations.push({ type: "put", key: BASE, value: encode(at) }, { type: "del", key: RESTORING });
     for await (const key of this.#level.keys({ gte: indexKey(at.index + 1), lt: Buffer.from([TERM_PREFIX]) })) {
       operations.push({ type: "del", key }); // what lies past the base must go in the same write, else it would come back
+    }
+    if (configuration !== undefined) {
+      this.#configurations.replace(configuration);
+      operations.push(this.#putConfigurations());
     }
     await this.#write(operations);
     this.#base = at;
@@ -140,6 +156,10 @@ export class LevelLog implements LogStore {
     return (this.#termStarts[1]?.index ?? this.#lastIndex + 1) - 1;
   }
 
+  #putConfigurations(): Operation {
+    return { type: "put", key: CONFIGURATIONS, value: encode(this.#configurations.list) };
+  }
+
   async #write(operations: Operation[]): Promise<void> {
     try {
       await this.#level.batch(operations, { sync: true });
@@ -165,7 +185,8 @@ async function readStored(level: Level): Promise<StoredLog> {
     base,
     lastIndex: await readLastIndex(level, base.index),
     termStarts,
-    restoring: decode<LogPosition>(await level.get(RESTORING)),
+    restoring: decode<StoredPosition>(await level.get(RESTORING)),
+    configurations: decode<Configuration[]>(await level.get(CONFIGURATIONS)) ?? [],
   };
 }
 
@@ -185,7 +206,7 @@ async function readLastIndex(level: Level, baseIndex: number): Promise<number> {
   return lastIndex;
 }
 
-function encode(value: HardState | LogPosition): Buffer {
+function encode(value: HardState | LogPosition | readonly Configuration[]): Buffer {
   return Buffer.from(JSON.stringify(value));
 }
 

@@ -27,11 +27,14 @@ export interface GrpcTransportOptions {
   readonly volume: string;
   readonly region: string;
   readonly self: number;
-  readonly members: readonly GroupMember[];
+  /** host:port that the others reach this one by. */
+  readonly address: string;
   /** The volume's uuid, "" while it is not known. */
   readonly cluster?: () => string;
   readonly logger: Logger;
 }
+
+const GUESTS_MAX = 8;
 
 /** Since the start. */
 export interface TransportCounters {
@@ -52,6 +55,9 @@ export class GrpcTransport implements Transport {
   readonly #options: GrpcTransportOptions;
   readonly #identity: PeerIdentity;
   readonly #links = new Map<number, PeerLink>();
+  /** To those who came by themselves: removed members, and new ones that are not known here yet. Only while they stay. */
+  readonly #guests = new Map<number, PeerLink>();
+  #peers: readonly GroupMember[] = [];
   readonly #incoming = new Set<ServerDuplexStream<RaftFrame, RaftWelcome>>();
   #receiver: Receiver | undefined;
 
@@ -61,7 +67,7 @@ export class GrpcTransport implements Transport {
       volume: options.volume,
       region: options.region,
       self: options.self,
-      members: options.members.map(({ id }) => id),
+      address: options.address,
       cluster: options.cluster ?? (() => ""),
     };
     this.handlers = {
@@ -73,21 +79,33 @@ export class GrpcTransport implements Transport {
 
   start(receiver: Receiver): void {
     this.#receiver = receiver;
-    for (const { id: peer, address } of this.#options.members) {
-      if (peer === this.#options.self) continue;
-      const onBroken = () => receiver.unreachable(peer);
-      this.#links.set(
-        peer,
-        new PeerLink({ identity: this.#identity, peer, address, logger: this.#options.logger, onBroken }),
-      );
+  }
+
+  setPeers(peers: readonly GroupMember[]): void {
+    this.#peers = peers;
+    for (const [id, link] of this.#links) {
+      if (peers.some((peer) => peer.id === id && peer.address === link.address)) continue;
+      link.stop();
+      this.#links.delete(id);
     }
+    for (const { id, address } of peers) {
+      this.#dismissGuest(id);
+      if (!this.#links.has(id)) this.#links.set(id, this.#link(id, address));
+    }
+  }
+
+  #link(peer: number, address: string): PeerLink {
+    const onBroken = () => this.#receiver?.unreachable(peer);
+    return new PeerLink({ identity: this.#identity, peer, address, logger: this.#options.logger, onBroken });
   }
 
   send(messages: readonly Message[]): void {
     if (messages.length === 0) return;
-    for (const [peer, link] of this.#links) {
-      const own = messages.filter(({ to }) => to === peer);
-      if (own.length > 0) link.send(own);
+    for (const links of [this.#links, this.#guests]) {
+      for (const [peer, link] of links) {
+        const own = messages.filter(({ to }) => to === peer);
+        if (own.length > 0) link.send(own);
+      }
     }
   }
 
@@ -99,8 +117,9 @@ export class GrpcTransport implements Transport {
 
   async stop(): Promise<void> {
     this.#receiver = undefined;
-    for (const link of this.#links.values()) link.stop();
+    for (const link of [...this.#links.values(), ...this.#guests.values()]) link.stop();
     this.#links.clear();
+    this.#guests.clear();
     for (const call of this.#incoming) call.end();
     this.#incoming.clear();
   }
@@ -110,6 +129,7 @@ export class GrpcTransport implements Transport {
     this.#incoming.add(call);
     const close = () => {
       this.#incoming.delete(call);
+      this.#dismissGuest(from);
       call.end();
     };
     call.on("data", (frame: RaftFrame) => {
@@ -119,12 +139,23 @@ export class GrpcTransport implements Transport {
       }
       const refusal = this.#refusal(frame.hello, call.getPeer());
       call.write({ refusal: refusal ?? "" });
-      if (refusal === undefined) from = frame.hello!.from;
-      else close();
+      if (refusal !== undefined) return close();
+      from = frame.hello!.from;
+      this.#receiveGuest(from, frame.hello!.address);
     });
     call.on("end", close);
     call.on("error", close);
     call.on("cancelled", close);
+  }
+
+  #receiveGuest(id: number, address: string): void {
+    if (address === "" || this.#guests.has(id) || this.#peers.some((peer) => peer.id === id)) return;
+    if (this.#guests.size < GUESTS_MAX) this.#guests.set(id, this.#link(id, address));
+  }
+
+  #dismissGuest(id: number): void {
+    this.#guests.get(id)?.stop();
+    this.#guests.delete(id);
   }
 
   #refusal(hello: RaftHello | undefined, peer: string): string | undefined {

@@ -2,12 +2,15 @@ import { type ChannelOptions, type ClientDuplexStream, credentials, type Service
 import type { Logger } from "pino";
 import {
   type RaftFrame,
+  type RaftHello,
   type RaftMessage,
   RaftPeersClient,
   type RaftWelcome,
+  type SnapshotBegin,
   type SnapshotFrame,
   type SnapshotInstalled,
 } from "../../proto/generated/raft.ts";
+import { encodeConfiguration } from "../raft/configuration.ts";
 import type { Message } from "../raft/messages.ts";
 import { makeHello, type PeerIdentity } from "./hello.ts";
 import type { SnapshotHeader } from "./transport.ts";
@@ -41,6 +44,7 @@ export interface PeerLinkOptions {
 
 /** The way to one other member: one long-lived stream that is opened again whenever it ends. */
 export class PeerLink {
+  readonly address: string;
   readonly #options: PeerLinkOptions;
   readonly #client: RaftPeersClient;
   #stream: ClientDuplexStream<RaftFrame, RaftWelcome> | undefined;
@@ -54,6 +58,7 @@ export class PeerLink {
   #lastRefusal = "";
 
   constructor(options: PeerLinkOptions) {
+    this.address = options.address;
     this.#options = options;
     this.#client = new RaftPeersClient(options.address, credentials.createInsecure(), CHANNEL);
     this.#connect();
@@ -81,13 +86,11 @@ export class PeerLink {
         else resolve();
       });
       call.on("error", () => undefined); // comes with the answer, too
-      const hello = makeHello(this.#options.identity, this.#options.peer);
-      writeSnapshot(call, { $case: "begin", value: { hello, term: header.term, at: header.at } }, parts).catch(
-        (error) => {
-          call.cancel();
-          reject(error);
-        },
-      );
+      const begin = beginOf(makeHello(this.#options.identity, this.#options.peer), header);
+      writeSnapshot(call, { $case: "begin", value: begin }, parts).catch((error) => {
+        call.cancel();
+        reject(error);
+      });
     });
   }
 
@@ -152,6 +155,11 @@ function sizeOf(message: Message): number {
   let bytes = 64;
   if (message.type === "append") for (const entry of message.entries) bytes += entry.encoded.length + 8;
   return bytes;
+}
+
+function beginOf(hello: RaftHello, { term, at, configuration }: SnapshotHeader): SnapshotBegin {
+  const encoded = encodeConfiguration(configuration) as Buffer;
+  return { hello, term, at, configuration: encoded, configurationIndex: configuration.index };
 }
 
 type Body = NonNullable<SnapshotFrame["body"]>;

@@ -1,4 +1,5 @@
 import type { RaftHello, SnapshotFrame } from "../../proto/generated/raft.ts";
+import { decodeConfiguration } from "../raft/configuration.ts";
 import type { SnapshotHeader } from "./transport.ts";
 import { count, position } from "./wire.ts";
 
@@ -15,7 +16,8 @@ export async function readSnapshot(frames: AsyncIterable<SnapshotFrame>): Promis
   const body = first.done === true ? undefined : first.value.body;
   if (body?.$case !== "begin") throw new RangeError("a snapshot starts with its begin");
   const { hello, term, at } = body.value;
-  return { hello, header: { term: count(term), at: position(at) }, parts: readParts(iterator) };
+  const configuration = decodeConfiguration(count(body.value.configurationIndex), body.value.configuration);
+  return { hello, header: { term: count(term), at: position(at), configuration }, parts: readParts(iterator) };
 }
 
 async function* readParts(iterator: AsyncIterator<SnapshotFrame>): AsyncGenerator<Uint8Array> {

@@ -1,9 +1,9 @@
 /** How a member reaches the others of its group: gRPC in a server, a simulated network in the tests. */
-import type { LogPosition, Message } from "../raft/messages.ts";
+import type { GroupMember } from "../group.ts";
+import type { Message } from "../raft/messages.ts";
+import type { SnapshotPosition } from "../raft/raft.ts";
 
-export interface SnapshotHeader {
-  /** The last entry that the snapshot holds. */
-  readonly at: LogPosition;
+export interface SnapshotHeader extends SnapshotPosition {
   /** Term of the leader that sends it. */
   readonly term: number;
 }
@@ -19,6 +19,8 @@ export interface Receiver {
 
 export interface Transport {
   start(receiver: Receiver): void;
+  /** Whom it reaches from now on, itself left out. Others may still reach it, and are answered. */
+  setPeers(peers: readonly GroupMember[]): void;
   /** Never blocks, never throws. May lose messages, may not change them; to one member they keep their order. */
   send(messages: readonly Message[]): void;
   /** Resolves once the receiver has put it in place. */

@@ -23,9 +23,12 @@ const toWire: { [K in Message["type"]]: (message: Extract<Message, { type: K }>)
   }),
   appendAccepted: ({ match }) => ({ $case: "appendAccepted", value: match }),
   appendRejected: ({ rejected, hint }) => ({ $case: "appendRejected", value: { rejected, hint } }),
-  heartbeat: ({ commit, round }) => ({ $case: "heartbeat", value: { commit, round } }),
+  heartbeat: ({ commit, committed, round }) => ({ $case: "heartbeat", value: { commit, committed, round } }),
   heartbeatResponse: ({ round }) => ({ $case: "heartbeatResponse", value: round }),
   timeoutNow: () => ({ $case: "timeoutNow", value: true }),
+  notMember: ({ since }) => ({ $case: "notMember", value: since }),
+  readRequest: ({ id }) => ({ $case: "readRequest", value: id }),
+  readResponse: ({ id, index }) => ({ $case: "readResponse", value: { id, index } }),
 };
 
 const fromWire: { [K in WireBody["$case"]]: (value: BodyOf<K>) => Content<K> } = {
@@ -48,9 +51,21 @@ const fromWire: { [K in WireBody["$case"]]: (value: BodyOf<K>) => Content<K> } =
     rejected: count(rejected),
     hint: position(hint),
   }),
-  heartbeat: ({ commit, round }) => ({ type: "heartbeat", commit: count(commit), round: count(round) }),
+  heartbeat: ({ commit, committed, round }) => ({
+    type: "heartbeat",
+    commit: count(commit),
+    committed: count(committed),
+    round: count(round),
+  }),
   heartbeatResponse: (round) => ({ type: "heartbeatResponse", round: count(round) }),
   timeoutNow: () => ({ type: "timeoutNow" }),
+  notMember: (since) => ({ type: "notMember", since: count(since) }),
+  readRequest: (id) => ({ type: "readRequest", id: count(id) }),
+  readResponse: ({ id, index }) => ({
+    type: "readResponse",
+    id: count(id),
+    index: index === undefined ? undefined : count(index),
+  }),
 };
 
 export function encodeMessage(message: Message): RaftMessage {

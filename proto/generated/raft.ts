@@ -33,6 +33,8 @@ export interface RaftHello {
   cluster: string;
   from: number;
   to: number;
+  /** host:port of the sender: whoever does not know it yet answers there */
+  address: string;
 }
 
 /** The first frame of a stream carries only the hello; every later one all that was queued in a turn. */
@@ -73,6 +75,13 @@ export interface RaftMessage {
     /** round */
     { $case: "heartbeatResponse"; value: number }
     | { $case: "timeoutNow"; value: boolean }
+    | //
+    /** the index of the configuration that says so */
+    { $case: "notMember"; value: number }
+    | //
+    /** the asker's number */
+    { $case: "readRequest"; value: number }
+    | { $case: "readResponse"; value: WireReadResponse }
     | undefined;
 }
 
@@ -97,6 +106,12 @@ export interface WireAppendRejected {
 export interface WireHeartbeat {
   commit: number;
   round: number;
+  committed: number;
+}
+
+export interface WireReadResponse {
+  id: number;
+  index?: number | undefined;
 }
 
 export interface SnapshotFrame {
@@ -106,10 +121,13 @@ export interface SnapshotFrame {
   } | undefined;
 }
 
+/** configuration: the members as of `at`, as in an entry of the log. */
 export interface SnapshotBegin {
   hello: RaftHello | undefined;
   term: number;
   at: WirePosition | undefined;
+  configuration: Buffer;
+  configurationIndex: number;
 }
 
 export interface SnapshotEnd {
@@ -122,7 +140,7 @@ export interface SnapshotInstalled {
 }
 
 function createBaseRaftHello(): RaftHello {
-  return { format: 0, volume: "", region: "", cluster: "", from: 0, to: 0 };
+  return { format: 0, volume: "", region: "", cluster: "", from: 0, to: 0, address: "" };
 }
 
 export const RaftHello: MessageFns<RaftHello> = {
@@ -144,6 +162,9 @@ export const RaftHello: MessageFns<RaftHello> = {
     }
     if (message.to !== 0) {
       writer.uint32(48).uint32(message.to);
+    }
+    if (message.address !== "") {
+      writer.uint32(58).string(message.address);
     }
     return writer;
   },
@@ -209,6 +230,14 @@ export const RaftHello: MessageFns<RaftHello> = {
             message.to = reader.uint32();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -232,6 +261,7 @@ export const RaftHello: MessageFns<RaftHello> = {
     message.cluster = object.cluster ?? "";
     message.from = object.from ?? 0;
     message.to = object.to ?? 0;
+    message.address = object.address ?? "";
     return message;
   },
 };
@@ -467,6 +497,15 @@ export const RaftMessage: MessageFns<RaftMessage> = {
       case "timeoutNow":
         writer.uint32(88).bool(message.body.value);
         break;
+      case "notMember":
+        writer.uint32(97).double(message.body.value);
+        break;
+      case "readRequest":
+        writer.uint32(105).double(message.body.value);
+        break;
+      case "readResponse":
+        WireReadResponse.encode(message.body.value, writer.uint32(114).fork()).join();
+        break;
     }
     return writer;
   },
@@ -572,6 +611,30 @@ export const RaftMessage: MessageFns<RaftMessage> = {
             message.body = { $case: "timeoutNow", value: reader.bool() };
             continue;
           }
+          case 12: {
+            if (tag !== 97) {
+              break;
+            }
+
+            message.body = { $case: "notMember", value: reader.double() };
+            continue;
+          }
+          case 13: {
+            if (tag !== 105) {
+              break;
+            }
+
+            message.body = { $case: "readRequest", value: reader.double() };
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.body = { $case: "readResponse", value: WireReadResponse.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -648,6 +711,24 @@ export const RaftMessage: MessageFns<RaftMessage> = {
       case "timeoutNow": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "timeoutNow", value: object.body.value };
+        }
+        break;
+      }
+      case "notMember": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "notMember", value: object.body.value };
+        }
+        break;
+      }
+      case "readRequest": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "readRequest", value: object.body.value };
+        }
+        break;
+      }
+      case "readResponse": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "readResponse", value: WireReadResponse.fromPartial(object.body.value) };
         }
         break;
       }
@@ -886,7 +967,7 @@ export const WireAppendRejected: MessageFns<WireAppendRejected> = {
 };
 
 function createBaseWireHeartbeat(): WireHeartbeat {
-  return { commit: 0, round: 0 };
+  return { commit: 0, round: 0, committed: 0 };
 }
 
 export const WireHeartbeat: MessageFns<WireHeartbeat> = {
@@ -896,6 +977,9 @@ export const WireHeartbeat: MessageFns<WireHeartbeat> = {
     }
     if (message.round !== 0) {
       writer.uint32(17).double(message.round);
+    }
+    if (message.committed !== 0) {
+      writer.uint32(25).double(message.committed);
     }
     return writer;
   },
@@ -929,6 +1013,14 @@ export const WireHeartbeat: MessageFns<WireHeartbeat> = {
             message.round = reader.double();
             continue;
           }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.committed = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -948,6 +1040,74 @@ export const WireHeartbeat: MessageFns<WireHeartbeat> = {
     const message = createBaseWireHeartbeat();
     message.commit = object.commit ?? 0;
     message.round = object.round ?? 0;
+    message.committed = object.committed ?? 0;
+    return message;
+  },
+};
+
+function createBaseWireReadResponse(): WireReadResponse {
+  return { id: 0, index: undefined };
+}
+
+export const WireReadResponse: MessageFns<WireReadResponse> = {
+  encode(message: WireReadResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0) {
+      writer.uint32(9).double(message.id);
+    }
+    if (message.index !== undefined) {
+      writer.uint32(17).double(message.index);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WireReadResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWireReadResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.id = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.index = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<WireReadResponse>): WireReadResponse {
+    return WireReadResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WireReadResponse>): WireReadResponse {
+    const message = createBaseWireReadResponse();
+    message.id = object.id ?? 0;
+    message.index = object.index ?? undefined;
     return message;
   },
 };
@@ -1051,7 +1211,7 @@ export const SnapshotFrame: MessageFns<SnapshotFrame> = {
 };
 
 function createBaseSnapshotBegin(): SnapshotBegin {
-  return { hello: undefined, term: 0, at: undefined };
+  return { hello: undefined, term: 0, at: undefined, configuration: Buffer.alloc(0), configurationIndex: 0 };
 }
 
 export const SnapshotBegin: MessageFns<SnapshotBegin> = {
@@ -1064,6 +1224,12 @@ export const SnapshotBegin: MessageFns<SnapshotBegin> = {
     }
     if (message.at !== undefined) {
       WirePosition.encode(message.at, writer.uint32(26).fork()).join();
+    }
+    if (message.configuration.length !== 0) {
+      writer.uint32(34).bytes(message.configuration);
+    }
+    if (message.configurationIndex !== 0) {
+      writer.uint32(41).double(message.configurationIndex);
     }
     return writer;
   },
@@ -1105,6 +1271,22 @@ export const SnapshotBegin: MessageFns<SnapshotBegin> = {
             message.at = WirePosition.decode(reader, reader.uint32());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.configuration = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.configurationIndex = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1127,6 +1309,8 @@ export const SnapshotBegin: MessageFns<SnapshotBegin> = {
       : undefined;
     message.term = object.term ?? 0;
     message.at = (object.at !== undefined && object.at !== null) ? WirePosition.fromPartial(object.at) : undefined;
+    message.configuration = object.configuration ?? Buffer.alloc(0);
+    message.configurationIndex = object.configurationIndex ?? 0;
     return message;
   },
 };

@@ -59,7 +59,7 @@ test("no vote for a log that is behind: a later last term wins, then a longer lo
 });
 
 test("who hears a leader helps nobody to replace it, and its term stays", () => {
-  const two = new Member(2).hear({ type: "heartbeat", from: 1, to: 2, term: 1, commit: 0, round: 1 });
+  const two = new Member(2).hear({ type: "heartbeat", from: 1, to: 2, term: 1, commit: 0, committed: 0, round: 1 });
   two.save().said();
   two.hear({ type: "preVote", from: 3, to: 2, term: 2, last }, vote(3, 2, 7));
   expect(two.save().said()).toEqual([]);

@@ -117,7 +117,7 @@ test("an old append that agrees removes nothing", () => {
 
 test("a heartbeat commits no further than the follower is known to agree", () => {
   const two = new Member(2, { log: [1, 1, 1], term: 1 });
-  two.hear({ type: "heartbeat", from: 1, to: 2, term: 2, commit: 2, round: 1 });
+  two.hear({ type: "heartbeat", from: 1, to: 2, term: 2, commit: 2, committed: 2, round: 1 });
   expect(two.raft.log.commit).toBe(2);
   const [one] = elected();
   one.propose("a");

@@ -35,6 +35,7 @@ export function logConformance(name: string, make: () => Promise<Reopenable>): v
       lastIndex: 0,
       termStarts: [],
       restoring: undefined,
+      configurations: [],
     });
     expect(await log.read(1, 10, 100)).toEqual([]);
   });

@@ -1,6 +1,8 @@
+import type { Configuration } from "../../meta-server/raft/configuration.ts";
 import type { Entry } from "../../meta-server/raft/entry.ts";
 import type { HardState, LogPosition } from "../../meta-server/raft/messages.ts";
-import type { LogStore, StoredLog, TermStart } from "../../meta-server/storage/log-store.ts";
+import { Configurations } from "../../meta-server/storage/configurations.ts";
+import type { LogStore, StoredLog, StoredPosition, TermStart } from "../../meta-server/storage/log-store.ts";
 
 /** What survives a crash of the server that writes to it. */
 export interface MemoryDisk {
@@ -8,11 +10,18 @@ export interface MemoryDisk {
   base: LogPosition;
   /** Those after base, in order. */
   entries: Entry[];
-  restoring: LogPosition | undefined;
+  restoring: StoredPosition | undefined;
+  configurations: readonly Configuration[];
 }
 
 export function emptyDisk(): MemoryDisk {
-  return { hardState: { term: 0, vote: 0, commit: 0 }, base: { index: 0, term: 0 }, entries: [], restoring: undefined };
+  return {
+    hardState: { term: 0, vote: 0, commit: 0 },
+    base: { index: 0, term: 0 },
+    entries: [],
+    restoring: undefined,
+    configurations: [],
+  };
 }
 
 /** When a write or a read is over: at once in plain tests, as the seed says in a simulation. */
@@ -35,7 +44,13 @@ export class MemoryLog implements LogStore {
       lastIndex: lastIndexOf(disk),
       termStarts: termStartsOf(disk.entries),
       restoring: disk.restoring,
+      configurations: disk.configurations,
     };
+  }
+
+  async begin(configuration: Configuration): Promise<void> {
+    await this.#wait();
+    this.#disk.configurations = [configuration];
   }
 
   append(hardState: HardState, entries: readonly Entry[], done: (error?: Error) => void): void {
@@ -70,16 +85,18 @@ export class MemoryLog implements LogStore {
     if (through.index <= this.#disk.base.index) return;
     this.#disk.entries = this.#disk.entries.filter(({ index }) => index > through.index);
     this.#disk.base = through;
+    this.#reconfigure((configurations) => configurations.cut(through.index));
   }
 
-  async markRestoring(at: LogPosition | undefined): Promise<void> {
+  async markRestoring(at: StoredPosition | undefined): Promise<void> {
     await this.#wait();
     this.#disk.restoring = at;
   }
 
-  async reset(at: LogPosition): Promise<void> {
+  async reset({ configuration, ...at }: StoredPosition): Promise<void> {
     await this.#wait();
     this.#disk.base = at;
+    if (configuration !== undefined) this.#disk.configurations = [configuration];
     this.#disk.entries = [];
     this.#disk.restoring = undefined;
   }
@@ -99,6 +116,13 @@ export class MemoryLog implements LogStore {
     const first = entries[0]!.index;
     if (first <= base.index || first > lastIndexOf(this.#disk) + 1) throw new Error(`a gap before entry ${first}`);
     this.#disk.entries = [...old.slice(0, first - base.index - 1), ...entries];
+    this.#reconfigure((configurations) => configurations.appended(entries));
+  }
+
+  #reconfigure(change: (configurations: Configurations) => boolean): void {
+    const configurations = new Configurations(this.#disk.configurations);
+    change(configurations);
+    this.#disk.configurations = configurations.list;
   }
 
   /** A crash leaves whoever waits waiting for ever. */

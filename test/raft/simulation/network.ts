@@ -35,6 +35,7 @@ export class Network {
   transport(self: number, isAlive: () => boolean): Transport {
     return {
       start: (receiver) => this.#receivers.set(self, receiver),
+      setPeers: () => undefined,
       send: (messages) => {
         if (!isAlive()) return;
         for (const message of messages) this.#send(message);

@@ -139,7 +139,7 @@ export class SimulatedServer {
         this.#truth.wrote(this.id, this.disk, entries);
         done(error);
       });
-    for (const name of ["read", "cut", "markRestoring", "reset", "close"] as const)
+    for (const name of ["begin", "read", "cut", "markRestoring", "reset", "close"] as const)
       Object.assign(watched, { [name]: log[name].bind(log) });
     return watched;
   }

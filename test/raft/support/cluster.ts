@@ -55,7 +55,14 @@ export class Cluster {
     const { log, state } = await openDataDirectory(this.dataDirectory(id), { volume: "v", region: "r", member: id });
     const machine = new ListMachine(state);
     const members = this.#members;
-    const transport = new GrpcTransport({ volume: "v", region: "r", self: id, members, logger, ...identity });
+    const transport = new GrpcTransport({
+      volume: "v",
+      region: "r",
+      self: id,
+      address: members[id - 1]!.address,
+      logger,
+      ...identity,
+    });
     server.addService(transport.service, transport.handlers);
     const fatal: Error[] = [];
     const group = await openGroup({

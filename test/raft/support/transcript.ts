@@ -1,3 +1,4 @@
+import { firstConfiguration } from "../../../meta-server/raft/configuration.ts";
 import type { Entry } from "../../../meta-server/raft/entry.ts";
 import type { Message } from "../../../meta-server/raft/messages.ts";
 import { Raft, type Save } from "../../../meta-server/raft/raft.ts";
@@ -27,7 +28,6 @@ export class Member {
     this.raft = new Raft(
       {
         self,
-        voters: options.voters ?? [1, 2, 3],
         electionTicks: 10,
         heartbeatTicks: 1,
         random: () => options.random ?? 0,
@@ -43,6 +43,7 @@ export class Member {
           commit: options.commit ?? 0,
           applied: 0,
           tail: entries,
+          configurations: [firstConfiguration((options.voters ?? [1, 2, 3]).map((id) => ({ id, address: `m${id}` })))],
         },
         tailBytesMax: 1 << 20,
       },
@@ -146,6 +147,12 @@ function line(message: Message): string {
       return `${head} commit ${message.commit} round ${message.round}`;
     case "heartbeatResponse":
       return `${head} round ${message.round}`;
+    case "notMember":
+      return `${head} since ${message.since}`;
+    case "readRequest":
+      return `${head} id ${message.id}`;
+    case "readResponse":
+      return `${head} id ${message.id} index ${message.index}`;
     case "timeoutNow":
       return head;
   }

@@ -1,0 +1,39 @@
+/** Changes of the configuration, as the leader makes them: §4. */
+import { assert } from "./assert.ts";
+import { type Configuration, encodeConfiguration, isMember, isOneStep } from "./configuration.ts";
+import { makeEntry } from "./entry.ts";
+import { advanceCommit, sendHeartbeats } from "./replication.ts";
+import { becomeFollower, followMembers } from "./roles.ts";
+import type { RaftState } from "./state.ts";
+
+/** What stands in the way of a change, at a leader: one at a time, and none before an entry of the own term is committed. */
+export function hindrance(state: RaftState): "not-leader" | "unsettled" | "pending" | undefined {
+  const { log, term } = state;
+  if (!state.accepting) return "not-leader";
+  // The error of 2015 in §4.1: a change of an earlier leader, which this one cannot see, may still be under way.
+  if (log.term(log.commit) !== term) return "unsettled";
+  return state.configuration.index > log.commit ? "pending" : undefined;
+}
+
+/** It holds from now on: the entry itself is committed by the new majority. */
+export function configure(state: RaftState, to: Configuration): void {
+  if (hindrance(state) !== undefined) return;
+  assert(isOneStep(state.configuration, to), "one member is changed at a time");
+  state.log.push(makeEntry(state.log.lastIndex + 1, state.term, "configuration", encodeConfiguration(to)));
+  followMembers(state);
+  advanceCommit(state); // a smaller majority may hold more
+}
+
+/** §4.2.2: a leader that is no member any more leads until that is committed, and then hands over to who has most. */
+export function noteCommitted(state: RaftState): void {
+  const { log, configuration, self: from, term } = state;
+  if (configuration.index > log.commit || isMember(configuration, from)) return;
+  sendHeartbeats(state); // that it is committed
+  const [to] = state.others.sort((a, b) => matchOf(state, b) - matchOf(state, a));
+  if (to !== undefined) state.send({ type: "timeoutNow", from, to, term });
+  becomeFollower(state, term, 0);
+}
+
+function matchOf(state: RaftState, member: number): number {
+  return state.progress.get(member)?.match ?? 0;
+}

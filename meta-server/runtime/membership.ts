@@ -1,0 +1,61 @@
+import type { GroupMember, GroupStatus, MembershipResult } from "../group.ts";
+import {
+  type Configuration,
+  changed,
+  isMember,
+  type MembershipChange,
+  type RaftMember,
+  votersOf,
+} from "../raft/configuration.ts";
+import type { Raft } from "../raft/raft.ts";
+import type { Proposals } from "./proposals.ts";
+
+const WHY = {
+  "not-leader": "this member does not lead",
+  unsettled: "this leader is new and has committed nothing yet: try again",
+  pending: "another change of the members is under way: try again",
+};
+
+/** Steps a change into the core, and answers when it is committed or can be no more. */
+export function proposeChange(
+  raft: Raft,
+  proposals: Proposals,
+  change: MembershipChange,
+  done: (result: MembershipResult) => void,
+): void {
+  const { hindrance, term, log } = raft;
+  if (hindrance !== undefined) {
+    done({ ok: false, reason: hindrance === "not-leader" ? hindrance : "busy", message: WHY[hindrance] });
+    return;
+  }
+  const to = changed(log.configuration, change);
+  if (typeof to === "string") {
+    done({ ok: false, reason: "refused", message: to });
+    return;
+  }
+  const id = change.type === "add" ? log.configuration.nextId : change.id;
+  const index = log.lastIndex + 1;
+  proposals.leaveTerm(term);
+  raft.step({ type: "configure", to });
+  proposals.append(index, term, (result) => {
+    // A leader that has removed itself leads no more once that is committed.
+    if (result.ok || (log.commit >= index && log.term(index) === term)) done({ ok: true, id });
+    else done({ ok: false, reason: "unknown", message: "leadership was lost meanwhile" });
+  });
+}
+
+export function membershipOf(raft: Raft): GroupStatus["membership"] {
+  const { configuration, commit } = raft.log;
+  if (configuration.members.length === 0) return "joining";
+  if (votersOf(configuration).includes(raft.id)) return raft.dismissed ? "removed" : "voter";
+  if (isMember(configuration, raft.id)) return raft.dismissed ? "removed" : "learner";
+  return configuration.index <= commit && configuration.index > 0 ? "removed" : "joining";
+}
+
+/** The volume file knows best where a member is reached from here; one that it does not name yet is where its adder said. */
+export function addressed(configuration: Configuration, named: readonly GroupMember[]): readonly RaftMember[] {
+  return configuration.members.map((member) => {
+    const address = named.find(({ id }) => id === member.id)?.address ?? member.address;
+    return { ...member, address };
+  });
+}
