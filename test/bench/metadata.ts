@@ -1,85 +1,158 @@
-import { closeSync, fdatasyncSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { randomBytes } from "node:crypto";
+import type { Command } from "../../core/commands.ts";
+import type { ByteString, Inode } from "../../core/ids.ts";
 import { ROOT_INODE } from "../../core/ids.ts";
-import type { RawClient } from "../meta-server/raw-client.ts";
-import { connectToLeader, onCloud } from "./cloud.ts";
+import { Freshness, Status } from "../../proto/generated/metadata.ts";
+import { outcomeOf, type RawClient } from "../meta-server/raw-client.ts";
+import { type Baseline, echo, fdatasyncMs, levelSync } from "./baselines.ts";
+import { onGroup } from "./group.ts";
+import { AT_ONCE, atOnce, oneAtATime } from "./load.ts";
 import { percentile, type Row, row } from "./row.ts";
 
 const DIRECTORIES = 1_000;
-const AT_ONCE = 64;
-const CREATE_MS = 30_000;
-const LOOKUP_MS = 10_000;
-const ONE_AT_A_TIME = 2_000;
+const LOOKED_UP = 20_000;
+const OTHERS_MS_MAX = 10_000;
+const LISTED = 10_000;
+const LISTINGS = 20;
+const PAGE = 1_024;
 
-/** A group of three servers as processes, and one client's stream. */
-export async function metadata(): Promise<Row[]> {
-  const syncMs = fdatasyncMs();
-  return await onCloud({ replicas: 3, wanMs: 0, buckets: "file" }, async (on) => {
-    const client = await connectToLeader(on, "aws");
+interface Limits {
+  /** How long creates are held. */
+  readonly createMs: number;
+}
+
+interface Baselines {
+  readonly level: Baseline;
+  readonly echo: Baseline;
+}
+
+/** A region's servers as processes, with nobody following, and one client's stream: with 3 replicas and with 1. */
+export async function metadata(limits: Limits): Promise<Row[]> {
+  const baselines = { level: await levelSync(), echo: await echo() };
+  const rows = [
+    row("fdatasync", fdatasyncMs(), "ms"),
+    row("level-sync-64", baselines.level.perSecond, "/s"),
+    row("level-sync-1", baselines.level.p50Ms, "ms"),
+    row("echo-64", baselines.echo.perSecond, "/s"),
+    row("echo-1", baselines.echo.p50Ms, "ms"),
+  ];
+  const replicated = await onReplicas(3, limits, baselines);
+  const single = await onReplicas(1, { createMs: Math.min(limits.createMs, OTHERS_MS_MAX) }, baselines);
+  return [...rows, ...replicated, ...single.map(ofOneReplica)];
+}
+
+/** The aims are of three replicas. */
+function ofOneReplica(it: Row): Row {
+  const [id, percentile] = it.id.split(".");
+  return { ...it, id: [`${id}-r1`, percentile].filter(Boolean).join("."), aim: null, met: null };
+}
+
+async function onReplicas(members: number, { createMs }: Limits, baselines: Baselines): Promise<Row[]> {
+  return await onGroup({ members }, async (group) => {
+    const client = await group.connect();
+    const othersMs = Math.min(createMs, OTHERS_MS_MAX);
     const directories = await makeDirectories(client);
-    const createOne = (i: number) => client.make(directories[i % DIRECTORIES]!, `one-${i}`);
-    const createMs = await oneAtATime(createOne);
-    const creates = await atOnce(
-      CREATE_MS,
-      async (i) => void (await client.make(directories[i % DIRECTORIES]!, `file-${i}`)),
-    );
+    const create = (name: string, i: number) => client.make(directories[i % DIRECTORIES]!, name);
+    const createTimes = await oneAtATime((i) => create(incompressible(), i));
+    const creates = await atOnce(AT_ONCE, createMs, (i) => create(incompressible(), i));
+    const names = await makeNamed(create);
     const lookup = async (i: number) => {
-      const found = await client.lookup(directories[(i % ONE_AT_A_TIME) % DIRECTORIES]!, `one-${i % ONE_AT_A_TIME}`);
+      const at = i % LOOKED_UP;
+      const found = await client.lookup(directories[at % DIRECTORIES]!, names[at]!);
       if (typeof found === "string") throw new Error(`lookup: ${found}`);
     };
-    const lookupMs = await oneAtATime(lookup);
-    const lookups = await atOnce(LOOKUP_MS, lookup);
+    const lookupTimes = await oneAtATime(lookup);
+    const lookups = await atOnce(AT_ONCE, othersMs, lookup);
+    const changes = await renameAndUnlink(client, directories, names);
+    const listTimes = await listLarge(client);
     client.close();
     return [
-      row("fdatasync", syncMs, "ms"),
-      row("create-64", creates, "/s", { better: "more", value: 12_000 }, 1_000 / syncMs),
-      row("create-1", percentile(createMs, 0.5), "ms", { better: "less", value: 0.65 }, syncMs),
-      row("create-1.p99", percentile(createMs, 0.99), "ms"),
-      row("lookup-64", lookups, "/s", { better: "more", value: 100_000 }),
-      row("lookup-1", percentile(lookupMs, 0.5), "ms", { better: "less", value: 0.25 }),
-      row("lookup-1.p99", percentile(lookupMs, 0.99), "ms"),
+      row("create-64", creates, "/s", { better: "more", value: 12_000 }, baselines.level.perSecond),
+      row("create-1", percentile(createTimes, 0.5), "ms", { better: "less", value: 0.65 }, baselines.level.p50Ms),
+      row("create-1.p99", percentile(createTimes, 0.99), "ms"),
+      row("lookup-64", lookups, "/s", { better: "more", value: 100_000 }, baselines.echo.perSecond),
+      row(
+        "lookup-1-read-index",
+        percentile(lookupTimes, 0.5),
+        "ms",
+        { better: "less", value: 0.25 },
+        baselines.echo.p50Ms,
+      ),
+      row("lookup-1-read-index.p99", percentile(lookupTimes, 0.99), "ms"),
+      row("rename-unlink-64", changes, "/s"),
+      row("readdir-plus-10k", percentile(listTimes, 0.5), "ms"),
     ];
   });
 }
 
-async function makeDirectories(client: RawClient): Promise<number[]> {
-  const made = Array.from({ length: DIRECTORIES }, (_, i) => client.make(ROOT_INODE, `directory-${i}`, "directory"));
+/** As names of shards and checkpoints are not: nothing that a log or a table could press together. */
+function incompressible(): string {
+  return randomBytes(18).toString("base64url");
+}
+
+async function makeDirectories(client: RawClient): Promise<Inode[]> {
+  const made = Array.from({ length: DIRECTORIES }, () => client.make(ROOT_INODE, incompressible(), "directory"));
   return (await Promise.all(made)).map((it) => it.inode);
 }
 
-async function oneAtATime(step: (i: number) => Promise<unknown>): Promise<number[]> {
+/** @returns the names, each of the directory of its place. */
+async function makeNamed(create: (name: string, i: number) => Promise<unknown>): Promise<string[]> {
+  const names = Array.from({ length: LOOKED_UP }, incompressible);
+  for (let from = 0; from < LOOKED_UP; from += DIRECTORIES) {
+    await Promise.all(names.slice(from, from + DIRECTORIES).map((name, i) => create(name, from + i)));
+  }
+  return names;
+}
+
+/** Half of the commands rename a file to another directory, the other half unlink what was renamed. */
+async function renameAndUnlink(
+  client: RawClient,
+  directories: readonly Inode[],
+  names: readonly string[],
+): Promise<number> {
+  const startedMs = performance.now();
+  let next = 0;
+  const worker = async () => {
+    for (let at = next++; at < names.length; at = next++) {
+      const from = { parent: directories[at % DIRECTORIES]!, name: names[at] as ByteString };
+      const to = { parent: directories[(at + 1) % DIRECTORIES]!, name: incompressible() as ByteString };
+      await done(client, { kind: "rename", ...from, newParent: to.parent, newName: to.name, mode: "replace" });
+      await done(client, { kind: "unlink", ...to });
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  return (2 * names.length) / ((performance.now() - startedMs) / 1_000);
+}
+
+async function done(client: RawClient, command: Command): Promise<void> {
+  const outcome = outcomeOf(await client.mutate(command));
+  if (!outcome.ok) throw new Error(`${command.kind}: ${outcome.error}`);
+}
+
+/** How long it takes to list a directory of 10,000 files with their attributes, page by page. */
+async function listLarge(client: RawClient): Promise<number[]> {
+  const directory = (await client.make(ROOT_INODE, "large", "directory")).inode;
+  for (let made = 0; made < LISTED; made += 1_000) {
+    await Promise.all(Array.from({ length: 1_000 }, () => client.make(directory, incompressible())));
+  }
   const times: number[] = [];
-  for (let i = 0; i < ONE_AT_A_TIME; i++) {
+  for (let i = 0; i < LISTINGS; i++) {
     const startedMs = performance.now();
-    await step(i);
+    const listed = await list(client, directory);
     times.push(performance.now() - startedMs);
+    if (listed !== LISTED) throw new Error(`${listed} entries were listed`);
   }
   return times;
 }
 
-/** @returns how many a second, with so many in flight all the time. */
-async function atOnce(forMs: number, step: (i: number) => Promise<void>): Promise<number> {
-  const startedMs = performance.now();
-  let next = 0;
-  const worker = async () => {
-    while (performance.now() - startedMs < forMs) await step(next++);
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
-  return next / ((performance.now() - startedMs) / 1_000);
-}
-
-/** The disk's own price of durability: 4 KiB appended and synced. */
-function fdatasyncMs(): number {
-  const dir = mkdtempSync(join(tmpdir(), "mirrorfs-sync-"));
-  const file = openSync(join(dir, "file"), "w");
-  const times = Array.from({ length: 300 }, () => {
-    const startedMs = performance.now();
-    writeSync(file, Buffer.alloc(4096));
-    fdatasyncSync(file);
-    return performance.now() - startedMs;
-  });
-  closeSync(file);
-  rmSync(dir, { recursive: true });
-  return percentile(times, 0.5);
+async function list(client: RawClient, inode: Inode): Promise<number> {
+  let listed = 0;
+  for (let after: Buffer = Buffer.alloc(0); ; ) {
+    const value = { inode, after, limit: PAGE, attributes: true };
+    const page = await client.ask({ $case: "readDirectory", value }, Freshness.TOKEN);
+    if (page.status !== Status.OK) throw new Error(`readDirectory: ${page.error}`);
+    listed += page.entries.length;
+    if (page.end) return listed;
+    after = page.entries.at(-1)!.name;
+  }
 }

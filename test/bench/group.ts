@@ -1,0 +1,89 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { askMembers } from "../../bin/admin.ts";
+import { readVolumeFile } from "../../bin/volume-file.ts";
+import { freePort } from "../meta-server/harness.ts";
+import { RawClient } from "../meta-server/raw-client.ts";
+import { ROOT } from "../rules/source-files.ts";
+
+const VOLUME = "bench";
+const REGION = "aws";
+const LEADER_MS_MAX = 20_000;
+
+export interface BenchGroup {
+  readonly leader: string;
+  /** Of the servers, member 1 first. */
+  readonly pids: readonly number[];
+  /** A stream to the leader, with an open session. */
+  connect(): Promise<RawClient>;
+}
+
+export interface BenchGroupOptions {
+  readonly members: number;
+  /** Beside this process's own. */
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+/** One region's metadata servers as processes of their own (`mirrorfs meta`), with nobody following them. */
+export async function onGroup<T>(
+  { members, environment }: BenchGroupOptions,
+  measure: (group: BenchGroup) => Promise<T>,
+): Promise<T> {
+  const directory = mkdtempSync(join(tmpdir(), "mirrorfs-bench-"));
+  const file = join(directory, "volume.yaml");
+  const meta: string[] = [];
+  for (let member = 1; member <= members; member++) meta.push(`127.0.0.1:${await freePort()}`);
+  writeFileSync(file, describe(meta, directory));
+  const children = meta.map((_, i) => start(file, i + 1, join(directory, `meta-${i + 1}`), environment));
+  const killed = () => {
+    for (const child of children) child.kill("SIGKILL");
+  };
+  process.once("exit", killed);
+  try {
+    const leader = await findLeader(file);
+    const connect = async () => {
+      const client = new RawClient(leader, { volume: VOLUME });
+      await client.open();
+      return client;
+    };
+    return await measure({ leader, pids: children.map((child) => child.pid!), connect });
+  } finally {
+    await Promise.all(children.map(stop));
+    process.off("exit", killed);
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+function describe(meta: readonly string[], directory: string): string {
+  const region = { meta, bucket: `file://${directory}/bucket`, queue: "redis://127.0.0.1:1" };
+  return JSON.stringify({ volume: VOLUME, regions: { [REGION]: region }, primary: REGION });
+}
+
+function start(file: string, member: number, data: string, environment: Readonly<Record<string, string>> = {}) {
+  const args = ["meta", "--config", file, "--region", REGION, "--id", `${member}`, "--data", data];
+  return spawn(join(ROOT, "bin/mirrorfs"), [...args, "--log-level", "warn"], {
+    stdio: ["ignore", "inherit", "inherit"],
+    env: { ...process.env, ...environment },
+  });
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.kill("SIGTERM");
+  await new Promise((resolve) => child.once("exit", resolve));
+}
+
+async function findLeader(file: string): Promise<string> {
+  const volume = readVolumeFile(file);
+  const deadlineMs = performance.now() + LEADER_MS_MAX;
+  while (performance.now() < deadlineMs) {
+    const answers = await askMembers(volume, volume.regions.get(REGION)!);
+    const leader = answers.find(({ status }) => status?.isLeader && status.role === "primary");
+    if (leader !== undefined) return leader.address;
+    await delay(100);
+  }
+  throw new Error("the group has no leader");
+}
