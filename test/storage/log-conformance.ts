@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { encodeConfiguration, firstConfiguration } from "../../meta-server/raft/configuration.ts";
 import { type Entry, makeEntry } from "../../meta-server/raft/entry.ts";
 import type { HardState } from "../../meta-server/raft/messages.ts";
 import type { LogStore } from "../../meta-server/storage/log-store.ts";
@@ -119,6 +120,28 @@ export function logConformance(name: string, make: () => Promise<Reopenable>): v
     await log.markRestoring(undefined);
     expect((await reopen()).stored).toMatchObject({ restoring: undefined, lastIndex: 2 });
   });
+
+  withLog(
+    "the members are known without reading an entry: rolled back, cut, and brought by a snapshot",
+    async (log, reopen) => {
+      const first = firstConfiguration([{ id: 1, address: "a:1" }]);
+      const indexes = async () => (await reopen()).stored.configurations.map(({ index }) => index);
+      const change = (index: number, term: number) =>
+        makeEntry(index, term, "configuration", encodeConfiguration(first));
+      await log.begin(first);
+      await append(log, { term: 1, vote: 0, commit: 0 }, [...entries([1, 1]), change(3, 1), ...entries([1], 4)]);
+      await append(await reopen(), { term: 1, vote: 0, commit: 0 }, [change(5, 1), change(6, 1)]);
+      expect(await indexes()).toEqual([0, 3, 5, 6]);
+      await append(await reopen(), { term: 2, vote: 0, commit: 0 }, entries([2], 6));
+      expect(await indexes()).toEqual([0, 3, 5]);
+      await (await reopen()).cut({ index: 4, term: 1 });
+      expect(await indexes()).toEqual([3, 5]); // the one that holds at the base, and those after it
+      const latest = (await reopen()).stored.configurations.at(-1);
+      expect(latest).toEqual({ ...first, index: 5 });
+      await (await reopen()).reset({ index: 9, term: 2, configuration: { ...first, index: 8 } });
+      expect(await indexes()).toEqual([8]);
+    },
+  );
 
   withLog("any sequence of appends, cuts and restarts reads like a list", async (first, reopen) => {
     let log = first;

@@ -1,6 +1,12 @@
-import { firstConfiguration } from "../../../meta-server/raft/configuration.ts";
+import {
+  changed,
+  decodeConfiguration,
+  firstConfiguration,
+  type MembershipChange,
+  UNKNOWN_CONFIGURATION,
+} from "../../../meta-server/raft/configuration.ts";
 import type { Entry } from "../../../meta-server/raft/entry.ts";
-import type { Message } from "../../../meta-server/raft/messages.ts";
+import type { HardState, Message } from "../../../meta-server/raft/messages.ts";
 import { Raft, type Save } from "../../../meta-server/raft/raft.ts";
 
 export interface MemberOptions {
@@ -11,11 +17,19 @@ export interface MemberOptions {
   readonly log?: readonly number[];
   readonly commit?: number;
   readonly random?: number;
+  /** That have passed since it restarted. */
+  readonly ticks?: number;
+  /** What its disk held. */
+  readonly entries?: readonly Entry[];
+  readonly hardState?: HardState;
 }
 
 /** One bare core with its disk in the test's hands: what it says can be read, and what it wrote be confirmed. */
 export class Member {
   readonly raft: Raft;
+  readonly #options: MemberOptions;
+  #entries: Entry[];
+  #hardState: HardState;
   /** What it said since it was last asked, those behind a write included once `save` was called. */
   #said: Message[] = [];
   #unconfirmed: { save: Save | undefined; promises: readonly Message[] }[] = [];
@@ -23,7 +37,12 @@ export class Member {
   readonly reads: { id: number; index: number | undefined }[] = [];
 
   constructor(self: number, options: MemberOptions = {}) {
-    const entries = (options.log ?? []).map((term, i) => entry(i + 1, term));
+    const entries = options.entries ?? (options.log ?? []).map((term, i) => entry(i + 1, term));
+    this.#options = options;
+    this.#entries = [...entries];
+    this.#hardState = options.hardState ?? { term: options.term ?? 0, vote: options.vote ?? 0, commit: 0 };
+    const first = firstConfiguration((options.voters ?? [1, 2, 3]).map((id) => ({ id, address: `m${id}` })));
+    const later = entries.filter(({ kind }) => kind === "configuration");
     const termStarts = entries.filter(({ term }, i) => term !== entries[i - 1]?.term);
     this.raft = new Raft(
       {
@@ -35,7 +54,7 @@ export class Member {
         window: { messagesMax: 3, bytesMax: 10_000 },
       },
       {
-        hardState: { term: options.term ?? 0, vote: options.vote ?? 0, commit: 0 },
+        hardState: this.#hardState,
         log: {
           base: { index: 0, term: 0 },
           lastIndex: entries.length,
@@ -43,11 +62,15 @@ export class Member {
           commit: options.commit ?? 0,
           applied: 0,
           tail: entries,
-          configurations: [firstConfiguration((options.voters ?? [1, 2, 3]).map((id) => ({ id, address: `m${id}` })))],
+          configurations: [
+            first.members.length === 0 ? UNKNOWN_CONFIGURATION : first,
+            ...later.map(({ index, data }) => decodeConfiguration(index, data)),
+          ],
         },
         tailBytesMax: 1 << 20,
       },
     );
+    this.tick(options.ticks ?? 0).takeMessages();
   }
 
   tick(times = 1): this {
@@ -70,6 +93,21 @@ export class Member {
     return this.#work();
   }
 
+  /** As the group does it: nothing happens where it may not. */
+  change(change: MembershipChange): this {
+    const to = changed(this.raft.log.configuration, change);
+    if (typeof to === "string") throw new Error(to);
+    this.raft.step({ type: "configure", to });
+    return this.#work();
+  }
+
+  /** The same member on what its disk was told to hold. */
+  restarted(): Member {
+    const { voters } = this.#options;
+    const settings = voters === undefined ? {} : { voters };
+    return new Member(this.raft.id, { ...settings, entries: this.#entries, hardState: this.#hardState });
+  }
+
   transfer(to: number): this {
     this.raft.step({ type: "transfer", to });
     return this.#work();
@@ -79,7 +117,7 @@ export class Member {
   save(): this {
     while (this.#unconfirmed.length > 0) {
       const { save, promises } = this.#unconfirmed.shift()!;
-      if (save !== undefined) this.raft.step({ type: "saved", save });
+      if (save !== undefined) this.#write(save);
       this.#said.push(...promises);
       this.#work();
     }
@@ -97,13 +135,21 @@ export class Member {
     return said;
   }
 
+  #write(save: Save): void {
+    this.#hardState = save.hardState;
+    const first = save.entries[0]?.index ?? this.#entries.length + 1;
+    this.#entries = [...this.#entries.slice(0, first - 1), ...save.entries];
+    this.raft.step({ type: "saved", save });
+  }
+
   #work(): this {
     const { messages, save, promises, committed, reads } = this.raft.takeReady(1 << 20);
     this.#said.push(...messages);
     if (save !== undefined || (promises.length > 0 && this.#unconfirmed.length > 0))
       this.#unconfirmed.push({ save, promises });
     else this.#said.push(...promises);
-    for (const { kind, data } of committed) this.applied.push(kind === "noop" ? "noop" : Buffer.from(data).toString());
+    for (const { kind, data } of committed)
+      this.applied.push(kind === "application" ? Buffer.from(data).toString() : kind);
     this.reads.push(...reads);
     return this;
   }

@@ -1,0 +1,275 @@
+import { expect, test } from "vitest";
+import { changed, firstConfiguration, type MembershipChange } from "../../meta-server/raft/configuration.ts";
+import { Member, settle } from "./support/transcript.ts";
+
+const configurationOf = (member: Member) =>
+  member.raft.log.configuration.members.map(({ id, learner }) => (learner ? `${id}?` : `${id}`)).join(" ");
+
+function group(...ids: number[]): Member[] {
+  const members = ids.map((id) => new Member(id, { voters: ids }));
+  members[0]!.tick(10);
+  settle(...members);
+  expect(members[0]!.raft.role).toBe("leader");
+  return members;
+}
+
+/** One that was added and has been told nothing yet. */
+const joining = (id: number) => new Member(id, { voters: [] });
+
+test("a learner gets every entry, and counts for nothing until it is promoted", () => {
+  const [one, two, three] = group(1, 2, 3) as [Member, Member, Member];
+  one.change({ type: "add", address: "m4" });
+  expect(configurationOf(one)).toBe("1 2 3 4?"); // before it is committed
+  const four = joining(4);
+  const all = [one, two, three, four];
+  settle(...all);
+  one.tick();
+  settle(...all);
+  expect(configurationOf(four)).toBe("1 2 3 4?");
+  expect(four.applied).toEqual(one.applied);
+  four.tick(100);
+  expect(four.takeMessages()).toEqual([]); // stands for no election
+
+  one.propose("a");
+  settle(one, four); // two of four have it, but only one that counts
+  expect(one.applied).not.toContain("a");
+  settle(...all);
+  one.tick();
+  settle(...all);
+  expect(one.applied).toContain("a");
+
+  one.change({ type: "promote", id: 4 });
+  settle(...all);
+  expect(configurationOf(two)).toBe("1 2 3 4");
+  one.propose("b");
+  settle(one, two);
+  expect(one.applied).not.toContain("b"); // two of four are no majority
+  one.tick();
+  settle(one, two, four);
+  expect(one.applied).toContain("b");
+});
+
+test("a learner does not hold up a leader that no voter answers, nor confirm its reads", () => {
+  const [one, two, three] = group(1, 2, 3) as [Member, Member, Member];
+  one.change({ type: "add", address: "m4" });
+  const four = joining(4);
+  settle(one, two, three, four);
+  one.askRead(1);
+  settle(one, four);
+  expect(one.reads).toEqual([]);
+  for (let i = 0; i < 10; i++) {
+    one.tick();
+    settle(one, four);
+  }
+  expect(one.raft.role).toBe("follower");
+});
+
+test("one change at a time, and none before an entry of the own term is committed", () => {
+  const [one, two, three] = group(1, 2, 3) as [Member, Member, Member];
+  one.change({ type: "add", address: "m4" });
+  expect(one.raft.hindrance).toBe("pending");
+  one.change({ type: "add", address: "m5" });
+  expect(configurationOf(one)).toBe("1 2 3 4?");
+  settle(one, two, three);
+  expect(one.raft.hindrance).toBeUndefined();
+
+  const next = new Member(2, { log: [1, 1], term: 1 }).tick(10);
+  next.hear({ type: "preVoteResponse", from: 3, to: 2, term: 2, granted: true }).save();
+  next.hear({ type: "voteResponse", from: 3, to: 2, term: 2, granted: true });
+  expect(next.raft).toMatchObject({ role: "leader", hindrance: "unsettled" });
+  next.change({ type: "remove", id: 1 });
+  expect(configurationOf(next)).toBe("1 2 3");
+  next.save().hear({ type: "appendAccepted", from: 3, to: 2, term: 2, match: 3 });
+  next.change({ type: "remove", id: 1 });
+  expect(configurationOf(next)).toBe("2 3");
+  expect(three.raft.hindrance).toBe("not-leader");
+});
+
+// The error of 2015 in the dissertation's algorithm: two leaders, each with a change that the other does not see.
+test("two leaders in turn cannot make disjoint majorities", () => {
+  const members = group(1, 2, 3, 4);
+  const [one, two, three, four] = members as [Member, Member, Member, Member];
+  one.change({ type: "remove", id: 4 }).takeMessages(); // stays with 1: {1, 2, 3}
+  for (const other of [two, three, four]) other.tick(10).takeMessages();
+  two.tick(20);
+  settle(two, three, four);
+  expect(two.raft.role).toBe("leader");
+  expect(two.raft.hindrance).toBeUndefined(); // its own entry is committed by 2, 3, 4
+  two.change({ type: "remove", id: 1 });
+  settle(two, three, four);
+  expect(configurationOf(two)).toBe("2 3 4");
+  expect(two.raft.log.commit).toBe(two.raft.log.lastIndex);
+  one.tick(10); // steps down: nobody answers
+  one.tick(200);
+  settle(one, two, three, four);
+  expect(one.raft.role).not.toBe("leader");
+});
+
+test("a change that another leader's entries replace is rolled back", () => {
+  const [one, two, three] = group(1, 2, 3) as [Member, Member, Member];
+  one.change({ type: "add", address: "m4" }).save().takeMessages();
+  expect(configurationOf(one)).toBe("1 2 3 4?");
+  three.tick(10).takeMessages();
+  two.tick(20);
+  settle(two, three);
+  expect(two.raft.role).toBe("leader");
+  two.propose("a");
+  settle(two, three);
+  two.tick();
+  settle(one, two, three);
+  expect(configurationOf(one)).toBe("1 2 3");
+  expect(one.applied).toEqual(two.applied);
+  two.change({ type: "add", address: "m4" });
+  expect(two.raft.log.configuration.members.at(-1)).toEqual({ id: 4, address: "m4", learner: true });
+});
+
+test("a leader that removes itself leads until that is committed, without counting itself, then hands over", () => {
+  const [one, two, three] = group(1, 2, 3) as [Member, Member, Member];
+  one.change({ type: "remove", id: 1 });
+  expect(configurationOf(one)).toBe("2 3");
+  settle(one, two);
+  expect(one.raft.role).toBe("leader"); // itself and one of the two: not a majority of them
+  one.tick();
+  settle(one, two, three);
+  expect(one.raft.role).toBe("follower");
+  expect([two.raft.role, three.raft.role].sort()).toEqual(["follower", "leader"]); // without an election timeout
+  one.tick(200);
+  expect(one.takeMessages()).toEqual([]);
+});
+
+test("removed from two, with the only copy of its removal: it is elected once more to see it committed (§4.2.2)", () => {
+  const [one, two] = group(1, 2) as [Member, Member];
+  one.change({ type: "remove", id: 1 }).save().takeMessages();
+  const again = one.restarted();
+  two.tick(10);
+  settle(two);
+  for (let i = 0; i < 60 && configurationOf(two) !== "2"; i++) {
+    again.tick();
+    settle(again, two);
+  }
+  expect(configurationOf(two)).toBe("2");
+  for (let i = 0; i < 60; i++) {
+    two.tick();
+    settle(two, again);
+  }
+  expect(two.raft.role).toBe("leader");
+  expect(again.raft.role).toBe("follower");
+});
+
+test("a removed server disturbs nobody, is told, and asks no more", () => {
+  const [one, two, three] = group(1, 2, 3) as [Member, Member, Member];
+  one.change({ type: "remove", id: 3 });
+  settle(one, two); // 3 does not hear of it
+  expect(configurationOf(one)).toBe("1 2");
+  const { term } = one.raft;
+  three.tick(30);
+  settle(one, two, three);
+  expect(one.raft).toMatchObject({ role: "leader", term });
+  expect(three.raft.dismissed).toBe(true);
+  three.tick(200);
+  expect(three.takeMessages()).toEqual([]);
+  // Not even where the leader is gone and all are without one.
+  two.tick(10).takeMessages();
+  three.raft.step({ type: "message", message: { type: "timeoutNow", from: 1, to: 3, term: three.raft.term } });
+  expect(three.save().takeMessages()).toEqual([]);
+});
+
+test("who was never a member is ignored, and told so; a member whose news has not come here yet is not", () => {
+  const [one, two, three] = group(1, 2, 3) as [Member, Member, Member];
+  const stranger = new Member(4, { voters: [1, 2, 3, 4] });
+  for (const member of [one, two, three]) member.tick(0);
+  stranger.tick(20);
+  settle(one, two, three, stranger);
+  expect(stranger.raft.dismissed).toBe(true);
+  const answer = (last: { index: number; term: number }) =>
+    new Member(2, { log: [1, 1], term: 1, ticks: 20 })
+      .hear({ type: "preVote", from: 4, to: 2, term: 2, last })
+      .takeMessages()
+      .map(({ type }) => type);
+  expect(answer({ index: 2, term: 1 })).toEqual(["notMember"]);
+  expect(answer({ index: 3, term: 1 })).toEqual(["preVoteResponse"]);
+});
+
+test("a member that lost its disk votes for nobody who may lack what it had helped to commit, until it is level", () => {
+  const [one, two, three] = group(1, 2, 3) as [Member, Member, Member];
+  one.propose("a");
+  settle(one, two); // committed without 3
+  expect(one.applied).toContain("a");
+  const emptied = new Member(2);
+  three.tick(20);
+  for (let i = 0; i < 40; i++) {
+    three.tick();
+    emptied.tick();
+    settle(three, emptied);
+  }
+  expect(three.raft.role).not.toBe("leader");
+  expect(emptied.raft.role).not.toBe("leader");
+  one.raft.step({ type: "unreachable", peer: 2 }); // its stream broke when it went
+  for (let i = 0; i < 40; i++) {
+    one.tick();
+    settle(one, emptied);
+  }
+  expect(one.raft.role).toBe("leader");
+  expect(emptied.applied).toEqual(one.applied);
+  one.propose("b"); // with the others only by the emptied one's vote
+  settle(one, emptied);
+  emptied.tick(20);
+  three.tick(20);
+  settle(emptied, three);
+  for (let i = 0; i < 40 && emptied.raft.role !== "leader"; i++) {
+    emptied.tick();
+    settle(emptied, three);
+  }
+  expect(emptied.raft.role).toBe("leader");
+  expect(emptied.applied).toContain("b");
+});
+
+test("transfer: no learner and nobody who is gone", () => {
+  const [one, two, three] = group(1, 2, 3) as [Member, Member, Member];
+  one.change({ type: "add", address: "m4" });
+  const four = joining(4);
+  settle(one, two, three, four);
+  one.transfer(4);
+  expect(one.raft.accepting).toBe(true);
+  one.propose("a").takeMessages();
+  one.transfer(3);
+  expect(one.raft.accepting).toBe(false);
+  for (let i = 0; i < 10; i++) {
+    one.tick();
+    settle(one, two, four);
+  }
+  expect(one.raft.accepting).toBe(true);
+});
+
+test("a follower's read: confirmed by the leader, and refused with the leadership", () => {
+  const [one, two, three] = group(1, 2, 3) as [Member, Member, Member];
+  one.tick();
+  settle(one, two, three);
+  two.askRead(7);
+  expect(two.reads).toEqual([]);
+  settle(one, two);
+  expect(two.reads).toEqual([{ id: 7, index: one.raft.log.commit }]);
+  two.askRead(8).takeMessages(); // lost
+  two.tick(9);
+  expect(two.reads).toHaveLength(1);
+  two.tick(1);
+  expect(two.reads.at(-1)).toEqual({ id: 8, index: undefined });
+  three.askRead(9);
+  expect(three.tick(30).reads).toEqual([{ id: 9, index: undefined }]);
+});
+
+test("what a change refuses", () => {
+  const three = firstConfiguration([1, 2, 3].map((id) => ({ id, address: `m${id}` })));
+  const refusal = (change: MembershipChange, from = three) => changed(from, change);
+  expect(refusal({ type: "add", address: "m2" })).toBe("m2 is member 2 already");
+  expect(refusal({ type: "promote", id: 2 })).toBe("member 2 votes already");
+  expect(refusal({ type: "promote", id: 9 })).toBe("there is no member 9");
+  expect(refusal({ type: "remove", id: 9 })).toBe("there is no member 9");
+  const one = firstConfiguration([{ id: 1, address: "m1" }]);
+  expect(refusal({ type: "remove", id: 1 }, one)).toBe("member 1 is the last that votes");
+  // An id is never given twice.
+  const gone = changed(three, { type: "remove", id: 3 });
+  expect(typeof gone === "string" ? gone : changed(gone, { type: "add", address: "m4" })).toMatchObject({
+    members: [{ id: 1 }, { id: 2 }, { id: 4 }],
+  });
+});
