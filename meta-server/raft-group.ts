@@ -10,16 +10,18 @@ import type { Message } from "./raft/messages.ts";
 import { Raft, type Ready, type Save, type SnapshotPosition } from "./raft/raft.ts";
 import type { Fetch } from "./raft/state.ts";
 import { planCut } from "./runtime/compaction.ts";
+import { IncomingSnapshots } from "./runtime/incoming-snapshots.ts";
 import { addressed, membershipOf, proposeChange } from "./runtime/membership.ts";
+import { OutgoingSnapshots } from "./runtime/outgoing-snapshots.ts";
 import { Proposals } from "./runtime/proposals.ts";
 import { Reads } from "./runtime/reads.ts";
 import { recover } from "./runtime/recover.ts";
 import { Saver } from "./runtime/saver.ts";
-import { installSnapshot, sendSnapshot } from "./runtime/snapshots.ts";
 import { processTimers, type Timers } from "./runtime/timers.ts";
 import { DEFAULT_TUNING, type GroupTuning } from "./runtime/tuning.ts";
 import type { LogStore } from "./storage/log-store.ts";
-import type { SnapshotHeader, Transport } from "./transport/transport.ts";
+import { StorageError } from "./storage/storage-error.ts";
+import type { SnapshotHeader, SnapshotIntake, Transport } from "./transport/transport.ts";
 
 export interface GroupOptions {
   /**
@@ -76,16 +78,14 @@ class RaftGroup implements Group {
   readonly #reads: Reads;
   readonly #listeners = new Set<(status: GroupStatus) => void>();
   readonly #cancelTimers: (() => void)[];
-  /** Indexes of the snapshots being sent: what follows them stays in the log. */
-  readonly #pins = new Map<number, number>();
+  readonly #outgoing: OutgoingSnapshots;
+  readonly #incoming: IncomingSnapshots;
   #messages: Message[] = [];
   #ticks = 0;
   #turnWanted = false;
   #applied: number;
   /** The machine has no room for another turn. */
   #applyPaused = false;
-  /** A snapshot is being put in place. */
-  #installing: Promise<void> | undefined;
   #cutting: Promise<void> | undefined;
   #stopped = false;
   #lastSeen = "";
@@ -103,7 +103,26 @@ class RaftGroup implements Group {
     this.#timers = options.timers ?? processTimers;
     this.#applied = options.machine.appliedIndex;
     this.#proposals = new Proposals(tuning.proposalsMax);
-    this.#reads = new Reads(Math.floor((options.random ?? Math.random)() * 2 ** 40));
+    const { random = Math.random, log, machine, transport, logger } = options;
+    this.#reads = new Reads(Math.floor(random() * 2 ** 40));
+    const snapshots = {
+      raft,
+      log,
+      machine,
+      transport,
+      logger,
+      random,
+      timers: this.#timers,
+      keepMs: tuning.snapshotKeepMs,
+    };
+    this.#outgoing = new OutgoingSnapshots(snapshots);
+    this.#incoming = new IncomingSnapshots({
+      ...snapshots,
+      idle: () => this.#saver.idle(),
+      onRestoring: (leader, term) => this.#input(() => raft.step({ type: "restoring", leader, term })),
+      onRestored: (to) => this.#restored(to),
+      onBroken: (error) => this.#fail(error),
+    });
     this.#saver = new Saver(options.log, {
       saved: (save, promises) => this.#guard(() => this.#saved(save, promises)),
       failed: (error) => this.#fail(error),
@@ -115,7 +134,7 @@ class RaftGroup implements Group {
     this.#transport.start({
       receive: (messages) => this.#receive(messages),
       unreachable: (peer) => this.#input(() => raft.step({ type: "unreachable", peer })),
-      receiveSnapshot: (from, header, parts) => this.#receiveSnapshot(from, header, parts),
+      receiveSnapshot: (from, header) => this.#receiveSnapshot(from, header),
     });
     this.#followConfiguration();
     this.#wantTurn();
@@ -141,6 +160,7 @@ class RaftGroup implements Group {
       return {
         ...member,
         matched: own ? log.stable : (progress?.match ?? 0),
+        snapshotBytes: this.#outgoing.bytesTo(member.id),
         active: own || (progress !== undefined && progress.silentTicks < this.#tuning.electionTicks),
       };
     });
@@ -211,7 +231,8 @@ class RaftGroup implements Group {
     if (!this.#stopped) await this.transferLeadership();
     this.#end();
     await this.#transport.stop();
-    await this.#installing;
+    await this.#incoming.installing;
+    await this.#outgoing.stop();
     await this.#saver.idle();
     await this.#cutting;
     await this.#log.close();
@@ -264,9 +285,10 @@ class RaftGroup implements Group {
     this.#apply(ready);
     for (const fetch of ready.fetches) void this.#fetch(fetch);
     for (const to of ready.snapshotsFor) void this.#sendSnapshot(to);
+    this.#incoming.check();
     this.#tellChange();
     const more = raft.log.readable > raft.log.applied;
-    if (more && !this.#applyPaused && this.#installing === undefined) this.#wantTurn();
+    if (more && !this.#applyPaused && this.#incoming.installing === undefined) this.#wantTurn();
   }
 
   #followConfiguration(): void {
@@ -337,42 +359,29 @@ class RaftGroup implements Group {
   }
 
   async #sendSnapshot(to: number): Promise<void> {
-    this.#pins.set(to, this.#raft.log.base.index); // until it is known where the snapshot stands
     let index: number | undefined;
     try {
-      index = await sendSnapshot(this.#machine, this.#transport, this.#raft, to, (at) => this.#pins.set(to, at));
+      index = await this.#outgoing.send(to);
     } catch (error) {
-      this.#options.logger.warn({ to, error: (error as Error).message }, "raft: a snapshot was not delivered");
+      if (error instanceof StorageError) return this.#fail(error);
+      this.#options.logger.warn({ to, reason: (error as Error).message }, "raft: a snapshot was not delivered");
     }
-    this.#pins.delete(to);
     this.#input(() => this.#raft.step({ type: "snapshotSent", to, index }));
   }
 
-  async #receiveSnapshot(from: number, header: SnapshotHeader, parts: AsyncIterable<Uint8Array>): Promise<void> {
-    if (this.#installing !== undefined || this.#stopped || this.#cutting !== undefined) throw new Error("busy");
-    if (header.term < this.#raft.term) throw new Error(`term ${header.term} is over`);
-    if (header.at.index <= this.#raft.log.commit) return; // it has all that, and a log that goes on from there
-    let installed = () => {};
-    this.#installing = new Promise((resolve) => {
-      installed = resolve;
-    });
-    this.#input(() => this.#raft.step({ type: "restoring", leader: from, term: header.term }));
-    let to: SnapshotPosition | undefined;
-    try {
-      await this.#saver.idle();
-      await installSnapshot(this.#log, this.#machine, header, parts, (error) => this.#fail(error));
-      to = header;
-      this.#applied = header.at.index;
-    } finally {
-      this.#installing = undefined;
-      installed();
-      this.#input(() => this.#raft.step({ type: "restored", to }));
-    }
+  #receiveSnapshot(from: number, header: SnapshotHeader): SnapshotIntake | undefined {
+    if (this.#stopped || this.#cutting !== undefined) throw new Error("busy");
+    return this.#incoming.receive(from, header);
+  }
+
+  #restored(to: SnapshotPosition | undefined): void {
+    if (to !== undefined) this.#applied = to.at.index;
+    this.#input(() => this.#raft.step({ type: "restored", to }));
   }
 
   #cut(): void {
-    if (this.#installing !== undefined || this.#cutting !== undefined) return;
-    const through = planCut(this.#raft, this.#machine, [...this.#pins.values()], this.#tuning);
+    if (this.#incoming.installing !== undefined || this.#cutting !== undefined) return;
+    const through = planCut(this.#raft, this.#machine, this.#outgoing.pins, this.#tuning);
     if (through === undefined) return;
     this.#raft.step({ type: "cut", through });
     this.#cutting = this.#log.cut(this.#raft.log.base).then(
@@ -426,5 +435,6 @@ class RaftGroup implements Group {
     this.#proposals.refuseQueued();
     this.#proposals.leaveTerm(undefined);
     this.#reads.failAll();
+    this.#incoming.giveUp("this member stops");
   }
 }

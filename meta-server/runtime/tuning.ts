@@ -20,6 +20,8 @@ export interface GroupTuning {
   readonly keepEntries: number;
   /** Kept at most for a member that answers but is behind. */
   readonly keepForSlowEntries: number;
+  /** What a broken transfer of a snapshot leaves is kept for so long, at its sender and at its receiver. */
+  readonly snapshotKeepMs: number;
   /** A message whose term is further ahead than this comes from nowhere. */
   readonly termLeapMax: number;
 }
@@ -37,5 +39,6 @@ export const DEFAULT_TUNING: GroupTuning = {
   cutStep: 5_000,
   keepEntries: 10_000,
   keepForSlowEntries: 200_000,
+  snapshotKeepMs: 15_000,
   termLeapMax: 1_000_000,
 };

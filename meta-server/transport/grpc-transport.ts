@@ -1,10 +1,4 @@
-import {
-  type ServerDuplexStream,
-  type ServerReadableStream,
-  type sendUnaryData,
-  status,
-  type UntypedHandleCall,
-} from "@grpc/grpc-js";
+import type { ServerDuplexStream, UntypedHandleCall } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import {
   type RaftFrame,
@@ -13,14 +7,14 @@ import {
   RaftPeersService,
   type RaftWelcome,
   type SnapshotFrame,
-  type SnapshotInstalled,
+  type SnapshotProgress,
 } from "../../proto/generated/raft.ts";
 import type { GroupMember } from "../group.ts";
 import type { Message } from "../raft/messages.ts";
 import { type PeerIdentity, refusalOf } from "./hello.ts";
 import { PeerLink } from "./peer-link.ts";
-import { readSnapshot } from "./snapshot-reader.ts";
-import type { Receiver, SnapshotHeader, Transport } from "./transport.ts";
+import { takeSnapshot } from "./snapshot-stream.ts";
+import type { Receiver, SnapshotSource, Transport } from "./transport.ts";
 import { decodeMessage } from "./wire.ts";
 
 export interface GrpcTransportOptions {
@@ -72,8 +66,7 @@ export class GrpcTransport implements Transport {
     };
     this.handlers = {
       exchange: (call: ServerDuplexStream<RaftFrame, RaftWelcome>) => this.#exchange(call),
-      install: (call: ServerReadableStream<SnapshotFrame, SnapshotInstalled>, done: sendUnaryData<SnapshotInstalled>) =>
-        void this.#install(call, done),
+      install: (call: ServerDuplexStream<SnapshotFrame, SnapshotProgress>) => this.#install(call),
     };
   }
 
@@ -109,10 +102,10 @@ export class GrpcTransport implements Transport {
     }
   }
 
-  sendSnapshot(to: number, header: SnapshotHeader, parts: AsyncIterable<Uint8Array>): Promise<void> {
+  sendSnapshot(to: number, source: SnapshotSource): Promise<void> {
     const link = this.#links.get(to);
     if (link === undefined) return Promise.reject(new Error(`member ${to} is unknown`));
-    return link.sendSnapshot(header, parts);
+    return link.sendSnapshot(source);
   }
 
   async stop(): Promise<void> {
@@ -178,18 +171,15 @@ export class GrpcTransport implements Transport {
     }
   }
 
-  async #install(
-    call: ServerReadableStream<SnapshotFrame, SnapshotInstalled>,
-    done: sendUnaryData<SnapshotInstalled>,
-  ): Promise<void> {
-    call.on("error", () => undefined); // the reader sees it
-    try {
-      const { hello, header, parts } = await readSnapshot(call);
-      const refusal = this.#refusal(hello, call.getPeer());
-      if (refusal === undefined) await this.#receiver!.receiveSnapshot(hello!.from, header, parts);
-      done(null, { refusal: refusal ?? "" });
-    } catch (error) {
-      done({ code: status.ABORTED, details: (error as Error).message });
-    }
+  #install(call: ServerDuplexStream<SnapshotFrame, SnapshotProgress>): void {
+    takeSnapshot(
+      call,
+      (hello, header) => {
+        const refusal = this.#refusal(hello, call.getPeer());
+        if (refusal !== undefined) throw new Error(refusal);
+        return this.#receiver!.receiveSnapshot(hello!.from, header);
+      },
+      (error) => this.#options.logger.warn({ reason: error.message }, "raft: a snapshot's stream was ended"),
+    );
   }
 }

@@ -1,19 +1,10 @@
-import { type ChannelOptions, type ClientDuplexStream, credentials, type ServiceError } from "@grpc/grpc-js";
+import { type ChannelOptions, type ClientDuplexStream, credentials } from "@grpc/grpc-js";
 import type { Logger } from "pino";
-import {
-  type RaftFrame,
-  type RaftHello,
-  type RaftMessage,
-  RaftPeersClient,
-  type RaftWelcome,
-  type SnapshotBegin,
-  type SnapshotFrame,
-  type SnapshotInstalled,
-} from "../../proto/generated/raft.ts";
-import { encodeConfiguration } from "../raft/configuration.ts";
+import { type RaftFrame, type RaftMessage, RaftPeersClient, type RaftWelcome } from "../../proto/generated/raft.ts";
 import type { Message } from "../raft/messages.ts";
 import { makeHello, type PeerIdentity } from "./hello.ts";
-import type { SnapshotHeader } from "./transport.ts";
+import { sendSnapshot } from "./snapshot-stream.ts";
+import type { SnapshotSource } from "./transport.ts";
 import { encodeMessage } from "./wire.ts";
 
 /** For the options of the gRPC server that carries the handlers, too. An entry is at most 8 MiB. */
@@ -78,20 +69,9 @@ export class PeerLink {
     if (!this.#blocked) this.#flush();
   }
 
-  sendSnapshot(header: SnapshotHeader, parts: AsyncIterable<Uint8Array>): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const call = this.#client.install((error: ServiceError | null, answer: SnapshotInstalled) => {
-        if (error !== null) reject(error);
-        else if (answer.refusal !== "") reject(new Error(answer.refusal));
-        else resolve();
-      });
-      call.on("error", () => undefined); // comes with the answer, too
-      const begin = beginOf(makeHello(this.#options.identity, this.#options.peer), header);
-      writeSnapshot(call, { $case: "begin", value: begin }, parts).catch((error) => {
-        call.cancel();
-        reject(error);
-      });
-    });
+  sendSnapshot(source: SnapshotSource): Promise<void> {
+    const hello = makeHello(this.#options.identity, this.#options.peer);
+    return sendSnapshot(this.#client.install(), hello, source);
   }
 
   stop(): void {
@@ -155,43 +135,4 @@ function sizeOf(message: Message): number {
   let bytes = 64;
   if (message.type === "append") for (const entry of message.entries) bytes += entry.encoded.length + 8;
   return bytes;
-}
-
-function beginOf(hello: RaftHello, { term, at, configuration }: SnapshotHeader): SnapshotBegin {
-  const encoded = encodeConfiguration(configuration) as Buffer;
-  return { hello, term, at, configuration: encoded, configurationIndex: configuration.index };
-}
-
-type Body = NonNullable<SnapshotFrame["body"]>;
-interface FrameWriter {
-  write(frame: SnapshotFrame): boolean;
-  end(): void;
-  once(event: "drain" | "close" | "error", listener: () => void): unknown;
-  off(event: "drain" | "close" | "error", listener: () => void): unknown;
-  readonly destroyed: boolean;
-}
-
-async function writeSnapshot(call: FrameWriter, begin: Body, parts: AsyncIterable<Uint8Array>): Promise<void> {
-  let count = 0;
-  let bytes = 0;
-  call.write({ body: begin });
-  for await (const part of parts) {
-    count++;
-    bytes += part.length;
-    if (!call.write({ body: { $case: "part", value: part as Buffer } })) await drained(call);
-    if (call.destroyed) throw new Error("the stream broke");
-  }
-  call.write({ body: { $case: "end", value: { parts: count, bytes } } });
-  call.end();
-}
-
-function drained(call: FrameWriter): Promise<void> {
-  return new Promise((resolve) => {
-    const events = ["drain", "close", "error"] as const;
-    const go = () => {
-      for (const event of events) call.off(event, go);
-      resolve();
-    };
-    for (const event of events) call.once(event, go);
-  });
 }

@@ -6,6 +6,29 @@ import type { SnapshotPosition } from "../raft/raft.ts";
 export interface SnapshotHeader extends SnapshotPosition {
   /** Term of the leader that sends it. */
   readonly term: number;
+  /** Names this snapshot among all that its sender makes: what has arrived of it counts only for the same. */
+  readonly transfer: number;
+}
+
+/** A snapshot to be sent, in parts counted from 0. It outlives the stream that carries it. */
+export interface SnapshotSource {
+  readonly header: SnapshotHeader;
+  /** Those from number `from` on. Throws RangeError for one that the receiver has already taken. */
+  parts(from: number): AsyncIterable<Uint8Array>;
+  /** The receiver holds so many: they need not be kept. */
+  taken(parts: number): void;
+}
+
+/** One stream's end at the receiver. */
+export interface SnapshotIntake {
+  /** How many parts are here already: it goes on with the next. */
+  readonly at: number;
+  /** Resolves once the part is put away. One at a time. */
+  take(part: Uint8Array): Promise<void>;
+  /** There were so many. Resolves once the snapshot is in place. */
+  finish(parts: number): Promise<void>;
+  /** The stream broke. What has come is kept for another one, for a while. */
+  broke(): void;
 }
 
 export interface Receiver {
@@ -13,8 +36,8 @@ export interface Receiver {
   receive(messages: readonly Message[]): void;
   /** The way to a member broke or its queue was full: messages to it were lost. */
   unreachable(peer: number): void;
-  /** Resolves once the snapshot is in place here (or not needed); rejects when it was not taken. */
-  receiveSnapshot(from: number, header: SnapshotHeader, parts: AsyncIterable<Uint8Array>): Promise<void>;
+  /** @returns undefined when it is not needed here. Throws when it cannot be taken (now). */
+  receiveSnapshot(from: number, header: SnapshotHeader): SnapshotIntake | undefined;
 }
 
 export interface Transport {
@@ -23,7 +46,7 @@ export interface Transport {
   setPeers(peers: readonly GroupMember[]): void;
   /** Never blocks, never throws. May lose messages, may not change them; to one member they keep their order. */
   send(messages: readonly Message[]): void;
-  /** Resolves once the receiver has put it in place. */
-  sendSnapshot(to: number, header: SnapshotHeader, parts: AsyncIterable<Uint8Array>): Promise<void>;
+  /** Resolves once the receiver has put it in place (or does not need it); rejects when the stream breaks. */
+  sendSnapshot(to: number, source: SnapshotSource): Promise<void>;
   stop(): Promise<void>;
 }

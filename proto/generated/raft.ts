@@ -12,12 +12,9 @@ import {
   Client,
   type ClientDuplexStream,
   type ClientOptions,
-  type ClientWritableStream,
   type handleBidiStreamingCall,
-  type handleClientStreamingCall,
   makeGenericClientConstructor,
   type Metadata,
-  type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 
@@ -121,22 +118,26 @@ export interface SnapshotFrame {
   } | undefined;
 }
 
-/** configuration: the members as of `at`, as in an entry of the log. */
+/** Part after part, a few beyond what the receiver has taken. configuration: the members as of `at`, as in an entry of the log. */
 export interface SnapshotBegin {
   hello: RaftHello | undefined;
   term: number;
   at: WirePosition | undefined;
   configuration: Buffer;
   configurationIndex: number;
+  /** names the snapshot: a transfer that broke goes on where the receiver is */
+  transfer: number;
 }
 
 export interface SnapshotEnd {
   parts: number;
-  bytes: number;
 }
 
-export interface SnapshotInstalled {
+/** The first tells where to go on; then one for each part that was put away, and one once the snapshot is in place. */
+export interface SnapshotProgress {
   refusal: string;
+  taken: number;
+  installed: boolean;
 }
 
 function createBaseRaftHello(): RaftHello {
@@ -1211,7 +1212,14 @@ export const SnapshotFrame: MessageFns<SnapshotFrame> = {
 };
 
 function createBaseSnapshotBegin(): SnapshotBegin {
-  return { hello: undefined, term: 0, at: undefined, configuration: Buffer.alloc(0), configurationIndex: 0 };
+  return {
+    hello: undefined,
+    term: 0,
+    at: undefined,
+    configuration: Buffer.alloc(0),
+    configurationIndex: 0,
+    transfer: 0,
+  };
 }
 
 export const SnapshotBegin: MessageFns<SnapshotBegin> = {
@@ -1230,6 +1238,9 @@ export const SnapshotBegin: MessageFns<SnapshotBegin> = {
     }
     if (message.configurationIndex !== 0) {
       writer.uint32(41).double(message.configurationIndex);
+    }
+    if (message.transfer !== 0) {
+      writer.uint32(49).double(message.transfer);
     }
     return writer;
   },
@@ -1287,6 +1298,14 @@ export const SnapshotBegin: MessageFns<SnapshotBegin> = {
             message.configurationIndex = reader.double();
             continue;
           }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.transfer = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1311,21 +1330,19 @@ export const SnapshotBegin: MessageFns<SnapshotBegin> = {
     message.at = (object.at !== undefined && object.at !== null) ? WirePosition.fromPartial(object.at) : undefined;
     message.configuration = object.configuration ?? Buffer.alloc(0);
     message.configurationIndex = object.configurationIndex ?? 0;
+    message.transfer = object.transfer ?? 0;
     return message;
   },
 };
 
 function createBaseSnapshotEnd(): SnapshotEnd {
-  return { parts: 0, bytes: 0 };
+  return { parts: 0 };
 }
 
 export const SnapshotEnd: MessageFns<SnapshotEnd> = {
   encode(message: SnapshotEnd, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.parts !== 0) {
       writer.uint32(9).double(message.parts);
-    }
-    if (message.bytes !== 0) {
-      writer.uint32(17).double(message.bytes);
     }
     return writer;
   },
@@ -1351,14 +1368,6 @@ export const SnapshotEnd: MessageFns<SnapshotEnd> = {
             message.parts = reader.double();
             continue;
           }
-          case 2: {
-            if (tag !== 17) {
-              break;
-            }
-
-            message.bytes = reader.double();
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1377,24 +1386,29 @@ export const SnapshotEnd: MessageFns<SnapshotEnd> = {
   fromPartial(object: DeepPartial<SnapshotEnd>): SnapshotEnd {
     const message = createBaseSnapshotEnd();
     message.parts = object.parts ?? 0;
-    message.bytes = object.bytes ?? 0;
     return message;
   },
 };
 
-function createBaseSnapshotInstalled(): SnapshotInstalled {
-  return { refusal: "" };
+function createBaseSnapshotProgress(): SnapshotProgress {
+  return { refusal: "", taken: 0, installed: false };
 }
 
-export const SnapshotInstalled: MessageFns<SnapshotInstalled> = {
-  encode(message: SnapshotInstalled, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const SnapshotProgress: MessageFns<SnapshotProgress> = {
+  encode(message: SnapshotProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.refusal !== "") {
       writer.uint32(10).string(message.refusal);
+    }
+    if (message.taken !== 0) {
+      writer.uint32(17).double(message.taken);
+    }
+    if (message.installed !== false) {
+      writer.uint32(24).bool(message.installed);
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotInstalled {
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotProgress {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -1403,7 +1417,7 @@ export const SnapshotInstalled: MessageFns<SnapshotInstalled> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseSnapshotInstalled();
+      const message = createBaseSnapshotProgress();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -1413,6 +1427,22 @@ export const SnapshotInstalled: MessageFns<SnapshotInstalled> = {
             }
 
             message.refusal = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.taken = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.installed = reader.bool();
             continue;
           }
         }
@@ -1427,12 +1457,14 @@ export const SnapshotInstalled: MessageFns<SnapshotInstalled> = {
     }
   },
 
-  create(base?: DeepPartial<SnapshotInstalled>): SnapshotInstalled {
-    return SnapshotInstalled.fromPartial(base ?? {});
+  create(base?: DeepPartial<SnapshotProgress>): SnapshotProgress {
+    return SnapshotProgress.fromPartial(base ?? {});
   },
-  fromPartial(object: DeepPartial<SnapshotInstalled>): SnapshotInstalled {
-    const message = createBaseSnapshotInstalled();
+  fromPartial(object: DeepPartial<SnapshotProgress>): SnapshotProgress {
+    const message = createBaseSnapshotProgress();
     message.refusal = object.refusal ?? "";
+    message.taken = object.taken ?? 0;
+    message.installed = object.installed ?? false;
     return message;
   },
 };
@@ -1452,45 +1484,29 @@ export const RaftPeersService = {
     responseSerialize: (value: RaftWelcome): Buffer => Buffer.from(RaftWelcome.encode(value).finish()),
     responseDeserialize: (value: Buffer): RaftWelcome => RaftWelcome.decode(value),
   },
-  /** answered once the snapshot is in place */
   install: {
     path: "/mirrorfs.RaftPeers/Install" as const,
     requestStream: true as const,
-    responseStream: false as const,
+    responseStream: true as const,
     requestSerialize: (value: SnapshotFrame): Buffer => Buffer.from(SnapshotFrame.encode(value).finish()),
     requestDeserialize: (value: Buffer): SnapshotFrame => SnapshotFrame.decode(value),
-    responseSerialize: (value: SnapshotInstalled): Buffer => Buffer.from(SnapshotInstalled.encode(value).finish()),
-    responseDeserialize: (value: Buffer): SnapshotInstalled => SnapshotInstalled.decode(value),
+    responseSerialize: (value: SnapshotProgress): Buffer => Buffer.from(SnapshotProgress.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SnapshotProgress => SnapshotProgress.decode(value),
   },
 } as const;
 
 export interface RaftPeersServer extends UntypedServiceImplementation {
   exchange: handleBidiStreamingCall<RaftFrame, RaftWelcome>;
-  /** answered once the snapshot is in place */
-  install: handleClientStreamingCall<SnapshotFrame, SnapshotInstalled>;
+  install: handleBidiStreamingCall<SnapshotFrame, SnapshotProgress>;
 }
 
 export interface RaftPeersClient extends Client {
   exchange(): ClientDuplexStream<RaftFrame, RaftWelcome>;
   exchange(options: Partial<CallOptions>): ClientDuplexStream<RaftFrame, RaftWelcome>;
   exchange(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<RaftFrame, RaftWelcome>;
-  /** answered once the snapshot is in place */
-  install(
-    callback: (error: ServiceError | null, response: SnapshotInstalled) => void,
-  ): ClientWritableStream<SnapshotFrame>;
-  install(
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: SnapshotInstalled) => void,
-  ): ClientWritableStream<SnapshotFrame>;
-  install(
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: SnapshotInstalled) => void,
-  ): ClientWritableStream<SnapshotFrame>;
-  install(
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: SnapshotInstalled) => void,
-  ): ClientWritableStream<SnapshotFrame>;
+  install(): ClientDuplexStream<SnapshotFrame, SnapshotProgress>;
+  install(options: Partial<CallOptions>): ClientDuplexStream<SnapshotFrame, SnapshotProgress>;
+  install(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<SnapshotFrame, SnapshotProgress>;
 }
 
 export const RaftPeersClient = makeGenericClientConstructor(RaftPeersService, "mirrorfs.RaftPeers") as unknown as {

@@ -1,5 +1,5 @@
 import type { Message } from "../../../meta-server/raft/messages.ts";
-import type { Receiver, SnapshotHeader, Transport } from "../../../meta-server/transport/transport.ts";
+import type { Receiver, SnapshotSource, Transport } from "../../../meta-server/transport/transport.ts";
 import type { World } from "./world.ts";
 
 /** Loses, delays, duplicates and reorders; cuts single directions. */
@@ -40,7 +40,7 @@ export class Network {
         if (!isAlive()) return;
         for (const message of messages) this.#send(message);
       },
-      sendSnapshot: (to, header, parts) => this.#sendSnapshot(self, to, header, parts),
+      sendSnapshot: (to, source) => this.#sendSnapshot(self, to, source),
       stop: async () => undefined,
     };
   }
@@ -56,12 +56,7 @@ export class Network {
     }
   }
 
-  async #sendSnapshot(
-    from: number,
-    to: number,
-    header: SnapshotHeader,
-    parts: AsyncIterable<Uint8Array>,
-  ): Promise<void> {
+  async #sendSnapshot(from: number, to: number, source: SnapshotSource): Promise<void> {
     const { promise: broken, reject } = Promise.withResolvers<never>();
     broken.catch(() => undefined);
     const stream = {
@@ -74,18 +69,26 @@ export class Network {
     };
     const hop = () => Promise.race([this.#hop(from, to), broken]);
     this.#streams.add(stream);
+    let intake: ReturnType<Receiver["receiveSnapshot"]>;
     try {
       await hop();
       const receiver = this.#receivers.get(to);
       if (receiver === undefined) throw new Error("nobody there");
-      async function* carried() {
-        for await (const part of parts) {
+      intake = receiver.receiveSnapshot(from, source.header);
+      if (intake !== undefined) {
+        let at = intake.at;
+        source.taken(at);
+        for await (const part of source.parts(at)) {
           await hop();
-          yield part;
+          await Promise.race([intake.take(part), broken]);
+          source.taken(++at);
         }
+        await Promise.race([intake.finish(at), broken]);
       }
-      await Promise.race([receiver.receiveSnapshot(from, header, carried()), broken]);
       await Promise.race([this.#hop(to, from), broken]);
+    } catch (error) {
+      intake?.broke();
+      throw error;
     } finally {
       this.#streams.delete(stream);
     }

@@ -1,30 +1,6 @@
 import type { StateMachine } from "../group.ts";
-import type { Raft, SnapshotPosition } from "../raft/raft.ts";
+import type { SnapshotPosition } from "../raft/raft.ts";
 import type { LogStore } from "../storage/log-store.ts";
-import type { Transport } from "../transport/transport.ts";
-
-/** @returns the index up to which the member has everything now */
-export async function sendSnapshot(
-  machine: StateMachine,
-  transport: Transport,
-  raft: Raft,
-  to: number,
-  pin: (index: number) => void,
-): Promise<number> {
-  const { term } = raft;
-  const snapshot = await machine.snapshot();
-  try {
-    pin(snapshot.index);
-    const entryTerm = raft.log.term(snapshot.index);
-    if (entryTerm === undefined || raft.term !== term) throw new Error("leadership changed before it was begun");
-    const at = { index: snapshot.index, term: entryTerm };
-    const configuration = raft.log.configurationAt(at.index);
-    await transport.sendSnapshot(to, { at, configuration, term }, snapshot.parts);
-    return snapshot.index;
-  } finally {
-    await snapshot.release();
-  }
-}
 
 /**
  * Replaces the machine's state, then the log. The mark written first tells a restarted server that the log is to be
