@@ -54,6 +54,8 @@ export type MembershipResult =
 export interface MemberProgress extends RaftMember {
   /** At the leader: the last entry known to be durable there. 0 at the others. */
   readonly matched: number;
+  /** At the leader: entries sent to it and not confirmed, which the leader holds for it. Bounded by the window. */
+  readonly unconfirmedBytes: number;
   /** At the leader: how much it has of the snapshot that is on its way to it; undefined when none is. */
   readonly snapshotBytes: number | undefined;
   /** At the leader: heard of within an election timeout. */

@@ -160,6 +160,7 @@ class RaftGroup implements Group {
       return {
         ...member,
         matched: own ? log.stable : (progress?.match ?? 0),
+        unconfirmedBytes: progress?.unconfirmedBytes ?? 0,
         snapshotBytes: this.#outgoing.bytesTo(member.id),
         active: own || (progress !== undefined && progress.silentTicks < this.#tuning.electionTicks),
       };

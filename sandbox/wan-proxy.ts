@@ -55,6 +55,11 @@ export class WanProxy {
     this.#options = { ...this.#options, delayMs };
   }
 
+  /** From now on, of each way of each connection. */
+  setBandwidth(bytesPerSecond: number): void {
+    this.#options = { ...this.#options, bytesPerSecond };
+  }
+
   /**
    * Cuts all paths until `heal`. New connections are accepted and nothing passes, as when packets are dropped; with
    * "reset" they end at once.

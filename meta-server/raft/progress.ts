@@ -34,6 +34,11 @@ export class Progress {
     this.#window = window;
   }
 
+  /** Of entries sent and not confirmed. */
+  get unconfirmedBytes(): number {
+    return this.#inFlightBytes;
+  }
+
   get paused(): boolean {
     if (this.state === "snapshot" || this.fetching) return true;
     if (this.state === "probe") return this.probing;

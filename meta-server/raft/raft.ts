@@ -20,6 +20,7 @@ import type { Entry } from "./entry.ts";
 import { Log, type LogStart } from "./log.ts";
 import { configure, hindrance } from "./membership.ts";
 import type { HardState, LogPosition, Message } from "./messages.ts";
+import type { Progress } from "./progress.ts";
 import { askRead, confirmReads, onReadRequest, onReadResponse, tickReads } from "./read-index.ts";
 import {
   advanceCommit,
@@ -163,7 +164,7 @@ export class Raft {
   }
 
   /** A leader's knowledge of a member: undefined when it does not lead or for itself. */
-  progress(member: number): { readonly match: number; readonly silentTicks: number } | undefined {
+  progress(member: number): Pick<Progress, "match" | "silentTicks" | "unconfirmedBytes"> | undefined {
     return this.#state.progress.get(member);
   }
 

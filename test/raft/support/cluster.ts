@@ -9,6 +9,7 @@ import type { GroupTuning } from "../../../meta-server/runtime/tuning.ts";
 import { openDataDirectory } from "../../../meta-server/storage/data-directory.ts";
 import { GrpcTransport, type GrpcTransportOptions } from "../../../meta-server/transport/grpc-transport.ts";
 import { RAFT_FRAME_BYTES_MAX } from "../../../meta-server/transport/peer-link.ts";
+import { WanProxy } from "../../../sandbox/wan-proxy.ts";
 import { ListMachine } from "./list-machine.ts";
 
 const logger = pino({ level: process.env.TEST_LOG ?? "silent" });
@@ -24,9 +25,12 @@ export interface Running {
 /** A group over loopback gRPC and real disks, in this process. */
 export class Cluster {
   readonly running = new Map<number, Running>();
+  /** By member: what the others reach it through. */
+  readonly ways = new Map<number, WanProxy>();
   readonly #directory: string;
   readonly #tuning: Partial<GroupTuning>;
   #members: GroupMember[] = [];
+  readonly #listening = new Map<number, string>();
   #servers = new Map<number, Server>();
 
   private constructor(directory: string, tuning: Partial<GroupTuning>) {
@@ -36,21 +40,34 @@ export class Cluster {
 
   static async start(size: number, tuning: Partial<GroupTuning> = {}): Promise<Cluster> {
     const cluster = new Cluster(await mkdtemp(join(tmpdir(), "mirrorfs-raft-")), tuning);
-    for (let id = 1; id <= size; id++) {
-      const { server, port } = await listen("127.0.0.1:0");
-      cluster.#servers.set(id, server);
-      cluster.#members.push({ id, address: `127.0.0.1:${port}` });
-    }
+    for (let id = 1; id <= size; id++) await cluster.place();
     await Promise.all(cluster.#members.map(({ id }) => cluster.startMember(id)));
     return cluster;
+  }
+
+  /** Room for one more member; the volume file names it from now on. */
+  async place(): Promise<GroupMember> {
+    const id = this.#members.length + 1;
+    const { server, port } = await listen("127.0.0.1:0");
+    this.#servers.set(id, server);
+    this.#listening.set(id, `127.0.0.1:${port}`);
+    const { proxy, ports } = await WanProxy.start([{ target: { port } }], { delayMs: 0 });
+    this.ways.set(id, proxy);
+    const member = { id, address: `127.0.0.1:${ports[0]}` };
+    this.#members = [...this.#members, member];
+    return member;
   }
 
   dataDirectory(id: number): string {
     return join(this.#directory, String(id));
   }
 
-  async startMember(id: number, identity: Partial<GrpcTransportOptions> = {}): Promise<Running> {
-    const server = this.#servers.get(id) ?? (await listen(this.#members[id - 1]!.address)).server;
+  async startMember(
+    id: number,
+    identity: Partial<GrpcTransportOptions> = {},
+    { join = false }: { join?: boolean } = {},
+  ): Promise<Running> {
+    const server = this.#servers.get(id) ?? (await listen(this.#listening.get(id)!)).server;
     this.#servers.set(id, server);
     const { log, state } = await openDataDirectory(this.dataDirectory(id), { volume: "v", region: "r", member: id });
     const machine = new ListMachine(state);
@@ -68,6 +85,7 @@ export class Cluster {
     const group = await openGroup({
       members,
       self: id,
+      join,
       log,
       machine,
       transport,
@@ -94,7 +112,10 @@ export class Cluster {
   }
 
   async stop(): Promise<void> {
+    for (const way of this.ways.values()) way.heal();
     await Promise.all([...this.running.values()].map((running) => running.stop()));
+    for (const server of this.#servers.values()) server.forceShutdown();
+    await Promise.all([...this.ways.values()].map((way) => way.stop()));
     await rm(this.#directory, { recursive: true, force: true });
   }
 }

@@ -3,12 +3,18 @@ import type { StateStore } from "../../../meta-server/storage/state-store.ts";
 
 const APPLIED = "\x00applied";
 const PAGE = 500;
+const PART_PAIRS = 100;
 
 /** Keeps every entry it was given, on a StateStore: what two members applied can be compared word by word. */
 export class ListMachine implements StateMachine {
   appliedIndex: number;
   durableIndex: number;
   retainFromIndex = Number.POSITIVE_INFINITY;
+  /** How often it was asked for a snapshot, or given one. */
+  snapshots = 0;
+  restores = 0;
+  /** Pairs in the parts that it was given. */
+  pairsRestored = 0;
   readonly #store: StateStore;
 
   constructor(store: StateStore) {
@@ -37,6 +43,7 @@ export class ListMachine implements StateMachine {
   }
 
   async snapshot(): Promise<MachineSnapshot> {
+    this.snapshots++;
     const snapshot = await this.#store.snapshot();
     let index = 0;
     for await (const [first] of snapshot.pages()) {
@@ -45,15 +52,20 @@ export class ListMachine implements StateMachine {
     }
     async function* parts() {
       for await (const page of snapshot.pages())
-        yield Buffer.from(JSON.stringify(page.map(([k, v]) => [k, Buffer.from(v).toString("latin1")])));
+        for (let i = 0; i < page.length; i += PART_PAIRS) {
+          const pairs = page.slice(i, i + PART_PAIRS).map(([k, v]) => [k, Buffer.from(v).toString("latin1")]);
+          yield Buffer.from(JSON.stringify(pairs));
+        }
     }
     return { index, parts: parts(), release: () => snapshot.release() };
   }
 
   async restore(at: { index: number }, parts: AsyncIterable<Uint8Array>): Promise<void> {
+    this.restores++;
     await this.#store.replace(async (write) => {
       for await (const part of parts) {
         const pairs: [string, string][] = JSON.parse(Buffer.from(part).toString());
+        this.pairsRestored += pairs.length;
         await write(pairs.map(([k, v]) => [k, Buffer.from(v, "latin1")]));
       }
     });
