@@ -36,7 +36,11 @@ export async function bootstrap(
       const pairs = part.key.map((key, index): Pair => [key.toString("latin1"), part.value[index]!]);
       keys += pairs.length;
       onProgress(keys);
-      if (pairs.length > 0) inFlight.push(propose({ kind: "load", generation, nowMs: Date.now(), pairs }));
+      if (pairs.length > 0) {
+        const proposed = propose({ kind: "load", generation, nowMs: Date.now(), pairs });
+        proposed.catch(() => {}); // awaited below, perhaps after it has failed: until then nobody may take it for unhandled
+        inFlight.push(proposed);
+      }
       if (inFlight.length >= PARTS_IN_FLIGHT) await inFlight.shift();
     }
     await Promise.all(inFlight);
