@@ -2,10 +2,11 @@ import { readFileSync } from "node:fs";
 import { LineCounter, parseDocument } from "yaml";
 import { z } from "zod";
 import { UserError } from "../proto/user-error.ts";
-import type { RegionDescription, VolumeDescription } from "../proto/volume-description.ts";
+import { REMOVED, type RegionDescription, type VolumeDescription } from "../proto/volume-description.ts";
 
 const DEFAULTS = { retainHours: 72, retainGib: 10, startAloneWaitMs: 30_000, graceMs: 600_000 };
 const REGIONS_MAX = 16;
+const MEMBERS_MAX = 7;
 /** What each kind of bucket URL may say after the `?`. */
 const BUCKET_OPTIONS: Record<string, readonly string[]> = {
   "file:": [],
@@ -24,6 +25,7 @@ const KINDS: Record<string, string> = {
 };
 
 const address = z.string().refine((text) => {
+  if (text === REMOVED) return true;
   const match = /^(\[[0-9a-f:]+\]|[^\s:/[\]]+):(\d{1,5})$/i.exec(text);
   return match !== null && Number(match[2]) > 0 && Number(match[2]) < 65536;
 }, "must be host:port");
@@ -39,7 +41,11 @@ const queue = z.string().refine((text) => {
 }, "must be redis://host:port");
 
 const region = z.strictObject({
-  meta: z.array(address).refine((members) => [1, 3, 5].includes(members.length), "must name 1, 3 or 5 members"),
+  // 1, 3 or 5 in the long run; more and fewer for as long as members come and go.
+  meta: z.array(address).refine((all) => {
+    const named = all.filter((one) => one !== REMOVED).length;
+    return named >= 1 && named <= MEMBERS_MAX;
+  }, `must name 1 to ${MEMBERS_MAX} metadata servers`),
   bucket,
   queue,
 });
@@ -152,6 +158,7 @@ function findClash(regions: Record<string, z.infer<typeof region>>): string | un
       string,
     ][];
     for (const [key, value] of uses) {
+      if (value === REMOVED) continue;
       const before = taken.get(value);
       if (before !== undefined) return `regions.${name}.${key}: ${value} is already ${before}`;
       taken.set(value, `regions.${name}.${key}`);

@@ -4,7 +4,7 @@ import type { Logger } from "pino";
 import type { RegionIndex, SliceId } from "../core/ids.ts";
 import type { Welcome } from "../proto/generated/metadata.ts";
 import { UserError } from "../proto/user-error.ts";
-import type { VolumeDescription } from "../proto/volume-description.ts";
+import { membersOf, type VolumeDescription } from "../proto/volume-description.ts";
 import { BlockCache } from "./blocks/block-cache.ts";
 import { type BlockService, openBlockService } from "./blocks/block-service.ts";
 import { checkBuckets } from "./bucket-marker.ts";
@@ -216,7 +216,9 @@ function connect(parts: {
 async function welcomed(router: Router, volume: VolumeDescription, region: string): Promise<Welcome> {
   const own = await router.group(region).welcome(WELCOME_MS);
   if (own === undefined) {
-    const members = volume.regions.get(region)!.meta.join(", ");
+    const members = membersOf(volume.regions.get(region)!)
+      .map(({ address }) => address)
+      .join(", ");
     throw new UserError(`no metadata server of region "${region}" leads at ${members}: start them (mirrorfs meta)`);
   }
   const missing = own.regions.find((each) => !volume.regions.has(each));

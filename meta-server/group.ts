@@ -91,6 +91,8 @@ export interface Group {
   readLog(from: number, bytesMax: number): Promise<readonly GroupEntry[]>;
   readonly firstIndex: number;
   readonly commitIndex: number;
+  /** Messages and streams of peers that were refused since the start, by what was wrong with them. */
+  readonly refused: Readonly<Record<string, number>>;
   /** Called after every change of role, leader, readiness or members. */
   onChange(listener: (status: GroupStatus) => void): () => void;
   /** To the member that has most. False when nobody took it within an election timeout: then this one goes on leading. */

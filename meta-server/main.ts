@@ -1,13 +1,14 @@
 import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { UserError } from "../proto/user-error.ts";
-import type { VolumeDescription } from "../proto/volume-description.ts";
+import { membersOf, type VolumeDescription } from "../proto/volume-description.ts";
 import { Machine } from "./machine/machine.ts";
 import { openGroup } from "./raft-group.ts";
 import { type RegionServerTuning, startRegionServer } from "./region-server.ts";
 import type { GroupTuning } from "./runtime/tuning.ts";
 import { openDataDirectory } from "./storage/data-directory.ts";
 import { GrpcTransport } from "./transport/grpc-transport.ts";
+import { Refusals } from "./transport/refusals.ts";
 
 export interface MetaServerOptions {
   readonly volume: VolumeDescription;
@@ -40,13 +41,14 @@ const SERVER_OPTIONS: ServerOptions = {
  */
 export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(): Promise<void> }> {
   const { volume, region, member, logger } = options;
-  const meta = volume.regions.get(region)?.meta;
-  if (meta === undefined) throw new UserError(`volume ${volume.volume} has no region ${region}`, 2);
-  const address = meta[member - 1];
+  const description = volume.regions.get(region);
+  if (description === undefined) throw new UserError(`volume ${volume.volume} has no region ${region}`, 2);
+  const members = membersOf(description);
+  const address = members.find(({ id }) => id === member)?.address;
   if (address === undefined) {
-    throw new UserError(`region ${region} has members 1…${meta.length}, not ${member}: correct --id`, 2);
+    const numbers = members.map(({ id }) => id).join(", ");
+    throw new UserError(`region ${region} has members ${numbers}, not ${member}: correct --id`, 2);
   }
-  const members = meta.map((one, index) => ({ id: index + 1, address: one }));
   const server = new Server(SERVER_OPTIONS);
   const stores = await openDataDirectory(options.dataDir, { volume: volume.volume, region, member });
   let stopped = false;
@@ -61,7 +63,16 @@ export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(
   const retain = { hours: volume.changelog.retainHours, gib: volume.changelog.retainGib };
   const machine = await Machine.open(stores.state, { region, retain, onError: fail });
   const cluster = () => machine.tree.volume?.uuid ?? "";
-  const transport = new GrpcTransport({ volume: volume.volume, region, self: member, address, cluster, logger });
+  const refusals = new Refusals(logger);
+  const transport = new GrpcTransport({
+    volume: volume.volume,
+    region,
+    self: member,
+    address,
+    cluster,
+    logger,
+    refusals,
+  });
   server.addService(transport.service, transport.handlers);
   try {
     await bind(server, options.listen ?? address);
@@ -78,6 +89,7 @@ export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(
     machine,
     transport,
     logger,
+    refusals,
     onFatal: fail,
     tuning: options.groupTuning ?? {},
   });

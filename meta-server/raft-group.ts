@@ -11,9 +11,10 @@ import { Raft, type Ready, type Save, type SnapshotPosition } from "./raft/raft.
 import type { Fetch } from "./raft/state.ts";
 import { planCut } from "./runtime/compaction.ts";
 import { IncomingSnapshots } from "./runtime/incoming-snapshots.ts";
-import { addressed, membershipOf, proposeChange } from "./runtime/membership.ts";
+import { addressed, furthestVoter, membershipOf, membersProgress, proposeChange } from "./runtime/membership.ts";
 import { OutgoingSnapshots } from "./runtime/outgoing-snapshots.ts";
 import { Proposals } from "./runtime/proposals.ts";
+import { readCommitted } from "./runtime/read-committed.ts";
 import { Reads } from "./runtime/reads.ts";
 import { recover } from "./runtime/recover.ts";
 import { Saver } from "./runtime/saver.ts";
@@ -21,6 +22,7 @@ import { processTimers, type Timers } from "./runtime/timers.ts";
 import { DEFAULT_TUNING, type GroupTuning } from "./runtime/tuning.ts";
 import type { LogStore } from "./storage/log-store.ts";
 import { StorageError } from "./storage/storage-error.ts";
+import { Refusals } from "./transport/refusals.ts";
 import type { SnapshotHeader, SnapshotIntake, Transport } from "./transport/transport.ts";
 
 export interface GroupOptions {
@@ -37,6 +39,7 @@ export interface GroupOptions {
   readonly machine: StateMachine;
   readonly transport: Transport;
   readonly logger: Logger;
+  readonly refusals?: Refusals;
   /** The disk failed or a truth was violated: the group has stopped, the process must. */
   readonly onFatal: (error: Error) => void;
   readonly timers?: Timers;
@@ -76,6 +79,7 @@ class RaftGroup implements Group {
   readonly #saver: Saver;
   readonly #proposals: Proposals;
   readonly #reads: Reads;
+  readonly #refusals: Refusals;
   readonly #listeners = new Set<(status: GroupStatus) => void>();
   readonly #cancelTimers: (() => void)[];
   readonly #outgoing: OutgoingSnapshots;
@@ -102,6 +106,7 @@ class RaftGroup implements Group {
     this.#transport = options.transport;
     this.#timers = options.timers ?? processTimers;
     this.#applied = options.machine.appliedIndex;
+    this.#refusals = options.refusals ?? new Refusals(options.logger);
     this.#proposals = new Proposals(tuning.proposalsMax);
     const { random = Math.random, log, machine, transport, logger } = options;
     this.#reads = new Reads(Math.floor(random() * 2 ** 40));
@@ -122,6 +127,7 @@ class RaftGroup implements Group {
       onRestoring: (leader, term) => this.#input(() => raft.step({ type: "restoring", leader, term })),
       onRestored: (to) => this.#restored(to),
       onBroken: (error) => this.#fail(error),
+      refusals: this.#refusals,
     });
     this.#saver = new Saver(options.log, {
       saved: (save, promises) => this.#guard(() => this.#saved(save, promises)),
@@ -152,19 +158,14 @@ class RaftGroup implements Group {
     return this.#raft.log.readable;
   }
 
+  get refused(): Readonly<Record<string, number>> {
+    return this.#refusals.counts;
+  }
+
   status(): GroupStatus {
     const { role, term, leader, log } = this.#raft;
-    const members = addressed(log.configuration, this.#options.members).map((member) => {
-      const progress = this.#raft.progress(member.id);
-      const own = member.id === this.#options.self;
-      return {
-        ...member,
-        matched: own ? log.stable : (progress?.match ?? 0),
-        unconfirmedBytes: progress?.unconfirmedBytes ?? 0,
-        snapshotBytes: this.#outgoing.bytesTo(member.id),
-        active: own || (progress !== undefined && progress.silentTicks < this.#tuning.electionTicks),
-      };
-    });
+    const { members: named } = this.#options;
+    const members = membersProgress(this.#raft, named, this.#outgoing, this.#tuning.electionTicks);
     const membership = membershipOf(this.#raft);
     return { role, term, leader, commit: log.commit, applied: this.#applied, members, membership };
   }
@@ -189,13 +190,8 @@ class RaftGroup implements Group {
     this.#wantTurn();
   }
 
-  async readLog(from: number, bytesMax: number): Promise<readonly GroupEntry[]> {
-    const { log } = this.#raft;
-    if (from > log.readable) return [];
-    const cached = from > log.base.index ? log.slice(from, bytesMax, log.readable) : [];
-    const entries = cached ?? (await this.#log.read(from, log.readable, bytesMax));
-    if (entries.length > 0) return entries;
-    throw new RangeError(`entry ${from} was cut from the log, which begins at ${log.firstIndex}`);
+  readLog(from: number, bytesMax: number): Promise<readonly GroupEntry[]> {
+    return readCommitted(this.#raft, this.#log, from, bytesMax);
   }
 
   onChange(listener: (status: GroupStatus) => void): () => void {
@@ -204,7 +200,7 @@ class RaftGroup implements Group {
   }
 
   transferLeadership(): Promise<boolean> {
-    const to = this.#transferTarget();
+    const to = this.#raft.role === "leader" ? furthestVoter(this.status().members, this.#options.self) : undefined;
     if (to === undefined) return Promise.resolve(false);
     const { term } = this.#raft;
     return new Promise((resolve) => {
@@ -255,7 +251,15 @@ class RaftGroup implements Group {
     for (; this.#ticks > 0; this.#ticks--) this.#raft.step({ type: "tick" });
     const messages = this.#messages;
     this.#messages = [];
-    for (const message of messages) this.#raft.step({ type: "message", message });
+    for (const message of messages) {
+      if (this.#raft.contradicts(message))
+        this.#refusals.note(
+          "impossible",
+          message.from,
+          `${message.type} in the term of another, or against what is committed`,
+        );
+      else this.#raft.step({ type: "message", message });
+    }
     this.#proposeQueued();
     const read = this.#reads.ask();
     if (read !== undefined) this.#raft.step({ type: "readIndex", id: read });
@@ -344,7 +348,12 @@ class RaftGroup implements Group {
     const termMax = this.#raft.term + this.#tuning.termLeapMax;
     for (const message of messages) {
       if (message.term <= termMax) this.#messages.push(message);
-      else this.#options.logger.warn({ from: message.from, term: message.term }, "raft: refused a term from nowhere");
+      else
+        this.#refusals.note(
+          "term",
+          message.from,
+          `term ${message.term} comes from nowhere, here it is ${this.#raft.term}`,
+        );
     }
     this.#wantTurn();
   }
@@ -391,13 +400,6 @@ class RaftGroup implements Group {
       },
       (error) => this.#fail(error),
     );
-  }
-
-  #transferTarget(): number | undefined {
-    if (this.#raft.role !== "leader") return undefined;
-    const { self } = this.#options;
-    const able = this.status().members.filter(({ id, active, learner }) => id !== self && active && !learner);
-    return able.sort((a, b) => b.matched - a.matched)[0]?.id;
   }
 
   #tellChange(): void {

@@ -8,7 +8,7 @@ import { type ObjectStore, ObjectStoreError } from "../object-store/object-store
 import { openObjectStore } from "../object-store/open.ts";
 import type { RegionsAnswer } from "../proto/generated/agent.ts";
 import { UserError } from "../proto/user-error.ts";
-import type { VolumeDescription } from "../proto/volume-description.ts";
+import { membersOf, type VolumeDescription } from "../proto/volume-description.ts";
 import { Agent, type AgentCounts } from "./agent.ts";
 import { createBudget, pause } from "./budget.ts";
 import { Collector } from "./collect.ts";
@@ -51,7 +51,12 @@ export async function runAgent(options: RunAgentOptions): Promise<RunningAgent> 
   if (region === undefined) throw new UserError(`volume ${volume.volume} has no region ${options.region}`, 2);
   const name = `${options.region}-${hostname()}-${randomUUID().slice(0, 8)}`;
   const bucket = openObjectStore(region.bucket);
-  const link = new MetadataLink({ members: region.meta, volume: volume.volume, agent: name, logger });
+  const link = new MetadataLink({
+    members: membersOf(region).map(({ address }) => address),
+    volume: volume.volume,
+    agent: name,
+    logger,
+  });
   try {
     await checkBucket(bucket);
     await checkQueue(region.queue);

@@ -14,10 +14,20 @@ export interface VolumeDescription {
 
 export interface RegionDescription {
   readonly name: string;
-  /** host:port of each member; member N is the N-th, from 1. */
+  /** host:port of each member; member N is the N-th, from 1. "-" where member N was removed. */
   readonly meta: readonly string[];
   /** file:///dir, s3://name?region=…&endpoint=…, gs://name?endpoint=… */
   readonly bucket: string;
   /** redis://host:port */
   readonly queue: string;
+}
+
+/** Stands in `meta` for a member that was removed: its number is never given again. */
+export const REMOVED = "-";
+
+/** The metadata servers of a region that its file names. */
+export function membersOf({
+  meta,
+}: Pick<RegionDescription, "meta">): { readonly id: number; readonly address: string }[] {
+  return meta.map((address, i) => ({ id: i + 1, address })).filter(({ address }) => address !== REMOVED);
 }

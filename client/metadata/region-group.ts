@@ -10,6 +10,7 @@ import {
   type Welcome,
   type WireVersion,
 } from "../../proto/generated/metadata.ts";
+import { membersOf } from "../../proto/volume-description.ts";
 import { CHANNEL_OPTIONS, Connection, type RequestBody } from "./connection.ts";
 import { backoffMs, pause, singleFlight } from "./waiting.ts";
 
@@ -114,8 +115,9 @@ export class RegionGroup {
   async status(timeoutMs: number = STATUS_MS): Promise<RegionStatus | undefined> {
     let best: RegionStatus | undefined;
     await new Promise<void>((resolve) => {
-      let missing = this.#addresses.length;
-      for (const address of this.#addresses) {
+      const named = membersOf({ meta: this.#addresses });
+      let missing = named.length;
+      for (const { address } of named) {
         void this.#statusOf(address, timeoutMs).then((status) => {
           missing -= 1;
           if (status !== undefined && isBetter(status, best)) best = status;

@@ -1,5 +1,6 @@
 import { type ClientOptions, credentials, Metadata } from "@grpc/grpc-js";
 import { AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
+import { membersOf } from "../../proto/volume-description.ts";
 import type { ServerContext } from "../services/context.ts";
 
 /** A dead address must not be remembered across calls: each client has its own subchannels and a short backoff. */
@@ -40,7 +41,7 @@ export class Regions {
 
   /** The leader's word, else that of the member that is furthest. */
   async ask(region: string, timeoutMs: number = STATUS_MS): Promise<RegionStatus | undefined> {
-    const addresses = this.#context.volume.regions.get(region)?.meta ?? [];
+    const addresses = this.#addresses(region);
     let best: RegionStatus | undefined;
     await new Promise<void>((resolve) => {
       let missing = addresses.length;
@@ -58,8 +59,13 @@ export class Regions {
 
   /** Nothing listened at any of the region's addresses when it was last asked: its machines are there, its servers are not. */
   isDown(region: string): boolean {
-    const addresses = this.#context.volume.regions.get(region)?.meta ?? [];
+    const addresses = this.#addresses(region);
     return addresses.every((address) => this.#refusing.has(address));
+  }
+
+  #addresses(region: string): string[] {
+    const description = this.#context.volume.regions.get(region);
+    return description === undefined ? [] : membersOf(description).map(({ address }) => address);
   }
 
   /** A client of the region's leader, by its number: its address may be another one from here. */

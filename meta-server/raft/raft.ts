@@ -168,6 +168,22 @@ export class Raft {
     return this.#state.progress.get(member);
   }
 
+  /**
+   * What cannot come from this group, whatever was lost or late: another leader of the same term, or entries in the place
+   * of committed ones. To be dropped: stepping it would stop the server.
+   */
+  contradicts(message: Message): boolean {
+    const { term, role, leader, log } = this.#state;
+    if ((message.type !== "append" && message.type !== "heartbeat") || message.term < term) return false;
+    if (message.term === term && (role === "leader" || (leader !== 0 && leader !== message.from))) return true;
+    return (
+      message.type === "append" &&
+      message.entries.some(
+        ({ index, term: own }) => index > log.base.index && index <= log.commit && log.term(index) !== own,
+      )
+    );
+  }
+
   step(input: Input): void {
     (onInput[input.type] as (state: RaftState, input: Input) => void)(this.#state, input);
   }

@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import type { StateMachine } from "../group.ts";
 import type { Raft, SnapshotPosition } from "../raft/raft.ts";
 import type { LogStore } from "../storage/log-store.ts";
+import type { Refusals } from "../transport/refusals.ts";
 import type { SnapshotHeader, SnapshotIntake } from "../transport/transport.ts";
 import { installSnapshot } from "./install-snapshot.ts";
 import type { Timers } from "./timers.ts";
@@ -20,6 +21,7 @@ export interface IncomingOptions {
   /** It is in place; undefined: all is as it was. */
   readonly onRestored: (to: SnapshotPosition | undefined) => void;
   readonly onBroken: (error: Error) => void;
+  readonly refusals: Refusals;
 }
 
 /** The snapshot on its way to this member, if there is one. */
@@ -79,6 +81,7 @@ export class IncomingSnapshots {
       const reason = (error as Error).message;
       logger.warn({ from: snapshot.from, at: header.at.index, reason }, "raft: a snapshot was not taken");
       failure = error as Error;
+      if (error instanceof RangeError) this.#options.refusals.note("snapshot", snapshot.from, reason);
     }
     this.#current = undefined;
     onRestored(to);

@@ -28,6 +28,8 @@ export async function installSnapshot(
     try {
       await machine.restore(at, watched());
     } catch (error) {
+      // Parts that cannot be read are their sender's fault, not this disk's.
+      if (lost === undefined && error instanceof RangeError) lost = error;
       if (lost === undefined) throw error;
       await log.markRestoring(undefined);
       throw lost;

@@ -1,4 +1,4 @@
-import type { GroupMember, GroupStatus, MembershipResult } from "../group.ts";
+import type { GroupMember, GroupStatus, MemberProgress, MembershipResult } from "../group.ts";
 import {
   type Configuration,
   changed,
@@ -8,6 +8,7 @@ import {
   votersOf,
 } from "../raft/configuration.ts";
 import type { Raft } from "../raft/raft.ts";
+import type { OutgoingSnapshots } from "./outgoing-snapshots.ts";
 import type { Proposals } from "./proposals.ts";
 
 const WHY = {
@@ -42,6 +43,32 @@ export function proposeChange(
     if (result.ok || (log.commit >= index && log.term(index) === term)) done({ ok: true, id });
     else done({ ok: false, reason: "unknown", message: "leadership was lost meanwhile" });
   });
+}
+
+/** The members as the latest configuration has them; what a leader knows of each. */
+export function membersProgress(
+  raft: Raft,
+  named: readonly GroupMember[],
+  outgoing: OutgoingSnapshots,
+  electionTicks: number,
+): readonly MemberProgress[] {
+  return addressed(raft.log.configuration, named).map((member) => {
+    const progress = raft.progress(member.id);
+    const own = member.id === raft.id;
+    return {
+      ...member,
+      matched: own ? raft.log.stable : (progress?.match ?? 0),
+      unconfirmedBytes: progress?.unconfirmedBytes ?? 0,
+      snapshotBytes: outgoing.bytesTo(member.id),
+      active: own || (progress !== undefined && progress.silentTicks < electionTicks),
+    };
+  });
+}
+
+/** Whom leadership is best handed over to. */
+export function furthestVoter(members: readonly MemberProgress[], self: number): number | undefined {
+  const able = members.filter(({ id, active, learner }) => id !== self && active && !learner);
+  return able.sort((a, b) => b.matched - a.matched)[0]?.id;
 }
 
 export function membershipOf(raft: Raft): GroupStatus["membership"] {

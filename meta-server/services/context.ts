@@ -18,6 +18,7 @@ export interface ServerContext {
 }
 
 /** host:port of this region's leader, empty when none is known. */
-export function leaderAddress({ group, volume, region }: ServerContext): string {
-  return volume.regions.get(region)?.meta[group.status().leader - 1] ?? "";
+export function leaderAddress({ group }: ServerContext): string {
+  const { leader, members } = group.status();
+  return members.find(({ id }) => id === leader)?.address ?? "";
 }

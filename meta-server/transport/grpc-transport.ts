@@ -1,8 +1,9 @@
-import type { ServerDuplexStream, UntypedHandleCall } from "@grpc/grpc-js";
+import { type ServerDuplexStream, type ServiceError, status, type UntypedHandleCall } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import {
   type RaftFrame,
   type RaftHello,
+  type RaftMessage,
   type RaftPeersServer,
   RaftPeersService,
   type RaftWelcome,
@@ -11,8 +12,9 @@ import {
 } from "../../proto/generated/raft.ts";
 import type { GroupMember } from "../group.ts";
 import type { Message } from "../raft/messages.ts";
-import { type PeerIdentity, refusalOf } from "./hello.ts";
-import { PeerLink } from "./peer-link.ts";
+import { type Mismatch, mismatchOf, type PeerIdentity } from "./hello.ts";
+import { PeerLink, RAFT_FRAME_BYTES_MAX } from "./peer-link.ts";
+import type { Refusals } from "./refusals.ts";
 import { takeSnapshot } from "./snapshot-stream.ts";
 import type { Receiver, SnapshotSource, Transport } from "./transport.ts";
 import { decodeMessage } from "./wire.ts";
@@ -26,16 +28,23 @@ export interface GrpcTransportOptions {
   /** The volume's uuid, "" while it is not known. */
   readonly cluster?: () => string;
   readonly logger: Logger;
+  readonly refusals: Refusals;
 }
 
 const GUESTS_MAX = 8;
 
-/** Since the start. */
-export interface TransportCounters {
-  /** Streams of another volume, region, member or format. */
-  refused: number;
-  /** Streams ended for a frame that no member sends. */
-  malformed: number;
+/** So long after its last frame a member's stream may be taken over by another that says it is the same. */
+const CLAIM_MS = 1_000;
+
+/** gRPC's own words for a frame that is not protobuf, or too large. */
+const FRAME_ERRORS = { [status.INTERNAL]: "malformed", [status.RESOURCE_EXHAUSTED]: "oversized" } as const;
+
+/** Which process speaks for a member. */
+interface Claim {
+  readonly life: number;
+  readonly peer: string;
+  heardMs: number;
+  streams: number;
 }
 
 /**
@@ -45,12 +54,12 @@ export interface TransportCounters {
 export class GrpcTransport implements Transport {
   readonly service = RaftPeersService;
   readonly handlers: RaftPeersServer & Record<string, UntypedHandleCall>;
-  readonly counters: TransportCounters = { refused: 0, malformed: 0 };
   readonly #options: GrpcTransportOptions;
   readonly #identity: PeerIdentity;
   readonly #links = new Map<number, PeerLink>();
   /** To those who came by themselves: removed members, and new ones that are not known here yet. Only while they stay. */
   readonly #guests = new Map<number, PeerLink>();
+  readonly #claims = new Map<number, Claim>();
   #peers: readonly GroupMember[] = [];
   readonly #incoming = new Set<ServerDuplexStream<RaftFrame, RaftWelcome>>();
   #receiver: Receiver | undefined;
@@ -63,6 +72,7 @@ export class GrpcTransport implements Transport {
       self: options.self,
       address: options.address,
       cluster: options.cluster ?? (() => ""),
+      life: Math.floor(Math.random() * 2 ** 48),
     };
     this.handlers = {
       exchange: (call: ServerDuplexStream<RaftFrame, RaftWelcome>) => this.#exchange(call),
@@ -119,14 +129,17 @@ export class GrpcTransport implements Transport {
 
   #exchange(call: ServerDuplexStream<RaftFrame, RaftWelcome>): void {
     let from = 0;
+    let claim: Claim | undefined;
     this.#incoming.add(call);
     const close = () => {
-      this.#incoming.delete(call);
+      if (!this.#incoming.delete(call)) return;
+      if (claim !== undefined && --claim.streams === 0 && this.#claims.get(from) === claim) this.#claims.delete(from);
       this.#dismissGuest(from);
       call.end();
     };
     call.on("data", (frame: RaftFrame) => {
-      if (from !== 0) {
+      if (claim !== undefined) {
+        claim.heardMs = performance.now();
         if (!this.#deliver(frame, from)) close();
         return;
       }
@@ -134,11 +147,25 @@ export class GrpcTransport implements Transport {
       call.write({ refusal: refusal ?? "" });
       if (refusal !== undefined) return close();
       from = frame.hello!.from;
+      claim = this.#claim(from, frame.hello!.life, call.getPeer());
       this.#receiveGuest(from, frame.hello!.address);
     });
     call.on("end", close);
-    call.on("error", close);
+    call.on("error", (error: Partial<ServiceError>) => {
+      const kind = FRAME_ERRORS[error.code as keyof typeof FRAME_ERRORS];
+      if (kind !== undefined) this.#options.refusals.note(kind, call.getPeer(), error.details ?? "");
+      close();
+    });
     call.on("cancelled", close);
+  }
+
+  #claim(from: number, life: number, peer: string): Claim {
+    const known = this.#claims.get(from);
+    const claim = known?.life === life ? known : { life, peer, heardMs: 0, streams: 0 };
+    claim.heardMs = performance.now();
+    claim.streams++;
+    this.#claims.set(from, claim);
+    return claim;
   }
 
   #receiveGuest(id: number, address: string): void {
@@ -153,20 +180,31 @@ export class GrpcTransport implements Transport {
 
   #refusal(hello: RaftHello | undefined, peer: string): string | undefined {
     if (this.#receiver === undefined) return "not running";
-    const refusal = hello === undefined ? "did not say who it is" : refusalOf(this.#identity, hello);
-    if (refusal === undefined) return undefined;
-    this.counters.refused++;
-    this.#options.logger.warn({ peer, refused: this.counters.refused }, `raft: refused a peer: ${refusal}`);
-    return refusal;
+    const mismatch = this.#mismatch(hello);
+    if (mismatch !== undefined) this.#options.refusals.note(mismatch.kind, peer, mismatch.line);
+    return mismatch?.line;
   }
 
-  #deliver({ messages }: RaftFrame, from: number): boolean {
+  #mismatch(hello: RaftHello | undefined): Mismatch | undefined {
+    if (hello === undefined) return { kind: "malformed", line: "did not say who it is" };
+    const { from, life } = hello;
+    const other = this.#claims.get(from);
+    const isClaimed = other !== undefined && other.life !== life && performance.now() - other.heardMs < CLAIM_MS;
+    if (!isClaimed) return mismatchOf(this.#identity, hello);
+    return { kind: "member", line: `calls itself member ${from}, and so does another server at ${other.peer}` };
+  }
+
+  #deliver(frame: RaftFrame, from: number): boolean {
     try {
-      this.#receiver?.receive(messages.map((message) => decodeMessage(message, from, this.#options.self)));
+      const bytes = frame.messages.reduce((sum, message) => sum + entryBytes(message), 0);
+      if (bytes > RAFT_FRAME_BYTES_MAX) {
+        this.#options.refusals.note("oversized", from, `a frame with ${bytes} bytes of entries`);
+        return false;
+      }
+      this.#receiver?.receive(frame.messages.map((message) => decodeMessage(message, from, this.#options.self)));
       return this.#receiver !== undefined;
     } catch (error) {
-      this.counters.malformed++;
-      this.#options.logger.warn({ from, malformed: this.counters.malformed }, `raft: ${(error as Error).message}`);
+      this.#options.refusals.note("malformed", from, (error as Error).message);
       return false;
     }
   }
@@ -179,7 +217,14 @@ export class GrpcTransport implements Transport {
         if (refusal !== undefined) throw new Error(refusal);
         return this.#receiver!.receiveSnapshot(hello!.from, header);
       },
-      (error) => this.#options.logger.warn({ reason: error.message }, "raft: a snapshot's stream was ended"),
+      (error) => {
+        if (error instanceof RangeError) this.#options.refusals.note("snapshot", call.getPeer(), error.message);
+        else this.#options.logger.warn({ reason: error.message }, "raft: a snapshot was not taken");
+      },
     );
   }
+}
+
+function entryBytes({ body }: RaftMessage): number {
+  return body?.$case === "append" ? body.value.entries.reduce((sum, entry) => sum + entry.length, 0) : 0;
 }

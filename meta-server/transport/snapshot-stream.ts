@@ -114,6 +114,7 @@ function beginOf(hello: RaftHello, { term, at, configuration, transfer }: Snapsh
 }
 
 function headerOf({ term, at, transfer, configuration, configurationIndex }: SnapshotBegin): SnapshotHeader {
+  if ((at?.term ?? 0) > term) throw new RangeError(`a snapshot of a later term than ${term}, its leader's`);
   return {
     term: count(term),
     at: position(at),

@@ -38,12 +38,13 @@ const fromWire: { [K in WireBody["$case"]]: (value: BodyOf<K>) => Content<K> } =
   voteResponse: (granted) => ({ type: "voteResponse", granted }),
   append: ({ previousIndex, previousTerm, commit, entries }) => {
     const previous = position({ index: previousIndex, term: previousTerm });
-    return {
-      type: "append",
-      previous,
-      commit: count(commit),
-      entries: entries.map((encoded, i) => decodeEntry(previous.index + 1 + i, encoded)),
-    };
+    const decoded = entries.map((encoded, i) => decodeEntry(previous.index + 1 + i, encoded));
+    let { term } = previous;
+    for (const entry of decoded) {
+      if (entry.term < term) throw new RangeError(`entry ${entry.index} of term ${entry.term} behind one of ${term}`);
+      term = entry.term;
+    }
+    return { type: "append", previous, commit: count(commit), entries: decoded };
   },
   appendAccepted: (match) => ({ type: "appendAccepted", match: count(match) }),
   appendRejected: ({ rejected, hint }) => ({
@@ -76,7 +77,10 @@ export function encodeMessage(message: Message): RaftMessage {
 export function decodeMessage({ term, body }: RaftMessage, from: number, to: number): Message {
   if (body === undefined) throw new RangeError("a message without a body");
   const content = (fromWire[body.$case] as (value: unknown) => Content<Message["type"]>)(body.value);
-  return { ...content, from, to, term: count(term) } as Message;
+  const message = { ...content, from, to, term: count(term) } as Message;
+  if (message.type === "append" && (message.entries.at(-1) ?? message.previous).term > message.term)
+    throw new RangeError(`entries of a later term than ${message.term}, their leader's`);
+  return message;
 }
 
 export function position(wire: WirePosition | undefined): LogPosition {

@@ -64,14 +64,50 @@ export interface RegionStatus {
   message: string;
   inodes: number;
   usedBytes: number;
+  /** of the answering member: "voter" | "learner" | "joining" | "removed" */
+  membership: string;
+  /** messages and streams of peers, by what was wrong with them, since the start */
+  refused: { [key: string]: number };
 }
 
+export interface RegionStatus_RefusedEntry {
+  key: string;
+  value: number;
+}
+
+/** As the answering member's configuration has them. At the leader the rest is true, elsewhere it is 0 or false. */
 export interface MemberStatus {
   id: number;
   address: string;
   isLeader: boolean;
   applied: number;
   reachable: boolean;
+  learner: boolean;
+  /** entries of the log that it lacks */
+  behind: number;
+  /** of a snapshot on its way to it: taken by now; 0 when there is none */
+  snapshotBytes: number;
+}
+
+/** One of these at a time, and only at the leader. `add` takes the address, the others the id. */
+export interface ChangeMembersRequest {
+  volume: string;
+  change: string;
+  id: number;
+  address: string;
+  force: boolean;
+}
+
+export interface ChangeMembersAnswer {
+  ok: boolean;
+  message: string;
+  /** of the member that was added, promoted or removed */
+  id: number;
+  /** not now: another change is under way, or the learner is too far behind */
+  again: boolean;
+  /** promote: entries that the learner lacks */
+  behind: number;
+  leader: string;
 }
 
 export interface AdminAnswer {
@@ -253,6 +289,8 @@ function createBaseRegionStatus(): RegionStatus {
     message: "",
     inodes: 0,
     usedBytes: 0,
+    membership: "",
+    refused: {},
   };
 }
 
@@ -324,6 +362,12 @@ export const RegionStatus: MessageFns<RegionStatus> = {
     if (message.usedBytes !== 0) {
       writer.uint32(177).double(message.usedBytes);
     }
+    if (message.membership !== "") {
+      writer.uint32(186).string(message.membership);
+    }
+    globalThis.Object.entries(message.refused).forEach(([key, value]: [string, number]) => {
+      RegionStatus_RefusedEntry.encode({ key: key as any, value }, writer.uint32(194).fork()).join();
+    });
     return writer;
   },
 
@@ -516,6 +560,25 @@ export const RegionStatus: MessageFns<RegionStatus> = {
             message.usedBytes = reader.double();
             continue;
           }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            message.membership = reader.string();
+            continue;
+          }
+          case 24: {
+            if (tag !== 194) {
+              break;
+            }
+
+            const entry24 = RegionStatus_RefusedEntry.decode(reader, reader.uint32());
+            if (entry24.value !== undefined) {
+              message.refused[entry24.key] = entry24.value;
+            }
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -559,12 +622,98 @@ export const RegionStatus: MessageFns<RegionStatus> = {
     message.message = object.message ?? "";
     message.inodes = object.inodes ?? 0;
     message.usedBytes = object.usedBytes ?? 0;
+    message.membership = object.membership ?? "";
+    message.refused = (globalThis.Object.entries(object.refused ?? {}) as [string, number][]).reduce(
+      (acc: { [key: string]: number }, [key, value]: [string, number]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.Number(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseRegionStatus_RefusedEntry(): RegionStatus_RefusedEntry {
+  return { key: "", value: 0 };
+}
+
+export const RegionStatus_RefusedEntry: MessageFns<RegionStatus_RefusedEntry> = {
+  encode(message: RegionStatus_RefusedEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== 0) {
+      writer.uint32(17).double(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RegionStatus_RefusedEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRegionStatus_RefusedEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.value = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RegionStatus_RefusedEntry>): RegionStatus_RefusedEntry {
+    return RegionStatus_RefusedEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RegionStatus_RefusedEntry>): RegionStatus_RefusedEntry {
+    const message = createBaseRegionStatus_RefusedEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? 0;
     return message;
   },
 };
 
 function createBaseMemberStatus(): MemberStatus {
-  return { id: 0, address: "", isLeader: false, applied: 0, reachable: false };
+  return {
+    id: 0,
+    address: "",
+    isLeader: false,
+    applied: 0,
+    reachable: false,
+    learner: false,
+    behind: 0,
+    snapshotBytes: 0,
+  };
 }
 
 export const MemberStatus: MessageFns<MemberStatus> = {
@@ -583,6 +732,15 @@ export const MemberStatus: MessageFns<MemberStatus> = {
     }
     if (message.reachable !== false) {
       writer.uint32(40).bool(message.reachable);
+    }
+    if (message.learner !== false) {
+      writer.uint32(48).bool(message.learner);
+    }
+    if (message.behind !== 0) {
+      writer.uint32(57).double(message.behind);
+    }
+    if (message.snapshotBytes !== 0) {
+      writer.uint32(65).double(message.snapshotBytes);
     }
     return writer;
   },
@@ -640,6 +798,30 @@ export const MemberStatus: MessageFns<MemberStatus> = {
             message.reachable = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.learner = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.behind = reader.double();
+            continue;
+          }
+          case 8: {
+            if (tag !== 65) {
+              break;
+            }
+
+            message.snapshotBytes = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -662,6 +844,227 @@ export const MemberStatus: MessageFns<MemberStatus> = {
     message.isLeader = object.isLeader ?? false;
     message.applied = object.applied ?? 0;
     message.reachable = object.reachable ?? false;
+    message.learner = object.learner ?? false;
+    message.behind = object.behind ?? 0;
+    message.snapshotBytes = object.snapshotBytes ?? 0;
+    return message;
+  },
+};
+
+function createBaseChangeMembersRequest(): ChangeMembersRequest {
+  return { volume: "", change: "", id: 0, address: "", force: false };
+}
+
+export const ChangeMembersRequest: MessageFns<ChangeMembersRequest> = {
+  encode(message: ChangeMembersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    if (message.change !== "") {
+      writer.uint32(18).string(message.change);
+    }
+    if (message.id !== 0) {
+      writer.uint32(24).uint32(message.id);
+    }
+    if (message.address !== "") {
+      writer.uint32(34).string(message.address);
+    }
+    if (message.force !== false) {
+      writer.uint32(40).bool(message.force);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeMembersRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeMembersRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.change = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.id = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.force = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ChangeMembersRequest>): ChangeMembersRequest {
+    return ChangeMembersRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ChangeMembersRequest>): ChangeMembersRequest {
+    const message = createBaseChangeMembersRequest();
+    message.volume = object.volume ?? "";
+    message.change = object.change ?? "";
+    message.id = object.id ?? 0;
+    message.address = object.address ?? "";
+    message.force = object.force ?? false;
+    return message;
+  },
+};
+
+function createBaseChangeMembersAnswer(): ChangeMembersAnswer {
+  return { ok: false, message: "", id: 0, again: false, behind: 0, leader: "" };
+}
+
+export const ChangeMembersAnswer: MessageFns<ChangeMembersAnswer> = {
+  encode(message: ChangeMembersAnswer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ok !== false) {
+      writer.uint32(8).bool(message.ok);
+    }
+    if (message.message !== "") {
+      writer.uint32(18).string(message.message);
+    }
+    if (message.id !== 0) {
+      writer.uint32(24).uint32(message.id);
+    }
+    if (message.again !== false) {
+      writer.uint32(32).bool(message.again);
+    }
+    if (message.behind !== 0) {
+      writer.uint32(41).double(message.behind);
+    }
+    if (message.leader !== "") {
+      writer.uint32(50).string(message.leader);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeMembersAnswer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeMembersAnswer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ok = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.id = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.again = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.behind = reader.double();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.leader = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ChangeMembersAnswer>): ChangeMembersAnswer {
+    return ChangeMembersAnswer.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ChangeMembersAnswer>): ChangeMembersAnswer {
+    const message = createBaseChangeMembersAnswer();
+    message.ok = object.ok ?? false;
+    message.message = object.message ?? "";
+    message.id = object.id ?? 0;
+    message.again = object.again ?? false;
+    message.behind = object.behind ?? 0;
+    message.leader = object.leader ?? "";
     return message;
   },
 };
@@ -1977,6 +2380,15 @@ export const AdminService = {
     responseSerialize: (value: LossReportAnswer): Buffer => Buffer.from(LossReportAnswer.encode(value).finish()),
     responseDeserialize: (value: Buffer): LossReportAnswer => LossReportAnswer.decode(value),
   },
+  changeMembers: {
+    path: "/mirrorfs.Admin/ChangeMembers" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ChangeMembersRequest): Buffer => Buffer.from(ChangeMembersRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ChangeMembersRequest => ChangeMembersRequest.decode(value),
+    responseSerialize: (value: ChangeMembersAnswer): Buffer => Buffer.from(ChangeMembersAnswer.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ChangeMembersAnswer => ChangeMembersAnswer.decode(value),
+  },
 } as const;
 
 export interface AdminServer extends UntypedServiceImplementation {
@@ -1988,6 +2400,7 @@ export interface AdminServer extends UntypedServiceImplementation {
   info: handleUnaryCall<InfoRequest, InfoAnswer>;
   wait: handleServerStreamingCall<WaitRequest, WaitProgress>;
   lossReport: handleUnaryCall<LossReportRequest, LossReportAnswer>;
+  changeMembers: handleUnaryCall<ChangeMembersRequest, ChangeMembersAnswer>;
 }
 
 export interface AdminClient extends Client {
@@ -2080,6 +2493,21 @@ export interface AdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: LossReportAnswer) => void,
+  ): ClientUnaryCall;
+  changeMembers(
+    request: ChangeMembersRequest,
+    callback: (error: ServiceError | null, response: ChangeMembersAnswer) => void,
+  ): ClientUnaryCall;
+  changeMembers(
+    request: ChangeMembersRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ChangeMembersAnswer) => void,
+  ): ClientUnaryCall;
+  changeMembers(
+    request: ChangeMembersRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ChangeMembersAnswer) => void,
   ): ClientUnaryCall;
 }
 

@@ -32,6 +32,8 @@ export interface RaftHello {
   to: number;
   /** host:port of the sender: whoever does not know it yet answers there */
   address: string;
+  /** another one after each start: two servers that call themselves the same member are told apart */
+  life: number;
 }
 
 /** The first frame of a stream carries only the hello; every later one all that was queued in a turn. */
@@ -141,7 +143,7 @@ export interface SnapshotProgress {
 }
 
 function createBaseRaftHello(): RaftHello {
-  return { format: 0, volume: "", region: "", cluster: "", from: 0, to: 0, address: "" };
+  return { format: 0, volume: "", region: "", cluster: "", from: 0, to: 0, address: "", life: 0 };
 }
 
 export const RaftHello: MessageFns<RaftHello> = {
@@ -166,6 +168,9 @@ export const RaftHello: MessageFns<RaftHello> = {
     }
     if (message.address !== "") {
       writer.uint32(58).string(message.address);
+    }
+    if (message.life !== 0) {
+      writer.uint32(65).double(message.life);
     }
     return writer;
   },
@@ -239,6 +244,14 @@ export const RaftHello: MessageFns<RaftHello> = {
             message.address = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 65) {
+              break;
+            }
+
+            message.life = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -263,6 +276,7 @@ export const RaftHello: MessageFns<RaftHello> = {
     message.from = object.from ?? 0;
     message.to = object.to ?? 0;
     message.address = object.address ?? "";
+    message.life = object.life ?? 0;
     return message;
   },
 };

@@ -129,9 +129,9 @@ test("a member of another volume is refused and counted, the others go on", asyn
   const { id: leader } = await cluster.leader();
   const stranger = leader === 3 ? 2 : 3;
   await cluster.running.get(stranger)!.stop();
-  const { transport } = await cluster.startMember(stranger, { volume: "other" });
-  await until("a refusal", () => transport.counters.refused > 0 || undefined);
+  const { group } = await cluster.startMember(stranger, { volume: "other" });
+  await until("a refusal", () => group.refused.volume);
   expect((await proposeMany(100, "a")).length).toBe(100);
   const others = [...cluster.running].filter(([id]) => id !== stranger);
-  await until("refusals by the others", () => others.every(([, r]) => r.transport.counters.refused > 0) || undefined);
+  await until("refusals by the others", () => others.every(([, r]) => r.group.refused.volume) || undefined);
 });

@@ -19,6 +19,7 @@ import { asBuffer } from "../metadata/responses.ts";
 import { asVersion } from "../metadata/service.ts";
 import { resolvePath } from "../paths.ts";
 import { unary } from "../unary.ts";
+import { changeMembers } from "./members.ts";
 import type { StatusReport } from "./status.ts";
 import { heldBy } from "./trees.ts";
 import { waitForTree } from "./wait.ts";
@@ -48,6 +49,7 @@ export class AdminService {
       info: unary(context, leader, ({ path }) => this.#info(path)),
       wait: (stream) => void waitForTree(context, stream),
       lossReport: unary(context, { onlyLeader: false }, () => this.#lossReport()),
+      changeMembers: unary(context, leader, (request) => changeMembers(context.group, request)),
     };
   }
 

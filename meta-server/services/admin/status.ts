@@ -4,6 +4,7 @@ import type { Follower } from "../../follower/follower.ts";
 import { decodePending, pendingPrefix } from "../../machine/local-keys.ts";
 import type { AgentService } from "../agent/service.ts";
 import { leaderAddress, type ServerContext } from "../context.ts";
+import { behindOf } from "./members.ts";
 
 export interface StatusSources {
   readonly keeper: EpochKeeper;
@@ -23,7 +24,7 @@ export class StatusReport {
 
   async make(): Promise<RegionStatus> {
     const { volume, region, member, group, machine } = this.#context;
-    const { role, members } = this.#members();
+    const { role, members, membership } = this.#members();
     const { totals } = machine.facts;
     const { follower, agents } = this.#sources;
     const isMirror = role !== "primary" && role !== "unformatted";
@@ -51,6 +52,8 @@ export class StatusReport {
       message: this.#message(isMirror),
       inodes: stored?.inodes ?? 0,
       usedBytes: stored?.usedBytes ?? 0,
+      membership,
+      refused: group.refused,
     };
   }
 
@@ -63,18 +66,22 @@ export class StatusReport {
     return (isMirror && follower.message) || keeper.message;
   }
 
-  #members(): Pick<RegionStatus, "role" | "members"> {
+  #members(): Pick<RegionStatus, "role" | "members" | "membership"> {
     const { group, machine } = this.#context;
-    const { members, leader, applied } = group.status();
+    const { members, leader, applied, commit, membership } = group.status();
     const self = group.member.id;
     return {
       role: machine.role,
-      members: members.map(({ id, address, matched, active }) => ({
-        id,
-        address,
-        isLeader: id === leader,
-        applied: id === self ? applied : matched,
-        reachable: active,
+      membership,
+      members: members.map((one) => ({
+        id: one.id,
+        address: one.address,
+        isLeader: one.id === leader,
+        applied: one.id === self ? applied : one.matched,
+        reachable: one.active,
+        learner: one.learner,
+        behind: self === leader ? behindOf(one, commit) : 0,
+        snapshotBytes: one.snapshotBytes ?? 0,
       })),
     };
   }

@@ -9,6 +9,7 @@ import type { GroupTuning } from "../../../meta-server/runtime/tuning.ts";
 import { openDataDirectory } from "../../../meta-server/storage/data-directory.ts";
 import { GrpcTransport, type GrpcTransportOptions } from "../../../meta-server/transport/grpc-transport.ts";
 import { RAFT_FRAME_BYTES_MAX } from "../../../meta-server/transport/peer-link.ts";
+import { Refusals } from "../../../meta-server/transport/refusals.ts";
 import { WanProxy } from "../../../sandbox/wan-proxy.ts";
 import { ListMachine } from "./list-machine.ts";
 
@@ -64,7 +65,7 @@ export class Cluster {
 
   async startMember(
     id: number,
-    identity: Partial<GrpcTransportOptions> = {},
+    identity: Partial<Pick<GrpcTransportOptions, "volume" | "region" | "cluster">> = {},
     { join = false }: { join?: boolean } = {},
   ): Promise<Running> {
     const server = this.#servers.get(id) ?? (await listen(this.#listening.get(id)!)).server;
@@ -72,12 +73,14 @@ export class Cluster {
     const { log, state } = await openDataDirectory(this.dataDirectory(id), { volume: "v", region: "r", member: id });
     const machine = new ListMachine(state);
     const members = this.#members;
+    const refusals = new Refusals(logger);
     const transport = new GrpcTransport({
       volume: "v",
       region: "r",
       self: id,
       address: members[id - 1]!.address,
       logger,
+      refusals,
       ...identity,
     });
     server.addService(transport.service, transport.handlers);
@@ -89,6 +92,7 @@ export class Cluster {
       log,
       machine,
       transport,
+      refusals,
       logger: logger.child({ member: id }),
       onFatal: (error) => fatal.push(error),
       tuning: this.#tuning,

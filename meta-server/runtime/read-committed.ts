@@ -1,0 +1,17 @@
+import type { Entry } from "../raft/entry.ts";
+import type { Raft } from "../raft/raft.ts";
+import type { LogStore } from "../storage/log-store.ts";
+
+/** See Group.readLog: from memory where they are there, else from the disk. */
+export async function readCommitted(
+  { log }: Raft,
+  store: LogStore,
+  from: number,
+  bytesMax: number,
+): Promise<readonly Entry[]> {
+  if (from > log.readable) return [];
+  const cached = from > log.base.index ? log.slice(from, bytesMax, log.readable) : [];
+  const entries = cached ?? (await store.read(from, log.readable, bytesMax));
+  if (entries.length > 0) return entries;
+  throw new RangeError(`entry ${from} was cut from the log, which begins at ${log.firstIndex}`);
+}

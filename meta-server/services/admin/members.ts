@@ -1,0 +1,53 @@
+import type { ChangeMembersAnswer, ChangeMembersRequest } from "../../../proto/generated/admin.ts";
+import type { Group, MemberProgress } from "../../group.ts";
+import type { MembershipChange } from "../../raft/configuration.ts";
+
+/** A learner that lacks more entries than this would hold up whoever waits for its vote. */
+const BEHIND_MAX = 2_000;
+
+/** Adds, promotes or removes a member of this leader's group, where that leaves it able to work. */
+export async function changeMembers(group: Group, request: ChangeMembersRequest): Promise<ChangeMembersAnswer> {
+  const change = changeOf(request);
+  if (change === undefined) return answer({ message: `there is no change '${request.change}'` });
+  const refusal = change.type === "add" ? undefined : refusalOf(group, change, request.force);
+  if (refusal !== undefined) return answer(refusal);
+  const result = await group.changeMembership(change);
+  if (result.ok) return answer({ ok: true, id: result.id });
+  return answer({ message: result.message, again: result.reason === "busy" });
+}
+
+function changeOf({ change, id, address }: ChangeMembersRequest): MembershipChange | undefined {
+  if (change === "add") return { type: "add", address };
+  return change === "promote" || change === "remove" ? { type: change, id } : undefined;
+}
+
+function refusalOf(
+  group: Group,
+  { type, id }: Exclude<MembershipChange, { type: "add" }>,
+  force: boolean,
+): Partial<ChangeMembersAnswer> | undefined {
+  const { members, commit } = group.status();
+  const member = members.find((one) => one.id === id);
+  if (member === undefined) return undefined; // the group says so
+  if (type === "promote") {
+    const behind = behindOf(member, commit);
+    if (!member.learner || behind <= BEHIND_MAX) return undefined;
+    return { message: `member ${id} is ${behind} entries behind`, again: true, behind };
+  }
+  const left = members.filter((one) => one !== member && !one.learner);
+  const quorum = Math.floor(left.length / 2) + 1;
+  const reachable = left.filter(({ active }) => active).length;
+  if (member.learner || force || left.length === 0 || reachable >= quorum) return undefined;
+  return {
+    message: `of the ${left.length} that would vote without member ${id} only ${reachable} can be reached, and ${quorum} are needed: start them, or use --force`,
+  };
+}
+
+/** Entries that a member lacks of what is committed. */
+export function behindOf({ matched }: MemberProgress, commit: number): number {
+  return Math.max(0, commit - matched);
+}
+
+function answer(part: Partial<ChangeMembersAnswer>): ChangeMembersAnswer {
+  return { ok: false, message: "", id: 0, again: false, behind: 0, leader: "", ...part };
+}
