@@ -30,14 +30,13 @@ export async function sendSnapshot(
   });
   call.on("error", () => undefined); // "status" follows
   call.on("status", ({ details }) => reject(new Error(details === "" ? "the stream ended early" : details)));
-  ended.then(
-    () => undefined,
-    () => {
-      isOver = true;
-      started.resolve(-1);
-      room.wake();
-    },
-  );
+  // Also at once, and all of it: a receiver that has it already says so before it is sent a part.
+  const over = () => {
+    isOver = true;
+    started.resolve(-1);
+    room.wake();
+  };
+  ended.then(over, over);
   try {
     call.write({ body: { $case: "begin", value: beginOf(hello, source.header) } });
     const from = await started.promise;
