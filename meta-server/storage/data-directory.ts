@@ -1,5 +1,5 @@
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { UserError } from "../../proto/user-error.ts";
 import { replaceFile, syncDirectory } from "./durable-files.ts";
 import { LevelLog } from "./level-log.ts";
@@ -48,7 +48,11 @@ export async function openDataDirectory(
 
 async function makeDirectory(path: string): Promise<void> {
   try {
-    await mkdir(path, { recursive: true });
+    const first = await mkdir(path, { recursive: true });
+    if (first === undefined) return;
+    for (let made = resolve(path); made !== dirname(resolve(first)); made = dirname(made)) {
+      await syncDirectory(dirname(made)); // its name, else all of it could be gone
+    }
   } catch (error) {
     throw new UserError(`cannot make the data directory ${path}: ${(error as Error).message}`, 2, { cause: error });
   }

@@ -1,6 +1,9 @@
 /** The one door to classic-level: how a database of ours is opened, and how its refusals read. */
+import { readdir, rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
 import { ClassicLevel } from "classic-level";
 import { UserError } from "../../proto/user-error.ts";
+import { syncDirectory, syncFilesIn } from "./durable-files.ts";
 import { StorageError } from "./storage-error.ts";
 
 export type Level = ClassicLevel<Uint8Array, Uint8Array>;
@@ -12,9 +15,45 @@ export interface LevelTuning {
   readonly maxFileBytes: number;
 }
 
-/** @throws UserError when another process holds the directory, StorageError when the disk or the database is broken. */
+/**
+ * A power failure at any moment leaves a database that can be opened. LevelDB itself sees to less: the first manifest of a
+ * new one is not synced before CURRENT names it, nor is the renaming that brings a later one to life.
+ *
+ * @throws UserError when another process holds the directory, StorageError when the disk or the database is broken.
+ */
 export async function openLevel(directory: string, tuning: LevelTuning): Promise<Level> {
+  if (await isEmpty(directory)) await makeLevel(directory, tuning);
+  const level = await openAt(directory, tuning, false);
+  await syncDirectory(directory);
+  return level;
+}
+
+/** An empty database, whole on the disk before it has its name. */
+async function makeLevel(directory: string, tuning: LevelTuning): Promise<void> {
+  const beside = `${directory}.new`;
+  try {
+    await rm(beside, { recursive: true, force: true });
+    await (await openAt(beside, tuning, true)).close();
+    await syncFilesIn(beside);
+    await rename(beside, directory);
+    await syncDirectory(dirname(directory));
+  } catch (error) {
+    throw error instanceof StorageError ? error : new StorageError(`cannot make ${directory}`, error);
+  }
+}
+
+async function isEmpty(directory: string): Promise<boolean> {
+  try {
+    return (await readdir(directory)).length === 0;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return true;
+    throw new StorageError(`cannot read ${directory}`, error);
+  }
+}
+
+async function openAt(directory: string, tuning: LevelTuning, createIfMissing: boolean): Promise<Level> {
   const level = new ClassicLevel<Uint8Array, Uint8Array>(directory, {
+    createIfMissing,
     keyEncoding: "buffer",
     valueEncoding: "buffer",
     compression: tuning.compression,
