@@ -7,97 +7,169 @@ export interface KeyValueView {
   get(key: ByteString): Uint8Array | undefined;
 }
 
-/** A key as it is decoded, and the hash of its pair as the state hash counts it (`stored` false: there is no pair). */
+/** By what a cell is found: its key, or the number that the key is made of, which spares making it. */
+type Handle = ByteString | number;
+
+/** A pair, decoded when it was asked for, and its hash when it was needed. */
 interface Cell extends PairHash {
+  readonly handle: Handle;
   readonly key: ByteString;
-  readonly codec: { encode(value: never): Uint8Array };
+  readonly codec: RecordCodec<never>;
+  /** As the state holds it; of a dirty cell, as it did before. */
+  bytes: Uint8Array | undefined;
   value: unknown;
-  stored: boolean;
+  decoded: boolean;
+  hashed: boolean;
   dirty: boolean;
 }
 
+/** Roughly what a cell takes beside its key and its bytes: the objects themselves and a decoded value. */
+const CELL_BYTES = 400;
+
 /**
- * Decoded values over a view: what this turn changed, and what was read or written lately. The latter is kept in two
+ * The pairs of a view that were changed in this turn, or read or written lately. The latter are kept within a bound, in two
  * generations, which is an LRU at the price of a Map look-up: what is used moves to the young one, and when that is full
  * it becomes the old one; what is not yet flushed always stays. Values are never changed in place.
  */
 export class Cells {
   readonly #view: KeyValueView;
-  readonly #generationLimit: number;
-  #young = new Map<ByteString, Cell>();
-  #old = new Map<ByteString, Cell>();
+  readonly #generationBytesMax: number;
+  #young = new Map<Handle, Cell>();
+  #youngBytes = 0;
+  #old = new Map<Handle, Cell>();
   #dirty: Cell[] = [];
 
-  constructor(view: KeyValueView, entriesMax: number) {
+  constructor(view: KeyValueView, bytesMax: number) {
     this.#view = view;
-    this.#generationLimit = Math.max(1, entriesMax >>> 1);
+    this.#generationBytesMax = bytesMax / 2;
   }
 
   get<T>(codec: RecordCodec<T>, key: ByteString): T | undefined {
-    return this.#cell(codec, key).value as T | undefined;
+    return decodedOf<T>(this.#cell(codec, key));
   }
 
   put<T>(codec: RecordCodec<T>, key: ByteString, value: T | undefined): void {
-    const cell = this.#cell(codec, key);
-    cell.value = value;
-    this.#soil(cell);
+    this.#change(this.#cell(codec, key), value);
+  }
+
+  /** As it was at the end of the last turn. Not to be changed. */
+  bytes<T>(codec: RecordCodec<T>, key: ByteString): Uint8Array | undefined {
+    return this.#cell(codec, key).bytes;
+  }
+
+  // The same for keys that are made of one number. Numbers of different kinds of records must not meet: only one kind uses these.
+
+  getNumbered<T>(codec: RecordCodec<T>, number: number, keyOf: (number: number) => ByteString): T | undefined {
+    return decodedOf<T>(this.#found(number) ?? this.#load(codec, number, keyOf(number)));
+  }
+
+  putNumbered<T>(
+    codec: RecordCodec<T>,
+    number: number,
+    keyOf: (number: number) => ByteString,
+    value: T | undefined,
+  ): void {
+    this.#change(this.#found(number) ?? this.#load(codec, number, keyOf(number)), value);
   }
 
   /** Puts where the caller knows that there never was anything: spares the look-ups. */
-  insert<T>(codec: RecordCodec<T>, key: ByteString, value: T): void {
-    const cell: Cell = { key, codec, value, stored: false, dirty: false, high: 0, low: 0 };
+  insertNumbered<T>(codec: RecordCodec<T>, number: number, key: ByteString, value: T): void {
+    const cell = newCell(codec, number, key, undefined);
     this.#keep(cell);
-    this.#soil(cell);
+    this.#change(cell, value);
   }
 
-  #soil(cell: Cell): void {
+  bytesNumbered<T>(
+    codec: RecordCodec<T>,
+    number: number,
+    keyOf: (number: number) => ByteString,
+  ): Uint8Array | undefined {
+    return (this.#found(number) ?? this.#load(codec, number, keyOf(number))).bytes;
+  }
+
+  #change(cell: Cell, value: unknown): void {
+    cell.value = value;
+    cell.decoded = true;
     if (cell.dirty) return;
     cell.dirty = true;
     this.#dirty.push(cell);
   }
 
-  #found(key: ByteString): Cell | undefined {
-    const young = this.#young.get(key);
+  #cell<T>(codec: RecordCodec<T>, key: ByteString): Cell {
+    return this.#found(key) ?? this.#load(codec, key, key);
+  }
+
+  #found(handle: Handle): Cell | undefined {
+    const young = this.#young.get(handle);
     if (young !== undefined) return young;
-    const older = this.#old.get(key);
-    if (older !== undefined) this.#keep(older);
+    const older = this.#old.get(handle);
+    if (older === undefined) return undefined;
+    if (older.bytes !== undefined && older.bytes.buffer.byteLength > 2 * older.bytes.length) {
+      older.bytes = older.bytes.slice(); // what lives long must not keep a whole slab of small values
+    }
+    this.#keep(older);
     return older;
   }
 
-  #cell<T>(codec: RecordCodec<T>, key: ByteString): Cell {
-    const found = this.#found(key);
-    if (found !== undefined) return found;
-    const bytes = this.#view.get(key);
-    const value = bytes && codec.decode(bytes);
-    const cell: Cell = { key, codec, value, stored: bytes !== undefined, dirty: false, high: 0, low: 0 };
-    if (bytes !== undefined) hashPair(key, bytes, cell);
+  #load<T>(codec: RecordCodec<T>, handle: Handle, key: ByteString): Cell {
+    const cell = newCell(codec, handle, key, this.#view.get(key));
     this.#keep(cell);
     return cell;
   }
 
   #keep(cell: Cell): void {
-    if (this.#young.size >= this.#generationLimit + this.#dirty.length) {
+    if (this.#youngBytes >= this.#generationBytesMax) {
       this.#old = this.#young;
       this.#young = new Map();
-      for (const unflushed of this.#dirty) this.#young.set(unflushed.key, unflushed);
+      this.#youngBytes = 0;
+      for (const unflushed of this.#dirty) this.#young.set(unflushed.handle, unflushed);
     }
-    this.#young.set(cell.key, cell);
+    this.#young.set(cell.handle, cell);
+    this.#youngBytes += CELL_BYTES + cell.key.length + (cell.bytes?.length ?? 0);
   }
 
   /** Encodes what changed since the last call into `puts` and brings the hash up to date. */
   flush(hash: StateHash, puts: Map<ByteString, Uint8Array | undefined>): void {
     for (const cell of this.#dirty) {
       cell.dirty = false;
-      if (cell.value === undefined && !cell.stored) continue;
-      if (cell.stored) hash.subtract(cell);
-      const bytes = cell.value === undefined ? undefined : cell.codec.encode(cell.value as never);
-      cell.stored = bytes !== undefined;
-      if (bytes !== undefined) {
-        hashPair(cell.key, bytes, cell);
+      const before = cell.bytes;
+      const after = cell.value === undefined ? undefined : cell.codec.encode(cell.value as never);
+      if (before !== undefined) {
+        if (!cell.hashed) hashPair(cell.key, before, cell);
+        hash.subtract(cell);
+      } else if (after === undefined) continue;
+      if (after !== undefined) {
+        hashPair(cell.key, after, cell);
         hash.add(cell);
+        this.#youngBytes += Math.max(0, after.length - (before?.length ?? 0));
       }
-      puts.set(cell.key, bytes);
+      cell.hashed = after !== undefined;
+      cell.bytes = after;
+      puts.set(cell.key, after);
     }
     this.#dirty = [];
   }
+}
+
+function newCell<T>(codec: RecordCodec<T>, handle: Handle, key: ByteString, bytes: Uint8Array | undefined): Cell {
+  return {
+    handle,
+    key,
+    codec: codec as unknown as RecordCodec<never>,
+    bytes,
+    value: undefined,
+    decoded: bytes === undefined,
+    hashed: false,
+    dirty: false,
+    high: 0,
+    low: 0,
+  };
+}
+
+function decodedOf<T>(cell: Cell): T | undefined {
+  if (!cell.decoded) {
+    cell.value = cell.codec.decode(cell.bytes!);
+    cell.decoded = true;
+  }
+  return cell.value as T | undefined;
 }

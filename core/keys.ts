@@ -72,16 +72,27 @@ function number(key: string, from: number, bytes: number): number {
   return value;
 }
 
+/**
+ * A command asks for the same few keys again and again: a key that is the same string is found in a Map without being put
+ * together, copied into one piece and hashed once more.
+ */
+let lastEntry = { parent: 0, name: "" as ByteString, key: (KEY_PREFIX.entry + id(0)) as ByteString };
+let lastSession = { session: 0, key: (KEY_PREFIX.session + id(0)) as ByteString };
+let lastOutcomes = { session: 0, page: 0, key: (KEY_PREFIX.outcomes + id(0) + id(0)) as ByteString };
+
 export const VOLUME_KEY = KEY_PREFIX.volume as ByteString;
 export const HASH_KEY = KEY_PREFIX.hash as ByteString;
 
-export function attributesKey(inode: Inode): ByteString {
+export function attributesKey(inode: number): ByteString {
   return (KEY_PREFIX.attributes + id(inode)) as ByteString;
 }
 
 /** `name` empty: the prefix of all entries of the directory. */
 export function entryKey(parent: Inode, name: ByteString): ByteString {
-  return (KEY_PREFIX.entry + id(parent) + name) as ByteString;
+  if (parent !== lastEntry.parent || name !== lastEntry.name) {
+    lastEntry = { parent, name, key: (KEY_PREFIX.entry + id(parent) + name) as ByteString };
+  }
+  return lastEntry.key;
 }
 
 export function extraLinkKey(inode: Inode, parent: Inode, name: ByteString): ByteString {
@@ -116,11 +127,17 @@ export function symlinkKey(inode: Inode): ByteString {
 }
 
 export function sessionKey(session: SessionId): ByteString {
-  return (KEY_PREFIX.session + id(session)) as ByteString;
+  if (session !== lastSession.session) {
+    lastSession = { session, key: (KEY_PREFIX.session + id(session)) as ByteString };
+  }
+  return lastSession.key;
 }
 
 export function outcomesKey(session: SessionId, page: number): ByteString {
-  return (KEY_PREFIX.outcomes + id(session) + id(page)) as ByteString;
+  if (session !== lastOutcomes.session || page !== lastOutcomes.page) {
+    lastOutcomes = { session, page, key: (KEY_PREFIX.outcomes + id(session) + id(page)) as ByteString };
+  }
+  return lastOutcomes.key;
 }
 
 export function lockedInodesKey(session: SessionId): ByteString {

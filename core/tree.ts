@@ -55,6 +55,8 @@ export interface TurnResult {
   readonly effects: readonly Effects[];
 }
 
+const CACHE_BYTES = 96 * 1024 * 1024;
+
 /**
  * The volume's state, decoded, over a view of its pairs: reads see all that was applied; `takeTurn` gives what is to be
  * written. Equal entries give equal bytes, whatever the turns, the cache or a restart.
@@ -68,9 +70,9 @@ export class Tree {
   #volumeDirty = false;
   #effects: Effects[] = [];
 
-  /** `cacheEntries`: about how many decoded records are kept across turns (a few hundred bytes each). */
-  constructor(view: KeyValueView, options: { readonly cacheEntries?: number } = {}) {
-    this.#cells = new Cells(view, options.cacheEntries ?? 100_000);
+  /** `cacheBytes`: about how much of what was read or changed lately is kept in memory. */
+  constructor(view: KeyValueView, options: { readonly cacheBytes?: number } = {}) {
+    this.#cells = new Cells(view, options.cacheBytes ?? CACHE_BYTES);
     const hash = view.get(HASH_KEY);
     this.#hash = new StateHash(hash && RECORDS.hash.decode(hash));
     const volume = view.get(VOLUME_KEY);
@@ -127,20 +129,26 @@ export class Tree {
   }
 
   attributes(inode: Inode): Attributes | undefined {
-    return this.#cells.get(RECORDS.attributes, attributesKey(inode));
+    return this.#cells.getNumbered(RECORDS.attributes, inode, attributesKey);
+  }
+
+  /** Encoded, as of the last turn taken; the same holds for the other `…Bytes`. */
+  attributesBytes(inode: Inode): Uint8Array | undefined {
+    return this.#cells.bytesNumbered(RECORDS.attributes, inode, attributesKey);
   }
 
   putAttributes(attributes: Attributes): void {
-    this.#cells.put(RECORDS.attributes, attributesKey(attributes.inode), attributes);
+    this.#cells.putNumbered(RECORDS.attributes, attributes.inode, attributesKey, attributes);
   }
 
   /** Of an inode that never was. */
   insertAttributes(attributes: Attributes): void {
-    this.#cells.insert(RECORDS.attributes, attributesKey(attributes.inode), attributes);
+    const { inode } = attributes;
+    this.#cells.insertNumbered(RECORDS.attributes, inode, attributesKey(inode), attributes);
   }
 
   dropAttributes(inode: Inode): void {
-    this.#cells.put(RECORDS.attributes, attributesKey(inode), undefined);
+    this.#cells.putNumbered(RECORDS.attributes, inode, attributesKey, undefined);
   }
 
   entry(parent: Inode, name: ByteString): DirectoryEntry | undefined {
@@ -163,12 +171,20 @@ export class Tree {
     return this.#cells.get(RECORDS.chunk, chunkKey(inode, index));
   }
 
+  chunkBytes(inode: Inode, index: number): Uint8Array | undefined {
+    return this.#cells.bytes(RECORDS.chunk, chunkKey(inode, index));
+  }
+
   putChunk(inode: Inode, index: number, chunk: ChunkValue | undefined): void {
     this.#cells.put(RECORDS.chunk, chunkKey(inode, index), chunk);
   }
 
   slice(id: SliceId): SliceRecord | undefined {
     return this.#cells.get(RECORDS.slice, sliceKey(id));
+  }
+
+  sliceBytes(id: SliceId): Uint8Array | undefined {
+    return this.#cells.bytes(RECORDS.slice, sliceKey(id));
   }
 
   putSlice(id: SliceId, slice: SliceRecord | undefined): void {

@@ -174,10 +174,6 @@ export class Machine implements StateMachine {
     return this.#hashes.get(sequence) ?? this.checkpoints.at(sequence)?.stateHash;
   }
 
-  read(key: ByteString): Uint8Array | undefined {
-    return this.#store.get(this.#prefix + key);
-  }
-
   /** Up to `limit` pairs of the volume whose key begins with `prefix`, after the key `after`. */
   async range(
     prefix: string,

@@ -1,18 +1,15 @@
 import type { StateStore } from "../storage/state-store.ts";
 import { PREFIX_BYTES } from "./local-keys.ts";
-import { ABSENT, ValueCache } from "./value-cache.ts";
 
-const CACHE_BYTES_MAX = 96 * 1024 * 1024;
 /** Beyond this many keys that are applied and not yet written, no further turn is taken. */
 const WAITING_KEYS_MAX = 200_000;
 const PAGE_PAIRS = 1_000;
 
 type Page = readonly (readonly [string, Uint8Array])[];
 
-/** The store as the machine uses it: turns of puts, which are read back at once, and a cache of what is read often. */
+/** The store as the machine uses it: turns of puts, which are read back at once. */
 export class TurnStore {
   readonly #store: StateStore;
-  readonly #cache = new ValueCache(CACHE_BYTES_MAX);
   #turn = new Map<string, Uint8Array | undefined>();
 
   constructor(store: StateStore) {
@@ -20,16 +17,12 @@ export class TurnStore {
   }
 
   get(key: string): Uint8Array | undefined {
-    const cached = this.#cache.get(key);
-    if (cached !== undefined) return cached === ABSENT ? undefined : cached;
-    const value = this.#turn.has(key) ? this.#turn.get(key) : this.#store.get(key);
-    this.#cache.set(key, value ?? ABSENT);
-    return value;
+    if (this.#turn.size === 0) return this.#store.get(key);
+    return this.#turn.get(key) ?? (this.#turn.has(key) ? undefined : this.#store.get(key));
   }
 
   put(key: string, value: Uint8Array | undefined): void {
     this.#turn.set(key, value);
-    this.#cache.set(key, value ?? ABSENT);
   }
 
   /** `done` is called when the turn is on the disk. */
@@ -69,11 +62,10 @@ export class TurnStore {
 
   async replace(fill: Parameters<StateStore["replace"]>[0]): Promise<void> {
     await this.#store.replace(fill);
-    this.#cache.clear();
     this.#turn.clear();
   }
 
-  /** Keys that are read by nobody any more: the cache need not know. */
+  /** Keys that are read by nobody any more. */
   discard(keys: readonly string[]): Promise<void> {
     return new Promise((resolve, reject) => {
       const writes = keys.map((key) => [key, undefined] as const);

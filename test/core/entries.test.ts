@@ -203,7 +203,7 @@ describe("the turn", () => {
       applyEntry(tree, decodeEntry(bytes));
       if (at % 7 !== 6) return;
       view.write(tree.takeTurn().puts);
-      if (at % 2 === 0) tree = new Tree(view, { cacheEntries: 2 });
+      if (at % 2 === 0) tree = new Tree(view, { cacheBytes: 1000 });
     });
     view.write(tree.takeTurn().puts);
     expect(tree.stateHash).toBe(one.tree.stateHash);

@@ -301,14 +301,14 @@ class Pair {
 /** The same log followed elsewhere, a cold tree after every few entries: bytes and hash must come out the same. */
 function follow(log: readonly Uint8Array[], entriesPerTurn: number): { view: MemoryView; hash: string } {
   const view = new MemoryView();
-  let tree = new Tree(view, { cacheEntries: 4 });
+  let tree = new Tree(view, { cacheBytes: 2000 });
   let previous: Version = tree.version;
   log.forEach((bytes, at) => {
     const applied = applyEntry(tree, decodeEntry(encodeFollowed(previous, decodeEntry(bytes).body)));
     if (applied.taken) previous = applied.version;
     if (at % entriesPerTurn !== entriesPerTurn - 1) return;
     view.write(tree.takeTurn().puts);
-    tree = new Tree(view, { cacheEntries: 4 });
+    tree = new Tree(view, { cacheBytes: 2000 });
   });
   const last = tree.takeTurn();
   view.write(last.puts);

@@ -1,5 +1,4 @@
 import type { Version } from "../../../core/ids.ts";
-import { attributesKey } from "../../../core/keys.ts";
 import type {
   AdminAnswer,
   AdminServer,
@@ -87,7 +86,7 @@ export class AdminService {
   async #info(path: string): Promise<InfoAnswer> {
     const { machine } = this.#context;
     const inode = resolvePath(machine, path);
-    const attributes = typeof inode === "string" ? undefined : machine.read(attributesKey(inode));
+    const attributes = typeof inode === "string" ? undefined : machine.tree.attributesBytes(inode);
     const answer: InfoAnswer = {
       ok: attributes !== undefined,
       message: attributes === undefined ? `${path}: no such file or directory` : "",

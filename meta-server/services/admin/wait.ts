@@ -1,7 +1,6 @@
 import { type ServerWritableStream, status } from "@grpc/grpc-js";
 import { decodeAttributes } from "../../../core/codec.ts";
 import { compareVersions } from "../../../core/ids.ts";
-import { attributesKey } from "../../../core/keys.ts";
 import type { WaitProgress, WaitRequest } from "../../../proto/generated/admin.ts";
 import { leaderAddress, type ServerContext } from "../context.ts";
 import { asVersion } from "../metadata/service.ts";
@@ -33,7 +32,7 @@ export async function waitForTree(
       () => send({}),
     );
     const inode = resolvePath(machine, stream.request.path);
-    const bytes = typeof inode === "string" ? undefined : machine.read(attributesKey(inode));
+    const bytes = typeof inode === "string" ? undefined : machine.tree.attributesBytes(inode);
     if (bytes === undefined) send({ error: `${stream.request.path}: no such file or directory` });
     else {
       const left = await pendingBelow(machine, decodeAttributes(bytes));

@@ -1,7 +1,7 @@
 import { RECORDS } from "../../../core/codec/records.ts";
 import { decodeChunk, INODE_KINDS } from "../../../core/codec.ts";
 import type { ByteString, Inode, SliceId } from "../../../core/ids.ts";
-import { attributesKey, chunkKey, entryKey, keyName, sliceKey, xattrKey } from "../../../core/keys.ts";
+import { entryKey, keyName, xattrKey } from "../../../core/keys.ts";
 import type {
   Belief,
   Chunk,
@@ -105,7 +105,7 @@ function latin1(name: Buffer): ByteString {
 }
 
 function exists(machine: Machine, inode: number): boolean {
-  return machine.read(attributesKey(inode as Inode)) !== undefined;
+  return machine.tree.attributesBytes(inode as Inode) !== undefined;
 }
 
 function absenceIn(machine: Machine, parent: Inode): "ENOENT" | "ENOTDIR" {
@@ -114,7 +114,7 @@ function absenceIn(machine: Machine, parent: Inode): "ENOENT" | "ENOTDIR" {
 }
 
 function withAttributes(machine: Machine, id: number, inode: Inode): Response {
-  const attributes = machine.read(attributesKey(inode));
+  const attributes = machine.tree.attributesBytes(inode);
   if (attributes === undefined) return failed(id, "ENOENT", machine.version);
   const answer = response(id, Status.OK, machine.version);
   answer.attributes = asBuffer(attributes);
@@ -131,12 +131,12 @@ function withChunks(machine: Machine, answer: Response, { inode, first, count }:
   const chunks: Chunk[] = [];
   const slices = new Map<SliceId, SliceRecord>();
   for (let index = first; index < first + Math.min(count, CHUNKS_MAX); index += 1) {
-    const chunk = machine.read(chunkKey(inode as Inode, index));
+    const chunk = machine.tree.chunkBytes(inode as Inode, index);
     if (chunk === undefined) continue;
     chunks.push({ index, chunk: asBuffer(chunk) });
     for (const segment of decodeChunk(chunk).segments) {
       if (segment.kind !== "slice" || slices.has(segment.slice)) continue;
-      const record = machine.read(sliceKey(segment.slice));
+      const record = machine.tree.sliceBytes(segment.slice);
       if (record !== undefined) slices.set(segment.slice, { id: segment.slice, slice: asBuffer(record) });
     }
   }
@@ -182,7 +182,7 @@ async function readDirectory(machine: Machine, id: number, request: ReadDirector
 
 function directoryEntry(machine: Machine, key: ByteString, value: Uint8Array, attributes: boolean): DirectoryEntry {
   const { inode, kind } = RECORDS.entry.decode(value);
-  const found = attributes ? machine.read(attributesKey(inode)) : undefined;
+  const found = attributes ? machine.tree.attributesBytes(inode) : undefined;
   return {
     name: Buffer.from(keyName(key), "latin1"),
     inode,
