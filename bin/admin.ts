@@ -2,14 +2,14 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Client, credentials, Metadata } from "@grpc/grpc-js";
 import { AdminService, type RegionStatus, type WaitProgress } from "../proto/generated/admin.ts";
 import { UserError } from "../proto/user-error.ts";
-import type { RegionDescription, VolumeDescription } from "../proto/volume-description.ts";
+import { membersOf, type RegionDescription, type VolumeDescription } from "../proto/volume-description.ts";
 
 const STATUS_MS_MAX = 2_000;
 /** How long a region without a leader is asked again: longer than an election. */
 const LEADER_MS_MAX = 10_000;
 const RETRY_MS = 200;
 
-type UnaryMethod = "status" | "switchover" | "promote" | "info" | "lossReport";
+type UnaryMethod = "status" | "switchover" | "promote" | "info" | "lossReport" | "changeMembers";
 type RequestOf<M extends UnaryMethod> = Parameters<(typeof AdminService)[M]["requestSerialize"]>[0];
 type AnswerOf<M extends UnaryMethod> = ReturnType<(typeof AdminService)[M]["responseDeserialize"]>;
 
@@ -47,10 +47,10 @@ export async function askMembers(
   region: RegionDescription,
 ): Promise<readonly MemberAnswer[]> {
   return await Promise.all(
-    region.meta.map(async (address, i) => {
+    membersOf(region).map(async ({ id, address }) => {
       const request = { volume: volume.volume };
       const status = await callServer(address, "status", request, STATUS_MS_MAX).catch(() => undefined);
-      return { id: i + 1, address, status };
+      return { id, address, status };
     }),
   );
 }
@@ -125,10 +125,12 @@ async function findLeader(volume: VolumeDescription, region: RegionDescription, 
     const answers = await askMembers(volume, region);
     const leader = answers.find((it) => it.status?.isLeader);
     if (leader !== undefined) return leader.address;
+    const unnamed = answers.find((it) => it.status !== undefined && it.status.leader !== "")?.status?.leader;
+    if (unnamed !== undefined && !answers.some(({ address }) => address === unnamed)) return unnamed;
     if (Date.now() >= giveUpAt) {
       const reached = answers.filter((it) => it.status !== undefined).length;
       throw new UserError(
-        `region ${region.name} has no leader: ${reached} of ${answers.length} metadata servers answer (${region.meta.join(", ")})`,
+        `region ${region.name} has no leader: ${reached} of ${answers.length} metadata servers answer (${answers.map(({ address }) => address).join(", ")})`,
       );
     }
     await delay(RETRY_MS);

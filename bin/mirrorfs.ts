@@ -3,6 +3,7 @@ import { UserError } from "../proto/user-error.ts";
 import { addAgent } from "./commands/agent.ts";
 import { addDemo } from "./commands/demo.ts";
 import { addInfo } from "./commands/info.ts";
+import { addMember } from "./commands/member.ts";
 import { addMeta } from "./commands/meta.ts";
 import { addMount } from "./commands/mount.ts";
 import { addPromote } from "./commands/promote.ts";
@@ -22,7 +23,7 @@ const program = new Command("mirrorfs")
 for (const add of [addUp, addDemo]) add(program.commandsGroup("On this machine:"));
 for (const add of [addMeta, addAgent, addMount, addUmount]) add(program.commandsGroup("Processes:"));
 for (const add of [addStatus, addInfo, addWait]) add(program.commandsGroup("Looking:"));
-for (const add of [addSwitchover, addPromote]) add(program.commandsGroup("Roles:"));
+for (const add of [addSwitchover, addPromote, addMember]) add(program.commandsGroup("Roles and members:"));
 
 try {
   await program.parseAsync();

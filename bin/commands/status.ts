@@ -21,13 +21,7 @@ export interface RegionSummary {
   readonly reachable: boolean;
   /** host:port, or null when there is none. */
   readonly leader: string | null;
-  readonly members: readonly {
-    readonly id: number;
-    readonly address: string;
-    readonly reachable: boolean;
-    readonly leader: boolean;
-    readonly sequence: number | null;
-  }[];
+  readonly members: readonly MemberSummary[];
   readonly epoch: number | null;
   readonly sequence: number | null;
   readonly stateHash: string | null;
@@ -41,6 +35,23 @@ export interface RegionSummary {
   };
   /** Why it refuses, or what it waits for. */
   readonly message: string;
+}
+
+/** A metadata server that the volume file names, or that the region's group has. */
+export interface MemberSummary {
+  readonly id: number;
+  readonly address: string;
+  readonly reachable: boolean;
+  readonly leader: boolean;
+  /** "voter" | "learner" | "joining" | "removed" | "unknown" */
+  readonly membership: string;
+  readonly sequence: number | null;
+  /** Entries of the log that it lacks, as the leader sees it. */
+  readonly behind: number | null;
+  /** What it has of a snapshot that is on its way to it. */
+  readonly snapshotBytes: number | null;
+  /** Messages and streams of peers that it refused since its start, by what was wrong with them. */
+  readonly refused: Readonly<Record<string, number>>;
 }
 
 export function addStatus(program: Command): void {
@@ -72,9 +83,33 @@ export async function volumeStatus(volume: VolumeDescription): Promise<VolumeSta
 }
 
 /** The member that speaks for its region: the leader, else who has applied most. */
-function spokesman(members: readonly MemberAnswer[]): RegionStatus | undefined {
+export function spokesman(members: readonly MemberAnswer[]): RegionStatus | undefined {
   const statuses = members.map((it) => it.status).filter((it) => it !== undefined);
   return statuses.filter((it) => it.isLeader).reduce(newer, undefined) ?? statuses.reduce(newer, undefined);
+}
+
+/** Those of the file and those of the group, each as it says itself, or else as the group knows it. */
+export function memberSummaries(
+  answers: readonly MemberAnswer[],
+  spokesman: RegionStatus | undefined,
+): readonly MemberSummary[] {
+  const unnamed = (spokesman?.members ?? []).filter(({ id }) => !answers.some((answer) => answer.id === id));
+  const all = [...answers, ...unnamed.map(({ id, address }) => ({ id, address, status: undefined }))];
+  return all.map(({ id, address, status }) => {
+    const known = spokesman?.members.find((member) => member.id === id);
+    const knownAs = known === undefined ? "unknown" : known.learner ? "learner" : "voter";
+    return {
+      id,
+      address,
+      reachable: status !== undefined || (known?.reachable === true && !answers.some((answer) => answer.id === id)),
+      leader: status?.isLeader ?? false,
+      membership: status?.membership || knownAs,
+      sequence: status?.version?.sequence ?? null,
+      behind: spokesman?.isLeader === true && known !== undefined ? known.behind : null,
+      snapshotBytes: known?.snapshotBytes || null,
+      refused: status?.refused ?? {},
+    };
+  });
 }
 
 function newer(a: RegionStatus | undefined, b: RegionStatus | undefined): RegionStatus | undefined {
@@ -99,13 +134,7 @@ function summary(
     role: it?.role ?? "unknown",
     reachable: it !== undefined,
     leader: members.find((member) => member.status?.isLeader)?.address ?? null,
-    members: members.map(({ id, address, status }) => ({
-      id,
-      address,
-      reachable: status !== undefined,
-      leader: status?.isLeader ?? false,
-      sequence: status?.version?.sequence ?? null,
-    })),
+    members: memberSummaries(members, it),
     epoch: it === undefined ? null : numberOf(it),
     sequence,
     stateHash: it?.stateHash ?? null,

@@ -5,7 +5,6 @@ import {
   isMember,
   type MembershipChange,
   type RaftMember,
-  votersOf,
 } from "../raft/configuration.ts";
 import type { Raft } from "../raft/raft.ts";
 import type { OutgoingSnapshots } from "./outgoing-snapshots.ts";
@@ -71,12 +70,15 @@ export function furthestVoter(members: readonly MemberProgress[], self: number):
   return able.sort((a, b) => b.matched - a.matched)[0]?.id;
 }
 
-export function membershipOf(raft: Raft): GroupStatus["membership"] {
-  const { configuration, commit } = raft.log;
-  if (configuration.members.length === 0) return "joining";
-  if (votersOf(configuration).includes(raft.id)) return raft.dismissed ? "removed" : "voter";
-  if (isMember(configuration, raft.id)) return raft.dismissed ? "removed" : "learner";
-  return configuration.index <= commit && configuration.index > 0 ? "removed" : "joining";
+export function membershipOf({ log, id, dismissed }: Raft): GroupStatus["membership"] {
+  const { configuration } = log;
+  const committed = log.configurationAt(log.commit);
+  // A removal counts once it is committed; entries from before this one was added do not speak of it.
+  const current = isMember(configuration, id) ? configuration : committed;
+  const member = current.members.find((one) => one.id === id);
+  if (member === undefined) return current.nextId > id ? "removed" : "joining";
+  if (dismissed) return "removed";
+  return member.learner ? "learner" : "voter";
 }
 
 /** The volume file knows best where a member is reached from here; one that it does not name yet is where its adder said. */

@@ -88,8 +88,10 @@ export class GrpcTransport implements Transport {
     this.#peers = peers;
     for (const [id, link] of this.#links) {
       if (peers.some((peer) => peer.id === id && peer.address === link.address)) continue;
-      link.stop();
       this.#links.delete(id);
+      // A leader that is removing itself still needs the others' answers.
+      if (this.#claims.has(id) && !peers.some((peer) => peer.id === id)) this.#guests.set(id, link);
+      else link.stop();
     }
     for (const { id, address } of peers) {
       this.#dismissGuest(id);
@@ -133,9 +135,10 @@ export class GrpcTransport implements Transport {
     this.#incoming.add(call);
     const close = () => {
       if (!this.#incoming.delete(call)) return;
-      if (claim !== undefined && --claim.streams === 0 && this.#claims.get(from) === claim) this.#claims.delete(from);
-      this.#dismissGuest(from);
       call.end();
+      if (claim === undefined || --claim.streams > 0 || this.#claims.get(from) !== claim) return;
+      this.#claims.delete(from);
+      this.#dismissGuest(from);
     };
     call.on("data", (frame: RaftFrame) => {
       if (claim !== undefined) {
