@@ -20,6 +20,7 @@ export async function bootstrap(
 ): Promise<void> {
   const { machine, proposals, volume, region, logger } = context;
   const generation = machine.facts.lastGeneration + 1;
+  const replaces = machine.version.epoch;
   const client = new ChangelogClient(address, credentials.createInsecure(), PEER_OPTIONS);
   const stream = client.snapshot({ volume: volume.volume, region });
   let first: SnapshotPart | undefined;
@@ -45,7 +46,8 @@ export async function bootstrap(
     }
     await Promise.all(inFlight);
     if (first?.version === undefined || !last) throw new Error("the snapshot ended early");
-    await propose({ kind: "flip", generation, version: asVersion(first.version), stateHash: first.stateHash });
+    const { version, stateHash } = first;
+    await propose({ kind: "flip", generation, replaces, version: asVersion(version), stateHash });
   } finally {
     stream.cancel();
     client.close();

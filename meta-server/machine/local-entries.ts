@@ -37,6 +37,8 @@ export type LocalEntry =
   | {
       readonly kind: "flip";
       readonly generation: number;
+      /** The epoch that this region was in when the snapshot was taken: a later one, begun here meanwhile, is not undone. */
+      readonly replaces: number;
       readonly version: PlainVersion;
       readonly stateHash: string;
     };

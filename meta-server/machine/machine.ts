@@ -174,6 +174,11 @@ export class Machine implements StateMachine {
     return this.#hashes.get(sequence) ?? this.checkpoints.at(sequence)?.stateHash;
   }
 
+  /** Many at once, off the main thread, and past the cache: as of the moment of the answer. */
+  readMany(keys: readonly ByteString[]): Promise<(Uint8Array | undefined)[]> {
+    return this.#store.getMany(keys.map((key) => this.#prefix + key));
+  }
+
   /** Up to `limit` pairs of the volume whose key begins with `prefix`, after the key `after`. */
   async range(
     prefix: string,
@@ -285,7 +290,7 @@ export class Machine implements StateMachine {
   }
 
   #flip(entry: Extract<LocalEntry, { kind: "flip" }>): void {
-    if (entry.generation <= this.facts.generation) return;
+    if (entry.generation <= this.facts.generation || entry.replaces !== this.version.epoch) return;
     this.#writeTree();
     const put = (key: string, value: Uint8Array | undefined) => this.#store.put(key, value);
     this.facts.setGeneration(entry.generation);
