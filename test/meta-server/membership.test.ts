@@ -1,0 +1,186 @@
+import { afterEach, expect, test } from "vitest";
+import type { MembershipChange } from "../../meta-server/raft/configuration.ts";
+import { Cluster, propose, until } from "../raft/support/cluster.ts";
+
+let cluster: Cluster;
+let writing: Writers | undefined;
+
+afterEach(async () => {
+  await writing?.stop();
+  writing = undefined;
+  await cluster.stop();
+});
+
+const CUT_SOON = { keepEntries: 100, cutStep: 100, cutEveryMs: 100, keepForSlowEntries: 200 };
+
+/** Propose to whoever leads, without a pause, and remember what was acknowledged. */
+class Writers {
+  readonly acknowledged: string[] = [];
+  #isOver = false;
+  readonly #done: Promise<unknown>;
+
+  constructor(count: number) {
+    this.#done = Promise.all(Array.from({ length: count }, (_, i) => this.#write(i)));
+  }
+
+  async stop(): Promise<void> {
+    this.#isOver = true;
+    await this.#done;
+  }
+
+  async #write(writer: number): Promise<void> {
+    for (let i = 0; !this.#isOver; i++) {
+      const leader = [...cluster.running.values()].find(({ group }) => group.leading);
+      const text = `${writer}-${i}`;
+      const result = leader === undefined ? undefined : await propose(leader.group, text);
+      if (result?.ok) this.acknowledged.push(text);
+      else await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  }
+}
+
+async function change(wanted: MembershipChange): Promise<number> {
+  for (;;) {
+    const { group } = await cluster.leader();
+    const result = await group.changeMembership(wanted);
+    if (result.ok) return result.id;
+    if (result.reason === "refused") throw new Error(result.message);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+async function caughtUp(id: number): Promise<void> {
+  await until(`member ${id} has caught up`, () => {
+    for (const { group } of cluster.running.values()) {
+      const { role, commit, members } = group.status();
+      const member = members.find((one) => one.id === id);
+      if (role === "leader" && member !== undefined && commit - member.matched < 100) return true;
+    }
+    return undefined;
+  });
+}
+
+/** Everything acknowledged is there once, in one order, in every member. */
+async function nothingIsLost(acknowledged: readonly string[]): Promise<void> {
+  await until("one state", () => {
+    const applied = [...cluster.running.values()].map(({ group }) => group.status().applied);
+    return applied.every((index) => index === applied[0]) || undefined;
+  });
+  const lists = await Promise.all([...cluster.running.values()].map(({ machine }) => machine.list()));
+  for (const list of lists) expect(list.join()).toBe(lists[0]!.join());
+  const held = new Set(lists[0]);
+  expect(held.size).toBe(lists[0]!.length);
+  expect(acknowledged.filter((text) => !held.has(text))).toEqual([]);
+  for (const { fatal } of cluster.running.values()) expect(fatal).toEqual([]);
+}
+
+test("a server is brought up by a snapshot, promoted, and the leader removed, all under load: nothing acknowledged is lost", async () => {
+  cluster = await Cluster.start(3, { ...CUT_SOON, keepForSlowEntries: 50_000 });
+  const first = await cluster.leader();
+  writing = new Writers(16);
+  await until("a cut log", () => first.group.firstIndex > 500 || undefined);
+
+  const { id, address } = await cluster.place();
+  expect(await change({ type: "add", address })).toBe(id);
+  const added = await cluster.startMember(id, {}, { join: true });
+  await caughtUp(id);
+  expect(added.machine.restores).toBe(1);
+  expect(added.group.status().membership).toBe("learner");
+  await change({ type: "promote", id });
+  await until("it knows its vote", () => added.group.status().membership === "voter" || undefined);
+
+  await change({ type: "remove", id: first.id });
+  const second = await cluster.leader();
+  expect(second.id).not.toBe(first.id);
+  await until("it knows that it is out", () => first.group.status().membership === "removed" || undefined);
+  await first.stop();
+
+  // The new one counts: with one of the two old ones gone it is needed.
+  const other = [1, 2, 3].find((one) => one !== first.id && one !== second.id)!;
+  await cluster.running.get(other)!.stop();
+  const before = writing.acknowledged.length;
+  await until("more", () => writing!.acknowledged.length > before + 100 || undefined);
+  await cluster.startMember(other);
+  await writing.stop();
+  expect(writing.acknowledged.length).toBeGreaterThan(1000);
+  await nothingIsLost(writing.acknowledged);
+  for (const { group } of cluster.running.values())
+    expect(group.status().members.map((member) => member.id)).toEqual([1, 2, 3, 4].filter((one) => one !== first.id));
+});
+
+test("three servers are replaced by three others, one by one, each under the load", async () => {
+  cluster = await Cluster.start(3, CUT_SOON);
+  await cluster.leader();
+  writing = new Writers(4);
+  for (const old of [1, 2, 3]) {
+    const { id, address } = await cluster.place();
+    await change({ type: "add", address });
+    await cluster.startMember(id, {}, { join: true });
+    await caughtUp(id);
+    await change({ type: "promote", id });
+    await change({ type: "remove", id: old });
+    await cluster.running.get(old)!.stop();
+  }
+  const before = writing.acknowledged.length;
+  await until("more", () => writing!.acknowledged.length > before + 100 || undefined);
+  await writing.stop();
+  await nothingIsLost(writing.acknowledged);
+  const { group } = await cluster.leader();
+  expect(group.status().members.map(({ id, learner }) => `${id} ${learner}`)).toEqual([
+    "4 false",
+    "5 false",
+    "6 false",
+  ]);
+});
+
+test("an empty server that nobody added breaks nothing, and is told; the same number works once it is added", async () => {
+  cluster = await Cluster.start(3);
+  const leader = await cluster.leader();
+  const { term } = leader.group.status();
+  const { id, address } = await cluster.place();
+  const stray = await cluster.startMember(id); // without --join: it takes the file's word for the group
+  expect(stray.group.status().membership).toBe("voter");
+  await until("it is told", () => stray.group.status().membership === "removed" || undefined);
+  expect((await propose(leader.group, "a")).ok).toBe(true);
+  expect(leader.group.status()).toMatchObject({ role: "leader", term });
+  expect(await change({ type: "add", address })).toBe(id);
+  await until("it follows", () => stray.group.status().membership === "learner" || undefined);
+  await caughtUp(id);
+  await nothingIsLost(["a"]);
+});
+
+test("after a restart with a cut log, or from a snapshot, a server knows the members that no volume file names", async () => {
+  cluster = await Cluster.start(3, CUT_SOON);
+  await cluster.leader();
+  const gone = await change({ type: "remove", id: 3 });
+  await cluster.running.get(gone)!.stop();
+  writing = new Writers(8);
+  await until("a cut log", () => [1, 2].every((id) => cluster.running.get(id)!.group.firstIndex > 500) || undefined);
+  await writing.stop();
+  for (const id of [1, 2]) await cluster.running.get(id)!.stop();
+  await cluster.startMember(1); // alone it must not lead: one of two
+  await new Promise((resolve) => setTimeout(resolve, 3000));
+  expect(cluster.running.get(1)!.group.status()).toMatchObject({ leader: 0, members: [{ id: 1 }, { id: 2 }] });
+  await cluster.startMember(2);
+  await cluster.leader();
+  await nothingIsLost(writing.acknowledged);
+});
+
+test("a handover under load: nobody waits for silence, the next term is begun at once", async () => {
+  cluster = await Cluster.start(3);
+  const leader = await cluster.leader();
+  const { term } = leader.group.status();
+  writing = new Writers(16);
+  await until("a load", () => writing!.acknowledged.length > 300 || undefined);
+  const seen: string[] = [];
+  const others = [...cluster.running].filter(([id]) => id !== leader.id);
+  for (const [, { group }] of others) group.onChange((status) => seen.push(`${status.role} ${status.term}`));
+  await leader.stop();
+  const before = writing.acknowledged.length;
+  await until("more", () => writing!.acknowledged.length > before + 300 || undefined);
+  expect(seen).toContain(`leader ${term + 1}`);
+  expect(seen.filter((state) => state.startsWith("pre-candidate"))).toEqual([]); // what silence leads to
+  await writing.stop();
+  await cluster.startMember(leader.id);
+  await nothingIsLost(writing.acknowledged);
+});
