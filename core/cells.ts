@@ -87,6 +87,11 @@ export class Cells {
     return (this.#found(number) ?? this.#load(codec, number, keyOf(number))).bytes;
   }
 
+  /** Whether it is here: a read that must not take long may go past the view otherwise. */
+  holdsNumbered(number: number): boolean {
+    return this.#young.has(number) || this.#old.has(number);
+  }
+
   #change(cell: Cell, value: unknown): void {
     cell.value = value;
     cell.decoded = true;

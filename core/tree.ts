@@ -137,6 +137,11 @@ export class Tree {
     return this.#cells.bytesNumbered(RECORDS.attributes, inode, attributesKey);
   }
 
+  /** Whether they are in memory. */
+  holdsAttributes(inode: Inode): boolean {
+    return this.#cells.holdsNumbered(inode);
+  }
+
   putAttributes(attributes: Attributes): void {
     this.#cells.putNumbered(RECORDS.attributes, attributes.inode, attributesKey, attributes);
   }

@@ -21,6 +21,11 @@ export class TurnStore {
     return this.#turn.get(key) ?? (this.#turn.has(key) ? undefined : this.#store.get(key));
   }
 
+  /** Between turns. */
+  getMany(keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
+    return this.#store.getMany(keys);
+  }
+
   put(key: string, value: Uint8Array | undefined): void {
     this.#turn.set(key, value);
   }

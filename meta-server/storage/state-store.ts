@@ -13,8 +13,12 @@ const TUNING = { compression: true, cacheBytes: 64 << 20, writeBufferBytes: 16 <
 
 export interface StateStoreOptions {
   /** Turns are gathered for this long, then written as one synced batch: 20 syncs a second beside the log's own. */
-  readonly gatherMs: number;
+  readonly gatherMs?: number;
+  /** The disk failed, at a write or a read: nothing that rests on this store is to be believed any more. */
+  readonly onFailed?: (error: StorageError) => void;
 }
+
+const GATHER_MS = 50;
 
 /**
  * A member's copy of the volume: an ordered key-value store whose disk is always the state after some prefix of the
@@ -29,9 +33,12 @@ export interface StateStoreOptions {
 export class StateStore {
   readonly #dataDirectory: string;
   readonly #gatherMs: number;
+  readonly #onFailed: (error: StorageError) => void;
   readonly #overlay = new Overlay();
   #generation: number;
   #level: Level;
+  /** How often the overlay has lost what it held to the disk. */
+  #flushes = 0;
   #waitingDone: ((error?: Error) => void)[] = [];
   #flushing: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -41,15 +48,12 @@ export class StateStore {
     this.#dataDirectory = dataDirectory;
     this.#generation = generation;
     this.#level = level;
-    this.#gatherMs = options.gatherMs;
+    this.#gatherMs = options.gatherMs ?? GATHER_MS;
+    this.#onFailed = options.onFailed ?? (() => undefined);
   }
 
   /** @param generation which `state-N` directory the pointer names. Use openDataDirectory. */
-  static async open(
-    dataDirectory: string,
-    generation: number,
-    options: StateStoreOptions = { gatherMs: 50 },
-  ): Promise<StateStore> {
+  static async open(dataDirectory: string, generation: number, options: StateStoreOptions = {}): Promise<StateStore> {
     const level = await openLevel(stateDirectory(dataDirectory, generation), TUNING);
     return new StateStore(dataDirectory, generation, level, options);
   }
@@ -65,14 +69,17 @@ export class StateStore {
     }
   }
 
-  /** The same for many keys, off the main thread: for reading ahead. */
+  /** The same for many keys, off the main thread: as of the moment of the answer. */
   async getMany(keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
     const level = this.#level;
+    const flushes = this.#flushes;
     try {
       const stored = await level.getMany(keys.map(toLevelKey));
+      // What was written and flushed meanwhile may be missing in the answer and in the overlay: rare, so simply read again.
+      const isLate = level !== this.#level || flushes !== this.#flushes;
       return keys.map((key, i) => {
-        const written = this.#overlay.get(key); // after the read: a write made meanwhile covers it
-        return written === null ? (level === this.#level ? stored[i] : this.get(key)) : written;
+        const written = this.#overlay.get(key);
+        return written === null ? (isLate ? this.get(key) : stored[i]) : written;
       });
     } catch (error) {
       throw this.#failed(error);
@@ -187,6 +194,7 @@ export class StateStore {
       }
       await batch.write({ sync: true });
       this.#overlay.synced();
+      this.#flushes += 1;
     } catch (error) {
       this.#failure = this.#failed(error); // the overlay stays, so that reads go on showing what was applied
     }
@@ -195,7 +203,9 @@ export class StateStore {
   #failed(error: unknown): StorageError {
     if (error instanceof StorageError) return error;
     const directory = stateDirectory(this.#dataDirectory, this.#generation);
-    return new StorageError(`the state in ${directory} cannot be used any more`, error);
+    const failure = new StorageError(`the state in ${directory} cannot be used any more`, error);
+    this.#onFailed(failure);
+    return failure;
   }
 }
 

@@ -1,7 +1,7 @@
 import { RECORDS } from "../../../core/codec/records.ts";
 import { decodeChunk, INODE_KINDS } from "../../../core/codec.ts";
 import type { ByteString, Inode, SliceId } from "../../../core/ids.ts";
-import { entryKey, keyName, xattrKey } from "../../../core/keys.ts";
+import { attributesKey, entryKey, keyName, xattrKey } from "../../../core/keys.ts";
 import type {
   Belief,
   Chunk,
@@ -170,19 +170,39 @@ async function readDirectory(machine: Machine, id: number, request: ReadDirector
     const before = machine.tree.attributes(inode);
     if (before === undefined) return failed(id, "ENOENT", machine.version);
     if (before.kind !== "directory") return failed(id, "ENOTDIR", machine.version);
-    const page = await machine.range(prefix, after, limit);
+    const page = (await machine.range(prefix, after, limit)).map(([key, value]) => ({
+      key,
+      ...RECORDS.entry.decode(value),
+    }));
+    const cold = request.attributes ? await readCold(machine, page) : undefined;
     // A page that is older than a push would be cached after it: the answer is of a moment at which nothing was changing.
     if (machine.tree.attributes(inode)?.changed !== before.changed && attempt < STABLE_ATTEMPTS) continue;
     const answer = response(id, Status.OK, machine.version);
-    answer.entries = page.map(([key, value]) => directoryEntry(machine, key, value, request.attributes));
+    answer.entries = page.map((entry) => directoryEntry(machine, entry, cold));
     answer.end = page.length < limit;
     return answer;
   }
 }
 
-function directoryEntry(machine: Machine, key: ByteString, value: Uint8Array, attributes: boolean): DirectoryEntry {
-  const { inode, kind } = RECORDS.entry.decode(value);
-  const found = attributes ? machine.tree.attributesBytes(inode) : undefined;
+type Entry = { readonly key: ByteString } & ReturnType<typeof RECORDS.entry.decode>;
+
+/** Attributes that are not in memory: read as one, beside the event loop, and not kept (a listing would drive out all else). */
+async function readCold(machine: Machine, page: readonly Entry[]): Promise<Map<Inode, Uint8Array | undefined>> {
+  const inodes = page.map(({ inode }) => inode).filter((inode) => !machine.tree.holdsAttributes(inode));
+  if (inodes.length === 0) return new Map();
+  const values = await machine.readMany(inodes.map(attributesKey));
+  return new Map(inodes.map((inode, i) => [inode, values[i]]));
+}
+
+/** `cold` undefined: no attributes are wanted. */
+function directoryEntry(
+  machine: Machine,
+  { key, inode, kind }: Entry,
+  cold: ReadonlyMap<Inode, Uint8Array | undefined> | undefined,
+): DirectoryEntry {
+  // What came into memory meanwhile is at least as new.
+  const isCold = cold?.has(inode) === true && !machine.tree.holdsAttributes(inode);
+  const found = isCold ? cold.get(inode) : cold && machine.tree.attributesBytes(inode);
   return {
     name: Buffer.from(keyName(key), "latin1"),
     inode,
