@@ -50,21 +50,24 @@ export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(
     throw new UserError(`region ${region} has members ${numbers}, not ${member}: correct --id`, 2);
   }
   const server = new Server(SERVER_OPTIONS);
-  const stores = await openDataDirectory(options.dataDir, { volume: volume.volume, region, member });
   let stopped = false;
+  let transport: GrpcTransport | undefined;
   const fail = (error: Error) => {
     if (stopped) return;
     stopped = true;
     server.forceShutdown();
+    void transport?.stop(); // the others are told nothing more, and elect another
     logger.fatal(`metadata server ${region}/${member} stops: ${error.message}`);
     if (options.onFatal !== undefined) options.onFatal(error);
     else process.exit(1);
   };
+  const identity = { volume: volume.volume, region, member };
+  const stores = await openDataDirectory(options.dataDir, identity, { onFailed: fail });
   const retain = { hours: volume.changelog.retainHours, gib: volume.changelog.retainGib };
   const machine = await Machine.open(stores.state, { region, retain, onError: fail });
   const cluster = () => machine.tree.volume?.uuid ?? "";
   const refusals = new Refusals(logger);
-  const transport = new GrpcTransport({
+  transport = new GrpcTransport({
     volume: volume.volume,
     region,
     self: member,

@@ -191,7 +191,10 @@ class RaftGroup implements Group {
   }
 
   readLog(from: number, bytesMax: number): Promise<readonly GroupEntry[]> {
-    return readCommitted(this.#raft, this.#log, from, bytesMax);
+    return readCommitted(this.#raft, this.#log, from, bytesMax).catch((error: Error) => {
+      if (error instanceof StorageError) this.#fail(error);
+      throw error;
+    });
   }
 
   onChange(listener: (status: GroupStatus) => void): () => void {

@@ -7,6 +7,7 @@ import type { Group, GroupMember, Proposed } from "../../../meta-server/group.ts
 import { openGroup } from "../../../meta-server/raft-group.ts";
 import type { GroupTuning } from "../../../meta-server/runtime/tuning.ts";
 import { openDataDirectory } from "../../../meta-server/storage/data-directory.ts";
+import type { LogStore } from "../../../meta-server/storage/log-store.ts";
 import { GrpcTransport, type GrpcTransportOptions } from "../../../meta-server/transport/grpc-transport.ts";
 import { RAFT_FRAME_BYTES_MAX } from "../../../meta-server/transport/peer-link.ts";
 import { Refusals } from "../../../meta-server/transport/refusals.ts";
@@ -21,6 +22,12 @@ export interface Running {
   readonly transport: GrpcTransport;
   readonly fatal: Error[];
   stop(): Promise<void>;
+}
+
+interface StartOptions {
+  readonly join?: boolean;
+  /** For a disk that fails. */
+  readonly wrapLog?: (log: LogStore) => LogStore;
 }
 
 /** A group over loopback gRPC and real disks, in this process. */
@@ -66,7 +73,7 @@ export class Cluster {
   async startMember(
     id: number,
     identity: Partial<Pick<GrpcTransportOptions, "volume" | "region" | "cluster">> = {},
-    { join = false }: { join?: boolean } = {},
+    { join = false, wrapLog = (log: LogStore) => log }: StartOptions = {},
   ): Promise<Running> {
     const server = this.#servers.get(id) ?? (await listen(this.#listening.get(id)!)).server;
     this.#servers.set(id, server);
@@ -89,7 +96,7 @@ export class Cluster {
       members,
       self: id,
       join,
-      log,
+      log: wrapLog(log),
       machine,
       transport,
       refusals,
