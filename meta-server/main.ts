@@ -62,7 +62,11 @@ export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(
     else process.exit(1);
   };
   const identity = { volume: volume.volume, region, member };
-  const stores = await openDataDirectory(options.dataDir, identity, { onFailed: fail });
+  let isStarted = false;
+  const onFailed = (error: Error) => {
+    if (isStarted) fail(error); // before, whoever starts it is told by a throw
+  };
+  const stores = await openDataDirectory(options.dataDir, identity, { onFailed });
   const retain = { hours: volume.changelog.retainHours, gib: volume.changelog.retainGib };
   const machine = await Machine.open(stores.state, { region, retain, onError: fail });
   const cluster = () => machine.tree.volume?.uuid ?? "";
@@ -96,6 +100,7 @@ export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(
     onFatal: fail,
     tuning: options.groupTuning ?? {},
   });
+  isStarted = true;
   const context = { volume, region, member, group, machine, logger };
   const regionServer = startRegionServer(server, context, options.tuning ?? {});
   logger.info({ region, member, address }, "metadata server runs");
