@@ -1,9 +1,8 @@
-import { type ServerDuplexStream, type ServiceError, status, type UntypedHandleCall } from "@grpc/grpc-js";
+import type { ServerDuplexStream, UntypedHandleCall } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import {
   type RaftFrame,
   type RaftHello,
-  type RaftMessage,
   type RaftPeersServer,
   RaftPeersService,
   type RaftWelcome,
@@ -12,8 +11,9 @@ import {
 } from "../../proto/generated/raft.ts";
 import type { GroupMember } from "../group.ts";
 import type { Message } from "../raft/messages.ts";
+import { BadFrame, tolerant } from "./frames.ts";
 import { type Mismatch, mismatchOf, type PeerIdentity } from "./hello.ts";
-import { PeerLink, RAFT_FRAME_BYTES_MAX } from "./peer-link.ts";
+import { PeerLink } from "./peer-link.ts";
 import type { Refusals } from "./refusals.ts";
 import { takeSnapshot } from "./snapshot-stream.ts";
 import type { Receiver, SnapshotSource, Transport } from "./transport.ts";
@@ -33,11 +33,15 @@ export interface GrpcTransportOptions {
 
 const GUESTS_MAX = 8;
 
+/** gRPC would end a stream for a frame that it cannot read, and nobody would be told. */
+const SERVICE = {
+  ...RaftPeersService,
+  exchange: tolerant(RaftPeersService.exchange),
+  install: tolerant(RaftPeersService.install),
+};
+
 /** So long after its last frame a member's stream may be taken over by another that says it is the same. */
 const CLAIM_MS = 1_000;
-
-/** gRPC's own words for a frame that is not protobuf, or too large. */
-const FRAME_ERRORS = { [status.INTERNAL]: "malformed", [status.RESOURCE_EXHAUSTED]: "oversized" } as const;
 
 /** Which process speaks for a member. */
 interface Claim {
@@ -49,10 +53,10 @@ interface Claim {
 
 /**
  * Raft over gRPC. The server it is reached by is someone else's:
- * `server.addService(transport.service, transport.handlers)`, with a max_receive_message_length of RAFT_FRAME_BYTES_MAX.
+ * `server.addService(transport.service, transport.handlers)`, with a max_receive_message_length above RAFT_FRAME_BYTES_MAX.
  */
 export class GrpcTransport implements Transport {
-  readonly service = RaftPeersService;
+  readonly service = SERVICE;
   readonly handlers: RaftPeersServer & Record<string, UntypedHandleCall>;
   readonly #options: GrpcTransportOptions;
   readonly #identity: PeerIdentity;
@@ -140,7 +144,11 @@ export class GrpcTransport implements Transport {
       this.#claims.delete(from);
       this.#dismissGuest(from);
     };
-    call.on("data", (frame: RaftFrame) => {
+    call.on("data", (frame: RaftFrame | BadFrame) => {
+      if (frame instanceof BadFrame) {
+        this.#options.refusals.note(frame.kind, call.getPeer(), frame.line);
+        return close();
+      }
       if (claim !== undefined) {
         claim.heardMs = performance.now();
         if (!this.#deliver(frame, from)) close();
@@ -154,11 +162,7 @@ export class GrpcTransport implements Transport {
       this.#receiveGuest(from, frame.hello!.address);
     });
     call.on("end", close);
-    call.on("error", (error: Partial<ServiceError>) => {
-      const kind = FRAME_ERRORS[error.code as keyof typeof FRAME_ERRORS];
-      if (kind !== undefined) this.#options.refusals.note(kind, call.getPeer(), error.details ?? "");
-      close();
-    });
+    call.on("error", close);
     call.on("cancelled", close);
   }
 
@@ -199,11 +203,6 @@ export class GrpcTransport implements Transport {
 
   #deliver(frame: RaftFrame, from: number): boolean {
     try {
-      const bytes = frame.messages.reduce((sum, message) => sum + entryBytes(message), 0);
-      if (bytes > RAFT_FRAME_BYTES_MAX) {
-        this.#options.refusals.note("oversized", from, `a frame with ${bytes} bytes of entries`);
-        return false;
-      }
       this.#receiver?.receive(frame.messages.map((message) => decodeMessage(message, from, this.#options.self)));
       return this.#receiver !== undefined;
     } catch (error) {
@@ -226,8 +225,4 @@ export class GrpcTransport implements Transport {
       },
     );
   }
-}
-
-function entryBytes({ body }: RaftMessage): number {
-  return body?.$case === "append" ? body.value.entries.reduce((sum, entry) => sum + entry.length, 0) : 0;
 }

@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 
-/** What a peer may have done that no member of this group does. */
+/** What a peer may have done that no member of this group does (a client: that none of ours does). */
 export type RefusalKind =
   /** A hello of another volume, region, member or format. */
   | "volume"
@@ -22,11 +22,14 @@ const LOGGED_EVERY_MS = 10_000;
 /** Counts what was refused. A line at the first of a kind, then at most one in ten seconds: a peer that goes on fills no disk. */
 export class Refusals {
   readonly #logger: Logger;
+  readonly #what: string;
   readonly #counts = new Map<RefusalKind, number>();
   readonly #loggedMs = new Map<RefusalKind, number>();
 
-  constructor(logger: Logger) {
+  /** `what`: how a line begins. */
+  constructor(logger: Logger, what = "raft: refused a peer") {
     this.#logger = logger;
+    this.#what = what;
   }
 
   get counts(): Readonly<Record<string, number>> {
@@ -39,6 +42,6 @@ export class Refusals {
     const nowMs = performance.now();
     if (nowMs - (this.#loggedMs.get(kind) ?? Number.NEGATIVE_INFINITY) < LOGGED_EVERY_MS) return;
     this.#loggedMs.set(kind, nowMs);
-    this.#logger.warn({ peer, kind, count }, `raft: refused a peer: ${line}`);
+    this.#logger.warn({ peer, kind, count }, `${this.#what}: ${line}`);
   }
 }

@@ -2,6 +2,7 @@
 import type { ClientDuplexStream, ServerDuplexStream } from "@grpc/grpc-js";
 import type { RaftHello, SnapshotBegin, SnapshotFrame, SnapshotProgress } from "../../proto/generated/raft.ts";
 import { decodeConfiguration, encodeConfiguration } from "../raft/configuration.ts";
+import { BadFrame } from "./frames.ts";
 import type { SnapshotHeader, SnapshotIntake, SnapshotSource } from "./transport.ts";
 import { count, position } from "./wire.ts";
 
@@ -71,7 +72,9 @@ export function takeSnapshot(
     if (!call.writable) return;
     call.write({ refusal: "", taken, installed: false, ...progress });
   };
-  const handle = async ({ body }: SnapshotFrame) => {
+  const handle = async (frame: SnapshotFrame | BadFrame) => {
+    if (frame instanceof BadFrame) throw new RangeError(frame.line);
+    const { body } = frame;
     if (body?.$case === "begin" && intake === undefined) {
       intake = open(body.value.hello, headerOf(body.value));
       taken = intake?.at ?? 0;
@@ -85,7 +88,7 @@ export function takeSnapshot(
       say({ installed: true });
     } else throw new RangeError("a snapshot's stream is its begin, parts and its end");
   };
-  call.on("data", (frame: SnapshotFrame) => {
+  call.on("data", (frame: SnapshotFrame | BadFrame) => {
     work = work
       .then(() => handle(frame))
       .catch((error: Error) => {

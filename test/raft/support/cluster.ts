@@ -9,7 +9,6 @@ import type { GroupTuning } from "../../../meta-server/runtime/tuning.ts";
 import { openDataDirectory } from "../../../meta-server/storage/data-directory.ts";
 import type { LogStore } from "../../../meta-server/storage/log-store.ts";
 import { GrpcTransport, type GrpcTransportOptions } from "../../../meta-server/transport/grpc-transport.ts";
-import { RAFT_FRAME_BYTES_MAX } from "../../../meta-server/transport/peer-link.ts";
 import { Refusals } from "../../../meta-server/transport/refusals.ts";
 import { WanProxy } from "../../../sandbox/wan-proxy.ts";
 import { ListMachine } from "./list-machine.ts";
@@ -64,6 +63,11 @@ export class Cluster {
     const member = { id, address: `127.0.0.1:${ports[0]}` };
     this.#members = [...this.#members, member];
     return member;
+  }
+
+  /** Where a member is reached. */
+  addressOf(id: number): string {
+    return this.#members[id - 1]!.address;
   }
 
   dataDirectory(id: number): string {
@@ -147,7 +151,7 @@ export function propose(group: Group, text: string): Promise<Proposed> {
 }
 
 async function listen(address: string): Promise<{ server: Server; port: number }> {
-  const server = new Server({ "grpc.max_receive_message_length": RAFT_FRAME_BYTES_MAX });
+  const server = new Server({ "grpc.max_receive_message_length": 64 << 20 }); // as a metadata server's
   const port = await new Promise<number>((resolve, reject) =>
     server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) =>
       error === null ? resolve(bound) : reject(error),

@@ -1,0 +1,26 @@
+import { RAFT_FRAME_BYTES_MAX } from "./peer-link.ts";
+import type { RefusalKind } from "./refusals.ts";
+
+/** Comes in the place of a frame that cannot be read. */
+export class BadFrame {
+  readonly kind: RefusalKind;
+  readonly line: string;
+
+  constructor(kind: RefusalKind, line: string) {
+    this.kind = kind;
+    this.line = line;
+  }
+}
+
+/** The same method, whose receiver is given a BadFrame for what is not protobuf, or larger than any frame of a member. */
+export function tolerant<M extends { readonly requestDeserialize: (bytes: Buffer) => unknown }>(method: M): M {
+  const requestDeserialize = (bytes: Buffer): unknown => {
+    if (bytes.length > RAFT_FRAME_BYTES_MAX) return new BadFrame("oversized", `a frame of ${bytes.length} bytes`);
+    try {
+      return method.requestDeserialize(bytes);
+    } catch (error) {
+      return new BadFrame("malformed", `a frame that is not protobuf: ${(error as Error).message}`);
+    }
+  };
+  return { ...method, requestDeserialize };
+}
