@@ -1,0 +1,242 @@
+import { decodeEntry, encodeFollowed } from "../../../core/codec.ts";
+import type { Command, Outcome } from "../../../core/commands.ts";
+import { applyEntry } from "../../../core/entries.ts";
+import type { ByteString, EpochCode, Inode, SessionId, SliceId, Version } from "../../../core/ids.ts";
+import { checkInvariants } from "../../../core/invariants.ts";
+import { Tree } from "../../../core/tree.ts";
+import type { TakenEntry } from "../../../meta-server/machine/machine.ts";
+import { hold } from "../stage/world.ts";
+import { Versions } from "./versions.ts";
+
+/** A command of the changelog as it was first seen to be applied anywhere. */
+export interface KnownEntry {
+  readonly previous: Version;
+  readonly version: Version;
+  readonly body: Uint8Array;
+  readonly stateHash: string;
+  readonly session: number;
+  readonly request: number;
+  readonly outcome: Outcome;
+  /** When it was first applied, on the clients' clock of moments. */
+  readonly moment: number;
+}
+
+export interface SeenAttributes {
+  readonly links: number;
+  readonly uid: number;
+}
+
+/** A volume of its own, in memory: what applying the changelog must come to. */
+class Reference {
+  readonly pairs = new Map<ByteString, Uint8Array>();
+  readonly tree = new Tree({ get: (key) => this.pairs.get(key) });
+
+  apply(entry: TakenEntry): ReturnType<typeof applyEntry> & { taken: true } {
+    const applied = applyEntry(this.tree, decodeEntry(encodeFollowed(entry.previous, entry.body)));
+    hold(applied.taken, () => `${show(entry.version)} is on the changelog, and core refuses it`);
+    const { puts } = this.tree.takeTurn();
+    for (const [key, value] of puts) {
+      if (value === undefined) this.pairs.delete(key as ByteString);
+      else this.pairs.set(key as ByteString, value);
+    }
+    return applied as ReturnType<typeof applyEntry> & { taken: true };
+  }
+}
+
+/** How often everything between the records is checked, in commands. */
+const INVARIANTS_EVERY = 64;
+
+/**
+ * The changelog as all regions together have shown it, and what it means: every server's state hash at every version,
+ * every answer's content. Two regions may part only where an epoch was begun by force.
+ */
+export class VolumeTruth {
+  readonly entries = new Map<string, KnownEntry>();
+  readonly names = new Versions<Inode | undefined>((version) => this.#epochStart(version));
+  readonly attributes = new Versions<SeenAttributes | undefined>((version) => this.#epochStart(version));
+  /** Where an epoch was begun by force: the last version that it shares with the one before. */
+  readonly forks: { readonly epoch: EpochCode; readonly fork: Version; readonly atMs: number }[] = [];
+  readonly sessions = new Set<SessionId>();
+  readonly #clock: { readonly nowMs: () => number; readonly moment: () => number };
+  readonly #tips = new Map<string, Reference>();
+  readonly #epochs = new Map<number, Version>();
+  readonly #grants: { session: SessionId; version: Version; first: SliceId; count: number }[] = [];
+  readonly #used = new Map<SliceId, Version>();
+  #tip: Version | undefined;
+
+  constructor(clock: { readonly nowMs: () => number; readonly moment: () => number }) {
+    this.#clock = clock;
+  }
+
+  /** The last version of the latest epoch. */
+  get tip(): Version | undefined {
+    return this.#tip;
+  }
+
+  get tree(): Tree | undefined {
+    return this.#tip === undefined ? undefined : this.#tips.get(show(this.#tip))?.tree;
+  }
+
+  taken(by: string, entry: TakenEntry): void {
+    const name = show(entry.version);
+    const known = this.entries.get(name);
+    if (known !== undefined) {
+      hold(
+        show(known.previous) === show(entry.previous) && Buffer.compare(known.body, entry.body) === 0,
+        () => `the changelog never changes: ${by} has applied another command as ${name}`,
+      );
+      return;
+    }
+    this.#first(by, entry);
+  }
+
+  /** Same version, same hash: on every member of every region. */
+  hashed(by: string, version: Version, stateHash: string): void {
+    if (version.sequence === 0) return;
+    const known = this.entries.get(show(version));
+    hold(known !== undefined, () => `${by} is at ${show(version)}, which nobody has applied`);
+    hold(
+      known!.stateHash === stateHash,
+      () => `same version, same state: ${by} has hash ${stateHash} at ${show(version)}, ${known!.stateHash} is right`,
+    );
+  }
+
+  #first(by: string, entry: TakenEntry): void {
+    const { previous, version } = entry;
+    const before = show(previous);
+    let reference = this.#tips.get(before);
+    if (reference === undefined) {
+      hold(
+        previous.sequence === 0 ? this.entries.size === 0 : this.entries.has(before),
+        () => `a gap in the changelog: ${by} applies ${show(version)} after ${before}, which nobody has applied`,
+      );
+      reference = this.#replayed(previous);
+    }
+    const applied = reference.apply(entry);
+    hold(show(applied.version) === show(version), () => `${by} counts ${show(version)} for ${show(applied.version)}`);
+    this.#tips.delete(before);
+    this.#tips.set(show(version), reference);
+    this.#note(entry, applied, reference);
+  }
+
+  #note(entry: TakenEntry, applied: ReturnType<Reference["apply"]>, reference: Reference): void {
+    const { previous, version, body } = entry;
+    const { stamp, command } = decodeEntry(encodeFollowed(previous, body));
+    const { tree } = reference;
+    if (version.epoch !== previous.epoch) this.#begun(entry, command.kind === "beginEpoch" && command.forced);
+    if (this.#tip === undefined || version.epoch >= this.#tip.epoch) this.#tip = version;
+    this.entries.set(show(version), {
+      previous,
+      version,
+      body,
+      stateHash: tree.stateHash,
+      session: stamp.session,
+      request: stamp.request,
+      outcome: applied.outcome,
+      moment: this.#clock.moment(),
+    });
+    for (const touched of applied.effects.touched) {
+      if ("parent" in touched) {
+        const { parent, name } = touched;
+        this.names.put(`${parent}/${name}`, version, tree.entry(parent, name)?.inode);
+      }
+    }
+    this.#noteInodes(applied, command, version, tree);
+    if (command.kind === "openSession") this.sessions.add(command.session);
+    if (command.kind === "grantSlices" && applied.outcome.ok) {
+      this.#grants.push({ session: stamp.session, version, ...applied.outcome.grant! });
+    }
+    for (const slice of applied.effects.slicesAdded) this.#use(slice.id, stamp.session, version);
+    if (version.sequence % INVARIANTS_EVERY === 0) checkTree(reference.pairs, version);
+  }
+
+  /** Every inode that a command may have changed: those that it names, and those that its names lead or led to. */
+  #noteInodes(
+    { outcome, effects }: ReturnType<Reference["apply"]>,
+    command: Command,
+    version: Version,
+    tree: Tree,
+  ): void {
+    const inodes = new Set<Inode>();
+    if (outcome.ok && outcome.attributes !== undefined) inodes.add(outcome.attributes.inode);
+    if (outcome.ok && outcome.removed !== undefined) inodes.add(outcome.removed);
+    if ("inode" in command) inodes.add(command.inode);
+    for (const touched of effects.touched) {
+      if ("inode" in touched) inodes.add(touched.inode);
+      else {
+        const inode = tree.entry(touched.parent, touched.name)?.inode;
+        if (inode !== undefined) inodes.add(inode);
+      }
+    }
+    for (const inode of inodes) {
+      const now = tree.attributes(inode);
+      this.attributes.put(String(inode), version, now && { links: now.links, uid: now.uid });
+    }
+  }
+
+  #begun({ previous, version }: TakenEntry, forced: boolean): void {
+    const known = this.#epochs.get(version.epoch);
+    hold(known === undefined, () => `epoch ${version.epoch} is begun twice`);
+    this.#epochs.set(version.epoch, previous);
+    if (forced) this.forks.push({ epoch: version.epoch, fork: previous, atMs: this.#clock.nowMs() });
+  }
+
+  /** An id names one slice, ever, and only inside a range that was granted to its session before. */
+  #use(id: SliceId, session: SessionId, version: Version): void {
+    const isGranted = this.#grants.some(
+      (grant) =>
+        grant.session === session &&
+        id >= grant.first &&
+        id < grant.first + grant.count &&
+        this.isBefore(grant.version, version),
+    );
+    hold(isGranted, () => `slice ${id} is named at ${show(version)} by session ${session}, which was not granted it`);
+    const before = this.#used.get(id);
+    hold(
+      before === undefined || !this.isBefore(before, version),
+      () => `slice ${id} is named a second time, at ${show(version)}`,
+    );
+    this.#used.set(id, version);
+  }
+
+  #epochStart(version: Version): Version | undefined {
+    return this.#epochs.get(version.epoch);
+  }
+
+  /** Whether a version is, or was, part of the history of another. */
+  isBefore(version: Version, of: Version): boolean {
+    return this.names.isBefore(version, of);
+  }
+
+  /** Whether a version belongs to the history that goes on. */
+  isLiving(version: Version): boolean {
+    return this.#tip !== undefined && this.isBefore(version, this.#tip);
+  }
+
+  /** From the beginning, for a history that parts from another in the middle of it. */
+  #replayed(to: Version): Reference {
+    const chain: KnownEntry[] = [];
+    for (let at = this.entries.get(show(to)); at !== undefined; at = this.entries.get(show(at.previous)))
+      chain.push(at);
+    const reference = new Reference();
+    for (const entry of chain.reverse()) reference.apply(entry);
+    return reference;
+  }
+
+  /** At the end of a run. */
+  checkTips(): void {
+    for (const [name, { pairs }] of this.#tips) {
+      const complaints = checkInvariants(pairs);
+      hold(complaints.length === 0, () => `the tree at ${name}: ${complaints.join("; ")}`);
+    }
+  }
+}
+
+function checkTree(pairs: Map<ByteString, Uint8Array>, version: Version): void {
+  const complaints = checkInvariants(pairs);
+  hold(complaints.length === 0, () => `the tree at ${show(version)}: ${complaints.join("; ")}`);
+}
+
+export function show({ epoch, sequence }: { readonly epoch: number; readonly sequence: number }): string {
+  return `${epoch >> 4}.${epoch & 15}:${sequence}`;
+}

@@ -1,0 +1,337 @@
+import type { Region as RegionName } from "./house.ts";
+import { type House, REGIONS, type SimulatedServer } from "./house.ts";
+import type { Observers } from "./observe.ts";
+import type { Operator } from "./operator.ts";
+import type { FaultName, Profile } from "./profile.ts";
+import type { Chance } from "./stage/chance.ts";
+import type { Host } from "./stage/host.ts";
+import type { Network } from "./stage/network.ts";
+import type { World } from "./stage/world.ts";
+
+const KEEP_UP_MS = 500;
+/** Of a region, over the whole run. */
+const SERVERS_MAX = 6;
+const CHANGE_ATTEMPTS = 6;
+
+/** Everything that goes wrong in a run, and its end. */
+export class Faults {
+  readonly #house: House;
+  readonly #world: World;
+  readonly #chance: Chance;
+  readonly #network: Network;
+  readonly #observers: Observers;
+  readonly #operator: Operator;
+  readonly #profile: Profile;
+  #on = false;
+  readonly #changing = new Set<RegionName>();
+  /** Servers that wait to be taken into a group. */
+  readonly #spares = new Map<RegionName, SimulatedServer>();
+  memberChanges = 0;
+  crashes = 0;
+  /** Servers that a broken disk has stopped. */
+  broken = 0;
+
+  constructor(parts: { house: House; network: Network; observers: Observers; operator: Operator }) {
+    this.#house = parts.house;
+    this.#world = parts.house.world;
+    this.#chance = this.#world.chance;
+    this.#network = parts.network;
+    this.#observers = parts.observers;
+    this.#operator = parts.operator;
+    this.#profile = parts.house.profile;
+    this.#network.wanMs = this.#profile.wanMs;
+    for (const server of this.#house.servers) this.#endanger(server);
+    this.#observers.onElected = (server) => this.#elected(server);
+  }
+
+  #endanger(server: SimulatedServer): void {
+    server.host.onStep = () => {
+      if (!this.#on || !this.#chance.happens(this.#profile.crashPointShare)) return;
+      if (this.#chance.happens(0.15)) this.#powerLoss(server.region);
+      else this.crash(server, this.#chance.happens(0.3));
+    };
+  }
+
+  begin(): void {
+    this.#on = true;
+    for (const { disk } of this.#house.servers) disk.delayMsMax = this.#profile.diskMs;
+    this.#network.slowShare = this.#profile.slowShare;
+    this.#next();
+  }
+
+  /** The faults are over: everything that was broken is mended. */
+  end(): void {
+    this.#on = false;
+    this.#network.heal();
+    this.#network.lossShare = 0;
+    this.#network.duplicateShare = 0;
+    this.#network.slowShare = 0;
+    this.#network.localMsMax = 2;
+    for (const { host, disk } of this.#house.servers) {
+      disk.delayMsMax = 2;
+      disk.fault = "none";
+      host.pausedUntilMs = 0;
+      host.rate = 1;
+    }
+    this.#world.tell("the faults are over");
+    this.#keepUp();
+  }
+
+  /** Also a server that was told to stop, and comes to it only now. */
+  #keepUp(): void {
+    for (const server of this.#house.servers) {
+      if (!server.isUp && !server.isRetired) server.start();
+    }
+    this.#world.after(KEEP_UP_MS, () => this.#keepUp());
+  }
+
+  #next(): void {
+    const { faultMsMax } = this.#profile;
+    this.#world.after(this.#chance.between(faultMsMax / 10, faultMsMax), () => {
+      if (!this.#on) return;
+      this.#strike();
+      this.#next();
+    });
+  }
+
+  #strike(): void {
+    const entries = Object.entries(this.#profile.faults) as [FaultName, number][];
+    let left = this.#chance.next() * entries.reduce((sum, [, weight]) => sum + weight, 0);
+    for (const [name, weight] of entries) {
+      left -= weight;
+      if (left > 0) continue;
+      this.#strikes[name](this.#chance.pick(this.#house.servers));
+      return;
+    }
+  }
+
+  readonly #strikes: { readonly [K in FaultName]: (server: SimulatedServer) => void } = {
+    crash: (server) => this.crash(server, this.#chance.happens(0.3)),
+    crashLeader: (server) => this.crash(this.#leader(server.region) ?? server, this.#chance.happens(0.3)),
+    powerLoss: (server) => this.#powerLoss(server.region),
+    partition: () => this.#partition(),
+    isolateLeader: (server) =>
+      this.#isolate(this.#leader(server.region) ?? server, this.#chance.pick(["in", "out", "both"])),
+    leaveBehind: (server) => this.#leaveBehind(this.#leader(server.region) ?? server),
+    cutRegions: () => this.#cutRegions(this.#chance.pick(["aws", "gcp", "both"])),
+    heal: () => this.#heal(),
+    weather: () => {
+      this.#network.lossShare = this.#chance.pick([0, 0, 0.05, 0.3]);
+      this.#network.duplicateShare = this.#chance.pick([0, 0.1]);
+      this.#network.localMsMax = this.#chance.pick(this.#profile.delaysMs);
+      this.#world.tell(`weather: ${this.#network.lossShare} lost, up to ${this.#network.localMsMax} ms`);
+    },
+    slowDisk: ({ disk }) => {
+      disk.delayMsMax = this.#chance.pick(this.#profile.disksMs);
+    },
+    fullDisk: (server) => this.#breakDisk(server, "full"),
+    readError: (server) => this.#breakDisk(server, "read-error"),
+    clock: ({ host }) => {
+      host.rate = this.#chance.pick([0.5, 0.8, 1, 1, 1.3]);
+      host.skewMs = this.#chance.between(-5_000, 5_000);
+      this.#world.tell(`${host.name}: its clock runs at ${host.rate}, ${Math.round(host.skewMs)} ms ahead`);
+    },
+    pause: ({ host }) => {
+      host.pausedUntilMs = this.#world.nowMs + this.#chance.between(50, 4_000);
+      this.#world.tell(`${host.name} is held until ${Math.round(host.pausedUntilMs)}`);
+    },
+    transfer: (server) => this.#transfer(this.#leader(server.region) ?? server),
+    stop: (server) => this.#stop(server),
+    reset: (server) => {
+      const other = this.#chance.pick(this.#house.servers);
+      this.#network.reset(server.host, other.host);
+    },
+    switchover: () => {
+      const from = this.#primary();
+      this.#operator.switchover(from, from === "aws" ? "gcp" : "aws");
+    },
+    promotion: () => this.#promote(),
+    members: (server) => this.#changeMembers(server.region),
+  };
+
+  crash(server: SimulatedServer, power: boolean): void {
+    if (!server.isUp) return;
+    this.crashes++;
+    server.crash(power);
+    this.#restart(server);
+  }
+
+  #restart(server: SimulatedServer): void {
+    this.#world.after(this.#chance.pick(this.#profile.restartsMs) * this.#chance.between(0.7, 1.3), () => {
+      if (!server.isUp && this.#on && !server.isRetired) server.start();
+    });
+  }
+
+  #powerLoss(region: RegionName): void {
+    for (const server of this.#house.of(region)) this.crash(server, true);
+  }
+
+  /** It stops at its next use, and comes back when somebody has mended it. */
+  #breakDisk(server: SimulatedServer, fault: "full" | "read-error"): void {
+    this.#world.tell(`${server.host.name}: ${fault}`);
+    server.disk.fault = fault;
+    this.#world.after(this.#chance.between(200, 3_000), () => {
+      if (!this.#on) return;
+      if (server.isBroken) this.broken++;
+      else this.crash(server, false); // whoever mends the disk starts the server anew
+      server.disk.fault = "none";
+      this.#restart(server);
+    });
+  }
+
+  #stop(server: SimulatedServer): void {
+    const { life } = server.host;
+    if (life === undefined) return;
+    this.#world.turn(life, () => void server.stop());
+    this.#world.after(this.#chance.between(2_500, 4_000), () => {
+      if (!this.#on) return;
+      if (server.host.life === life) server.crash(false);
+      this.#restart(server);
+    });
+  }
+
+  #transfer(server: SimulatedServer): void {
+    const { raft } = this.#observers.seen(server);
+    const { life } = server.host;
+    if (raft === undefined || life === undefined || raft.role !== "leader") return;
+    const to = this.#chance.pick(this.#house.of(server.region).filter((other) => other !== server)).member;
+    this.#world.tell(`${server.host.name} is to hand over to ${to}`);
+    this.#world.turn(life, () => raft.step({ type: "transfer", to }));
+  }
+
+  // The network
+
+  #heal(): void {
+    this.#network.heal();
+    this.#world.tell("the network is whole");
+  }
+
+  #partition(): void {
+    const side = new Map([...this.#world.hosts.keys()].map((name) => [name, this.#chance.happens(0.5)]));
+    this.#cutWhere((from, to) => side.get(from.name) !== side.get(to.name));
+    const apart = [...side].filter(([, isApart]) => isApart).map(([name]) => name);
+    this.#world.tell(`the network is parted: ${apart.join(", ")} from the rest`);
+  }
+
+  #isolate(server: SimulatedServer, way: "in" | "out" | "both"): void {
+    this.#world.tell(`${server.host.name} is cut off: ${way}`);
+    this.#cutWhere(
+      (from, to) => (way !== "out" && to === server.host) || (way !== "in" && from === server.host),
+      false,
+    );
+  }
+
+  #cutRegions(way: "aws" | "gcp" | "both"): void {
+    this.#world.tell(`the regions are cut from each other: ${way}`);
+    this.#cutWhere((from, to) => from.region !== to.region && (way === "both" || from.region === way));
+  }
+
+  #cutWhere(isCut: (from: Host, to: Host) => boolean, anew = true): void {
+    if (anew) this.#network.heal();
+    for (const from of this.#world.hosts.values()) {
+      for (const to of this.#world.hosts.values()) if (isCut(from, to)) this.#network.cut(from.name, to.name);
+    }
+  }
+
+  /** Cut off from its group, not from clients, and its clock too slow to notice that nobody follows any more. */
+  #leaveBehind({ host }: SimulatedServer): void {
+    host.rate = 0.1;
+    this.#world.tell(`${host.name} is left behind, with a slow clock`);
+    this.#network.heal();
+    const peers = new Set(this.#house.servers.map((server) => server.host));
+    const inRegion = this.#chance.happens(0.5);
+    const isPeer = (other: Host) => peers.has(other) && (!inRegion || other.region === host.region);
+    this.#cutWhere((from, to) => (from === host && isPeer(to)) || (to === host && isPeer(from)));
+    this.#world.after(this.#chance.between(1_000, 6_000), () => {
+      host.rate = 1;
+      this.#heal();
+    });
+  }
+
+  // Members
+
+  /** A new server comes in, gets its vote, and one of the others goes: each step may fail, and is tried again. */
+  #changeMembers(region: RegionName): void {
+    const waiting = this.#spares.get(region);
+    if (this.#changing.has(region) || (waiting === undefined && this.#house.of(region).length >= SERVERS_MAX)) return;
+    this.#changing.add(region);
+    const spare = waiting ?? this.#addSpare(region);
+    this.#world.turn(this.#operator.host.life!, () => {
+      this.#exchange(region, spare).then(() => this.#changing.delete(region));
+    });
+  }
+
+  #addSpare(region: RegionName): SimulatedServer {
+    const spare = this.#house.addSpare(region);
+    this.#observers.watch(spare);
+    this.#endanger(spare);
+    this.#spares.set(region, spare);
+    spare.start();
+    return spare;
+  }
+
+  async #exchange(region: RegionName, spare: SimulatedServer): Promise<void> {
+    if (!(await this.#change(region, "add", spare))) return; // its number is the next one still
+    this.#spares.delete(region);
+    if (!(await this.#change(region, "promote", spare))) return;
+    const going = this.#chance.pick(this.#house.of(region).filter((server) => this.#observers.isMember(server)));
+    if (!(await this.#change(region, "remove", going))) return;
+    this.memberChanges++;
+    await new Promise((resolve) => setTimeout(resolve, this.#chance.between(100, 4_000)));
+    this.#retire(going);
+  }
+
+  async #change(region: RegionName, change: "add" | "promote" | "remove", server: SimulatedServer): Promise<boolean> {
+    for (let attempt = 0; this.#on && attempt < CHANGE_ATTEMPTS; attempt++) {
+      await new Promise((resolve) => setTimeout(resolve, this.#chance.between(50, 1_000)));
+      if (!this.#on) return false;
+      const { member, address } = server;
+      await this.#operator.changeMembers(region, change, member, address);
+      const known = this.#observers.configurations.get(region)?.members.find(({ id }) => id === member);
+      if (change === "add" ? known !== undefined : change === "promote" ? known?.learner === false : !known)
+        return true;
+    }
+    return false;
+  }
+
+  #retire(server: SimulatedServer): void {
+    server.isRetired = true;
+    server.crash(true);
+  }
+
+  // Leaders and epochs
+
+  /** The first moments of a term are the most dangerous ones. */
+  #elected(server: SimulatedServer): void {
+    if (!this.#on || !this.#chance.happens(this.#profile.newLeaderCrashShare)) return;
+    const aloneFirst = this.#chance.happens(0.6);
+    if (aloneFirst) this.#isolate(server, "out"); // its first entries stay with it
+    this.#world.after(this.#chance.between(0, 3 * this.#network.localMsMax), () => {
+      if (!this.#on) return;
+      this.crash(server, this.#chance.happens(0.3));
+      if (aloneFirst) this.#heal();
+    });
+  }
+
+  /** The primary is cut off or gone for a while, and the other region takes over. */
+  #promote(): void {
+    const primary = this.#primary();
+    const other = primary === "aws" ? "gcp" : "aws";
+    if (this.#chance.happens(0.5)) {
+      this.#cutRegions("both");
+      this.#world.after(this.#chance.between(3_000, 12_000), () => this.#heal());
+    } else this.#powerLoss(primary);
+    this.#world.after(this.#chance.between(50, 3_000), () => {
+      if (this.#on) this.#operator.promote(other);
+    });
+  }
+
+  #primary(): RegionName {
+    const region = this.#observers.truth.tip?.epoch ?? 0;
+    return REGIONS[region % 16]!;
+  }
+
+  #leader(region: RegionName): SimulatedServer | undefined {
+    return this.#house.of(region).find((server) => server.isUp && this.#observers.seen(server).raft?.role === "leader");
+  }
+}

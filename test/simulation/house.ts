@@ -1,0 +1,174 @@
+import type { Logger } from "pino";
+import { runMetaServer } from "../../meta-server/main.ts";
+import type { VolumeDescription } from "../../proto/volume-description.ts";
+import type { Profile } from "./profile.ts";
+import { Disk } from "./stage/disk.ts";
+import { Host } from "./stage/host.ts";
+import { Violation, type World } from "./stage/world.ts";
+
+export const REGIONS = ["aws", "gcp"] as const;
+export type Region = (typeof REGIONS)[number];
+/** Of each region, at first. */
+export const MEMBERS = 3;
+
+type MetaServerRun = Awaited<ReturnType<typeof runMetaServer>>;
+
+/** A machine with a metadata server on it, as `bin/mirrorfs meta` would run it: on a simulated disk, network and clock. */
+export class SimulatedServer {
+  readonly host: Host;
+  readonly region: Region;
+  readonly member: number;
+  readonly disk: Disk;
+  running: MetaServerRun | undefined;
+  /** It has stopped by itself, loudly, because of its disk. */
+  isBroken = false;
+  /** It was removed from its group, or never came into it: its machine is given back. */
+  isRetired = false;
+  readonly #house: House;
+  readonly #join: boolean;
+
+  constructor(house: House, region: Region, member: number, join = false) {
+    this.#house = house;
+    this.#join = join;
+    this.region = region;
+    this.member = member;
+    this.disk = new Disk();
+    this.disk.makeDirectory("/data");
+    this.host = new Host(house.world, `${region}-${member}`, region, this.disk);
+  }
+
+  get address(): string {
+    return addressOf(this.region, this.member);
+  }
+
+  get isUp(): boolean {
+    return this.host.life !== undefined;
+  }
+
+  start(): void {
+    const { world, volume, profile } = this.#house;
+    const life = this.host.begin();
+    this.isBroken = false;
+    world.tell(`${this.host.name} starts`);
+    const failed = (error: Error) => {
+      if (life.alive) this.#stopped(error);
+    };
+    world.turn(life, () => {
+      runMetaServer({
+        volume,
+        region: this.region,
+        member: this.member,
+        dataDir: "/data/meta",
+        join: this.#join,
+        logger: loggerOf(world, this.host.name),
+        tuning: { sessionTimeoutMs: 120_000 },
+        groupTuning: profile.group,
+        onFatal: failed,
+      }).then((running) => {
+        if (life.alive) this.running = running;
+      }, failed);
+    });
+  }
+
+  /** The process is killed; `power`: the machine goes with it, and what was not synced. */
+  crash(power: boolean): void {
+    const { life } = this.host;
+    if (life === undefined) return;
+    this.host.world.tell(`${this.host.name} ${power ? "loses its power" : "is killed"}`);
+    this.#end(power);
+    this.disk.crashed(life);
+    if (power) this.disk.powerFailed(life);
+  }
+
+  /** As on SIGTERM: it hands over and ends. */
+  async stop(): Promise<void> {
+    const { running } = this;
+    if (running === undefined) return;
+    this.host.world.tell(`${this.host.name} is told to stop`);
+    this.running = undefined;
+    await running.stop();
+    this.#end(false);
+  }
+
+  #end(silent: boolean): void {
+    this.running = undefined;
+    this.host.end(silent);
+  }
+
+  #stopped(error: Error): void {
+    const { world } = this.host;
+    world.tell(`${this.host.name} stops: ${error.message}`);
+    if (this.disk.fault === "none") {
+      world.violated(new Violation(`${this.host.name} stopped by itself: ${error.stack}`));
+      return;
+    }
+    this.isBroken = true;
+    const { life } = this.host;
+    this.#end(false);
+    this.disk.crashed(life!);
+  }
+}
+
+/** Both regions' machines. */
+export class House {
+  readonly world: World;
+  readonly profile: Profile;
+  readonly servers: SimulatedServer[];
+  readonly volume: VolumeDescription;
+  readonly #meta = new Map<Region, string[]>();
+
+  constructor(world: World, profile: Profile) {
+    this.world = world;
+    this.profile = profile;
+    const members = Array.from({ length: MEMBERS }, (_, index) => index + 1);
+    const describe = (name: Region) => {
+      const meta = members.map((member) => addressOf(name, member));
+      this.#meta.set(name, meta);
+      return { name, meta, bucket: `file:///${name}`, queue: `redis://${name}:6379` };
+    };
+    this.volume = {
+      volume: "simulated",
+      regions: new Map(REGIONS.map((name) => [name, describe(name)])),
+      primary: REGIONS[0],
+      changelog: profile.changelog,
+      startAlone: profile.startAlone,
+      startAloneWaitMs: profile.startAloneWaitMs,
+      gc: { graceMs: 0 },
+    };
+    this.servers = REGIONS.flatMap((region) => members.map((member) => new SimulatedServer(this, region, member)));
+  }
+
+  /** A machine that is to join a region's group, as its next member. The volume's file names it from now on. */
+  addSpare(region: Region): SimulatedServer {
+    const meta = this.#meta.get(region)!;
+    const spare = new SimulatedServer(this, region, meta.length + 1, true);
+    meta.push(spare.address);
+    this.servers.push(spare);
+    return spare;
+  }
+
+  of(region: Region): readonly SimulatedServer[] {
+    return this.servers.filter((server) => server.region === region);
+  }
+}
+
+function addressOf(region: Region, member: number): string {
+  return `${region}-${member}:7400`;
+}
+
+/** What a host's code logs goes into the transcript. */
+export function loggerOf(world: World, name: string): Logger {
+  const write = (level: string) => (first: unknown, second?: string) => {
+    const message = typeof first === "string" ? first : second;
+    world.tell(`${name} ${level}: ${message ?? ""}${typeof first === "string" ? "" : ` ${plain(first)}`}`);
+  };
+  const nothing = () => {};
+  const logger = { trace: nothing, debug: nothing } as Record<string, unknown>;
+  for (const level of ["info", "warn", "error", "fatal"]) logger[level] = write(level);
+  logger.child = () => logger;
+  return logger as unknown as Logger;
+}
+
+function plain(value: unknown): string {
+  return value instanceof Error ? (value.stack ?? value.message) : JSON.stringify(value);
+}

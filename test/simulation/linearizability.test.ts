@@ -1,0 +1,176 @@
+import { describe, expect, test } from "vitest";
+import { type Asked, type Came, type DirectoryOperation, directoryModel } from "./checks/directory-model.ts";
+import { checkLinearizable, type Model, type Timed } from "./checks/linearizability.ts";
+
+/** A register that holds a number: `write` puts it, `read` saw it. */
+type Operation = { readonly kind: "write" | "read"; readonly value: number };
+const register: Model<Operation, number> = {
+  initial: 0,
+  step: (state, { kind, value }) => (kind === "write" ? value : value === state ? state : undefined),
+  nameOf: String,
+};
+
+/** `w1 0 5`: wrote 1, from moment 0 to moment 5. `-`: never answered. */
+function history(...lines: string[]): Timed<Operation>[] {
+  return lines.map((line) => {
+    const [what, called, answered] = line.split(" ") as [string, string, string];
+    const kind = what[0] === "w" ? "write" : "read";
+    const answeredAt = answered === "-" ? Number.POSITIVE_INFINITY : Number(answered);
+    return { calledAt: Number(called), answeredAt, operation: { kind, value: Number(what.slice(1)) } };
+  });
+}
+
+const isRegister = (...lines: string[]) => checkLinearizable(register, history(...lines)).ok;
+
+describe("a history of a register is accepted when it could have happened one after another", () => {
+  test.each([
+    [["w1 0 1", "r1 2 3"]],
+    [["w1 0 9", "r0 1 2", "r1 3 4"]],
+    [["w1 0 9", "w2 1 8", "r2 2 3", "r1 4 5"]],
+    [["w1 0 -", "r1 5 6"]],
+    [["w1 0 -", "r0 5 6", "r1 7 8"]],
+    [["w1 0 1", "w2 2 -", "r1 3 4"]],
+    [[]],
+  ])("%j", (lines) => {
+    expect(isRegister(...lines)).toBe(true);
+  });
+});
+
+describe("and refused when it could not", () => {
+  test.each([
+    ["a stale read", ["w1 0 1", "r0 2 3"]],
+    ["a value that nobody wrote", ["w1 0 1", "r2 2 3"]],
+    ["a read that goes back", ["w1 0 9", "r1 1 2", "r0 3 4"]],
+    ["two readers who saw two orders", ["w1 0 9", "w2 0 9", "r1 10 11", "r2 12 13"]],
+    ["a lost write", ["w1 0 1", "w2 2 3", "r1 4 5"]],
+    ["a write that was seen before it was asked for", ["r1 0 1", "w1 2 3"]],
+  ])("%s", (_, lines) => {
+    expect(isRegister(...lines)).toBe(false);
+  });
+
+  test("the verdict names what could have happened, and what could then not", () => {
+    const verdict = checkLinearizable(register, history("w1 0 1", "r1 2 3", "r7 4 5"));
+    expect(verdict).toMatchObject({ ok: false, next: [{ kind: "read", value: 7 }] });
+    if (verdict.ok === false) expect(verdict.happened).toHaveLength(2);
+  });
+
+  test("a search that takes too long is given up, not called good", () => {
+    const many = Array.from({ length: 40 }, (_, value) => `w${value} 0 100`);
+    expect(checkLinearizable(register, history(...many, "r99 101 102"), 1_000).ok).toBeUndefined();
+  });
+});
+
+/** One operation after another. */
+function isDirectory(...operations: [Asked, Came][]): boolean | undefined {
+  const timed = operations.map(
+    ([asked, came], index): Timed<DirectoryOperation> => ({
+      calledAt: 2 * index,
+      answeredAt: 2 * index + 1,
+      operation: { asked, came },
+    }),
+  );
+  return checkLinearizable(directoryModel, timed).ok;
+}
+
+const done: Came = { error: "" };
+const made = (inode: number): Came => ({ error: "", inode, links: 1, owner: 0 });
+const make = (name: string): Asked => ({ kind: "make", name, isDirectory: false });
+
+describe("a directory's history", () => {
+  const lookup = (name: string): Asked => ({ kind: "lookup", name });
+  const unlink = (name: string): Asked => ({ kind: "unlink", name });
+
+  test("is accepted as core answers", () => {
+    expect(
+      isDirectory(
+        [make("a"), made(7)],
+        [make("a"), { error: "EEXIST" }],
+        [{ kind: "link", inode: 7, name: "b" }, done],
+        [lookup("b"), { error: "", inode: 7, links: 2, owner: 0 }],
+        [{ kind: "setOwner", inode: 7, owner: 5 }, done],
+        [
+          { kind: "rename", name: "a", to: "c", mode: "replace" },
+          { error: "", inode: 7 },
+        ],
+        [
+          { kind: "list" },
+          {
+            error: "",
+            entries: [
+              ["b", 7],
+              ["c", 7],
+            ],
+          },
+        ],
+        [unlink("b"), done],
+        [
+          { kind: "getattr", inode: 7 },
+          { error: "", inode: 7, links: 1, owner: 5 },
+        ],
+        [unlink("b"), { error: "ENOENT" }],
+      ),
+    ).toBe(true);
+  });
+
+  test.each<[string, [Asked, Came][]]>([
+    ["a change carried out twice", [[make("a"), { error: "EEXIST" }]]],
+    [
+      "an unlink carried out twice",
+      [
+        [make("a"), made(7)],
+        [unlink("a"), { error: "ENOENT" }],
+      ],
+    ],
+    [
+      "a name that came back",
+      [
+        [make("a"), made(7)],
+        [unlink("a"), done],
+        [lookup("a"), made(7)],
+      ],
+    ],
+    [
+      "a name that leads elsewhere",
+      [
+        [make("a"), made(7)],
+        [lookup("a"), made(8)],
+      ],
+    ],
+    [
+      "one inode made twice",
+      [
+        [make("a"), made(7)],
+        [make("b"), made(7)],
+      ],
+    ],
+    [
+      "a link that is not counted",
+      [
+        [make("a"), made(7)],
+        [{ kind: "link", inode: 7, name: "b" }, done],
+        [lookup("a"), made(7)],
+      ],
+    ],
+    [
+      "a listing that lacks a name",
+      [
+        [make("a"), made(7)],
+        [{ kind: "list" }, { error: "", entries: [] }],
+      ],
+    ],
+    [
+      "a rename over something that left it there",
+      [
+        [make("a"), made(7)],
+        [make("b"), made(8)],
+        [
+          { kind: "rename", name: "a", to: "b", mode: "replace" },
+          { error: "", inode: 7 },
+        ],
+        [lookup("b"), made(8)],
+      ],
+    ],
+  ])("is refused with %s", (_, operations) => {
+    expect(isDirectory(...operations)).toBe(false);
+  });
+});

@@ -1,0 +1,12 @@
+/** Stands in for node:crypto: what the seed draws. */
+import { world } from "./globals.ts";
+
+export function randomBytes(count: number): Buffer {
+  const { chance } = world();
+  return Buffer.from(Array.from({ length: count }, () => chance.below(256)));
+}
+
+export function randomUUID(): string {
+  const hex = randomBytes(16).toString("hex");
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
+}

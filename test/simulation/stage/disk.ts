@@ -1,0 +1,147 @@
+import { currentLife } from "./globals.ts";
+import type { Life } from "./host.ts";
+import { StoredLevel } from "./stored-level.ts";
+import type { World } from "./world.ts";
+
+export interface FileNode {
+  readonly kind: "file";
+  content: string;
+  /** What a power failure leaves of it. */
+  synced: string;
+}
+
+export interface DirectoryNode {
+  readonly kind: "directory";
+  names: Map<string, Node>;
+  syncedNames: Map<string, Node>;
+  /** A database lies in it. */
+  level: StoredLevel | undefined;
+}
+
+export type Node = FileNode | DirectoryNode;
+
+/** What a disk does to those who use it, from now on. */
+type Fault = "none" | "full" | "read-error";
+
+/** Told of every batch that has become durable in a database, before anybody else is. */
+export type DiskWatch = (path: string, puts: ReadonlyMap<string, Uint8Array | undefined>) => void;
+
+/** A machine's disk: files, directories and databases, of which a crash or a power failure leaves what it must. */
+export class Disk {
+  readonly root: DirectoryNode = directory();
+  /** A write or a read takes up to so long. */
+  delayMsMax = 2;
+  fault: Fault = "none";
+  onWrite: DiskWatch = () => {};
+
+  step(name: string): void {
+    const { current } = this.#world();
+    if (current?.alive === true) current.host.onStep(name);
+  }
+
+  #world(): World {
+    return currentLife().host.world;
+  }
+
+  /** Runs when the disk has answered, if the process still lives then. */
+  answer(run: () => void, ms = this.drawMs()): void {
+    const life = currentLife();
+    if (!life.alive) return;
+    const { world } = life.host;
+    world.at(world.nowMs + ms, life, run);
+  }
+
+  /** The same as a promise; `work` may throw. */
+  answered<T>(work: () => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.answer(() => {
+        try {
+          resolve(work());
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+  }
+
+  drawMs(): number {
+    return this.#world().chance.between(0.05, this.delayMsMax);
+  }
+
+  find(path: string): Node | undefined {
+    let node: Node | undefined = this.root;
+    for (const part of path.split("/")) {
+      if (part === "") continue;
+      node = node?.kind === "directory" ? node.names.get(part) : undefined;
+    }
+    return node;
+  }
+
+  parentOf(path: string): { directory: DirectoryNode | undefined; name: string } {
+    const at = path.lastIndexOf("/");
+    const parent = this.find(path.slice(0, at));
+    return { directory: parent?.kind === "directory" ? parent : undefined, name: path.slice(at + 1) };
+  }
+
+  makeDirectory(path: string): DirectoryNode {
+    let node = this.root;
+    for (const part of path.split("/")) {
+      if (part === "") continue;
+      let next = node.names.get(part);
+      if (next === undefined) {
+        next = directory();
+        node.names.set(part, next);
+      }
+      if (next.kind !== "directory") throw failure("ENOTDIR", path);
+      node = next;
+    }
+    return node;
+  }
+
+  /** A process that holds databases open is gone; what it had asked to be written may have been, in order. */
+  crashed(life: Life): void {
+    const { chance } = life.host.world;
+    for (const level of this.#levels(this.root)) level.crashed(chance);
+  }
+
+  /** What was not synced is lost, or part of it. */
+  powerFailed(life: Life): void {
+    const { chance } = life.host.world;
+    const visit = (node: DirectoryNode) => {
+      node.level?.powerFailed(chance);
+      if (chance.happens(0.5)) node.names = new Map(node.syncedNames);
+      else node.syncedNames = new Map(node.names);
+      for (const below of node.names.values()) {
+        if (below.kind === "directory") visit(below);
+        else if (chance.happens(0.5)) below.content = below.synced;
+        else below.synced = below.content;
+      }
+    };
+    for (const home of this.root.names.values()) if (home.kind === "directory") visit(home);
+  }
+
+  *#levels(node: DirectoryNode): Generator<StoredLevel> {
+    if (node.level !== undefined) yield node.level;
+    for (const below of node.names.values()) if (below.kind === "directory") yield* this.#levels(below);
+  }
+
+  openLevel(path: string): StoredLevel {
+    const node = this.makeDirectory(path);
+    node.level ??= new StoredLevel(path);
+    return node.level;
+  }
+}
+
+function directory(): DirectoryNode {
+  return { kind: "directory", names: new Map(), syncedNames: new Map(), level: undefined };
+}
+
+export function failure(code: string, path: string): NodeJS.ErrnoException {
+  return Object.assign(new Error(`${code}: ${path}`), { code });
+}
+
+export function hostDisk(): Disk {
+  const { disk, name } = currentLife().host;
+  if (disk === undefined) throw new Error(`${name} has no disk`);
+  return disk;
+}

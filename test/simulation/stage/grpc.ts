@@ -1,0 +1,255 @@
+/** Stands in for @grpc/grpc-js: calls between the hosts of a run. Only what the house uses of it. */
+import { currentLife, world } from "./globals.ts";
+import { type CallStatus, ClientEnd, CODE, type Codec, joinEnds, ServerEnd } from "./grpc-streams.ts";
+import { type Host, Life } from "./host.ts";
+import { type Network, turnOf } from "./network.ts";
+
+interface Method {
+  readonly path: string;
+  readonly requestStream: boolean;
+  readonly responseStream: boolean;
+  readonly requestSerialize: (value: unknown) => Buffer;
+  readonly requestDeserialize: (bytes: Buffer) => unknown;
+  readonly responseSerialize: (value: unknown) => Buffer;
+  readonly responseDeserialize: (bytes: Buffer) => unknown;
+}
+
+type Definition = Readonly<Record<string, Method>>;
+type Handler = (call: unknown, done?: (error: Partial<CallStatus> | null, answer?: unknown) => void) => void;
+type Answered = (error: (Error & CallStatus) | null, answer?: unknown) => void;
+
+export const status = {
+  OK: 0,
+  CANCELLED: 1,
+  UNKNOWN: 2,
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  NOT_FOUND: 5,
+  ALREADY_EXISTS: 6,
+  PERMISSION_DENIED: 7,
+  RESOURCE_EXHAUSTED: 8,
+  FAILED_PRECONDITION: 9,
+  ABORTED: 10,
+  OUT_OF_RANGE: 11,
+  UNIMPLEMENTED: 12,
+  INTERNAL: 13,
+  UNAVAILABLE: 14,
+  DATA_LOSS: 15,
+  UNAUTHENTICATED: 16,
+};
+
+export class Metadata {}
+export const credentials = { createInsecure: () => ({}) };
+export const ServerCredentials = { createInsecure: () => ({}) };
+
+/** Their receivers must bear loss, repetition and another order: Raft's own messages. */
+const UNRELIABLE = /RaftPeers\/Exchange$/;
+/** Nobody answers, not even a refusal: a connection is tried for so long. */
+const CONNECT_MS = 10_000;
+const CONNECT_AGAIN_MS = 200;
+
+/** Who listens where, in the run that is on. */
+const listening = new WeakMap<Network, Map<string, Server>>();
+let network: Network | undefined;
+
+export function useNetwork(one: Network): void {
+  network = one;
+  listening.set(one, new Map());
+}
+
+function net(): Network {
+  if (network === undefined) throw new Error("no simulation runs");
+  return network;
+}
+
+export class Server {
+  readonly life: Life = currentLife();
+  readonly #methods = new Map<string, { method: Method; handler: Handler }>();
+  readonly #calls = new Set<ServerEnd>();
+
+  addService(definition: Definition, handlers: Readonly<Record<string, Handler>>): void {
+    for (const [name, method] of Object.entries(definition)) {
+      const handler = handlers[name];
+      if (handler !== undefined) this.#methods.set(method.path, { method, handler });
+    }
+  }
+
+  bindAsync(address: string, _credentials: unknown, done: (error: Error | null, port: number) => void): void {
+    listening.get(net())!.set(address, this);
+    queueMicrotask(() => done(null, Number(address.split(":").at(-1))));
+  }
+
+  forceShutdown(): void {
+    const bound = listening.get(net())!;
+    for (const [address, server] of bound) if (server === this) bound.delete(address);
+    for (const call of [...this.#calls]) call.serverShutsDown();
+  }
+
+  tryShutdown(done: () => void): void {
+    this.forceShutdown();
+    queueMicrotask(done);
+  }
+
+  accept(path: string, call: ServerEnd, request: unknown): void {
+    const found = this.#methods.get(path);
+    if (found === undefined) {
+      call.finish({ code: CODE.unimplemented, details: `no ${path}` });
+      return;
+    }
+    this.#calls.add(call);
+    call.onOver = () => this.#calls.delete(call);
+    call.request = request;
+    if (found.method.responseStream) {
+      found.handler(call);
+      return;
+    }
+    found.handler(call, (error, answer) => {
+      if (error !== null) call.finish({ code: error.code ?? CODE.unknown, details: error.details ?? "" });
+      else {
+        call.write(answer);
+        call.end();
+      }
+    });
+  }
+}
+
+/** A channel: the address of a server, and the calls to it. */
+class Channel {
+  readonly address: string;
+  readonly life = currentLife();
+  readonly #calls = new Set<ClientEnd>();
+
+  constructor(address: string) {
+    this.address = address;
+  }
+
+  close(): void {
+    for (const call of this.#calls) call.cancel();
+  }
+
+  call(method: Method, request: unknown): ClientEnd {
+    const codec: Codec = { serialize: method.requestSerialize, deserialize: method.responseDeserialize };
+    const client = new ClientEnd(this.life, codec);
+    if (!this.life.alive) return client;
+    this.#calls.add(client);
+    client.onOver = () => this.#calls.delete(client);
+    const target = hostAt(this.address);
+    if (target === undefined) throw new Error(`nobody is at ${this.address}`);
+    const bytes = method.requestStream ? undefined : method.requestSerialize(request);
+    // The server's end is there from the beginning, so that what is written meanwhile has somewhere to go.
+    const server = new ServerEnd(placeholder(target), {
+      serialize: method.responseSerialize,
+      deserialize: method.requestDeserialize,
+    });
+    joinEnds(net(), client, server, UNRELIABLE.test(method.path));
+    const asked = bytes === undefined ? undefined : method.requestDeserialize(bytes);
+    connect({ client, server, target, address: this.address, path: method.path, request: asked });
+    return client;
+  }
+}
+
+interface Connecting {
+  readonly client: ClientEnd;
+  readonly server: ServerEnd;
+  readonly target: Host;
+  readonly address: string;
+  readonly path: string;
+  readonly request: unknown;
+}
+
+/** A life that stands for whoever listens when the call arrives. */
+function placeholder(host: Host): Life {
+  const life = host.life;
+  if (life !== undefined) return life;
+  const nobody = new Life(host);
+  nobody.alive = false;
+  return nobody;
+}
+
+function connect({ client, server, target, address, path, request }: Connecting): void {
+  const on = world();
+  const from = client.life.host;
+  const givenUpMs = on.nowMs + CONNECT_MS;
+  const arrive = () => {
+    if (client.over) return;
+    if (net().isCut(from, target) || net().isCut(target, from)) {
+      if (on.nowMs >= givenUpMs) turnOf(client.life, () => client.connectionLost("connect ETIMEDOUT"));
+      else on.after(CONNECT_AGAIN_MS, arrive);
+      return;
+    }
+    const listener = listening.get(net())!.get(address);
+    if (listener === undefined || !listener.life.alive || listener.life !== server.life) {
+      on.after(net().delayMs(target, from), () =>
+        turnOf(client.life, () => client.connectionLost(`connect ECONNREFUSED ${address}`)),
+      );
+      return;
+    }
+    turnOf(listener.life, () => listener.accept(path, server, request));
+  };
+  client.way.send(arrive);
+}
+
+function hostAt(address: string): Host | undefined {
+  return world().hosts.get(address.split(":")[0]!);
+}
+
+/** What the generated code makes its clients of. */
+export function makeGenericClientConstructor(definition: Definition, serviceName: string): unknown {
+  class ServiceClient {
+    static readonly service = definition;
+    static readonly serviceName = serviceName;
+    readonly channel: Channel;
+
+    constructor(address: string) {
+      this.channel = new Channel(address);
+    }
+
+    close(): void {
+      this.channel.close();
+    }
+  }
+  for (const [name, method] of Object.entries(definition)) {
+    Object.assign(ServiceClient.prototype, {
+      [name](this: ServiceClient, ...args: unknown[]) {
+        return start(this.channel, method, args);
+      },
+    });
+  }
+  return ServiceClient;
+}
+
+export class Client {}
+
+function start(channel: Channel, method: Method, args: unknown[]): ClientEnd {
+  const done = typeof args.at(-1) === "function" ? (args.at(-1) as Answered) : undefined;
+  const options = args.find((one) => isOptions(one)) as { deadline?: number } | undefined;
+  const client = channel.call(method, method.requestStream ? undefined : args[0]);
+  if (!method.requestStream) client.end();
+  if (done !== undefined) answerOnce(client, done);
+  if (options?.deadline !== undefined) giveUpAt(client, options.deadline);
+  return client;
+}
+
+function isOptions(value: unknown): boolean {
+  return typeof value === "object" && value !== null && "deadline" in value;
+}
+
+/** Answer and status of a call that has one answer. */
+function answerOnce(client: ClientEnd, done: Answered): void {
+  let answer: unknown;
+  client.on("data", (message) => {
+    answer = message;
+  });
+  client.onStatus = (ended) => {
+    if (ended.code !== CODE.ok) done(Object.assign(new Error(`${ended.code}: ${ended.details}`), ended));
+    else queueMicrotask(() => done(null, answer));
+  };
+}
+
+function giveUpAt(client: ClientEnd, deadlineMs: number): void {
+  const timer = setTimeout(() => {
+    client.tell((server) => (server as ServerEnd).cancelledByClient());
+    client.finish({ code: CODE.deadline, details: "Deadline exceeded" });
+  }, deadlineMs - Date.now());
+  client.on("close", () => clearTimeout(timer));
+}
