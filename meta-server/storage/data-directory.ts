@@ -7,7 +7,8 @@ import { STATE_POINTER, StateStore, type StateStoreOptions } from "./state-store
 import { StorageError } from "./storage-error.ts";
 
 const IDENTITY = "identity.json";
-const FORMAT = 1;
+/** 2: the log holds the group's members. What 1 wrote is read; from then on a program of 1 refuses it. */
+const FORMAT = 2;
 
 /** Whose data a directory holds. */
 export interface Identity {
@@ -62,7 +63,7 @@ async function checkIdentity(path: string, identity: Identity): Promise<void> {
   const text = await readIfPresent(path, IDENTITY);
   if (text === undefined) {
     await refuseStrangeDirectory(path);
-    await replaceFile(path, IDENTITY, `${JSON.stringify({ format: FORMAT, ...identity })}\n`);
+    await writeIdentity(path, identity);
     return;
   }
   const found = parseIdentity(path, text);
@@ -75,6 +76,11 @@ async function checkIdentity(path: string, identity: Identity): Promise<void> {
         2,
       );
   }
+  if (found.format < FORMAT) await writeIdentity(path, identity);
+}
+
+async function writeIdentity(path: string, identity: Identity): Promise<void> {
+  await replaceFile(path, IDENTITY, `${JSON.stringify({ format: FORMAT, ...identity })}\n`);
 }
 
 function parseIdentity(path: string, text: string): Identity & { format: number } {

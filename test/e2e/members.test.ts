@@ -12,6 +12,8 @@ const run = promisify(execFile);
 let directory: string;
 let file: string;
 const servers = new Map<number, ChildProcess>();
+/** What each has logged. */
+const logs = new Map<number, string>();
 
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), "mirrorfs-members-"));
@@ -31,7 +33,10 @@ async function describe(meta: readonly string[]): Promise<void> {
 
 function start(id: number, ...more: string[]): void {
   const place = ["--config", file, "--region", "aws", "--id", String(id), "--data", join(directory, String(id))];
-  servers.set(id, spawn(MIRRORFS, ["meta", ...place, ...more], { stdio: "ignore" }));
+  const server = spawn(MIRRORFS, ["meta", ...place, ...more], { stdio: ["ignore", "ignore", "pipe"] });
+  server.stderr.on("data", (text) => logs.set(id, logs.get(id) + text));
+  logs.set(id, "");
+  servers.set(id, server);
 }
 
 /** @returns its exit code */
@@ -91,8 +96,16 @@ test("a server is added, promoted, and another takes its leave, by the command l
   // Every one of the three comes back from its disk and knows the members.
   for (const id of [1, 2, 3, 4].filter((one) => one !== leader)) expect(await stop(id)).toBe(0);
   for (const id of [1, 2, 3, 4].filter((one) => one !== leader)) start(id);
-  await led();
+  const third = await led();
   expect(await members()).toHaveLength(3);
+
+  // SIGTERM hands over before the end: the next leader stands because it was told to, not because it waited in vain.
+  for (const id of logs.keys()) logs.set(id, "");
+  expect(await stop(third)).toBe(0);
+  const fourth = await led();
+  expect(logs.get(fourth)).toContain('"role":"candidate"');
+  expect([...logs.values()].join()).not.toContain("pre-candidate");
+
   const again = spawn(MIRRORFS, [
     "meta",
     "--config",

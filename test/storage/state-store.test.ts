@@ -1,4 +1,4 @@
-import { cp, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -211,6 +211,9 @@ test("a directory of another volume, region, member or newer format is refused w
   expect(await refusal({})).toMatchObject({ exitCode: 2, message: expect.stringContaining("has data format 99") });
   await writeFile(join(directory, "identity.json"), "{");
   expect(await refusal({})).toMatchObject({ exitCode: 2, message: expect.stringContaining("is damaged") });
+  await writeFile(join(directory, "identity.json"), JSON.stringify({ format: 1, ...identity }));
+  data = await openDataDirectory(directory, identity); // an older one is read, and is one of today's from then on
+  expect(JSON.parse(await readFile(join(directory, "identity.json"), "utf8"))).toEqual({ format: 2, ...identity });
 });
 
 test("a directory with someone else's files is not written into", async () => {
