@@ -22,11 +22,16 @@ import { Clients } from "./services/metadata/clients.ts";
 import { Reaper } from "./services/metadata/reaper.ts";
 import { MetadataService } from "./services/metadata/service.ts";
 import { Proposals } from "./services/proposals.ts";
+import { tolerant } from "./transport/frames.ts";
+import { Refusals } from "./transport/refusals.ts";
 
 export interface RegionServerTuning {
   /** A session whose client is silent for so long is ended. */
   readonly sessionTimeoutMs: number;
 }
+
+/** A client's are some MiB at most: a hello that lists all its open files, or one command of 4 MiB among others. */
+const CLIENT_FRAME_BYTES_MAX = 32 * 1024 * 1024;
 
 const DEFAULTS: RegionServerTuning = { sessionTimeoutMs: 300_000 };
 
@@ -59,8 +64,10 @@ export function startRegionServer(
   const follower = new Follower(context, { regions, openOrphans });
   const keeper = new EpochKeeper(context, regions, follower);
   const agents = new AgentService(context);
+  const refusals = new Refusals(logger, "metadata: refused a client");
   const metadata = new MetadataService(context, {
     clients,
+    refusals,
     mayServe: () => keeper.cleared,
     askPrimary: follower.askPrimary,
     onSeen: (version) => keeper.heard(version.epoch),
@@ -68,9 +75,10 @@ export function startRegionServer(
   });
   const changelog = new ChangelogService(context, reports, isServing);
   const progress = new RegionProgress(context, reports);
-  const status = new StatusReport(context, { keeper, follower, agents });
+  const status = new StatusReport(context, { keeper, follower, agents, refusedClients: refusals });
   const admin = new AdminService(context, { status, keeper, regions, follower });
-  server.addService(MetadataDefinition, metadata.handlers);
+  const session = tolerant(MetadataDefinition.session, CLIENT_FRAME_BYTES_MAX);
+  server.addService({ ...MetadataDefinition, session }, metadata.handlers);
   server.addService(ChangelogDefinition, changelog.handlers);
   server.addService(AgentDefinition, agents.handlers);
   server.addService(AdminDefinition, admin.handlers);

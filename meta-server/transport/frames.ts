@@ -12,10 +12,13 @@ export class BadFrame {
   }
 }
 
-/** The same method, whose receiver is given a BadFrame for what is not protobuf, or larger than any frame of a member. */
-export function tolerant<M extends { readonly requestDeserialize: (bytes: Buffer) => unknown }>(method: M): M {
+/** The same method, whose receiver is given a BadFrame for what is not protobuf, or larger than any frame that is sent. */
+export function tolerant<M extends { readonly requestDeserialize: (bytes: Buffer) => unknown }>(
+  method: M,
+  bytesMax = RAFT_FRAME_BYTES_MAX,
+): M {
   const requestDeserialize = (bytes: Buffer): unknown => {
-    if (bytes.length > RAFT_FRAME_BYTES_MAX) return new BadFrame("oversized", `a frame of ${bytes.length} bytes`);
+    if (bytes.length > bytesMax) return new BadFrame("oversized", `a frame of ${bytes.length} bytes`);
     try {
       return method.requestDeserialize(bytes);
     } catch (error) {

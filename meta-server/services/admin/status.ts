@@ -2,6 +2,7 @@ import type { RegionStatus } from "../../../proto/generated/admin.ts";
 import type { EpochKeeper } from "../../epochs/epoch-keeper.ts";
 import type { Follower } from "../../follower/follower.ts";
 import { decodePending, pendingPrefix } from "../../machine/local-keys.ts";
+import type { Refusals } from "../../transport/refusals.ts";
 import type { AgentService } from "../agent/service.ts";
 import { leaderAddress, type ServerContext } from "../context.ts";
 import { behindOf } from "./members.ts";
@@ -10,6 +11,8 @@ export interface StatusSources {
   readonly keeper: EpochKeeper;
   readonly follower: Follower;
   readonly agents: AgentService;
+  /** What clients did that none of ours does. */
+  readonly refusedClients: Refusals;
 }
 
 /** What a member says of its region: from its own applied state. */
@@ -53,8 +56,14 @@ export class StatusReport {
       inodes: stored?.inodes ?? 0,
       usedBytes: stored?.usedBytes ?? 0,
       membership,
-      refused: group.refused,
+      refused: this.#refused(),
     };
+  }
+
+  /** Of clients under names of their own. */
+  #refused(): Record<string, number> {
+    const clients = Object.entries(this.#sources.refusedClients.counts);
+    return { ...this.#context.group.refused, ...Object.fromEntries(clients.map(([kind, n]) => [`client-${kind}`, n])) };
   }
 
   #message(isMirror: boolean): string {

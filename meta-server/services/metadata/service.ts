@@ -13,11 +13,13 @@ import {
   type WireVersion,
 } from "../../../proto/generated/metadata.ts";
 import type { Turn } from "../../machine/machine.ts";
+import type { RefusalKind, Refusals } from "../../transport/refusals.ts";
 import type { ServerContext } from "../context.ts";
 import type { Clients } from "./clients.ts";
 import { Mutations } from "./mutations.ts";
 import { type AskPrimary, type Passage, ReadGate } from "./read-gate.ts";
 import { answerRead, type ReadBody } from "./reads.ts";
+import { helloError, requestError } from "./request-check.ts";
 import { failed, response } from "./responses.ts";
 import { SessionStream } from "./session-stream.ts";
 
@@ -28,6 +30,7 @@ export interface MetadataOptions {
   readonly askPrimary: AskPrimary;
   /** A client has seen this version. */
   readonly onSeen: (version: Version) => void;
+  readonly refusals: Refusals;
   /** A reader waits for these slices in this region. */
   readonly onWanted: (slices: readonly number[]) => void;
 }
@@ -70,6 +73,7 @@ export class MetadataService {
     const events = {
       onHello: (session: SessionStream, hello: Hello) => this.#hello(session, hello),
       onRequest: (session: SessionStream, request: Request) => this.#request(session, request),
+      onRefused: (kind: RefusalKind, peer: string, line: string) => this.#options.refusals.note(kind, peer, line),
       onEnd: (session: SessionStream) => this.#ended(session),
     };
     new SessionStream(stream, events, () => this.#context.machine.version);
@@ -77,7 +81,14 @@ export class MetadataService {
 
   #hello(stream: SessionStream, hello: Hello): Welcome | undefined {
     const { volume, machine, region } = this.#context;
-    if (hello.volume !== volume.volume) return undefined;
+    const error = helloError(hello);
+    if (hello.volume !== volume.volume || error !== undefined) {
+      stream.refuse(
+        error === undefined ? "volume" : "malformed",
+        error ?? `this is volume ${volume.volume}, not ${hello.volume}`,
+      );
+      return undefined;
+    }
     this.#streams.add(stream);
     this.#options.clients.hello(hello);
     if (hello.seen !== undefined) this.#options.onSeen(asVersion(hello.seen));
@@ -98,7 +109,9 @@ export class MetadataService {
 
   #request(stream: SessionStream, request: Request): void {
     const { id, body } = request;
-    if (body === undefined) {
+    const error = requestError(request, stream.session);
+    if (body === undefined || error !== undefined) {
+      this.#options.refusals.note("malformed", stream.peer, error!);
       stream.respond(failed(id, "EINVAL", this.#context.machine.version));
       return;
     }

@@ -1,4 +1,4 @@
-import type { ServerDuplexStream } from "@grpc/grpc-js";
+import { type ServerDuplexStream, status } from "@grpc/grpc-js";
 import type { Version } from "../../../core/ids.ts";
 import type {
   ClientFrame,
@@ -9,6 +9,8 @@ import type {
   ServerFrame,
   Welcome,
 } from "../../../proto/generated/metadata.ts";
+import { BadFrame } from "../../transport/frames.ts";
+import type { RefusalKind } from "../../transport/refusals.ts";
 import { responseBytes } from "./responses.ts";
 
 const FRAME_BYTES_MAX = 1024 * 1024;
@@ -18,8 +20,10 @@ const QUEUED_BYTES_MAX = 32 * 1024 * 1024;
 const QUEUED_PUSHES_MAX = 200_000;
 
 export interface SessionStreamEvents {
+  /** @returns what it is answered; undefined when it was refused */
   onHello(stream: SessionStream, hello: Hello): Welcome | undefined;
   onRequest(stream: SessionStream, request: Request): void;
+  onRefused(kind: RefusalKind, peer: string, line: string): void;
   onEnd(stream: SessionStream): void;
 }
 
@@ -48,7 +52,7 @@ export class SessionStream {
     this.#stream = stream;
     this.#events = events;
     this.#version = version;
-    stream.on("data", (frame: ClientFrame) => this.#receive(frame));
+    stream.on("data", (frame: ClientFrame | BadFrame) => this.#receive(frame));
     stream.on("drain", () => this.#drained());
     for (const event of ["end", "error", "cancelled", "close"]) stream.on(event, () => this.end());
   }
@@ -63,24 +67,29 @@ export class SessionStream {
     return this.#hello?.region ?? "";
   }
 
+  get peer(): string {
+    return this.#stream.getPeer();
+  }
+
   get ended(): boolean {
     return this.#ended;
   }
 
-  #receive(frame: ClientFrame): void {
+  #receive(frame: ClientFrame | BadFrame): void {
     if (this.#ended) return;
+    if (frame instanceof BadFrame) {
+      this.refuse(frame.kind, frame.line);
+      return;
+    }
+    if ((frame.hello === undefined) === (this.#hello === undefined)) {
+      this.refuse("malformed", "a stream is one hello and then requests");
+      return;
+    }
     if (frame.hello !== undefined) {
       this.#hello = frame.hello;
       const welcome = this.#events.onHello(this, frame.hello);
-      if (welcome === undefined) {
-        this.end();
-        return;
-      }
+      if (welcome === undefined) return;
       this.#stream.write({ welcome, responses: [], invalidations: [], version: this.#version() });
-    }
-    if (this.#hello === undefined) {
-      this.end();
-      return;
     }
     for (const request of frame.requests) this.#events.onRequest(this, request);
   }
@@ -109,13 +118,24 @@ export class SessionStream {
     this.#schedule();
   }
 
+  /** What no client of ours does: told to it, counted, and the stream is over. */
+  refuse(kind: RefusalKind, line: string): void {
+    this.#events.onRefused(kind, this.#stream.getPeer(), line);
+    this.#over();
+    this.#stream.emit("error", { code: status.FAILED_PRECONDITION, details: line });
+  }
+
   end(): void {
     if (this.#ended) return;
+    this.#over();
+    this.#stream.end();
+  }
+
+  #over(): void {
     this.#ended = true;
     this.#sealed = [];
     this.#responses = [];
     this.#pushes = [];
-    this.#stream.end();
     this.#events.onEnd(this);
   }
 
