@@ -210,6 +210,7 @@ class RaftGroup implements Group {
       const settle = (handed: boolean) => {
         unsubscribe();
         cancel();
+        this.#options.logger.info({ to, handed }, "raft: leadership is handed over");
         resolve(handed);
       };
       const cancel = this.#timers.after(this.#tuning.electionTicks * this.#tuning.tickMs, () => settle(false));

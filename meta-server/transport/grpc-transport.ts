@@ -12,7 +12,7 @@ import {
 import type { GroupMember } from "../group.ts";
 import type { Message } from "../raft/messages.ts";
 import { BadFrame, tolerant } from "./frames.ts";
-import { type Mismatch, mismatchOf, type PeerIdentity } from "./hello.ts";
+import { type Mismatch, mismatchOf, NOT_RUNNING, type PeerIdentity } from "./hello.ts";
 import { PeerLink } from "./peer-link.ts";
 import type { Refusals } from "./refusals.ts";
 import { takeSnapshot } from "./snapshot-stream.ts";
@@ -186,7 +186,7 @@ export class GrpcTransport implements Transport {
   }
 
   #refusal(hello: RaftHello | undefined, peer: string): string | undefined {
-    if (this.#receiver === undefined) return "not running";
+    if (this.#receiver === undefined) return NOT_RUNNING;
     const mismatch = this.#mismatch(hello);
     if (mismatch !== undefined) this.#options.refusals.note(mismatch.kind, peer, mismatch.line);
     return mismatch?.line;

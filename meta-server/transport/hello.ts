@@ -4,6 +4,9 @@ import type { RefusalKind } from "./refusals.ts";
 /** 2: the members are in the log. */
 const FORMAT = 2;
 
+/** Said by a server that is starting or stopping. */
+export const NOT_RUNNING = "not running";
+
 /** Who a member is to its peers. */
 export interface PeerIdentity {
   readonly volume: string;

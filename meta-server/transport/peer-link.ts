@@ -2,7 +2,7 @@ import { type ChannelOptions, type ClientDuplexStream, credentials } from "@grpc
 import type { Logger } from "pino";
 import { type RaftFrame, type RaftMessage, RaftPeersClient, type RaftWelcome } from "../../proto/generated/raft.ts";
 import type { Message } from "../raft/messages.ts";
-import { makeHello, type PeerIdentity } from "./hello.ts";
+import { makeHello, NOT_RUNNING, type PeerIdentity } from "./hello.ts";
 import { sendSnapshot } from "./snapshot-stream.ts";
 import type { SnapshotSource } from "./transport.ts";
 import { encodeMessage } from "./wire.ts";
@@ -99,6 +99,10 @@ export class PeerLink {
     if (refusal === "") {
       this.#welcome = true;
       this.#retryMs = RECONNECT_MS_MIN;
+      return;
+    }
+    if (refusal === NOT_RUNNING) {
+      stream.cancel(); // its group is opened in a moment
       return;
     }
     if (refusal !== this.#lastRefusal) logger.error({ peer, address }, `raft: refused by its peer: ${refusal}`);

@@ -167,7 +167,7 @@ test("after a restart with a cut log, or from a snapshot, a server knows the mem
 });
 
 test("a handover under load: nobody waits for silence, the next term is begun at once", async () => {
-  cluster = await Cluster.start(3);
+  cluster = await Cluster.start(3, { electionTicks: 30 });
   const leader = await cluster.leader();
   const { term } = leader.group.status();
   writing = new Writers(16);

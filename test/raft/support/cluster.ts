@@ -45,10 +45,16 @@ export class Cluster {
     this.#tuning = tuning;
   }
 
-  static async start(size: number, tuning: Partial<GroupTuning> = {}): Promise<Cluster> {
+  static async start(
+    size: number,
+    tuning: Partial<GroupTuning> = {},
+    wrapLog: (log: LogStore, id: number) => LogStore = (log) => log,
+  ): Promise<Cluster> {
     const cluster = new Cluster(await mkdtemp(join(tmpdir(), "mirrorfs-raft-")), tuning);
     for (let id = 1; id <= size; id++) await cluster.place();
-    await Promise.all(cluster.#members.map(({ id }) => cluster.startMember(id)));
+    await Promise.all(
+      cluster.#members.map(({ id }) => cluster.startMember(id, {}, { wrapLog: (log) => wrapLog(log, id) })),
+    );
     return cluster;
   }
 
