@@ -286,7 +286,10 @@ class RaftGroup implements Group {
 
   #carryOut(): void {
     const raft = this.#raft;
-    const ready = raft.takeReady(this.#applyPaused ? 0 : this.#tuning.applyBytesMax);
+    // While a follower writes, its leader waits: it applies in slices and looks between them whether the write is done.
+    const isAwaited = raft.role !== "leader" && (this.#saver.isBusy || raft.log.hasUnsaved);
+    const { applySliceBytes, applyBytesMax } = this.#tuning;
+    const ready = raft.takeReady(this.#applyPaused ? 0 : isAwaited ? applySliceBytes : applyBytesMax);
     this.#followConfiguration();
     this.#transport.send(ready.messages); // claim nothing that is not yet durable here
     this.#transport.send(this.#saver.add(ready.save, ready.promises)); // claims go behind the write

@@ -152,8 +152,12 @@ export class Log {
     return this.#tail.slice(from - this.#tailFirst, end);
   }
 
+  get hasUnsaved(): boolean {
+    return this.unsavedFrom <= this.lastIndex;
+  }
+
   takeUnsaved(): readonly Entry[] {
-    if (this.unsavedFrom > this.lastIndex) return [];
+    if (!this.hasUnsaved) return [];
     const entries = this.#tail.slice(this.unsavedFrom - this.#tailFirst);
     this.unsavedFrom = this.lastIndex + 1;
     return entries;

@@ -26,6 +26,10 @@ export class Saver {
     this.#events = events;
   }
 
+  get isBusy(): boolean {
+    return this.#inFlight;
+  }
+
   /** @returns the promises that need not wait, since nothing is being written */
   add(save: Save | undefined, promises: readonly Message[]): readonly Message[] {
     if (save === undefined && !this.#inFlight && this.#waiting === undefined) return promises;

@@ -11,6 +11,8 @@ export interface GroupTuning {
   readonly window: Window;
   /** Of committed entries, in one turn of the machine. */
   readonly applyBytesMax: number;
+  /** The same where the turn holds up an answer: about twenty creates, which take as long as a write to the disk. */
+  readonly applySliceBytes: number;
   /** Of entries kept in memory, for followers and the changelog's readers. */
   readonly tailBytesMax: number;
   readonly cutEveryMs: number;
@@ -34,6 +36,7 @@ export const DEFAULT_TUNING: GroupTuning = {
   appendBytesMax: 512 << 10,
   window: { messagesMax: 128, bytesMax: 8 << 20 },
   applyBytesMax: 1 << 20,
+  applySliceBytes: 2 << 10,
   tailBytesMax: 32 << 20,
   cutEveryMs: 1000,
   cutStep: 5_000,
