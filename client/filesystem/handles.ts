@@ -1,5 +1,5 @@
 import type { Version } from "../../core/ids.ts";
-import type { ListedEntry } from "../metadata/reads.ts";
+import type { DirectoryListing } from "./directory-listing.ts";
 import type { Node } from "./nodes.ts";
 import type { ReadAhead } from "./read-ahead.ts";
 
@@ -27,9 +27,7 @@ export interface FileHandle {
 export interface DirectoryHandle {
   readonly kind: "directory";
   readonly node: Node;
-  at: Version | undefined;
-  entries: ListedEntry[];
-  end: boolean;
+  readonly listing: DirectoryListing;
 }
 
 /** What is open, by the number that the kernel gives back. */
