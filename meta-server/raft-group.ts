@@ -1,4 +1,3 @@
-import type { Logger } from "pino";
 import type { Group, GroupEntry, GroupMember, GroupStatus, MembershipResult, Proposed, StateMachine } from "./group.ts";
 import {
   type Configuration,
@@ -10,6 +9,7 @@ import type { Message } from "./raft/messages.ts";
 import { Raft, type Ready, type Save, type SnapshotPosition } from "./raft/raft.ts";
 import type { Fetch } from "./raft/state.ts";
 import { planCut } from "./runtime/compaction.ts";
+import type { GroupOptions } from "./runtime/group-options.ts";
 import { IncomingSnapshots } from "./runtime/incoming-snapshots.ts";
 import { addressed, furthestVoter, membershipOf, membersProgress, proposeChange } from "./runtime/membership.ts";
 import { OutgoingSnapshots } from "./runtime/outgoing-snapshots.ts";
@@ -24,29 +24,6 @@ import type { LogStore } from "./storage/log-store.ts";
 import { StorageError } from "./storage/storage-error.ts";
 import { Refusals } from "./transport/refusals.ts";
 import type { SnapshotHeader, SnapshotIntake, Transport } from "./transport/transport.ts";
-
-export interface GroupOptions {
-  /**
-   * As the volume file names them, this one among them. With an empty disk the group begins with these; afterwards the log
-   * knows the members, and these only say where some of them are reached from here.
-   */
-  readonly members: readonly GroupMember[];
-  /** The id of this one. */
-  readonly self: number;
-  /** With an empty disk: the group is there already, and this server waits to be told of it by the leader. */
-  readonly join?: boolean;
-  readonly log: LogStore;
-  readonly machine: StateMachine;
-  readonly transport: Transport;
-  readonly logger: Logger;
-  readonly refusals?: Refusals;
-  /** The disk failed or a truth was violated: the group has stopped, the process must. */
-  readonly onFatal: (error: Error) => void;
-  readonly timers?: Timers;
-  /** In [0, 1). */
-  readonly random?: () => number;
-  readonly tuning?: Partial<GroupTuning>;
-}
 
 /** Recovers from the disk, then takes part. The group owns log, machine and transport from here on, and closes them. */
 export async function openGroup(options: GroupOptions): Promise<Group> {

@@ -10,7 +10,7 @@ import {
   type Welcome,
   type WireVersion,
 } from "../../proto/generated/metadata.ts";
-import { membersOf } from "../../proto/volume-description.ts";
+import type { MemberAddresses } from "../../proto/member-addresses.ts";
 import { CHANNEL_OPTIONS, Connection, type RequestBody } from "./connection.ts";
 import { backoffMs, pause, singleFlight } from "./waiting.ts";
 
@@ -43,7 +43,7 @@ const FINDING_MOST_MS = 400;
 export class RegionGroup {
   readonly region: string;
   readonly #volume: string;
-  readonly #addresses: readonly string[];
+  readonly #addresses: MemberAddresses;
   readonly #hello: () => Hello;
   readonly #events: RegionGroupEvents;
   readonly #logger: Logger;
@@ -58,7 +58,7 @@ export class RegionGroup {
   constructor(options: {
     region: string;
     volume: string;
-    addresses: readonly string[];
+    addresses: MemberAddresses;
     hello: () => Hello;
     events: RegionGroupEvents;
     logger: Logger;
@@ -115,9 +115,9 @@ export class RegionGroup {
   async status(timeoutMs: number = STATUS_MS): Promise<RegionStatus | undefined> {
     let best: RegionStatus | undefined;
     await new Promise<void>((resolve) => {
-      const named = membersOf({ meta: this.#addresses });
-      let missing = named.length;
-      for (const { address } of named) {
+      const { all } = this.#addresses;
+      let missing = all.length;
+      for (const address of all) {
         void this.#statusOf(address, timeoutMs).then((status) => {
           missing -= 1;
           if (status !== undefined && isBetter(status, best)) best = status;
@@ -175,8 +175,7 @@ export class RegionGroup {
     const status = await this.status();
     if (status === undefined) return undefined;
     const leader = status.members.find((member) => member.isLeader)?.id ?? (status.isLeader ? status.member : 0);
-    // By number, for the address may be another one from here (a proxy, a NAT).
-    return this.#addresses[leader - 1] ?? this.#known(status.leader);
+    return this.#addresses.of(leader) ?? this.#known(status.leader);
   }
 
   async #statusOf(address: string, timeoutMs: number): Promise<RegionStatus | undefined> {
@@ -189,9 +188,10 @@ export class RegionGroup {
     const client = admin;
     return new Promise((resolve) => {
       const deadline = Date.now() + timeoutMs;
-      client.status({ volume: this.#volume }, new Metadata(), { deadline }, (error, status) =>
-        resolve(error === null ? status : undefined),
-      );
+      client.status({ volume: this.#volume }, new Metadata(), { deadline }, (error, status) => {
+        if (error === null) this.#addresses.learn(status);
+        resolve(error === null ? status : undefined);
+      });
     });
   }
 
@@ -201,7 +201,7 @@ export class RegionGroup {
   }
 
   #known(address: string): string | undefined {
-    return this.#addresses.includes(address) ? address : undefined;
+    return this.#addresses.all.includes(address) ? address : undefined;
   }
 
   #onEnd(connection: Connection): void {

@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import type { ErrnoCode } from "../../core/errno.ts";
 import { compareVersions, type EpochCode, NO_VERSION, type Sequence, type Version } from "../../core/ids.ts";
 import { Freshness, type Hello, type Invalidation, type Response, Status } from "../../proto/generated/metadata.ts";
+import { MemberAddresses } from "../../proto/member-addresses.ts";
 import type { VolumeDescription } from "../../proto/volume-description.ts";
 import type { RequestBody } from "./connection.ts";
 import { type Asked, RegionGroup } from "./region-group.ts";
@@ -77,7 +78,7 @@ export class Router {
       const group = new RegionGroup({
         region: description.name,
         volume: options.volume.volume,
-        addresses: description.meta,
+        addresses: new MemberAddresses(description),
         hello: () => options.hello(this.#seen),
         logger: options.logger,
         events: {

@@ -1,6 +1,6 @@
 import { type ClientOptions, credentials, Metadata } from "@grpc/grpc-js";
 import { AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
-import { membersOf } from "../../proto/volume-description.ts";
+import { MemberAddresses } from "../../proto/member-addresses.ts";
 import type { ServerContext } from "../services/context.ts";
 
 /** A dead address must not be remembered across calls: each client has its own subchannels and a short backoff. */
@@ -18,9 +18,11 @@ export class Regions {
   readonly #context: ServerContext;
   readonly #clients = new Map<string, AdminClient>();
   readonly #refusing = new Set<string>();
+  readonly #addresses: ReadonlyMap<string, MemberAddresses>;
 
   constructor(context: ServerContext) {
     this.#context = context;
+    this.#addresses = new Map([...context.volume.regions].map(([name, region]) => [name, new MemberAddresses(region)]));
   }
 
   get others(): readonly string[] {
@@ -41,7 +43,7 @@ export class Regions {
 
   /** The leader's word, else that of the member that is furthest. */
   async ask(region: string, timeoutMs: number = STATUS_MS): Promise<RegionStatus | undefined> {
-    const addresses = this.#addresses(region);
+    const addresses = this.#addresses.get(region)?.all ?? [];
     let best: RegionStatus | undefined;
     await new Promise<void>((resolve) => {
       let missing = addresses.length;
@@ -49,6 +51,7 @@ export class Regions {
       for (const address of addresses) {
         void this.#statusOf(address, timeoutMs).then((status) => {
           missing -= 1;
+          if (status !== undefined) this.#addresses.get(region)?.learn(status);
           if (status !== undefined && isBetter(status, best)) best = status;
           if (missing === 0 || status?.isLeader === true) resolve();
         });
@@ -59,19 +62,14 @@ export class Regions {
 
   /** Nothing listened at any of the region's addresses when it was last asked: its machines are there, its servers are not. */
   isDown(region: string): boolean {
-    const addresses = this.#addresses(region);
+    const addresses = this.#addresses.get(region)?.all ?? [];
     return addresses.every((address) => this.#refusing.has(address));
-  }
-
-  #addresses(region: string): string[] {
-    const description = this.#context.volume.regions.get(region);
-    return description === undefined ? [] : membersOf(description).map(({ address }) => address);
   }
 
   /** A client of the region's leader, by its number: its address may be another one from here. */
   leaderAddress(region: string, status: RegionStatus): string | undefined {
     const leader = status.isLeader ? status.member : status.members.find((member) => member.isLeader)?.id;
-    return leader === undefined ? undefined : this.#context.volume.regions.get(region)?.meta[leader - 1];
+    return leader === undefined ? undefined : this.#addresses.get(region)?.of(leader);
   }
 
   admin(address: string): AdminClient {
