@@ -60,27 +60,34 @@ export class ChangelogService {
       return;
     }
     const unpin = machine.pin(machine.version.sequence);
-    const snapshot = await machine.volumeSnapshot();
+    try {
+      await this.#sendVolume(stream);
+    } catch (error) {
+      logger.error(error, "a snapshot failed");
+    } finally {
+      stream.end();
+      setTimeout(unpin, PIN_AFTER_MS).unref();
+    }
+  }
+
+  async #sendVolume(stream: ServerWritableStream<SnapshotRequest, SnapshotPart>): Promise<void> {
     let cancelled = false;
     stream.on("cancelled", () => {
       cancelled = true;
     });
+    const snapshot = await this.#context.machine.volumeSnapshot();
     try {
       let first = true;
       for await (const pairs of gather(snapshot.pages, PART_BYTES)) {
-        if (cancelled) break;
+        if (cancelled) return;
         const part = partOf(pairs, first);
         first = false;
         if (!stream.write(part))
           await new Promise<void>((resolve) => stream.once("drain", resolve).once("close", resolve));
       }
-      if (!cancelled) stream.write(partOf([], false, true));
-    } catch (error) {
-      logger.error(error, "a snapshot failed");
+      stream.write(partOf([], false, true));
     } finally {
-      stream.end();
       await snapshot.release();
-      setTimeout(unpin, PIN_AFTER_MS).unref();
     }
   }
 }
