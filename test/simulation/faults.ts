@@ -54,7 +54,10 @@ export class Faults {
 
   begin(): void {
     this.#on = true;
-    for (const { disk } of this.#house.servers) disk.delayMsMax = this.#profile.diskMs;
+    for (const { disk } of this.#house.servers) {
+      disk.delayMsMax = this.#chance.pick(this.#profile.firstDisksMs);
+    }
+    this.#network.localMsMax = this.#chance.pick(this.#profile.delaysMs);
     this.#network.slowShare = this.#profile.slowShare;
     this.#next();
   }
@@ -136,6 +139,7 @@ export class Faults {
       this.#world.tell(`${host.name} is held until ${Math.round(host.pausedUntilMs)}`);
     },
     transfer: (server) => this.#transfer(this.#leader(server.region) ?? server),
+    transferTwice: (server) => this.#transferTwice(this.#leader(server.region) ?? server),
     stop: (server) => this.#stop(server),
     reset: (server) => {
       const other = this.#chance.pick(this.#house.servers);
@@ -197,6 +201,23 @@ export class Faults {
     const to = this.#chance.pick(this.#house.of(server.region).filter((other) => other !== server)).member;
     this.#world.tell(`${server.host.name} is to hand over to ${to}`);
     this.#world.turn(life, () => raft.step({ type: "transfer", to }));
+  }
+
+  /** Two are told to stand for election at once, and the third, who decides between them, falls and is back in no time. */
+  #transferTwice(server: SimulatedServer): void {
+    const { raft } = this.#observers.seen(server);
+    const { life } = server.host;
+    if (raft === undefined || life === undefined || raft.role !== "leader") return;
+    this.#world.tell(`${server.host.name} is to hand over to both others`);
+    for (const { member } of this.#house.of(server.region)) {
+      if (member !== server.member) this.#world.turn(life, () => raft.step({ type: "transfer", to: member }));
+    }
+    this.#world.after(this.#chance.between(2, 60), () => {
+      if (!this.#on) return;
+      this.crashes++;
+      server.crash(this.#chance.happens(0.3));
+      server.start();
+    });
   }
 
   // The network

@@ -20,6 +20,7 @@ export type FaultName =
   | "clock"
   | "pause"
   | "transfer"
+  | "transferTwice"
   | "stop"
   | "reset"
   | "switchover"
@@ -30,14 +31,16 @@ export type FaultName =
 export interface Profile {
   readonly name: ProfileName;
   readonly faults: FaultWeights;
+  /** Virtual time with faults. */
+  readonly faultsMs: number;
   readonly faultMsMax: number;
   /** That a crash comes between two given steps of a turn. */
   readonly crashPointShare: number;
   /** That a leader falls in its first moments. */
   readonly newLeaderCrashShare: number;
   readonly restartsMs: readonly number[];
-  /** A write or a read takes up to so long, and after a fault up to one of these. */
-  readonly diskMs: number;
+  /** A write or a read takes up to one of these, and after a fault to one of those. */
+  readonly firstDisksMs: readonly number[];
   readonly disksMs: readonly number[];
   readonly delaysMs: readonly number[];
   readonly wanMs: number;
@@ -86,9 +89,9 @@ const MIXED: FaultWeights = {
 const FAULTS: Readonly<Record<ProfileName, FaultWeights>> = {
   weather: { ...MIXED, switchover: 1, members: 1 },
   /** Leader after leader falls in its first moments, with entries that no other has: what figure 3.7 is made of. */
-  storm: { crashLeader: 3, crash: 2, isolateLeader: 2, powerLoss: 1, partition: 1, heal: 2, weather: 1, slowDisk: 1 },
+  storm: { crashLeader: 2, crash: 1, isolateLeader: 1, powerLoss: 0.5, heal: 2, weather: 1, slowDisk: 1 },
   /** Elections on slow disks, by servers that fall between giving a vote and keeping it. */
-  votes: { crash: 5, crashLeader: 3, powerLoss: 1, transfer: 2, isolateLeader: 1, heal: 1 },
+  votes: { crash: 1, crashLeader: 1, powerLoss: 0.3, transferTwice: 10, heal: 1, slowDisk: 1 },
   /** Leaders that do not know that they lead no more. */
   deposed: { leaveBehind: 5, isolateLeader: 3, clock: 2, heal: 1, weather: 1, pause: 2, transfer: 1 },
   disks: { crash: 3, powerLoss: 3, slowDisk: 2, fullDisk: 2, readError: 2, stop: 1, weather: 1 },
@@ -107,29 +110,34 @@ export function drawProfile(chance: Chance, wanted?: ProfileName): Profile {
   return {
     name,
     faults: FAULTS[name],
-    faultMsMax: isVotes ? 700 : isStorm ? 2_500 : chance.pick([600, 1_500, 4_000]),
-    crashPointShare: isVotes ? 0.01 : chance.pick([0, 0.0002, 0.001, 0.004]),
-    newLeaderCrashShare: isStorm ? 0.8 : chance.pick([0, 0, 0.2, 0.5]),
-    diskMs: isVotes ? chance.pick([30, 150, 400]) : 2,
-    restartsMs: chance.pick([
-      [1, 50, 400],
-      [1, 300, 3_000],
-      [50, 400, 1_500, 8_000],
-    ]),
+    faultsMs: isStorm ? 45_000 : 22_000,
+    faultMsMax: isVotes ? 1_200 : isStorm ? 2_500 : chance.pick([600, 1_500, 4_000]),
+    crashPointShare: isVotes ? 0.0005 : chance.pick([0, 0.0002, 0.001, 0.004]),
+    newLeaderCrashShare: isVotes ? 0 : isStorm ? 0.8 : chance.pick([0, 0, 0.2, 0.5]),
+    firstDisksMs: isVotes ? [2, 2, 30, 150, 400] : [2],
+    restartsMs: isVotes
+      ? [1, 1, 50, 400]
+      : isStorm
+        ? [50, 400, 1_500]
+        : chance.pick([
+            [1, 50, 400],
+            [1, 300, 3_000],
+            [50, 400, 1_500, 8_000],
+          ]),
     disksMs: chance.pick([
       [1, 3, 20],
       [1, 5, 100],
       [1, 100, 400],
     ]),
     delaysMs: chance.pick([
-      [1, 5],
+      [1, 5, 20],
       [1, 5, 30, 200],
       [50, 200],
     ]),
     wanMs: chance.pick([5, 20, 80]),
     slowShare: chance.pick([0, 0.02, 0.1]),
     clients: chance.pick([3, 4, 5]),
-    thinkMsMax: chance.pick([60, 150, 400]),
+    thinkMsMax: isStorm ? 400 : chance.pick([60, 150, 400]),
     group: {
       electionTicks: isStorm ? 3 : chance.pick([3, 10]),
       appendBytesMax: isStorm ? 1 : chance.pick([1, 300, 5_000]),

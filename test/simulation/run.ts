@@ -15,7 +15,6 @@ import { Violation, World } from "./stage/world.ts";
 import { judgeAnswer, judgeHistory } from "./verdict.ts";
 
 const BEGIN_MS = 30_000;
-const FAULTS_MS = 22_000;
 const CALM_MS = 6_000;
 /** Within which all must have come to rest, in virtual time. */
 const REST_MS = 60_000;
@@ -139,7 +138,7 @@ class Simulation {
     const directories = this.#prepare();
     this.#faults.begin();
     for (const client of this.#clients) client.work(directories);
-    this.#run(FAULTS_MS, this.#stepsMax);
+    this.#run(this.#house.profile.faultsMs, this.#stepsMax);
     this.#faults.end();
     this.#run(CALM_MS);
     for (const client of this.#clients) client.stop();

@@ -95,6 +95,7 @@ function indexByRequest(truth: VolumeTruth): Requests {
   for (const entry of truth.entries.values()) {
     const name = `${entry.session}/${entry.request}`;
     if (entry.session === 0 || requests.has(name) || !truth.isLiving(entry.version)) continue;
+    if (!entry.outcome.ok && entry.outcome.error === "NOSESSION") continue; // it was not looked at: it comes in another one
     requests.set(name, entry);
   }
   return requests;
