@@ -185,6 +185,25 @@ test("a crash anywhere in a restore leaves the old state or the new one, whole",
   expect(sizes.has(2000)).toBe(true);
 });
 
+test("a read that fails is told to who opened the store, whoever asked, and fails there too", async () => {
+  const key = (i: number) => `k${String(i).padStart(6, "0")}`;
+  data.state.write(Array.from({ length: 20_000 }, (_, i) => [key(i), bytes(`value ${i * 7919}`)] as const));
+  await reopen(); // what lay in LevelDB's log becomes a table
+  await close();
+  for (const name of await readdir(join(directory, "state-1"))) {
+    if (!name.endsWith(".ldb")) continue;
+    const table = await readFile(join(directory, "state-1", name));
+    await writeFile(join(directory, "state-1", name), table.fill(0xee, 0, Math.floor(table.length / 2)));
+  }
+  const failures: string[] = [];
+  data = await openDataDirectory(directory, identity, { onFailed: ({ message }) => failures.push(message) });
+  expect(() => data.state.get(key(100))).toThrow("cannot be used any more");
+  expect(failures).toEqual([expect.stringContaining("Corruption")]);
+  await expect(data.state.getMany([key(101)])).rejects.toThrow("cannot be used any more");
+  await expect(data.state.range(key(0), key(500), 1000)).rejects.toThrow("cannot be used any more");
+  expect(failures).toHaveLength(3);
+});
+
 test("leftovers of an interrupted restore go at the next start", async () => {
   data.state.write([["a", bytes("1")]]);
   await close();

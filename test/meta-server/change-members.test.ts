@@ -1,0 +1,74 @@
+import pino from "pino";
+import { expect, test } from "vitest";
+import type { Group, MemberProgress } from "../../meta-server/group.ts";
+import type { MembershipChange } from "../../meta-server/raft/configuration.ts";
+import { changeMembers } from "../../meta-server/services/admin/members.ts";
+import { Refusals } from "../../meta-server/transport/refusals.ts";
+
+const member = (id: number, more: Partial<MemberProgress> = {}): MemberProgress => ({
+  id,
+  address: `m${id}:1`,
+  learner: false,
+  matched: 10_000,
+  active: true,
+  unconfirmedBytes: 0,
+  snapshotBytes: undefined,
+  ...more,
+});
+
+/** A leader that does what it is asked, and remembers it. */
+function leader(...members: MemberProgress[]) {
+  const asked: MembershipChange[] = [];
+  const group = {
+    status: () => ({ members, commit: 10_000 }),
+    changeMembership: async (change: MembershipChange) => {
+      asked.push(change);
+      return { ok: true, id: 9 };
+    },
+  } as unknown as Group;
+  const ask = (change: string, id: number, force = false) =>
+    changeMembers(group, { volume: "v", change, id, address: "m9:1", force });
+  return { asked, ask };
+}
+
+test("a learner that is far behind is not promoted, and it is said how far", async () => {
+  const { ask, asked } = leader(member(1), member(4, { learner: true, matched: 100 }));
+  expect(await ask("promote", 4)).toMatchObject({
+    ok: false,
+    again: true,
+    behind: 9_900,
+    message: "member 4 is 9900 entries behind",
+  });
+  expect(asked).toEqual([]);
+  const level = leader(member(1), member(4, { learner: true, matched: 9_000 }));
+  expect(await level.ask("promote", 4)).toMatchObject({ ok: true });
+});
+
+test("a removal that would leave no majority within reach is refused, and done by force", async () => {
+  const { ask, asked } = leader(member(1), member(2), member(3, { active: false }), member(4, { learner: true }));
+  expect(await ask("remove", 2)).toMatchObject({
+    ok: false,
+    again: false,
+    message: expect.stringContaining("use --force"),
+  });
+  expect(asked).toEqual([]);
+  expect(await ask("remove", 3)).toMatchObject({ ok: true }); // the one that is away
+  expect(await ask("remove", 4)).toMatchObject({ ok: true }); // no vote, no question
+  expect(await ask("remove", 2, true)).toMatchObject({ ok: true });
+  expect(asked.map((change) => (change.type === "add" ? 0 : change.id))).toEqual([3, 4, 2]);
+});
+
+test("a change that does not exist is refused", async () => {
+  const { ask, asked } = leader(member(1));
+  expect(await ask("demote", 1)).toMatchObject({ ok: false, again: false, message: "there is no change 'demote'" });
+  expect(asked).toEqual([]);
+});
+
+test("what is refused again and again is counted each time and logged once", () => {
+  const lines: string[] = [];
+  const refusals = new Refusals(pino({ level: "warn" }, { write: (line: string) => lines.push(line) }));
+  for (let i = 0; i < 1000; i++) refusals.note("term", 3, "from nowhere");
+  refusals.note("volume", 3, "another");
+  expect(refusals.counts).toEqual({ term: 1000, volume: 1 });
+  expect(lines).toHaveLength(2);
+});
