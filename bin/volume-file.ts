@@ -4,7 +4,7 @@ import { z } from "zod";
 import { UserError } from "../proto/user-error.ts";
 import { REMOVED, type RegionDescription, type VolumeDescription } from "../proto/volume-description.ts";
 
-const DEFAULTS = { retainHours: 72, retainGib: 10, startAloneWaitMs: 30_000, graceMs: 600_000 };
+const DEFAULTS = { retainHours: 72, retainGib: 10, startAloneWaitMs: 30_000, graceMs: 600_000, clockDriftPercent: 10 };
 const REGIONS_MAX = 16;
 const MEMBERS_MAX = 7;
 /** What each kind of bucket URL may say after the `?`. */
@@ -62,6 +62,12 @@ const volumeFile = z.strictObject({
     .optional(),
   startAlone: z.enum(["wait", "serve"]).default("serve"),
   startAloneWaitMs: z.int().nonnegative().default(DEFAULTS.startAloneWaitMs),
+  reads: z
+    .strictObject({
+      lease: z.boolean(),
+      clockDriftPercent: z.number().positive().max(50).default(DEFAULTS.clockDriftPercent),
+    })
+    .optional(),
   gc: z.strictObject({ graceMs: z.int().nonnegative() }).optional(),
 });
 
@@ -93,6 +99,7 @@ export function readVolumeFile(path: string): VolumeDescription {
     },
     startAlone: file.startAlone,
     startAloneWaitMs: file.startAloneWaitMs,
+    ...(file.reads?.lease ? { readLease: { clockDriftPercent: file.reads.clockDriftPercent } } : {}),
     gc: { graceMs: file.gc?.graceMs ?? DEFAULTS.graceMs },
   };
 }

@@ -99,6 +99,7 @@ export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(
     refusals,
     onFatal: fail,
     tuning: options.groupTuning ?? {},
+    lease: volume.readLease && { ...volume.readLease, nowMs: () => performance.now() },
   });
   isStarted = true;
   const context = { volume, region, member, group, machine, logger };

@@ -5,6 +5,7 @@ import {
   type MembershipChange,
   UNKNOWN_CONFIGURATION,
 } from "./raft/configuration.ts";
+import { leaseDurationMs } from "./raft/lease.ts";
 import type { Message } from "./raft/messages.ts";
 import { Raft, type Ready, type Save, type SnapshotPosition } from "./raft/raft.ts";
 import type { Fetch } from "./raft/state.ts";
@@ -38,6 +39,7 @@ export async function openGroup(options: GroupOptions): Promise<Group> {
       random: options.random ?? Math.random,
       appendBytesMax: tuning.appendBytesMax,
       window: tuning.window,
+      leaseMs: options.lease && leaseDurationMs({ ...tuning, ...options.lease }),
     },
     start,
   );
@@ -163,6 +165,11 @@ class RaftGroup implements Group {
       this.#timers.soon(() => done(false));
       return;
     }
+    this.#tellTime();
+    if (this.#raft.isReadable && this.#raft.log.commit <= this.#applied) {
+      done(true);
+      return;
+    }
     this.#reads.gather(done);
     this.#wantTurn();
   }
@@ -228,7 +235,13 @@ class RaftGroup implements Group {
     });
   }
 
+  #tellTime(): void {
+    const { lease } = this.#options;
+    if (lease !== undefined) this.#raft.step({ type: "clock", nowMs: lease.nowMs() });
+  }
+
   #turn(): void {
+    this.#tellTime();
     for (; this.#ticks > 0; this.#ticks--) this.#raft.step({ type: "tick" });
     const messages = this.#messages;
     this.#messages = [];

@@ -9,6 +9,8 @@ export interface VolumeDescription {
   readonly startAlone: "wait" | "serve";
   /** `serve`: how long a starting primary waits for the regions it cannot reach. */
   readonly startAloneWaitMs: number;
+  /** Reads under a leader lease: the members' clocks run at rates that differ by no more than this. Absent: ReadIndex. */
+  readonly readLease?: { readonly clockDriftPercent: number };
   readonly gc: { readonly graceMs: number };
 }
 

@@ -21,7 +21,7 @@ import { Log, type LogStart } from "./log.ts";
 import { configure, hindrance } from "./membership.ts";
 import type { HardState, LogPosition, Message } from "./messages.ts";
 import type { Progress } from "./progress.ts";
-import { askRead, confirmReads, onReadRequest, onReadResponse, tickReads } from "./read-index.ts";
+import { askRead, confirmReads, isReadable, onReadRequest, onReadResponse, tickReads } from "./read-index.ts";
 import {
   advanceCommit,
   appendOwn,
@@ -43,6 +43,8 @@ import { startTransfer, tickTransfer } from "./transfer.ts";
 export type Input =
   | { readonly type: "message"; readonly message: Message }
   | { readonly type: "tick" }
+  /** Where there are leases: what a clock says that never goes back. Before each read that is asked for. */
+  | { readonly type: "clock"; readonly nowMs: number }
   /** Taken only by a leader that is not handing over: then log.lastIndex grows by their number. */
   | { readonly type: "propose"; readonly data: readonly Uint8Array[] }
   /** Taken only where `hindrance` is undefined. */
@@ -158,6 +160,11 @@ export class Raft {
     return this.#state.dismissed;
   }
 
+  /** What this leader has committed may be read at the time it was last told, with nobody asked. */
+  get isReadable(): boolean {
+    return isReadable(this.#state);
+  }
+
   /** Index of the entry that opened this leader's term; once it is applied, so is all that came before the term. */
   get termStart(): number {
     return this.#state.termStart;
@@ -231,6 +238,9 @@ export class Raft {
 const onInput: { [K in Input["type"]]: (state: RaftState, input: Extract<Input, { type: K }>) => void } = {
   message: (state, { message }) => receive(state, message),
   tick,
+  clock: (state, { nowMs }) => {
+    state.nowMs = nowMs;
+  },
   propose: (state, { data }) => {
     if (state.accepting) appendOwn(state, data);
   },
@@ -344,5 +354,6 @@ function follow(state: RaftState, leader: number): void {
   assert(state.leader === 0 || state.leader === leader, "one leader a term");
   if (state.role !== "follower" || state.leader !== leader) becomeFollower(state, state.term, leader);
   state.electionElapsed = 0;
+  state.quietTicks = state.config.electionTicks;
   state.dismissed = false;
 }

@@ -2,6 +2,7 @@
  * Linearizable reads without a log entry: §6.4. Batched: every read of a turn shares one round of heartbeats. A follower
  * asks its leader, and reads once it has applied that far itself.
  */
+import { holdsLease } from "./lease.ts";
 import type { ReadRequest, ReadResponse } from "./messages.ts";
 import { quorumValue, type RaftState, type ReadQuestion } from "./state.ts";
 
@@ -34,10 +35,20 @@ export function tickReads(state: RaftState): void {
   }
 }
 
+/** Until it has committed in its own term, an earlier leader may have committed more than this one knows of (§6.4, step 1). */
+function hasCommitted({ log, term }: RaftState): boolean {
+  return log.term(log.commit) === term;
+}
+
+/** Nobody else can have committed anything. */
+export function isReadable(state: RaftState): boolean {
+  return state.role === "leader" && hasCommitted(state) && (state.isAlone || holdsLease(state));
+}
+
 function ask(state: RaftState, question: ReadQuestion): void {
-  if (state.log.term(state.log.commit) !== state.term) {
-    state.readsHeldBack.push(question); // an earlier leader may have committed more than this one knows of yet
-  } else if (state.isAlone) {
+  if (!hasCommitted(state)) {
+    state.readsHeldBack.push(question);
+  } else if (isReadable(state)) {
     answer(state, question, state.log.commit);
   } else {
     state.reads.push({ ...question, index: state.log.commit, round: state.round + 1 });

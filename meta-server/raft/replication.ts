@@ -1,6 +1,7 @@
 /** Log replication: §3.5, pipelined §10.2, commitment §3.6.2, snapshots §5. */
 import { noteLevel } from "./election.ts";
 import { type Entry, makeEntry } from "./entry.ts";
+import { noteRound, renewLease } from "./lease.ts";
 import { noteCommitted } from "./membership.ts";
 import type { Append, AppendAccepted, AppendRejected, Heartbeat, HeartbeatResponse } from "./messages.ts";
 import type { Progress } from "./progress.ts";
@@ -124,6 +125,7 @@ export function advanceCommit(state: RaftState): void {
 }
 
 export function sendHeartbeats(state: RaftState): void {
+  noteRound(state);
   const { self: from, term, log, round } = state;
   for (const [to, progress] of state.progress) {
     const commit = Math.min(progress.match, log.commit);
@@ -145,6 +147,7 @@ export function onHeartbeatResponse(state: RaftState, { from, round }: Heartbeat
   if (progress === undefined) return;
   progress.heard();
   progress.round = Math.max(progress.round, round);
+  renewLease(state);
   confirmReads(state);
   if (progress.match < state.log.lastIndex || progress.state === "probe") probe(state, from, progress);
 }

@@ -1,6 +1,7 @@
 /** The four roles and what is forgotten when one is taken (figure 3.3). */
 import { assert } from "./assert.ts";
 import { makeEntry } from "./entry.ts";
+import { noLease } from "./lease.ts";
 import { failReads } from "./read-index.ts";
 import type { RaftState } from "./state.ts";
 
@@ -64,6 +65,7 @@ function reset(state: RaftState, term: number): void {
   state.heartbeatElapsed = 0;
   state.transferTo = 0;
   state.round = 0;
+  state.lease = noLease();
   state.roundWanted = false;
   state.snapshotsFor = [];
   state.fetches = [];

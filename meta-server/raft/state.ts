@@ -1,4 +1,5 @@
 import { type Configuration, votersOf } from "./configuration.ts";
+import { type Lease, noLease } from "./lease.ts";
 import type { Log } from "./log.ts";
 import type { HardState, Message } from "./messages.ts";
 import { Progress, type Window } from "./progress.ts";
@@ -13,6 +14,8 @@ export interface RaftConfig {
   readonly random: () => number;
   readonly appendBytesMax: number;
   readonly window: Window;
+  /** How long a leader's lease lasts, counted from the sending; undefined: there are no leases. */
+  readonly leaseMs?: number | undefined;
 }
 
 /** A linearizable read that was asked for; `id` is the asker's, and `from` is who asks: this leader, or a follower. */
@@ -52,7 +55,10 @@ export class RaftState {
 
   electionElapsed = 0;
   electionTimeout = 0;
-  /** Ticks during which a restarted member casts no vote: it may have promised a leader to hold still. */
+  /**
+   * Ticks during which this member casts no vote: it has promised a leader to hold still, or may have before it restarted.
+   * Outlasts whatever it hears of later terms meanwhile: a leader's lease rests on it.
+   */
   quietTicks = 0;
   votes = new Map<number, boolean>();
 
@@ -63,6 +69,9 @@ export class RaftState {
   transferTo = 0;
   transferElapsed = 0;
 
+  /** The latest time this member was told, by a clock that never goes back. */
+  nowMs = Number.NEGATIVE_INFINITY;
+  lease: Lease = noLease();
   round = 0;
   roundWanted = false;
   /** Waiting for the leader's first commit in its term (§6.4, step 1). */

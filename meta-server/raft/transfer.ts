@@ -1,4 +1,5 @@
 /** Leadership transfer: §3.10. No more proposals; once the target has all, it stands for election at once. */
+import { giveUpLease } from "./lease.ts";
 import type { RaftState } from "./state.ts";
 
 /**
@@ -7,6 +8,7 @@ import type { RaftState } from "./state.ts";
  */
 export function startTransfer(state: RaftState, to: number): void {
   if (state.role !== "leader" || !state.others.includes(to)) return;
+  giveUpLease(state);
   state.transferTo = to;
   state.transferElapsed = 0;
   hurryTransfer(state);

@@ -6,6 +6,13 @@ import type { Transport } from "../transport/transport.ts";
 import type { Timers } from "./timers.ts";
 import type { GroupTuning } from "./tuning.ts";
 
+interface LeaseOptions {
+  /** By how much one member's clock may run faster than another's. */
+  readonly clockDriftPercent: number;
+  /** Of a clock that never goes back and never stands still. */
+  readonly nowMs: () => number;
+}
+
 export interface GroupOptions {
   /**
    * As the volume file names them, this one among them. With an empty disk the group begins with these; afterwards the log
@@ -26,5 +33,7 @@ export interface GroupOptions {
   readonly timers?: Timers;
   /** In [0, 1). */
   readonly random?: () => number;
+  /** Reads under a leader lease; without it each asks a quorum. */
+  readonly lease?: LeaseOptions | undefined;
   readonly tuning?: Partial<GroupTuning>;
 }

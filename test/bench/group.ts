@@ -23,20 +23,22 @@ export interface BenchGroup {
 
 export interface BenchGroupOptions {
   readonly members: number;
+  /** Reads under a leader lease. */
+  readonly lease?: boolean;
   /** Beside this process's own. */
   readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** One region's metadata servers as processes of their own (`mirrorfs meta`), with nobody following them. */
 export async function onGroup<T>(
-  { members, environment }: BenchGroupOptions,
+  { members, lease = false, environment }: BenchGroupOptions,
   measure: (group: BenchGroup) => Promise<T>,
 ): Promise<T> {
   const directory = mkdtempSync(join(tmpdir(), "mirrorfs-bench-"));
   const file = join(directory, "volume.yaml");
   const meta: string[] = [];
   for (let member = 1; member <= members; member++) meta.push(`127.0.0.1:${await freePort()}`);
-  writeFileSync(file, describe(meta, directory));
+  writeFileSync(file, describe(meta, directory, lease));
   const children = meta.map((_, i) => start(file, i + 1, join(directory, `meta-${i + 1}`), environment));
   const killed = () => {
     for (const child of children) child.kill("SIGKILL");
@@ -57,9 +59,9 @@ export async function onGroup<T>(
   }
 }
 
-function describe(meta: readonly string[], directory: string): string {
+function describe(meta: readonly string[], directory: string, lease: boolean): string {
   const region = { meta, bucket: `file://${directory}/bucket`, queue: "redis://127.0.0.1:1" };
-  return JSON.stringify({ volume: VOLUME, regions: { [REGION]: region }, primary: REGION });
+  return JSON.stringify({ volume: VOLUME, regions: { [REGION]: region }, primary: REGION, reads: { lease } });
 }
 
 function start(file: string, member: number, data: string, environment: Readonly<Record<string, string>> = {}) {

@@ -10,7 +10,7 @@ import { AT_ONCE, atOnce, oneAtATime } from "./load.ts";
 import { percentile, type Row, row } from "./row.ts";
 
 const DIRECTORIES = 1_000;
-const LOOKED_UP = 20_000;
+const NAMED = 20_000;
 const OTHERS_MS_MAX = 10_000;
 const LISTED = 10_000;
 const LISTINGS = 20;
@@ -29,6 +29,7 @@ interface Baselines {
 /** A region's servers as processes, with nobody following, and one client's stream: with 3 replicas and with 1. */
 export async function metadata(limits: Limits): Promise<Row[]> {
   const baselines = { level: await levelSync(), echo: await echo() };
+  const othersMs = Math.min(limits.createMs, OTHERS_MS_MAX);
   const rows = [
     row("fdatasync", fdatasyncMs(), "ms"),
     row("level-sync-64", baselines.level.perSecond, "/s"),
@@ -36,9 +37,27 @@ export async function metadata(limits: Limits): Promise<Row[]> {
     row("echo-64", baselines.echo.perSecond, "/s"),
     row("echo-1", baselines.echo.p50Ms, "ms"),
   ];
-  const replicated = await onReplicas(3, limits, baselines);
-  const single = await onReplicas(1, { createMs: Math.min(limits.createMs, OTHERS_MS_MAX) }, baselines);
-  return [...rows, ...replicated, ...single.map(ofOneReplica)];
+  const replicated = await onGroup({ members: 3 }, async (group) => {
+    const client = await group.connect();
+    const changed = await changes(client, limits, baselines);
+    const read = await lookups(client, othersMs, { suffix: "-read-index", lookupMs: 0.25 }, baselines);
+    client.close();
+    return [...changed, ...read];
+  });
+  const leased = await onGroup({ members: 3, lease: true }, async (group) => {
+    const client = await group.connect();
+    const read = await lookups(client, othersMs, { suffix: "", lookupMs: 0.12 }, baselines);
+    client.close();
+    return read;
+  });
+  const single = await onGroup({ members: 1 }, async (group) => {
+    const client = await group.connect();
+    const changed = await changes(client, { createMs: othersMs }, baselines);
+    const read = await lookups(client, othersMs, { suffix: "", lookupMs: 0.12 }, baselines);
+    client.close();
+    return [...changed, ...read];
+  });
+  return [...rows, ...replicated, ...leased, ...single.map(ofOneReplica)];
 }
 
 /** The aims are of three replicas. */
@@ -47,42 +66,42 @@ function ofOneReplica(it: Row): Row {
   return { ...it, id: [`${id}-r1`, percentile].filter(Boolean).join("."), aim: null, met: null };
 }
 
-async function onReplicas(members: number, { createMs }: Limits, baselines: Baselines): Promise<Row[]> {
-  return await onGroup({ members }, async (group) => {
-    const client = await group.connect();
-    const othersMs = Math.min(createMs, OTHERS_MS_MAX);
-    const directories = await makeDirectories(client);
-    const create = (name: string, i: number) => client.make(directories[i % DIRECTORIES]!, name);
-    const createTimes = await oneAtATime((i) => create(incompressible(), i));
-    const creates = await atOnce(AT_ONCE, createMs, (i) => create(incompressible(), i));
-    const names = await makeNamed(create);
-    const lookup = async (i: number) => {
-      const at = i % LOOKED_UP;
-      const found = await client.lookup(directories[at % DIRECTORIES]!, names[at]!);
-      if (typeof found === "string") throw new Error(`lookup: ${found}`);
-    };
-    const lookupTimes = await oneAtATime(lookup);
-    const lookups = await atOnce(AT_ONCE, othersMs, lookup);
-    const changes = await renameAndUnlink(client, directories, names);
-    const listTimes = await listLarge(client);
-    client.close();
-    return [
-      row("create-64", creates, "/s", { better: "more", value: 12_000 }, baselines.level.perSecond),
-      row("create-1", percentile(createTimes, 0.5), "ms", { better: "less", value: 0.65 }, baselines.level.p50Ms),
-      row("create-1.p99", percentile(createTimes, 0.99), "ms"),
-      row("lookup-64", lookups, "/s", { better: "more", value: 100_000 }, baselines.echo.perSecond),
-      row(
-        "lookup-1-read-index",
-        percentile(lookupTimes, 0.5),
-        "ms",
-        { better: "less", value: 0.25 },
-        baselines.echo.p50Ms,
-      ),
-      row("lookup-1-read-index.p99", percentile(lookupTimes, 0.99), "ms"),
-      row("rename-unlink-64", changes, "/s"),
-      row("readdir-plus-10k", percentile(listTimes, 0.5), "ms"),
-    ];
-  });
+async function changes(client: RawClient, { createMs }: Limits, { level }: Baselines): Promise<Row[]> {
+  const directories = await makeDirectories(client);
+  const create = (i: number) => client.make(directories[i % DIRECTORIES]!, incompressible());
+  const createTimes = await oneAtATime(create);
+  const creates = await atOnce(AT_ONCE, createMs, create);
+  const changed = await renameAndUnlink(client, directories);
+  const listTimes = await listLarge(client);
+  return [
+    row("create-64", creates, "/s", { better: "more", value: 12_000 }, level.perSecond),
+    row("create-1", percentile(createTimes, 0.5), "ms", { better: "less", value: 0.65 }, level.p50Ms),
+    row("create-1.p99", percentile(createTimes, 0.99), "ms"),
+    row("rename-unlink-64", changed, "/s"),
+    row("readdir-plus-10k", percentile(listTimes, 0.5), "ms"),
+  ];
+}
+
+async function lookups(
+  client: RawClient,
+  forMs: number,
+  { suffix, lookupMs }: { suffix: string; lookupMs: number },
+  baselines: Baselines,
+): Promise<Row[]> {
+  const directories = await makeDirectories(client);
+  const names = await makeNamed(client, directories);
+  const lookup = async (i: number) => {
+    const at = i % NAMED;
+    const found = await client.lookup(directories[at % DIRECTORIES]!, names[at]!);
+    if (typeof found === "string") throw new Error(`lookup: ${found}`);
+  };
+  const times = await oneAtATime(lookup);
+  const perSecond = await atOnce(AT_ONCE, forMs, lookup);
+  return [
+    row(`lookup-64${suffix}`, perSecond, "/s", { better: "more", value: 100_000 }, baselines.echo.perSecond),
+    row(`lookup-1${suffix}`, percentile(times, 0.5), "ms", { better: "less", value: lookupMs }, baselines.echo.p50Ms),
+    row(`lookup-1${suffix}.p99`, percentile(times, 0.99), "ms"),
+  ];
 }
 
 /** As names of shards and checkpoints are not: nothing that a log or a table could press together. */
@@ -95,21 +114,18 @@ async function makeDirectories(client: RawClient): Promise<Inode[]> {
   return (await Promise.all(made)).map((it) => it.inode);
 }
 
-/** @returns the names, each of the directory of its place. */
-async function makeNamed(create: (name: string, i: number) => Promise<unknown>): Promise<string[]> {
-  const names = Array.from({ length: LOOKED_UP }, incompressible);
-  for (let from = 0; from < LOOKED_UP; from += DIRECTORIES) {
-    await Promise.all(names.slice(from, from + DIRECTORIES).map((name, i) => create(name, from + i)));
+/** @returns the names of new files, each in the directory of its place. */
+async function makeNamed(client: RawClient, directories: readonly Inode[]): Promise<string[]> {
+  const names = Array.from({ length: NAMED }, incompressible);
+  for (let from = 0; from < NAMED; from += DIRECTORIES) {
+    await Promise.all(names.slice(from, from + DIRECTORIES).map((name, i) => client.make(directories[i]!, name)));
   }
   return names;
 }
 
 /** Half of the commands rename a file to another directory, the other half unlink what was renamed. */
-async function renameAndUnlink(
-  client: RawClient,
-  directories: readonly Inode[],
-  names: readonly string[],
-): Promise<number> {
+async function renameAndUnlink(client: RawClient, directories: readonly Inode[]): Promise<number> {
+  const names = await makeNamed(client, directories);
   const startedMs = performance.now();
   let next = 0;
   const worker = async () => {

@@ -52,6 +52,13 @@ it("takes a bound of the changelog alone", () => {
   expect(read(`${GOOD}changelog: { retain: { gib: 2 } }\n`).changelog).toEqual({ retainHours: 72, retainGib: 2 });
 });
 
+it("reads under a lease only where that is asked for", () => {
+  expect(read(GOOD).readLease).toBeUndefined();
+  expect(read(`${GOOD}reads: { lease: false }\n`).readLease).toBeUndefined();
+  expect(read(`${GOOD}reads: { lease: true }\n`).readLease).toEqual({ clockDriftPercent: 10 });
+  expect(read(`${GOOD}reads: { lease: true, clockDriftPercent: 5 }\n`).readLease).toEqual({ clockDriftPercent: 5 });
+});
+
 describe("says in one line which key is wrong, and how", () => {
   const cases: [string, (good: string) => string, string][] = [
     ["unknown key", (it) => it.replace("bucket:", "bukcet:"), "volume.yaml: regions.aws.bukcet: unknown key"],
@@ -106,6 +113,11 @@ describe("says in one line which key is wrong, and how", () => {
       "missing key",
       (it) => it.replace(', queue: "redis://10.1.0.9:6379"', ""),
       "volume.yaml: regions.gcp.queue: is missing",
+    ],
+    [
+      "no clock bound",
+      (it) => `${it}reads: { lease: true, clockDriftPercent: 0 }\n`,
+      "volume.yaml: reads.clockDriftPercent: Too small: expected number to be >0",
     ],
     ["no map", () => "just text\n", "volume.yaml: must be a map"],
   ];

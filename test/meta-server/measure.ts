@@ -1,5 +1,5 @@
 /**
- * The microscope of the metadata's speed: `node test/meta-server/measure.ts [seconds] [members]` gives creates and lookups
+ * The microscope of the metadata's speed: `node test/meta-server/measure.ts [seconds] [members] [lease]` gives creates and lookups
  * a second at a group of processes, and the processor time that one of them costs in each process (µs, threads included).
  * `MEASURE_PROFILE=DIR` writes a CPU profile of each server there.
  */
@@ -61,11 +61,11 @@ function line(name: string, { perSecond, p50Ms, cpuUs: each }: Measured): string
   return `${name.padEnd(10)} ${rate}  p50 ${p50Ms.toFixed(3)} ms  cpu ${sum.toFixed(0)} µs (client ${client}, servers ${servers.join(" ")})\n`;
 }
 
-async function measure(seconds: number, members: number): Promise<void> {
+async function measure(seconds: number, members: number, lease: boolean): Promise<void> {
   const profile = process.env.MEASURE_PROFILE;
   const environment: Record<string, string> =
     profile === undefined ? {} : { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profile}` };
-  await onGroup({ members, environment }, async (group) => {
+  await onGroup({ members, lease, environment }, async (group) => {
     const client = await group.connect();
     const pids = [process.pid, ...group.pids];
     const made = Array.from({ length: DIRECTORIES }, (_, i) => client.make(ROOT_INODE, `d${i}`, "directory"));
@@ -84,5 +84,5 @@ async function measure(seconds: number, members: number): Promise<void> {
   });
 }
 
-const [seconds, members] = process.argv.slice(2);
-await measure(Number(seconds ?? 5), Number(members ?? 3));
+const [seconds, members, lease] = process.argv.slice(2);
+await measure(Number(seconds ?? 5), Number(members ?? 3), lease === "lease");

@@ -22,6 +22,7 @@ export interface MemberOptions {
   /** What its disk held. */
   readonly entries?: readonly Entry[];
   readonly hardState?: HardState;
+  readonly leaseMs?: number | undefined;
 }
 
 /** One bare core with its disk in the test's hands: what it says can be read, and what it wrote be confirmed. */
@@ -52,6 +53,7 @@ export class Member {
         random: () => options.random ?? 0,
         appendBytesMax: 1000,
         window: { messagesMax: 3, bytesMax: 10_000 },
+        leaseMs: options.leaseMs,
       },
       {
         hardState: this.#hardState,
@@ -76,6 +78,12 @@ export class Member {
   tick(times = 1): this {
     for (let i = 0; i < times; i++) this.raft.step({ type: "tick" });
     return this.#work();
+  }
+
+  /** What its clock says. */
+  clock(nowMs: number): this {
+    this.raft.step({ type: "clock", nowMs });
+    return this;
   }
 
   hear(...messages: Message[]): this {
