@@ -45,6 +45,7 @@ export function decodePairs(bytes: Buffer): Pair[] {
     const valueBytes = bytes.readUInt32BE(at + 4);
     const keyAt = at + PAIR_HEADER_BYTES;
     const valueAt = keyAt + keyBytes;
+    if (valueAt + valueBytes > bytes.length) throw new RangeError("a part of a snapshot is cut short");
     pairs.push([bytes.toString("latin1", keyAt, valueAt), bytes.subarray(valueAt, valueAt + valueBytes)]);
     at = valueAt + valueBytes;
   }

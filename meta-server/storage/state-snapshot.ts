@@ -1,6 +1,6 @@
 import type { Level } from "./level.ts";
 import { fromLevelKey } from "./state-keys.ts";
-import { StorageError } from "./storage-error.ts";
+import type { StorageError } from "./storage-error.ts";
 
 /** How many pairs are read at a time. */
 const PAGE_PAIRS = 1000;
@@ -8,10 +8,12 @@ const PAGE_PAIRS = 1000;
 /** The whole store as it was when this was made, in order of keys, however long reading it takes. */
 export class StateSnapshot {
   readonly #level: Level;
+  readonly #failed: (error: unknown) => StorageError;
   readonly #snapshot: ReturnType<Level["snapshot"]>;
 
-  constructor(level: Level) {
+  constructor(level: Level, failed: (error: unknown) => StorageError) {
     this.#level = level;
+    this.#failed = failed;
     this.#snapshot = level.snapshot();
   }
 
@@ -23,7 +25,7 @@ export class StateSnapshot {
         yield page.map(([key, value]: [Uint8Array, Uint8Array]) => [fromLevelKey(key), value]);
       }
     } catch (error) {
-      throw new StorageError("the state cannot be read", error);
+      throw this.#failed(error);
     } finally {
       await iterator.close();
     }

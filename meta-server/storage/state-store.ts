@@ -82,17 +82,18 @@ export class StateStore {
         return written === null ? (isLate ? this.get(key) : stored[i]) : written;
       });
     } catch (error) {
-      throw this.#failed(error);
+      throw this.#failed(error, level);
     }
   }
 
   /** Up to `limit` pairs with `from` <= key < `to`, in order of keys, as of some moment between the call and its answer. */
   async range(from: string, to: string, limit: number): Promise<[string, Uint8Array][]> {
     const written = this.#overlay.isEmpty ? [] : this.#overlay.within(from, to);
-    const snapshot = this.#level.snapshot();
+    const level = this.#level;
+    const snapshot = level.snapshot();
     try {
       const options = { gte: toLevelKey(from), lt: toLevelKey(to), limit: limit + written.length, snapshot };
-      const stored: [Uint8Array, Uint8Array][] = await this.#level.iterator(options).all();
+      const stored: [Uint8Array, Uint8Array][] = await level.iterator(options).all();
       const merged = new Map(stored.map(([key, value]) => [fromLevelKey(key), value]));
       const last = stored.length < options.limit ? undefined : fromLevelKey(stored.at(-1)![0]);
       for (const [key, value] of written) {
@@ -102,7 +103,7 @@ export class StateStore {
       }
       return [...merged].sort(([a], [b]) => (a < b ? -1 : 1)).slice(0, limit);
     } catch (error) {
-      throw this.#failed(error);
+      throw this.#failed(error, level);
     } finally {
       await snapshot.close();
     }
@@ -149,7 +150,8 @@ export class StateStore {
   /** A consistent read of all that is written by now. */
   async snapshot(): Promise<StateSnapshot> {
     await this.flush();
-    return new StateSnapshot(this.#level);
+    const level = this.#level;
+    return new StateSnapshot(level, (error) => this.#failed(error, level));
   }
 
   /**
@@ -200,11 +202,12 @@ export class StateStore {
     }
   }
 
-  #failed(error: unknown): StorageError {
+  /** A level that has been replaced is closed under those who still read it: no fault of the disk. */
+  #failed(error: unknown, level = this.#level): StorageError {
     if (error instanceof StorageError) return error;
     const directory = stateDirectory(this.#dataDirectory, this.#generation);
     const failure = new StorageError(`the state in ${directory} cannot be used any more`, error);
-    this.#onFailed(failure);
+    if (level === this.#level) this.#onFailed(failure);
     return failure;
   }
 }

@@ -1,13 +1,22 @@
 import { open, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
+import { decodePairs, encodePairs } from "../../meta-server/machine/load-part.ts";
 import { runMetaServer } from "../../meta-server/main.ts";
 import { logger, TestVolume, until } from "./harness.ts";
 import { RawClient } from "./raw-client.ts";
 
-let volume: TestVolume;
+let volume: TestVolume | undefined;
 
-afterEach(() => volume.close());
+afterEach(() => volume?.close());
+
+test("a snapshot's part that is cut short, or no part at all, is refused as the sender's fault", () => {
+  const part = encodePairs([["key", Buffer.from("value")]]);
+  expect(decodePairs(part)).toHaveLength(1);
+  for (let bytes = 1; bytes < part.length; bytes++)
+    expect(() => decodePairs(part.subarray(0, bytes))).toThrow(RangeError);
+  expect(() => decodePairs(Buffer.alloc(100, 0xee))).toThrow(RangeError);
+});
 
 const FILES = 10_000;
 const name = (i: number) => `file-${i}-${"x".repeat(50)}`;

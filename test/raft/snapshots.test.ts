@@ -73,6 +73,24 @@ test("one that is broken for longer than it is kept begins again", async () => {
   expect(leader.machine.snapshots).toBeGreaterThan(1);
 });
 
+test("a snapshot that cannot be read is refused and counted; who got it is as it was, and takes the next one", async () => {
+  cluster = await Cluster.start(3, CUT_SOON);
+  await fill(100, "a");
+  const leader = await cluster.leader();
+  const away = (leader.id % 3) + 1;
+  await cluster.running.get(away)!.stop();
+  await fill(1000, "b");
+  await until("a cut log", () => leader.group.firstIndex > 500 || undefined);
+  leader.machine.garbles = true;
+  const back = await cluster.startMember(away);
+  await until("it is refused", () => back.group.refused.snapshot);
+  expect(back.group.status().applied).toBeLessThan(200); // what its own log had
+  expect(back.fatal).toEqual([]);
+  leader.machine.garbles = false;
+  await level();
+  expect(back.fatal).toEqual([]);
+});
+
 function given(leader: number): number | undefined {
   return cluster.running
     .get(leader)!

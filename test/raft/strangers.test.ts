@@ -182,16 +182,11 @@ async function install(
   return said;
 }
 
-test("a snapshot of another volume, one of a term to come, one that cannot be read, one with a part too few", async () => {
-  const before = group().status();
+test("a snapshot of another volume, one of a term to come, one with a part too few", async () => {
   const at = { index: 10_000, term: 1 };
   const end: Body = { $case: "end", value: { parts: 2 } };
-  // As the leader's own process says it: where this is not the leader, whoever sends it is told apart by its life.
   await isRefused("volume", () => install({ volume: "other", from: 9 }, at));
   await isRefused("snapshot", () => install({ from: 9 }, { index: 10_000, term: 999 }));
-  const garbage: Body = { $case: "part", value: Buffer.from("ee".repeat(100), "hex") };
-  await install({ from: 9 }, at, garbage, garbage, end);
-  await until("it is as before", () => group().status().applied >= before.applied || undefined);
   await isRefused("snapshot", () => install({ from: 9 }, at, end));
   const leader = await cluster.leader();
   expect(await propose(leader.group, "last")).toMatchObject({ ok: true });
