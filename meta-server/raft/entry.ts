@@ -21,13 +21,28 @@ export interface Entry {
 const HEADER_BYTES = 7;
 const KINDS: readonly EntryKind[] = ["noop", "configuration", "application"];
 const TERM_HIGH = 2 ** 32;
+const SLAB_BYTES = 16_384;
+
+let slab = new Uint8Array(SLAB_BYTES);
+let slabUsed = 0;
 
 export function makeEntry(index: number, term: number, kind: EntryKind, data: Uint8Array): Entry {
-  const encoded = new Uint8Array(HEADER_BYTES + data.length);
+  const encoded = allocate(HEADER_BYTES + data.length);
   encoded[0] = KINDS.indexOf(kind);
   writeTerm(encoded, term);
   encoded.set(data, HEADER_BYTES);
   return { index, term, kind, data: encoded.subarray(HEADER_BYTES), encoded };
+}
+
+/** Small entries are cut from common buffers: one of its own for each costs more than filling it, and again when it is freed. */
+function allocate(bytes: number): Uint8Array {
+  if (bytes > SLAB_BYTES / 8) return new Uint8Array(bytes);
+  if (slabUsed + bytes > SLAB_BYTES) {
+    slab = new Uint8Array(SLAB_BYTES);
+    slabUsed = 0;
+  }
+  slabUsed += bytes;
+  return slab.subarray(slabUsed - bytes, slabUsed);
 }
 
 /** @throws Error for bytes that no version of this program wrote. */

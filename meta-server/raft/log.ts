@@ -22,6 +22,9 @@ export interface LogStart {
   readonly configurations: readonly Configuration[];
 }
 
+/** What an entry takes in memory beside its bytes: the objects that it is made of. Several times the bytes, for small ones. */
+const ENTRY_BYTES = 300;
+
 /**
  * The member's view of its log. The terms of all entries are known (they are few), the entries themselves only from
  * `tailFirst` on: all that are not yet applied or not yet durable, and as many older ones as fit a bound.
@@ -56,7 +59,7 @@ export class Log {
     assert(this.#configurations.length > 0, "a log begins with a configuration");
     this.#tail = [...start.tail];
     this.#tailFirst = start.lastIndex + 1 - start.tail.length;
-    for (const entry of start.tail) this.#tailBytes += entry.encoded.length;
+    for (const entry of start.tail) this.#tailBytes += weightOf(entry);
     this.#tailBytesMax = tailBytesMax;
     assert(this.#tailFirst <= start.applied + 1, "every entry that is not applied is in memory");
   }
@@ -113,7 +116,7 @@ export class Log {
     if (entry.term !== this.#runs.at(-1)?.term) this.#runs.push({ term: entry.term, first: entry.index });
     if (entry.kind === "configuration") this.#configurations.push(decodeConfiguration(entry.index, entry.data));
     this.#tail.push(entry);
-    this.#tailBytes += entry.encoded.length;
+    this.#tailBytes += weightOf(entry);
     this.lastIndex = entry.index;
   }
 
@@ -207,7 +210,7 @@ export class Log {
   #truncate(last: number): void {
     assert(last >= this.commit, "what is committed is never removed");
     const removed = this.#tail.splice(last + 1 - this.#tailFirst);
-    for (const entry of removed) this.#tailBytes -= entry.encoded.length;
+    for (const entry of removed) this.#tailBytes -= weightOf(entry);
     while ((this.#runs.at(-1)?.first ?? 0) > last) this.#runs.pop();
     while (this.configuration.index > last) this.#configurations.pop();
     this.lastIndex = last;
@@ -221,13 +224,18 @@ export class Log {
     let first = this.#tailFirst;
     const unneeded = Math.min(this.applied, this.stable);
     for (let bytes = this.#tailBytes; first <= unneeded && bytes > this.#tailBytesMax / 2; first++) {
-      bytes -= this.#tail[first - this.#tailFirst]!.encoded.length;
+      bytes -= weightOf(this.#tail[first - this.#tailFirst]!);
     }
     this.#dropTail(first);
   }
 
   #dropTail(first: number): void {
-    for (const entry of this.#tail.splice(0, first - this.#tailFirst)) this.#tailBytes -= entry.encoded.length;
+    for (const entry of this.#tail.splice(0, first - this.#tailFirst)) this.#tailBytes -= weightOf(entry);
     this.#tailFirst = first;
   }
+}
+
+/** About what an entry takes in memory. */
+function weightOf(entry: Entry): number {
+  return entry.encoded.length + ENTRY_BYTES;
 }
