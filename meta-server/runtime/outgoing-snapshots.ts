@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import type { MachineSnapshot, StateMachine } from "../group.ts";
 import type { Raft, SnapshotPosition } from "../raft/raft.ts";
-import type { SnapshotHeader, SnapshotSource, Transport } from "../transport/transport.ts";
+import { type SnapshotHeader, SnapshotRefused, type SnapshotSource, type Transport } from "../transport/transport.ts";
 import type { Timers } from "./timers.ts";
 
 export interface OutgoingOptions {
@@ -50,11 +50,11 @@ export class OutgoingSnapshots {
       await transport.sendSnapshot(to, snapshot.source(raft.term));
       logger.info({ to, at: at.index, parts: snapshot.partsTaken, bytes: snapshot.bytesTaken }, "raft: snapshot sent");
     } catch (error) {
-      const tries = ++snapshot.tries;
+      const { partsTaken } = snapshot;
       const giveUp = () => {
-        if (snapshot.tries === tries) void this.#end(to, snapshot);
+        if (snapshot.partsTaken === partsTaken) void this.#end(to, snapshot); // no try since has come any further
       };
-      if (error instanceof RangeError) giveUp();
+      if (error instanceof SnapshotRefused || error instanceof RangeError) await this.#end(to, snapshot);
       else timers.after(keepMs, giveUp);
       throw error;
     }
@@ -104,7 +104,6 @@ export class OutgoingSnapshots {
 /** One consistent read of the store, given out once, with what is not yet confirmed held for another try. */
 class OutgoingSnapshot {
   readonly position: SnapshotPosition;
-  tries = 0;
   partsTaken = 0;
   bytesTaken = 0;
   readonly #snapshot: MachineSnapshot;

@@ -3,7 +3,7 @@ import type { ClientDuplexStream, ServerDuplexStream } from "@grpc/grpc-js";
 import type { RaftHello, SnapshotBegin, SnapshotFrame, SnapshotProgress } from "../../proto/generated/raft.ts";
 import { decodeConfiguration, encodeConfiguration } from "../raft/configuration.ts";
 import { BadFrame } from "./frames.ts";
-import type { SnapshotHeader, SnapshotIntake, SnapshotSource } from "./transport.ts";
+import { type SnapshotHeader, type SnapshotIntake, SnapshotRefused, type SnapshotSource } from "./transport.ts";
 import { count, position } from "./wire.ts";
 
 /** Of about 1 MiB: what a receiver that has stopped may hold up here. */
@@ -22,7 +22,7 @@ export async function sendSnapshot(
   let taken = -1;
   let isOver = false;
   call.on("data", (progress: SnapshotProgress) => {
-    if (progress.refusal !== "") return reject(new Error(progress.refusal));
+    if (progress.refusal !== "") return reject(new SnapshotRefused(progress.refusal));
     if (progress.installed) return resolve();
     taken = progress.taken;
     source.taken(taken);

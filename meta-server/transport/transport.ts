@@ -19,6 +19,11 @@ export interface SnapshotSource {
   taken(parts: number): void;
 }
 
+/** The receiver does not take it: another try of the same snapshot would end like this one. */
+export class SnapshotRefused extends Error {
+  override readonly name = "SnapshotRefused";
+}
+
 /** One stream's end at the receiver. */
 export interface SnapshotIntake {
   /** How many parts are here already: it goes on with the next. */
@@ -46,7 +51,10 @@ export interface Transport {
   setPeers(peers: readonly GroupMember[]): void;
   /** Never blocks, never throws. May lose messages, may not change them; to one member they keep their order. */
   send(messages: readonly Message[]): void;
-  /** Resolves once the receiver has put it in place (or does not need it); rejects when the stream breaks. */
+  /**
+   * Resolves once the receiver has put it in place (or does not need it); rejects when the stream breaks, and with
+   * SnapshotRefused when it is not taken.
+   */
   sendSnapshot(to: number, source: SnapshotSource): Promise<void>;
   stop(): Promise<void>;
 }

@@ -13,6 +13,7 @@ import {
   type WireVersion,
 } from "../../../proto/generated/metadata.ts";
 import type { Turn } from "../../machine/machine.ts";
+import { StorageError } from "../../storage/storage-error.ts";
 import type { RefusalKind, Refusals } from "../../transport/refusals.ts";
 import type { ServerContext } from "../context.ts";
 import type { Clients } from "./clients.ts";
@@ -153,16 +154,18 @@ export class MetadataService {
       stream.respond(response(id, Status.BEHIND, machine.version));
       return;
     }
-    const answer = answerRead(machine, id, body, stream.session);
-    if (answer instanceof Promise) {
-      void answer.then(
-        (one) => this.#answered(stream, body, one, passage),
-        (error: Error) => {
-          this.#context.logger.error(error, "a read failed");
-          stream.respond(failed(id, "EIO", machine.version));
-        },
-      );
-    } else this.#answered(stream, body, answer, passage);
+    const isBroken = (error: Error) => {
+      this.#context.logger.error(error, "a read failed");
+      stream.respond(failed(id, "EIO", machine.version));
+    };
+    try {
+      const answer = answerRead(machine, id, body, stream.session);
+      if (answer instanceof Promise) answer.then((one) => this.#answered(stream, body, one, passage)).catch(isBroken);
+      else this.#answered(stream, body, answer, passage);
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      isBroken(error); // the server stops by itself, with one line
+    }
   }
 
   #answered(stream: SessionStream, body: ReadBody, answer: ReturnType<typeof response>, passage: Passage): void {
