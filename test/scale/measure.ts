@@ -35,6 +35,8 @@ interface Line {
 }
 
 interface Rates {
+  /** Of the first seconds, in which each directory is read for the first time. */
+  readonly firstCreates: number;
   readonly creates: number;
   readonly lookups: number;
 }
@@ -83,6 +85,7 @@ async function measure(): Promise<void> {
   const client = await server.connect();
   report("rss-anon-start", server.takePeakMib(), "MiB", { most: MEMORY_MIB_MAX });
   const full = await rates(client, kept.volume.directories.slice(0, DIRECTORIES));
+  report("create-64-first", full.firstCreates, "/s");
   report("create-64", full.creates, "/s", { least: RATE_MIN * empty.creates });
   report("lookup-64", full.lookups, "/s", { least: RATE_MIN * empty.lookups });
   report("lookup-64-anywhere", await lookupsAnywhere(client, kept.volume.directories), "/s");
@@ -125,6 +128,7 @@ async function onEmpty(): Promise<Rates> {
     client,
     (await Promise.all(made)).map((it) => it.inode),
   );
+  report("empty: create-64-first", result.firstCreates, "/s");
   report("empty: create-64", result.creates, "/s");
   report("empty: lookup-64", result.lookups, "/s");
   report("empty: rss-anon-load", server.takePeakMib(), "MiB");
@@ -148,10 +152,12 @@ async function rates(client: RawClient, directories: readonly number[]): Promise
     await client.make(parent(i), `new-${i}`);
     made = Math.max(made, i + 1);
   };
-  const creates = await atOnce(AT_ONCE, forMs, create);
+  const firstCreates = await atOnce(AT_ONCE, forMs, create);
+  const before = made;
+  const creates = await atOnce(AT_ONCE, forMs, (i) => create(before + i));
   const count = Math.min(made, LOOKED_UP) - AT_ONCE;
   const lookups = await atOnce(AT_ONCE, forMs, (i) => lookup(client, parent(i % count), `new-${i % count}`));
-  return { creates, lookups };
+  return { firstCreates, creates, lookups };
 }
 
 async function lookup(client: RawClient, parent: number, name: string): Promise<void> {
