@@ -33,6 +33,8 @@ export interface ClientOptions {
   readonly region: Region;
   /** As mounted: every read is as of the primary's commit, or as of what the session has seen. */
   readonly consistency: "close-to-open" | "session";
+  /** It changes nothing. */
+  readonly onlyReads: boolean;
   readonly thinkMsMax: number;
   /** How many of its operations may be under way at once. */
   readonly threads: number;
@@ -165,7 +167,7 @@ export class SimulatedClient {
       await new Promise((resolve) => setTimeout(resolve, chance.between(1, this.#options.thinkMsMax)));
       if (this.#stopped) return;
       const directory = chance.pick(this.#directories);
-      if (chance.happens(0.08)) await this.#write(directory);
+      if (!this.#options.onlyReads && chance.happens(0.08)) await this.#write(directory);
       else await this.#operate(directory, this.#drawOperation(directory));
     }
   }
@@ -174,7 +176,14 @@ export class SimulatedClient {
     const { chance } = this.#world;
     const name = chance.pick(NAMES);
     const inode = known.length > 0 ? chance.pick(known) : 0;
+    const looks: (() => Asked)[] = [
+      () => ({ kind: "lookup", name }),
+      () => ({ kind: "lookup", name }),
+      () => ({ kind: "list" }),
+    ];
+    if (this.#options.onlyReads) return chance.pick(looks)();
     const operations: (() => Asked)[] = [
+      ...looks,
       () => ({ kind: "make", name, isDirectory: chance.happens(0.2) }),
       () => ({ kind: "make", name, isDirectory: false }),
       () => ({ kind: "unlink", name }),
@@ -186,9 +195,6 @@ export class SimulatedClient {
         to: chance.pick(NAMES),
         mode: chance.pick(["replace", "replace", "noreplace", "exchange"] as const),
       }),
-      () => ({ kind: "lookup", name }),
-      () => ({ kind: "lookup", name }),
-      () => ({ kind: "list" }),
     ];
     if (inode !== 0) {
       const owner = ++this.#owner * 64 + Number(this.#options.name.split("-").at(-1));

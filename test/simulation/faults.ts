@@ -9,6 +9,8 @@ import type { Network } from "./stage/network.ts";
 import type { World } from "./stage/world.ts";
 
 const KEEP_UP_MS = 500;
+/** The client that stays with a leader that is left behind. */
+export const READER = "reader-1";
 /** Of a region, over the whole run. */
 const SERVERS_MAX = 6;
 const CHANGE_ATTEMPTS = 6;
@@ -23,6 +25,8 @@ export class Faults {
   readonly #operator: Operator;
   readonly #profile: Profile;
   #on = false;
+  /** Who has the vote between two candidates. */
+  readonly #deciders = new Map<RegionName, SimulatedServer>();
   readonly #changing = new Set<RegionName>();
   /** Servers that wait to be taken into a group. */
   readonly #spares = new Map<RegionName, SimulatedServer>();
@@ -42,6 +46,7 @@ export class Faults {
     this.#network.wanMs = this.#profile.wanMs;
     for (const server of this.#house.servers) this.#endanger(server);
     this.#observers.onElected = (server) => this.#elected(server);
+    this.#observers.onBootstrap = (region) => this.#bootstraps(region);
   }
 
   #endanger(server: SimulatedServer): void {
@@ -203,20 +208,32 @@ export class Faults {
     this.#world.turn(life, () => raft.step({ type: "transfer", to }));
   }
 
-  /** Two are told to stand for election at once, and the third, who decides between them, falls and is back in no time. */
+  /** Two are told to stand for election at once: the third decides between them. */
   #transferTwice(server: SimulatedServer): void {
     const { raft } = this.#observers.seen(server);
     const { life } = server.host;
     if (raft === undefined || life === undefined || raft.role !== "leader") return;
     this.#world.tell(`${server.host.name} is to hand over to both others`);
-    for (const { member } of this.#house.of(server.region)) {
-      if (member !== server.member) this.#world.turn(life, () => raft.step({ type: "transfer", to: member }));
-    }
-    this.#world.after(this.#chance.between(2, 60), () => {
+    const others = this.#house.of(server.region).filter((other) => other !== server);
+    const hosts = others.map(({ host }) => host);
+    for (const { member } of others) this.#world.turn(life, () => raft.step({ type: "transfer", to: member }));
+    this.#cutWhere((from, to) => hosts.includes(from) && hosts.includes(to)); // neither hears of the other
+    this.#world.after(this.#chance.between(400, 1_200), () => this.#heal());
+    for (const { disk } of [server, ...others]) disk.delayMsMax = 2;
+    others[this.#chance.below(others.length)]!.disk.delayMsMax = 300; // its own vote is kept late, and then it asks
+    this.#deciders.set(server.region, server);
+  }
+
+  /** One of two candidates has won: who decided between them falls, and is back before the other one asks. */
+  #decided(region: RegionName): void {
+    const decider = this.#deciders.get(region);
+    this.#deciders.delete(region);
+    if (decider === undefined) return;
+    this.#world.after(this.#chance.between(0, 15), () => {
       if (!this.#on) return;
       this.crashes++;
-      server.crash(this.#chance.happens(0.3));
-      server.start();
+      decider.crash(this.#chance.happens(0.3));
+      decider.start();
     });
   }
 
@@ -254,16 +271,15 @@ export class Faults {
     }
   }
 
-  /** Cut off from its group, not from clients, and its clock too slow to notice that nobody follows any more. */
+  /** Cut off from all but a reader, and its clock too slow to notice that nobody follows any more. */
   #leaveBehind({ host }: SimulatedServer): void {
     host.rate = 0.1;
     this.#world.tell(`${host.name} is left behind, with a slow clock`);
-    this.#network.heal();
-    const peers = new Set(this.#house.servers.map((server) => server.host));
-    const inRegion = this.#chance.happens(0.5);
-    const isPeer = (other: Host) => peers.has(other) && (!inRegion || other.region === host.region);
-    this.#cutWhere((from, to) => (from === host && isPeer(to)) || (to === host && isPeer(from)));
-    this.#world.after(this.#chance.between(1_000, 6_000), () => {
+    const isOther = ({ name }: Host) => name !== READER && (this.#chance.happens(0.9) || !name.startsWith("client"));
+    const others = [...this.#world.hosts.values()].filter((other) => other !== host && isOther(other));
+    this.#cutWhere((from, to) => (from === host && others.includes(to)) || (to === host && others.includes(from)));
+    if (this.#chance.happens(0.6)) for (const other of others) this.#network.reset(host, other);
+    this.#world.after(this.#chance.between(2_000, 12_000), () => {
       host.rate = 1;
       this.#heal();
     });
@@ -324,6 +340,7 @@ export class Faults {
 
   /** The first moments of a term are the most dangerous ones. */
   #elected(server: SimulatedServer): void {
+    this.#decided(server.region);
     if (!this.#on || !this.#chance.happens(this.#profile.newLeaderCrashShare)) return;
     const aloneFirst = this.#chance.happens(0.6);
     if (aloneFirst) this.#isolate(server, "out"); // its first entries stay with it
@@ -334,17 +351,25 @@ export class Faults {
     });
   }
 
-  /** The primary is cut off or gone for a while, and the other region takes over. */
+  /** The primary is cut off or gone for a while (or an operator errs), and the other region takes over. */
   #promote(): void {
     const primary = this.#primary();
     const other = primary === "aws" ? "gcp" : "aws";
-    if (this.#chance.happens(0.5)) {
+    const how = this.#chance.pick(["cut", "powerLoss", "by mistake"]);
+    if (how === "powerLoss") this.#powerLoss(primary);
+    if (how === "cut") {
       this.#cutRegions("both");
       this.#world.after(this.#chance.between(3_000, 12_000), () => this.#heal());
-    } else this.#powerLoss(primary);
+    }
     this.#world.after(this.#chance.between(50, 3_000), () => {
       if (this.#on) this.#operator.promote(other);
     });
+  }
+
+  /** Somebody promotes the mirror while it takes a snapshot. */
+  #bootstraps(region: RegionName): void {
+    if (!this.#on || this.#profile.faults.promotion === undefined || !this.#chance.happens(0.3)) return;
+    this.#operator.promote(region);
   }
 
   #primary(): RegionName {

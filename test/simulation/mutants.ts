@@ -11,7 +11,6 @@ export interface Mutant {
 }
 
 const ELECTION = "meta-server/raft/election.ts";
-const RAFT = "meta-server/raft/raft.ts";
 const SEQUENCER = "core/sequencer.ts";
 const AGENT_SERVICE = "meta-server/services/agent/service.ts";
 const NO_GAP_CHECK: Replacement = {
@@ -63,14 +62,10 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "vote-never-saved",
-    about: "forgets at a restart whom it voted for",
-    profile: "votes",
+    about: "has forgotten after a restart whom it voted for",
+    profile: "transfers",
     replacements: [
-      {
-        file: RAFT,
-        text: "return { hardState: { term, vote, commit",
-        by: "return { hardState: { term, vote: 0 * vote, commit",
-      },
+      { file: "meta-server/raft/state.ts", text: "this.vote = hardState.vote;", by: "this.vote = 0 * hardState.vote;" },
     ],
   },
   {
@@ -158,9 +153,16 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "accept-a-gap",
-    about: "a mirror applies an entry although those before it are missing",
+    about: "a mirror applies an entry although those before it are missing (its stream loses one now and then)",
     profile: "mirror",
-    replacements: [NO_GAP_CHECK],
+    replacements: [
+      NO_GAP_CHECK,
+      {
+        file: "meta-server/services/changelog/follow-stream.ts",
+        text: "entries: taken.map(",
+        by: "entries: taken.filter(() => Math.random() > 0.05).map(",
+      },
+    ],
   },
   {
     name: "accept-an-old-epoch",

@@ -48,6 +48,8 @@ export class Observers {
   readonly #seen = new Map<string, Seen>();
   /** Called when a member has begun to lead. */
   onElected: (server: SimulatedServer) => void = () => {};
+  /** Called when a region's leader has taken a part of a snapshot of the other one. */
+  onBootstrap: (region: Region) => void = () => {};
 
   constructor(house: House, moment: () => number) {
     this.truth = new VolumeTruth({ nowMs: () => house.world.nowMs, moment });
@@ -123,6 +125,7 @@ export class Observers {
     this.#look(() => this.truth.hashed(name, machine.version, machine.stateHash));
     machine.onTurn((turn) => {
       if (life?.alive !== true) return;
+      if (machine.facts.lastGeneration > machine.facts.generation) this.onBootstrap(seen.server.region);
       this.#look(() => {
         for (const entry of turn.taken) this.truth.taken(name, entry);
         this.truth.hashed(name, turn.version, turn.stateHash);

@@ -57,6 +57,7 @@ export const PROFILES = [
   "weather",
   "storm",
   "votes",
+  "transfers",
   "deposed",
   "disks",
   "mirror",
@@ -91,39 +92,81 @@ const FAULTS: Readonly<Record<ProfileName, FaultWeights>> = {
   /** Leader after leader falls in its first moments, with entries that no other has: what figure 3.7 is made of. */
   storm: { crashLeader: 2, crash: 1, isolateLeader: 1, powerLoss: 0.5, heal: 2, weather: 1, slowDisk: 1 },
   /** Elections on slow disks, by servers that fall between giving a vote and keeping it. */
-  votes: { crash: 1, crashLeader: 1, powerLoss: 0.3, transferTwice: 10, heal: 1, slowDisk: 1 },
+  votes: { crash: 5, crashLeader: 3, powerLoss: 1, transfer: 2, isolateLeader: 1, heal: 1 },
+  /** Two candidates in a term, and a third who falls when it has voted. */
+  transfers: { transferTwice: 10, crashLeader: 1 },
   /** Leaders that do not know that they lead no more. */
-  deposed: { leaveBehind: 5, isolateLeader: 3, clock: 2, heal: 1, weather: 1, pause: 2, transfer: 1 },
+  deposed: { leaveBehind: 8, isolateLeader: 1, clock: 1, weather: 1, pause: 1, transfer: 1 },
   disks: { crash: 3, powerLoss: 3, slowDisk: 2, fullDisk: 2, readError: 2, stop: 1, weather: 1 },
   mirror: { cutRegions: 4, heal: 3, crash: 2, crashLeader: 1, reset: 3, weather: 1, powerLoss: 1, pause: 1 },
   /** Servers that come and go for good. */
   members: { ...MIXED, members: 12 },
   switchovers: { ...MIXED, switchover: 12, cutRegions: 2 },
-  promotions: { ...MIXED, promotion: 5, cutRegions: 3, switchover: 2 },
+  promotions: { ...MIXED, promotion: 12, cutRegions: 3, switchover: 2 },
+};
+
+/** What a kind of bad luck fixes of what is drawn otherwise. */
+const FIXED: Partial<Readonly<Record<ProfileName, Partial<Omit<Profile, "group">>>>> = {
+  storm: {
+    faultsMs: 90_000,
+    faultMsMax: 2_500,
+    newLeaderCrashShare: 0.8,
+    restartsMs: [50, 400, 1_500],
+    delaysMs: [5, 20, 50],
+    clients: 2,
+    thinkMsMax: 1_000,
+  },
+  votes: {
+    faultsMs: 30_000,
+    faultMsMax: 700,
+    crashPointShare: 0.01,
+    newLeaderCrashShare: 0.8,
+    firstDisksMs: [30, 150, 400],
+    thinkMsMax: 400,
+  },
+  transfers: {
+    faultsMs: 60_000,
+    faultMsMax: 3_000,
+    crashPointShare: 0,
+    newLeaderCrashShare: 0,
+    restartsMs: [1, 50],
+    delaysMs: [2],
+    slowShare: 0,
+    clients: 2,
+    thinkMsMax: 1_000,
+  },
+  deposed: {
+    faultsMs: 45_000,
+    faultMsMax: 12_000,
+    delaysMs: [100, 200],
+    slowShare: 0.1,
+    thinkMsMax: 100,
+  },
+};
+
+const ELECTION_TICKS: Partial<Readonly<Record<ProfileName, number>>> = {
+  storm: 3,
+  votes: 3,
+  deposed: 3,
+  transfers: 10,
 };
 
 export function drawProfile(chance: Chance, wanted?: ProfileName): Profile {
   const drawn = chance.pick(PROFILES);
   const name = wanted ?? drawn;
-  const isVotes = name === "votes";
-  const isStorm = name === "storm" || isVotes;
   return {
     name,
     faults: FAULTS[name],
-    faultsMs: isStorm ? 45_000 : 22_000,
-    faultMsMax: isVotes ? 1_200 : isStorm ? 2_500 : chance.pick([600, 1_500, 4_000]),
-    crashPointShare: isVotes ? 0.0005 : chance.pick([0, 0.0002, 0.001, 0.004]),
-    newLeaderCrashShare: isVotes ? 0 : isStorm ? 0.8 : chance.pick([0, 0, 0.2, 0.5]),
-    firstDisksMs: isVotes ? [2, 2, 30, 150, 400] : [2],
-    restartsMs: isVotes
-      ? [1, 1, 50, 400]
-      : isStorm
-        ? [50, 400, 1_500]
-        : chance.pick([
-            [1, 50, 400],
-            [1, 300, 3_000],
-            [50, 400, 1_500, 8_000],
-          ]),
+    faultsMs: 22_000,
+    faultMsMax: chance.pick([600, 1_500, 4_000]),
+    crashPointShare: chance.pick([0, 0.0002, 0.001, 0.004]),
+    newLeaderCrashShare: chance.pick([0, 0, 0.2, 0.5]),
+    firstDisksMs: [2],
+    restartsMs: chance.pick([
+      [1, 50, 400],
+      [1, 300, 3_000],
+      [50, 400, 1_500, 8_000],
+    ]),
     disksMs: chance.pick([
       [1, 3, 20],
       [1, 5, 100],
@@ -137,10 +180,10 @@ export function drawProfile(chance: Chance, wanted?: ProfileName): Profile {
     wanMs: chance.pick([5, 20, 80]),
     slowShare: chance.pick([0, 0.02, 0.1]),
     clients: chance.pick([3, 4, 5]),
-    thinkMsMax: isStorm ? 400 : chance.pick([60, 150, 400]),
+    thinkMsMax: chance.pick([60, 150, 400]),
     group: {
-      electionTicks: isStorm ? 3 : chance.pick([3, 10]),
-      appendBytesMax: isStorm ? 1 : chance.pick([1, 300, 5_000]),
+      electionTicks: ELECTION_TICKS[name] ?? chance.pick([3, 10]),
+      appendBytesMax: name === "storm" ? 1 : chance.pick([1, 300, 5_000]),
       window: { messagesMax: 4, bytesMax: 4_000 },
       tailBytesMax: 4_000,
       applyBytesMax: 1_500,
@@ -152,5 +195,6 @@ export function drawProfile(chance: Chance, wanted?: ProfileName): Profile {
     changelog: { retainHours: chance.pick([0, 0.002, 24]), retainGib: 1 },
     startAlone: chance.pick(["wait", "serve"]),
     startAloneWaitMs: chance.pick([1_000, 5_000]),
+    ...FIXED[name],
   };
 }

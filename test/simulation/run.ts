@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import { SimulatedAgent } from "./agent.ts";
 import { Buckets } from "./buckets.ts";
+import { show } from "./checks/volume-truth.ts";
 import { SimulatedClient } from "./client.ts";
-import { Faults } from "./faults.ts";
+import { Faults, READER } from "./faults.ts";
 import { History } from "./history.ts";
 import { House, REGIONS, type Region } from "./house.ts";
 import { Observers } from "./observe.ts";
@@ -11,7 +12,7 @@ import { drawProfile, type ProfileName } from "./profile.ts";
 import { enter } from "./stage/globals.ts";
 import { useNetwork } from "./stage/grpc.ts";
 import { Network } from "./stage/network.ts";
-import { Violation, World } from "./stage/world.ts";
+import { hold, Violation, World } from "./stage/world.ts";
 import { judgeAnswer, judgeHistory } from "./verdict.ts";
 
 const BEGIN_MS = 30_000;
@@ -116,16 +117,18 @@ class Simulation {
 
   #makeClients(): SimulatedClient[] {
     const { clients, thinkMsMax } = this.#house.profile;
-    return Array.from({ length: clients }, (_, index) => {
-      const region: Region = REGIONS[index % REGIONS.length]!;
+    return Array.from({ length: clients + 1 }, (_, index) => {
+      const onlyReads = index === clients;
+      const region: Region = onlyReads ? "aws" : REGIONS[index % REGIONS.length]!;
       return new SimulatedClient({
         house: this.#house,
         history: this.#history,
         buckets: this.#buckets,
-        name: `client-${index + 1}`,
+        name: onlyReads ? READER : `client-${index + 1}`,
         region,
-        consistency: index % 4 === 3 ? "session" : "close-to-open",
-        thinkMsMax,
+        consistency: index % 4 === 3 && !onlyReads ? "session" : "close-to-open",
+        onlyReads,
+        thinkMsMax: onlyReads ? thinkMsMax / 2 : thinkMsMax,
         threads: 1 + (index % 2),
       });
     });
@@ -145,8 +148,24 @@ class Simulation {
     this.#run(REST_MS, STEPS_MAX, () => this.#isAtRest());
     if (!this.#isAtRest()) throw new Violation(`liveness: ${this.#unrest()}`);
     this.#observers.truth.checkTips();
+    this.#lostIsKept();
     const { operations, lost, undecided } = judgeHistory(this.#world, this.#observers.truth, this.#history);
     this.#counts = { operations, lost, undecided };
+  }
+
+  /** What a region has acknowledged past a fork stays there, until somebody takes it out. */
+  #lostIsKept(): void {
+    const { truth } = this.#observers;
+    for (const { version, session } of truth.entries.values()) {
+      if (session === 0 || truth.isLiving(version)) continue;
+      const region = REGIONS[version.epoch % 16]!;
+      const [keeper] = this.#house.of(region).filter((server) => this.#observers.isMember(server));
+      const at = this.#observers.seen(keeper!).machine!.version;
+      hold(
+        !truth.isLiving(at),
+        () => `${show(version)} is past a fork, and ${region}, which acknowledged it, is at ${show(at)}`,
+      );
+    }
   }
 
   #prepare(): readonly number[] {
@@ -192,7 +211,7 @@ class Simulation {
       if (new Set(versions).size > 1) {
         return `the members of ${region} stand at ${versions.join(", ")}: ${this.#rafts(region)}`;
       }
-      const isFenced = forks.length > 0 && machines[0]?.role === "fenced";
+      const isFenced = forks.length > 0 && ["fenced", "sealed"].includes(machines[0]?.role ?? "");
       if (versions[0] !== `${tip.epoch}:${tip.sequence}` && !isFenced) {
         return `${region} stands at ${versions[0]}, the volume at ${tip.epoch}:${tip.sequence}`;
       }

@@ -123,6 +123,10 @@ export class VolumeTruth {
     const { previous, version, body } = entry;
     const { stamp, command } = decodeEntry(encodeFollowed(previous, body));
     const { tree } = reference;
+    hold(
+      stamp.epoch === previous.epoch,
+      () => `${show(version)} was proposed in epoch ${stamp.epoch >> 4}.${stamp.epoch & 15}, not in the one before it`,
+    );
     if (version.epoch !== previous.epoch) this.#begun(entry, command.kind === "beginEpoch" && command.forced);
     if (this.#tip === undefined || version.epoch >= this.#tip.epoch) this.#tip = version;
     this.entries.set(show(version), {

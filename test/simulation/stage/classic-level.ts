@@ -51,6 +51,7 @@ export class ClassicLevel {
       if (stored.isOpen)
         throw Object.assign(new Error("not open"), { cause: Object.assign(new Error(), { code: "LEVEL_LOCKED" }) });
       stored.isOpen = true;
+      stored.sync(); // LevelDB puts what it recovers from its log into a table, and syncs that, before it is open
       this.#stored = stored;
     });
   }

@@ -128,10 +128,14 @@ export class Pipe {
     const { world, lossShare, duplicateShare } = this.#network;
     const { from, to } = this.options;
     const copies = world.chance.happens(duplicateShare) ? 2 : 1;
+    const isCutNow = this.#network.isCut(from, to);
     for (let i = 0; i < copies; i++) {
+      // Where on the way the cut is: before what waits in a queue there, or behind it.
+      const passesFirst = world.chance.happens(0.5);
+      if (passesFirst && isCutNow) continue;
       world.after(this.#network.delayMs(from, to), () => {
         if (this.#over) return;
-        if (this.#network.isCut(from, to)) this.#stalled();
+        if (!passesFirst && this.#network.isCut(from, to)) this.#stalled();
         else if (!world.chance.happens(lossShare)) {
           this.#stalledMs = -1;
           deliver();
