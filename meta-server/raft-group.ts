@@ -26,6 +26,9 @@ import { StorageError } from "./storage/storage-error.ts";
 import { Refusals } from "./transport/refusals.ts";
 import type { SnapshotHeader, SnapshotIntake, Transport } from "./transport/transport.ts";
 
+/** Between two tries to send a member what it lacks. */
+const SNAPSHOT_AGAIN_MS = 500;
+
 /** Recovers from the disk, then takes part. The group owns log, machine and transport from here on, and closes them. */
 export async function openGroup(options: GroupOptions): Promise<Group> {
   const tuning = { ...DEFAULT_TUNING, ...options.tuning };
@@ -372,6 +375,7 @@ class RaftGroup implements Group {
     } catch (error) {
       if (error instanceof StorageError) return this.#fail(error);
       this.#options.logger.warn({ to, reason: (error as Error).message }, "raft: a snapshot was not delivered");
+      await new Promise<void>((resolve) => this.#timers.after(SNAPSHOT_AGAIN_MS, resolve));
     }
     this.#input(() => this.#raft.step({ type: "snapshotSent", to, index }));
   }

@@ -21,6 +21,8 @@ const LOGGED_EVERY_PARTS = 64;
 export class OutgoingSnapshots {
   readonly #options: OutgoingOptions;
   readonly #living = new Map<number, OutgoingSnapshot>();
+  /** Those of which a try is under way: its stream reads from the snapshot. */
+  readonly #trying = new Set<number>();
   /** Indexes from which the log stays: what follows a snapshot is needed once it has arrived. */
   readonly #pins = new Map<number, number>();
 
@@ -42,7 +44,17 @@ export class OutgoingSnapshots {
    * @returns the index up to which the member has everything now
    */
   async send(to: number): Promise<number> {
-    const { raft, transport, timers, keepMs, logger } = this.#options;
+    if (this.#trying.has(to)) throw new Error("an earlier try is still under way"); // of another term of this leader
+    this.#trying.add(to);
+    try {
+      return await this.#try(to);
+    } finally {
+      this.#trying.delete(to);
+    }
+  }
+
+  async #try(to: number): Promise<number> {
+    const { raft, transport, logger } = this.#options;
     const snapshot = this.#living.get(to) ?? (await this.#begin(to));
     const { at } = snapshot.position;
     logger.info({ to, at: at.index, parts: snapshot.partsTaken, bytes: snapshot.bytesTaken }, "raft: sends a snapshot");
@@ -50,16 +62,23 @@ export class OutgoingSnapshots {
       await transport.sendSnapshot(to, snapshot.source(raft.term));
       logger.info({ to, at: at.index, parts: snapshot.partsTaken, bytes: snapshot.bytesTaken }, "raft: snapshot sent");
     } catch (error) {
-      const { partsTaken } = snapshot;
-      const giveUp = () => {
-        if (snapshot.partsTaken === partsTaken) void this.#end(to, snapshot); // no try since has come any further
-      };
       if (error instanceof SnapshotRefused || error instanceof RangeError) await this.#end(to, snapshot);
-      else timers.after(keepMs, giveUp);
+      else this.#keep(to, snapshot);
       throw error;
     }
     await this.#end(to, snapshot);
     return at.index;
+  }
+
+  /** For the next try; not for ever, if none comes any further. */
+  #keep(to: number, snapshot: OutgoingSnapshot): void {
+    const { timers, keepMs } = this.#options;
+    const { partsTaken } = snapshot;
+    timers.after(keepMs, () => {
+      if (snapshot.partsTaken !== partsTaken || this.#living.get(to) !== snapshot) return;
+      if (this.#trying.has(to)) this.#keep(to, snapshot);
+      else void this.#end(to, snapshot);
+    });
   }
 
   async stop(): Promise<void> {

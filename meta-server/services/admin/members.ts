@@ -9,6 +9,8 @@ const BEHIND_MAX = 2_000;
 export async function changeMembers(group: Group, request: ChangeMembersRequest): Promise<ChangeMembersAnswer> {
   const change = changeOf(request);
   if (change === undefined) return answer({ message: `there is no change '${request.change}'` });
+  if (change.type === "add" && !/^\S+:\d{1,5}$/.test(change.address))
+    return answer({ message: `'${change.address}' is no host:port` });
   const refusal = change.type === "add" ? undefined : refusalOf(group, change, request.force);
   if (refusal !== undefined) return answer(refusal);
   const result = await group.changeMembership(change);

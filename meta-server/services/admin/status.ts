@@ -72,6 +72,9 @@ export class StatusReport {
     if (diverged !== undefined) {
       return `stopped: the state differs from the primary's at sequence ${diverged.sequence} (${diverged.own}, there ${diverged.primary})`;
     }
+    const { membership } = this.#context.group.status();
+    if (membership === "joining") return "waits to be added to its group: mirrorfs member add";
+    if (membership === "removed") return "was removed from its group: stop it";
     return (isMirror && follower.message) || keeper.message;
   }
 
