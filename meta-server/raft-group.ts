@@ -308,7 +308,8 @@ class RaftGroup implements Group {
   #saved(save: Save, promises: readonly Message[]): void {
     this.#transport.send(promises);
     this.#raft.step({ type: "saved", save });
-    this.#carryOut();
+    if (promises.length === 0) this.#carryOut();
+    else this.#wantTurn(); // what was promised leaves the process first: gRPC writes it when this call is over
   }
 
   #apply({ committed, reads }: Ready): void {
