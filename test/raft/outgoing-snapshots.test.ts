@@ -87,6 +87,7 @@ test("kept while tries get further, and while one is under way; then it ends", a
   const third = outgoing.send(3).catch(() => undefined);
   const { end } = await begun(3);
   timers[1]!(); // no progress, but a try that reads from it
+  await new Promise((resolve) => setImmediate(resolve));
   expect(released()).toBe(0);
   end.reject(new Error("the stream broke"));
   await third;
