@@ -2,6 +2,7 @@ import type { ServerWritableStream } from "@grpc/grpc-js";
 import type { PendingSlice, PendingSlices, WatchPendingRequest } from "../../../proto/generated/agent.ts";
 import { decodePending, type Pending, pendingPrefix } from "../../machine/local-keys.ts";
 import type { ServerContext } from "../context.ts";
+import { drained } from "../drained.ts";
 import { asBuffer } from "../metadata/responses.ts";
 
 const FRAME_SLICES = 1_000;
@@ -98,10 +99,7 @@ export class PendingWatch {
     const { totals } = this.#context.machine.facts;
     const frame = { slices, caughtUp, pending: totals.slices, pendingBytes: totals.bytes };
     if (this.#ended || this.#stream.write(frame)) return undefined;
-    return new Promise((resolve) => {
-      this.#stream.once("drain", resolve);
-      this.#stream.once("close", resolve);
-    });
+    return drained(this.#stream);
   }
 }
 

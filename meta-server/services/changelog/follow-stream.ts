@@ -11,6 +11,7 @@ import {
 import { CHECKPOINT_EVERY } from "../../machine/checkpoints.ts";
 import type { TakenEntry } from "../../machine/machine.ts";
 import type { ServerContext } from "../context.ts";
+import { drained } from "../drained.ts";
 import { asBuffer } from "../metadata/responses.ts";
 import { asVersion } from "../metadata/service.ts";
 import { forkOf, LogReader } from "./log-reader.ts";
@@ -140,7 +141,7 @@ export class FollowStream {
         return;
       }
       if (taken.length === 0 || this.#ended) return;
-      if (!this.#write(this.#entriesFrame(taken))) await this.#drained();
+      if (!this.#write(this.#entriesFrame(taken))) await drained(this.#stream);
     }
   }
 
@@ -189,13 +190,6 @@ export class FollowStream {
       stateHashAt: 0,
       readIndex: [],
       ...frame,
-    });
-  }
-
-  #drained(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#stream.once("drain", resolve);
-      this.#stream.once("close", resolve);
     });
   }
 }

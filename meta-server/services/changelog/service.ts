@@ -10,6 +10,7 @@ import type {
 } from "../../../proto/generated/changelog.ts";
 import { gather } from "../../machine/snapshot.ts";
 import type { ServerContext } from "../context.ts";
+import { drained } from "../drained.ts";
 import { asBuffer } from "../metadata/responses.ts";
 import { FollowStream } from "./follow-stream.ts";
 import type { RegionReports } from "./region-reports.ts";
@@ -82,8 +83,7 @@ export class ChangelogService {
         if (cancelled) return;
         const part = partOf(pairs, first);
         first = false;
-        if (!stream.write(part))
-          await new Promise<void>((resolve) => stream.once("drain", resolve).once("close", resolve));
+        if (!stream.write(part)) await drained(stream);
       }
       stream.write(partOf([], false, true));
     } finally {

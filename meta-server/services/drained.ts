@@ -1,0 +1,14 @@
+import type { EventEmitter } from "node:events";
+
+/** Resolves when a stream that was full has room again, or is over. Leaves no listener behind. */
+export function drained(stream: EventEmitter): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      stream.off("drain", done);
+      stream.off("close", done);
+      resolve();
+    };
+    stream.on("drain", done);
+    stream.on("close", done);
+  });
+}

@@ -1,0 +1,11 @@
+import { EventEmitter } from "node:events";
+import { expect, test } from "vitest";
+import { drained } from "../../meta-server/services/drained.ts";
+
+test.each(["drain", "close"])("who waits for room goes on at %s, and leaves no listener behind", async (event) => {
+  const stream = new EventEmitter();
+  const waiting = drained(stream);
+  stream.emit(event);
+  await waiting;
+  expect(stream.eventNames()).toEqual([]);
+});
