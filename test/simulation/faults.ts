@@ -14,6 +14,8 @@ export const READER = "reader-1";
 /** Of a region, over the whole run. */
 const SERVERS_MAX = 6;
 const CHANGE_ATTEMPTS = 6;
+/** More than a heartbeat: one answer at least is under way when the rest is cut. */
+const LATE_MS = 150;
 
 /** Everything that goes wrong in a run, and its end. */
 export class Faults {
@@ -271,14 +273,28 @@ export class Faults {
     }
   }
 
-  /** Cut off from all but a reader, and its clock too slow to notice that nobody follows any more. */
+  /**
+   * Cut off from all but a reader, and its clock too slow to notice that nobody follows any more. What its peers had
+   * answered before may be under way still, and comes when others lead already.
+   */
   #leaveBehind({ host }: SimulatedServer): void {
-    host.rate = 0.1;
     this.#world.tell(`${host.name} is left behind, with a slow clock`);
+    const peers = this.#house.servers.map((server) => server.host);
+    const isLate = this.#chance.happens(0.6);
+    const untilMs = this.#world.nowMs + this.#chance.between(1_500, 4_000);
+    if (isLate) for (const peer of peers) this.#network.hold(peer.name, host.name, untilMs);
+    this.#world.after(isLate ? LATE_MS : 0, () => this.#cutOff(host, isLate ? peers : []));
+  }
+
+  #cutOff(host: Host, heard: readonly Host[]): void {
+    if (!this.#on) return;
+    host.rate = 0.1;
     const isOther = ({ name }: Host) => name !== READER && (this.#chance.happens(0.9) || !name.startsWith("client"));
     const others = [...this.#world.hosts.values()].filter((other) => other !== host && isOther(other));
-    this.#cutWhere((from, to) => (from === host && others.includes(to)) || (to === host && others.includes(from)));
-    if (this.#chance.happens(0.6)) for (const other of others) this.#network.reset(host, other);
+    const isCut = (from: Host, to: Host) => to === host && others.includes(from) && !heard.includes(from);
+    this.#cutWhere((from, to) => (from === host && others.includes(to)) || isCut(from, to));
+    const isReset = this.#chance.happens(0.7);
+    for (const other of others) if (isReset && other.disk === undefined) this.#network.reset(host, other);
     this.#world.after(this.#chance.between(2_000, 12_000), () => {
       host.rate = 1;
       this.#heal();

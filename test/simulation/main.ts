@@ -114,8 +114,9 @@ async function simulateMutants(options: Options, seedsMax: number): Promise<bool
   return missed === 0;
 }
 
-async function isCaught({ name, profile }: Mutant, options: Options, seedsMax: number): Promise<boolean> {
-  const jobs = seedsOf(options, seedsMax).map((seed) => ({ seed, steps: options.steps, profile }));
+async function isCaught({ name, profile, from }: Mutant, options: Options, seedsMax: number): Promise<boolean> {
+  const begin = program.getOptionValueSource("from") === "default" ? (from ?? options.from) : options.from;
+  const jobs = seedsOf({ ...options, from: begin }, seedsMax).map((seed) => ({ seed, steps: options.steps, profile }));
   let tried = 0;
   const caught: RunResult[] = [];
   await runJobs({ processes: options.jobs, mutant: name }, jobs, (result) => {

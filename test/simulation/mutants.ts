@@ -8,6 +8,8 @@ export interface Mutant {
   readonly replacements: readonly Replacement[];
   /** The kind of bad luck in which it shows. */
   readonly profile: ProfileName;
+  /** Where to begin: it was caught there once. */
+  readonly from?: number;
 }
 
 const ELECTION = "meta-server/raft/election.ts";
@@ -41,7 +43,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "vote-twice",
     about: "votes for everybody who asks in a term",
-    profile: "votes",
+    profile: "transfers",
     replacements: [
       { file: ELECTION, text: "state.vote === from || (state.vote === 0 && state.leader === 0);", by: "true;" },
     ],
@@ -122,20 +124,8 @@ export const MUTANTS: readonly Mutant[] = [
     replacements: [
       {
         file: "meta-server/raft/read-index.ts",
-        text: "} else if (state.isAlone) {",
-        by: "} else if (state.isAlone || state.role) {",
-      },
-    ],
-  },
-  {
-    name: "read-by-a-stale-round",
-    about: "takes the echo of a round that was sent before the read for its confirmation",
-    profile: "deposed",
-    replacements: [
-      {
-        file: "meta-server/raft/read-index.ts",
-        text: "round: state.round + 1 });",
-        by: "round: state.round });",
+        text: "} else if (isReadable(state)) {",
+        by: "} else if (state.role) {",
       },
     ],
   },

@@ -47,6 +47,8 @@ export interface Profile {
   readonly slowShare: number;
   readonly clients: number;
   readonly thinkMsMax: number;
+  /** Of the client that only reads. */
+  readonly readerThinkMsMax: number;
   readonly group: Partial<GroupTuning>;
   readonly changelog: { readonly retainHours: number; readonly retainGib: number };
   readonly startAlone: "wait" | "serve";
@@ -138,8 +140,8 @@ const FIXED: Partial<Readonly<Record<ProfileName, Partial<Omit<Profile, "group">
   deposed: {
     faultsMs: 45_000,
     faultMsMax: 12_000,
-    delaysMs: [100, 200],
-    slowShare: 0.1,
+    delaysMs: [5, 20],
+    slowShare: 0.02,
     thinkMsMax: 100,
   },
 };
@@ -181,6 +183,7 @@ export function drawProfile(chance: Chance, wanted?: ProfileName): Profile {
     slowShare: chance.pick([0, 0.02, 0.1]),
     clients: chance.pick([3, 4, 5]),
     thinkMsMax: chance.pick([60, 150, 400]),
+    readerThinkMsMax: chance.pick([50, 1_500]),
     group: {
       electionTicks: ELECTION_TICKS[name] ?? chance.pick([3, 10]),
       appendBytesMax: name === "storm" ? 1 : chance.pick([1, 300, 5_000]),

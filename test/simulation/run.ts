@@ -116,7 +116,7 @@ class Simulation {
   }
 
   #makeClients(): SimulatedClient[] {
-    const { clients, thinkMsMax } = this.#house.profile;
+    const { clients, thinkMsMax, readerThinkMsMax } = this.#house.profile;
     return Array.from({ length: clients + 1 }, (_, index) => {
       const onlyReads = index === clients;
       const region: Region = onlyReads ? "aws" : REGIONS[index % REGIONS.length]!;
@@ -128,7 +128,7 @@ class Simulation {
         region,
         consistency: index % 4 === 3 && !onlyReads ? "session" : "close-to-open",
         onlyReads,
-        thinkMsMax: onlyReads ? thinkMsMax / 2 : thinkMsMax,
+        thinkMsMax: onlyReads ? readerThinkMsMax : thinkMsMax,
         threads: 1 + (index % 2),
       });
     });

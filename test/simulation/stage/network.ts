@@ -25,6 +25,8 @@ export class Network {
   wanMs = 20;
   readonly #world: World;
   readonly #cut = new Set<string>();
+  /** Single directions whose loose messages wait in a queue until then. */
+  readonly #held = new Map<string, number>();
   readonly #pipes = new Set<Pipe>();
 
   constructor(world: World) {
@@ -37,6 +39,15 @@ export class Network {
 
   cut(from: string, to: string): void {
     this.#cut.add(`${from}>${to}`);
+  }
+
+  /** What is sent this way without a connection's order arrives then, and not before: all at once. */
+  hold(from: string, to: string, untilMs: number): void {
+    this.#held.set(`${from}>${to}`, untilMs);
+  }
+
+  heldUntilMs(from: Host, to: Host): number {
+    return this.#held.size === 0 ? 0 : (this.#held.get(`${from.name}>${to.name}`) ?? 0);
   }
 
   heal(): void {
@@ -133,7 +144,8 @@ export class Pipe {
       // Where on the way the cut is: before what waits in a queue there, or behind it.
       const passesFirst = world.chance.happens(0.5);
       if (passesFirst && isCutNow) continue;
-      world.after(this.#network.delayMs(from, to), () => {
+      const arrivesMs = world.nowMs + this.#network.delayMs(from, to);
+      world.at(Math.max(arrivesMs, this.#network.heldUntilMs(from, to)), undefined, () => {
         if (this.#over) return;
         if (!passesFirst && this.#network.isCut(from, to)) this.#stalled();
         else if (!world.chance.happens(lossShare)) {
