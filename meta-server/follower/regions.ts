@@ -69,7 +69,9 @@ export class Regions {
   /** A client of the region's leader, by its number: its address may be another one from here. */
   leaderAddress(region: string, status: RegionStatus): string | undefined {
     const leader = status.isLeader ? status.member : status.members.find((member) => member.isLeader)?.id;
-    return leader === undefined ? undefined : this.#addresses.get(region)?.of(leader);
+    if (leader === undefined) return undefined;
+    // One that was added since this server read its file: as its own group knows it.
+    return this.#addresses.get(region)?.of(leader) ?? status.members.find(({ id }) => id === leader)?.address;
   }
 
   admin(address: string): AdminClient {
