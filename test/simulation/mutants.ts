@@ -44,6 +44,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "vote-twice",
     about: "votes for everybody who asks in a term",
     profile: "transfers",
+    from: 2,
     replacements: [
       { file: ELECTION, text: "state.vote === from || (state.vote === 0 && state.leader === 0);", by: "true;" },
     ],
@@ -52,6 +53,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "vote-before-durable",
     about: "gives its vote away, and counts its own, before it is on the disk",
     profile: "votes",
+    from: 2,
     replacements: [
       { file: ELECTION, text: `state.promise({ type: "voteResponse"`, by: `state.send({ type: "voteResponse"` },
       {
@@ -66,6 +68,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "vote-never-saved",
     about: "has forgotten after a restart whom it voted for",
     profile: "transfers",
+    from: 9,
     replacements: [
       { file: "meta-server/raft/state.ts", text: "this.vote = hardState.vote;", by: "this.vote = 0 * hardState.vote;" },
     ],
@@ -74,6 +77,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "commit-older-term",
     about: "counts replicas of an entry of an older term (dissertation, figure 3.7)",
     profile: "storm",
+    from: 12,
     replacements: [
       {
         file: "meta-server/raft/replication.ts",
@@ -121,6 +125,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "read-without-asking",
     about: "a leader answers reads without having been confirmed by a quorum",
     profile: "deposed",
+    from: 17,
     replacements: [
       {
         file: "meta-server/raft/read-index.ts",
@@ -158,6 +163,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "accept-an-old-epoch",
     about: "a mirror goes on applying what the old primary sends after a later epoch has begun",
     profile: "promotions",
+    from: 6,
     replacements: [
       ...NO_EPOCH_CHECK,
       { file: "meta-server/follower/follower.ts", text: `this.#session?.close("suspended");`, by: "" },

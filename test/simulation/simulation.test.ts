@@ -7,7 +7,7 @@ import { replaceOnce } from "./stage/hooks.ts";
 
 const run = promisify(execFile);
 const MAIN = fileURLToPath(new URL("./main.ts", import.meta.url));
-const SEEDS = 24;
+const SEEDS = 20;
 const LIMIT_MS = 600_000;
 
 /** What `npm run simulate -- ARGS` prints; the simulator replaces packages in its own process, never in this one. */
