@@ -247,16 +247,4 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
   },
-  {
-    name: "bootstrap-over-promotion",
-    about: "brings a snapshot to life over an epoch that was begun meanwhile",
-    profile: "promotions",
-    replacements: [
-      {
-        file: "meta-server/machine/machine.ts",
-        text: " || entry.replaces !== this.version.epoch) return;",
-        by: ") return;",
-      },
-    ],
-  },
 ];
