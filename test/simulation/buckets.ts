@@ -55,7 +55,7 @@ export class Buckets {
     let best: { readonly seen: ReturnType<Observers["seen"]>; readonly term: number } | undefined;
     for (const server of this.#house.of(region)) {
       const seen = this.#observers.seen(server);
-      if (!server.isUp || seen.raft?.role !== "leader") continue;
+      if (!server.isUp || seen.life !== server.host.life || seen.raft?.role !== "leader") continue;
       if (best === undefined || seen.raft.term > best.term) best = { seen, term: seen.raft.term };
     }
     return best?.seen;

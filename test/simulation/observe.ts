@@ -18,6 +18,8 @@ export interface Seen {
   readonly server: SimulatedServer;
   raft: Raft | undefined;
   machine: Machine | undefined;
+  /** That of the host in which `raft` was seen: a server that starts again has none at first. */
+  life: SimulatedServer["host"]["life"];
 }
 
 let observers: Observers | undefined;
@@ -59,7 +61,7 @@ export class Observers {
   }
 
   watch(server: SimulatedServer): void {
-    this.#seen.set(server.host.name, { server, raft: undefined, machine: undefined });
+    this.#seen.set(server.host.name, { server, raft: undefined, machine: undefined, life: undefined });
     server.disk.onWrite = (path, puts) => {
       if (path.endsWith("/log")) this.#look(() => this.#logWritten(server, path, puts));
     };
@@ -97,6 +99,7 @@ export class Observers {
     const seen = this.#current();
     if (seen === undefined) return;
     seen.raft = raft;
+    seen.life = seen.server.host.life;
     this.#look(() => this.#raftTurn(seen, raft, ready));
   }
 
