@@ -229,6 +229,7 @@ test("one missing source block does not pin the rest, is shown, and heals", asyn
   await until("it is shown", () => world.metadata.failed.has(missing.id));
   expect(world.metadata.failed.get(missing.id)).toMatchObject({ parked: true, attempts: 1 });
   expect(world.metadata.failed.get(missing.id)!.reason).toContain(block!.key);
+  await until("the agent has heard that its report was taken", () => agent.counts().pending < slices.length);
   expect(agent.counts()).toMatchObject({ pending: 1, parked: 1 });
   expect(world.metadata.resident.has(missing.id)).toBe(false);
   await world.source.create(block!.key, body, { crc32c: block!.crc32c });
