@@ -60,7 +60,7 @@ export class Cells {
   // The same for keys that are made of one number. Numbers of different kinds of records must not meet: only one kind uses these.
 
   getNumbered<T>(codec: RecordCodec<T>, number: number, keyOf: (number: number) => ByteString): T | undefined {
-    return decodedOf<T>(this.#found(number) ?? this.#load(codec, number, keyOf(number)));
+    return decodedOf<T>(this.#numbered(codec, number, keyOf));
   }
 
   putNumbered<T>(
@@ -69,7 +69,7 @@ export class Cells {
     keyOf: (number: number) => ByteString,
     value: T | undefined,
   ): void {
-    this.#change(this.#found(number) ?? this.#load(codec, number, keyOf(number)), value);
+    this.#change(this.#numbered(codec, number, keyOf), value);
   }
 
   /** Puts where the caller knows that there never was anything: spares the look-ups. */
@@ -84,7 +84,7 @@ export class Cells {
     number: number,
     keyOf: (number: number) => ByteString,
   ): Uint8Array | undefined {
-    return (this.#found(number) ?? this.#load(codec, number, keyOf(number))).bytes;
+    return this.#numbered(codec, number, keyOf).bytes;
   }
 
   /** Whether it is here: a read that must not take long may go past the view otherwise. */
@@ -102,6 +102,10 @@ export class Cells {
 
   #cell<T>(codec: RecordCodec<T>, key: ByteString): Cell {
     return this.#found(key) ?? this.#load(codec, key, key);
+  }
+
+  #numbered<T>(codec: RecordCodec<T>, number: number, keyOf: (number: number) => ByteString): Cell {
+    return this.#found(number) ?? this.#load(codec, number, keyOf(number));
   }
 
   #found(handle: Handle): Cell | undefined {

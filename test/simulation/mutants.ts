@@ -230,8 +230,8 @@ export const MUTANTS: readonly Mutant[] = [
     replacements: [
       {
         file: AGENT_SERVICE,
-        text: "if (sequence > applied || sinceMs > oldestMs) continue;",
-        by: "if (sinceMs > oldestMs + 0 * applied * sequence) continue;",
+        text: "return sequence > applied || sinceMs > oldestMs ? undefined",
+        by: "return sinceMs > oldestMs + 0 * applied * sequence ? undefined",
       },
     ],
   },

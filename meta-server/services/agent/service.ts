@@ -135,38 +135,49 @@ export class AgentService {
   }
 
   /** Slices whose deletion every region has applied, and that have been garbage for a while. */
-  async #garbage(after: number, limitWanted: number): Promise<GarbageSlices> {
-    const { machine, volume } = this.#context;
-    const limit = Math.min(limitWanted || GARBAGE_PAGE_MAX, GARBAGE_PAGE_MAX);
+  async #garbage(after: number, limit: number): Promise<GarbageSlices> {
     const applied = this.#appliedEverywhere();
-    const oldestMs = Date.now() - volume.gc.graceMs;
-    const slices: GarbageSlices["slices"] = [];
-    for await (const page of machine.localPages(GARBAGE_PREFIX, after === 0 ? undefined : garbageKey(after))) {
-      for (const [, value] of page) {
-        const { slice, sequence, sinceMs, record } = decodeGarbage(value);
-        if (sequence > applied || sinceMs > oldestMs) continue;
-        slices.push({ id: slice, slice: asBuffer(record) });
-        if (slices.length === limit) return { slices };
-      }
-    }
+    const oldestMs = this.#oldestMs();
+    const slices = await this.#page(GARBAGE_PREFIX, after === 0 ? undefined : garbageKey(after), limit, (value) => {
+      const { slice, sequence, sinceMs, record } = decodeGarbage(value);
+      return sequence > applied || sinceMs > oldestMs ? undefined : { id: slice, slice: asBuffer(record) };
+    });
     return { slices };
   }
 
   /** Revoked for a while: an upload that was under way has ended by then. */
-  async #revoked(after: number, limitWanted: number): Promise<RevokedGrants> {
-    const { machine, volume } = this.#context;
+  async #revoked(after: number, limit: number): Promise<RevokedGrants> {
+    const oldestMs = this.#oldestMs();
+    const grants = await this.#page(REVOKED_PREFIX, after === 0 ? undefined : revokedKey(after), limit, (value) => {
+      const { first, count, sinceMs } = decodeRecord<RevokedIds>(value);
+      return sinceMs > oldestMs ? undefined : { first, count };
+    });
+    return { grants };
+  }
+
+  /** What became garbage later is left alone for now. */
+  #oldestMs(): number {
+    return Date.now() - this.#context.volume.gc.graceMs;
+  }
+
+  /** Of the region's own records, those that `take` makes something of. */
+  async #page<T>(
+    prefix: string,
+    after: string | undefined,
+    limitWanted: number,
+    take: (value: Uint8Array) => T | undefined,
+  ): Promise<T[]> {
     const limit = Math.min(limitWanted || GARBAGE_PAGE_MAX, GARBAGE_PAGE_MAX);
-    const oldestMs = Date.now() - volume.gc.graceMs;
-    const grants: RevokedGrants["grants"] = [];
-    for await (const page of machine.localPages(REVOKED_PREFIX, after === 0 ? undefined : revokedKey(after))) {
+    const taken: T[] = [];
+    for await (const page of this.#context.machine.localPages(prefix, after)) {
       for (const [, value] of page) {
-        const { first, count, sinceMs } = decodeRecord<RevokedIds>(value);
-        if (sinceMs > oldestMs) continue;
-        grants.push({ first, count });
-        if (grants.length === limit) return { grants };
+        const one = take(value);
+        if (one === undefined) continue;
+        taken.push(one);
+        if (taken.length === limit) return taken;
       }
     }
-    return { grants };
+    return taken;
   }
 
   #appliedEverywhere(): number {
