@@ -1,6 +1,6 @@
 /**
  * What mirrorfs asks of a bucket: immutable objects, created once, verified end to end with CRC-32C.
- * Every implementation passes test/conformance/object-store.
+ * Every implementation passes the suite in test/object-store/conformance.ts.
  */
 export interface ObjectStore {
   /** The bucket's URL as configured, without credentials: for messages. */

@@ -27,7 +27,7 @@ export interface S3Bucket {
 
 /**
  * A bucket of S3 or of a service that speaks its protocol. Credentials come from the SDK's own chain.
- * The settings are measured (DESIGN: bytes): the SDK's defaults hash each body with slow code on the event loop.
+ * The settings were measured: the SDK's defaults hash each body in slow code on the event loop.
  */
 export class S3ObjectStore implements ObjectStore {
   readonly url: string;

@@ -1,4 +1,4 @@
-/** One measured number of DESIGN §11, beside what the machine itself does in the same run. */
+/** One row of docs/BENCHMARKS.md: a figure, beside what the machine itself does in the same run. */
 export interface Row {
   readonly id: string;
   readonly value: number;

@@ -45,7 +45,7 @@ describe("mirrorfs up --wan-ms 5", () => {
     380_000,
   );
 
-  it("status --json says what DESIGN says", async () => {
+  it("status --json has the documented fields", async () => {
     const status = await up.status();
     expect(status).toMatchObject({ volume: "sandbox", epoch: 1, primary: "aws" });
     for (const [region, role] of [
