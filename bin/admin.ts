@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Client, credentials, Metadata } from "@grpc/grpc-js";
+import { UserError } from "../base/user-error.ts";
 import { AdminService, type RegionStatus, type WaitProgress } from "../proto/generated/admin.ts";
-import { UserError } from "../proto/user-error.ts";
 import { membersOf, type RegionDescription, type VolumeDescription } from "../proto/volume-description.ts";
 
 const STATUS_MS_MAX = 2_000;

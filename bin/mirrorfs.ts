@@ -1,5 +1,5 @@
 import { Command, CommanderError } from "commander";
-import { UserError } from "../proto/user-error.ts";
+import { UserError } from "../base/user-error.ts";
 import { addAgent } from "./commands/agent.ts";
 import { addDemo } from "./commands/demo.ts";
 import { addInfo } from "./commands/info.ts";

@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { UserError } from "../proto/user-error.ts";
+import { LOG_LEVELS } from "../base/logger.ts";
+import { UserError } from "../base/user-error.ts";
 import type { RegionDescription, VolumeDescription } from "../proto/volume-description.ts";
-import { LOG_LEVELS } from "./logger.ts";
 import { readVolumeFile } from "./volume-file.ts";
 
 /** Adds `--config`, which every command on a volume takes. */

@@ -1,6 +1,6 @@
 import { readFileSync, realpathSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { UserError } from "../proto/user-error.ts";
+import { UserError } from "../base/user-error.ts";
 
 /** Where a PATH argument leads: a path of the volume, from "/", and the mount it was found in, if any. */
 export interface Place {

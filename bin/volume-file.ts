@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { LineCounter, parseDocument } from "yaml";
 import { z } from "zod";
-import { UserError } from "../proto/user-error.ts";
+import { UserError } from "../base/user-error.ts";
 import { REMOVED, type RegionDescription, type VolumeDescription } from "../proto/volume-description.ts";
 
 const DEFAULTS = { retainHours: 72, retainGib: 10, startAloneWaitMs: 30_000, graceMs: 600_000, clockDriftPercent: 10 };

@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
+import { UserError } from "../base/user-error.ts";
 import type { RegionIndex } from "../core/ids.ts";
-import { UserError } from "../proto/user-error.ts";
 import type { VolumeDescription } from "../proto/volume-description.ts";
 import type { BlockService } from "./blocks/block-service.ts";
 

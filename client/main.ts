@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import type { Logger } from "pino";
+import { UserError } from "../base/user-error.ts";
 import type { RegionIndex, SliceId } from "../core/ids.ts";
 import type { Welcome } from "../proto/generated/metadata.ts";
-import { UserError } from "../proto/user-error.ts";
 import { membersOf, type VolumeDescription } from "../proto/volume-description.ts";
 import { BlockCache } from "./blocks/block-cache.ts";
 import { type BlockService, openBlockService } from "./blocks/block-service.ts";

@@ -1,6 +1,6 @@
 import { isAbsolute } from "node:path";
 import { z } from "zod";
-import { UserError } from "../proto/user-error.ts";
+import { UserError } from "../base/user-error.ts";
 
 const MIB = 1024 * 1024;
 

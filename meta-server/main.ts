@@ -1,6 +1,6 @@
 import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
 import type { Logger } from "pino";
-import { UserError } from "../proto/user-error.ts";
+import { UserError } from "../base/user-error.ts";
 import { membersOf, type VolumeDescription } from "../proto/volume-description.ts";
 import { Machine } from "./machine/machine.ts";
 import { openGroup } from "./raft-group.ts";

@@ -1,13 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import type { Logger } from "pino";
+import { UserError } from "../base/user-error.ts";
 import { decodeSlice, encodeSlice } from "../core/codec.ts";
 import type { Slice } from "../core/commands.ts";
 import type { RegionIndex, SliceId } from "../core/ids.ts";
 import { type ObjectStore, ObjectStoreError } from "../object-store/object-store.ts";
 import { openObjectStore } from "../object-store/open.ts";
 import type { RegionsAnswer } from "../proto/generated/agent.ts";
-import { UserError } from "../proto/user-error.ts";
 import { membersOf, type VolumeDescription } from "../proto/volume-description.ts";
 import { Agent, type AgentCounts } from "./agent.ts";
 import { createBudget, pause } from "./budget.ts";

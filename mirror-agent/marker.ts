@@ -1,7 +1,7 @@
 import { crc32c } from "@node-rs/crc32";
+import { UserError } from "../base/user-error.ts";
 import { markerKey } from "../object-store/layout.ts";
 import { type ObjectStore, ObjectStoreError } from "../object-store/object-store.ts";
-import { UserError } from "../proto/user-error.ts";
 
 /**
  * Checks whose bucket this is, by its marker; makes the marker where there is none.

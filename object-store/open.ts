@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { UserError } from "../proto/user-error.ts";
+import { UserError } from "../base/user-error.ts";
 import { FileObjectStore } from "./file.ts";
 import { type GsBucket, GsObjectStore } from "./gs.ts";
 import type { ObjectStore } from "./object-store.ts";

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { UserError } from "../proto/user-error.ts";
+import { UserError } from "../base/user-error.ts";
 import { type Places, placesIn, REGIONS, type RegionName, volumeYaml } from "./layout.ts";
 import { isMounted, unmountLazily } from "./mounts.ts";
 import { agentPlan, bucketPlan, metaPlan, mountPlan, type PlanContext, queuePlan } from "./plans.ts";

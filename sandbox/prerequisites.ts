@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { UserError } from "../proto/user-error.ts";
+import { UserError } from "../base/user-error.ts";
 
 const SCRIPT = fileURLToPath(new URL("./prerequisites", import.meta.url));
 

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { UserError } from "../proto/user-error.ts";
+import { UserError } from "../base/user-error.ts";
 import { type Places, type Ports, REGIONS, type RegionName } from "./layout.ts";
 import { choosePorts, isFree } from "./ports.ts";
 

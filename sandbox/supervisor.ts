@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { UserError } from "../proto/user-error.ts";
+import { UserError } from "../base/user-error.ts";
 
 const READY_POLL_MS = 50;
 const PROGRESS_MS = 1_000;

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { createLogger } from "../logger.ts";
+import { createLogger } from "../../base/logger.ts";
 import { integer, readVolume, regionOf, withConfig, withLogLevel } from "../options.ts";
 import { serve } from "../serve.ts";
 

@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Command } from "commander";
-import { UserError } from "../../proto/user-error.ts";
+import { UserError } from "../../base/user-error.ts";
 import { Cloud } from "../../sandbox/cloud.ts";
 import { runDemo } from "../../sandbox/demo/demo.ts";
 import { Report } from "../../sandbox/demo/report.ts";

@@ -1,9 +1,9 @@
 import type { Command } from "commander";
+import { UserError } from "../../base/user-error.ts";
 import { decodeAttributes } from "../../core/codec.ts";
 import type { Attributes } from "../../core/commands.ts";
 import { type EpochCode, epochNumber } from "../../core/ids.ts";
 import type { InfoAnswer } from "../../proto/generated/admin.ts";
-import { UserError } from "../../proto/user-error.ts";
 import type { VolumeDescription } from "../../proto/volume-description.ts";
 import { callLeader } from "../admin.ts";
 import { readVolume, withConfig } from "../options.ts";

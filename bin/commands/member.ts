@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Command, InvalidArgumentError } from "commander";
+import { UserError } from "../../base/user-error.ts";
 import type { ChangeMembersAnswer, ChangeMembersRequest } from "../../proto/generated/admin.ts";
-import { UserError } from "../../proto/user-error.ts";
 import { membersOf, type RegionDescription, type VolumeDescription } from "../../proto/volume-description.ts";
 import { askMembers, callLeader } from "../admin.ts";
 import { integer, readVolume, regionOf, seconds, withConfig } from "../options.ts";

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
-import { UserError } from "../../proto/user-error.ts";
+import { createLogger } from "../../base/logger.ts";
+import { UserError } from "../../base/user-error.ts";
 import { REMOVED } from "../../proto/volume-description.ts";
-import { createLogger } from "../logger.ts";
 import { integer, readVolume, regionOf, withConfig, withLogLevel } from "../options.ts";
 import { serve } from "../serve.ts";
 

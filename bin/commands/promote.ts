@@ -1,8 +1,8 @@
 import type { Command } from "commander";
+import { UserError } from "../../base/user-error.ts";
 import { type EpochCode, epochNumber } from "../../core/ids.ts";
 import type { LossReportAnswer } from "../../proto/generated/admin.ts";
 import type { WireVersion } from "../../proto/generated/metadata.ts";
-import { UserError } from "../../proto/user-error.ts";
 import { callLeader } from "../admin.ts";
 import { readVolume, regionOf, withConfig } from "../options.ts";
 import { bytesText } from "../text.ts";

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
+import { UserError } from "../../base/user-error.ts";
 import { type EpochCode, epochNumber } from "../../core/ids.ts";
-import { UserError } from "../../proto/user-error.ts";
 import { callLeader } from "../admin.ts";
 import { readVolume, regionOf, seconds, withConfig } from "../options.ts";
 import { volumeStatus } from "./status.ts";

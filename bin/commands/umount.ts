@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { resolve } from "node:path";
 import type { Command } from "commander";
-import { UserError } from "../../proto/user-error.ts";
+import { UserError } from "../../base/user-error.ts";
 import { readMounts } from "../place.ts";
 
 export function addUmount(program: Command): void {

@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { type Command, Option } from "commander";
-import { UserError } from "../../proto/user-error.ts";
+import { UserError } from "../../base/user-error.ts";
 import { Cloud } from "../../sandbox/cloud.ts";
 import { untilInterrupted } from "../interrupt.ts";
 import { integer } from "../options.ts";

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
+import { UserError } from "../../base/user-error.ts";
 import type { WireVersion } from "../../proto/generated/metadata.ts";
-import { UserError } from "../../proto/user-error.ts";
 import type { VolumeDescription } from "../../proto/volume-description.ts";
 import { askAll, waitAtLeader } from "../admin.ts";
 import { readVolume, regionOf, seconds, withConfig } from "../options.ts";

@@ -1,7 +1,7 @@
+import { orInterrupted, pause } from "../../base/waiting.ts";
 import type { ErrnoCode } from "../../core/errno.ts";
 import { FILE_BYTES_MAX, type Inode, ROOT_INODE, type Version } from "../../core/ids.ts";
 import type { Caller, Handlers, OpenReply, Result } from "../handlers.ts";
-import { orInterrupted, pause } from "../metadata/waiting.ts";
 import { setAttributes } from "./attributes.ts";
 import { type FileHandle, O_ACCMODE, O_APPEND, O_EXCL, O_RDONLY, O_TRUNC } from "./handles.ts";
 import { fallocate, seek } from "./holes.ts";

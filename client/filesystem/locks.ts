@@ -1,6 +1,6 @@
+import { orInterrupted } from "../../base/waiting.ts";
 import type { Inode, Version } from "../../core/ids.ts";
 import type { Handlers, LockRange, Result } from "../handlers.ts";
-import { orInterrupted } from "../metadata/waiting.ts";
 import type { MountState } from "./mount-state.ts";
 
 type LockHandlers = Pick<Handlers, "getlk" | "setlk">;

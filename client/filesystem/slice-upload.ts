@@ -1,9 +1,9 @@
+import { backoffMs, pause } from "../../base/waiting.ts";
 import type { Slice } from "../../core/commands.ts";
 import type { ErrnoCode } from "../../core/errno.ts";
 import type { RegionIndex, SliceId } from "../../core/ids.ts";
 import type { BlockService } from "../blocks/block-service.ts";
 import type { UploadAnswer } from "../blocks/protocol.ts";
-import { backoffMs, pause } from "../metadata/waiting.ts";
 import type { DirtyRun } from "./dirty-run.ts";
 
 export interface UploadEnvironment {

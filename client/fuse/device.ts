@@ -1,5 +1,5 @@
 import fs from "node:fs";
-import { UserError } from "../../proto/user-error.ts";
+import { UserError } from "../../base/user-error.ts";
 import { type DeviceReader, type Receive, readOnLoop, readOnPool } from "./device-reader.ts";
 import type { ReadBuffers } from "./read-buffers.ts";
 

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import fs from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { UserError } from "../../proto/user-error.ts";
+import { UserError } from "../../base/user-error.ts";
 
 const STAT_TIMEOUT_MS = 5_000;
 const DEAD_MOUNTS_MAX = 16;

@@ -2,7 +2,7 @@ import { closeSync } from "node:fs";
 import fs from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
-import { UserError } from "../../proto/user-error.ts";
+import { UserError } from "../../base/user-error.ts";
 import type { Handlers, KernelCaches } from "../handlers.ts";
 import { Device, type Engine, openDevice } from "./device.ts";
 import { type MountEntry, mountEntryAt, prepareMountPoint, run } from "./mount-point.ts";

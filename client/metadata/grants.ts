@@ -1,7 +1,7 @@
+import { singleFlight } from "../../base/waiting.ts";
 import type { ErrnoCode } from "../../core/errno.ts";
 import type { SliceId } from "../../core/ids.ts";
 import type { Session } from "./session.ts";
-import { singleFlight } from "./waiting.ts";
 
 const GRANT_COUNT = 1024;
 const PREFETCH_BELOW = 256;

@@ -1,3 +1,4 @@
+import type { Interruptible } from "../../base/waiting.ts";
 import { type ChunkValue, decodeAttributes, decodeChunk, decodeSlice, INODE_KINDS } from "../../core/codec.ts";
 import type { Attributes, InodeKind, Slice } from "../../core/commands.ts";
 import type { ErrnoCode } from "../../core/errno.ts";
@@ -6,7 +7,6 @@ import { type Response, Status } from "../../proto/generated/metadata.ts";
 import type { LockRange, Result } from "../handlers.ts";
 import type { RequestBody } from "./connection.ts";
 import { asVersion, type ReadOptions, type Router } from "./router.ts";
-import type { Interruptible } from "./waiting.ts";
 
 /** A run of a file: `offset` in the file, bytes from `sliceOffset` of the slice on. */
 export type Piece =

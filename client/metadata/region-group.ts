@@ -1,5 +1,6 @@
 import { credentials, Metadata } from "@grpc/grpc-js";
 import type { Logger } from "pino";
+import { backoffMs, pause, singleFlight } from "../../base/waiting.ts";
 import { AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
 import {
   type Freshness,
@@ -12,7 +13,6 @@ import {
 } from "../../proto/generated/metadata.ts";
 import type { MemberAddresses } from "../../proto/member-addresses.ts";
 import { CHANNEL_OPTIONS, Connection, type RequestBody } from "./connection.ts";
-import { backoffMs, pause, singleFlight } from "./waiting.ts";
 
 export interface RegionGroupEvents {
   onInvalidations(region: string, invalidations: readonly Invalidation[]): void;

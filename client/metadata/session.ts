@@ -1,12 +1,12 @@
 import { randomBytes } from "node:crypto";
 import type { Logger } from "pino";
+import { backoffMs, type Interruptible, pause, singleFlight } from "../../base/waiting.ts";
 import { decodeOutcome, encodeCommand } from "../../core/codec.ts";
 import type { Attributes, Command, Outcome } from "../../core/commands.ts";
 import type { ErrnoCode } from "../../core/errno.ts";
 import type { RegionIndex, SessionId, Version } from "../../core/ids.ts";
 import { type Response, Status } from "../../proto/generated/metadata.ts";
 import { asVersion, type Router } from "./router.ts";
-import { backoffMs, type Interruptible, pause, singleFlight } from "./waiting.ts";
 
 /** A command, or what makes it anew for each attempt (a write whose blocks must lie in the primary's bucket). */
 export type CommandSource = Command | (() => Promise<Command | ErrnoCode>);

@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { UserError } from "../../proto/user-error.ts";
+import { UserError } from "../../base/user-error.ts";
 import { replaceFile, syncDirectory } from "./durable-files.ts";
 import { LevelLog } from "./level-log.ts";
 import { STATE_POINTER, StateStore, type StateStoreOptions } from "./state-store.ts";

@@ -2,7 +2,7 @@
 import { readdir, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { ClassicLevel } from "classic-level";
-import { UserError } from "../../proto/user-error.ts";
+import { UserError } from "../../base/user-error.ts";
 import { syncDirectory, syncFilesIn } from "./durable-files.ts";
 import { StorageError } from "./storage-error.ts";
 

@@ -1,6 +1,6 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { UserError } from "../../proto/user-error.ts";
+import { UserError } from "../../base/user-error.ts";
 import { type DemoContext, manifestOf, mountPath, runProgram } from "./context.ts";
 import type { FillEvent, FillTask } from "./fill-job.ts";
 import { startJob } from "./job.ts";

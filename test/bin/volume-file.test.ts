@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { UserError } from "../../base/user-error.ts";
 import { readVolumeFile } from "../../bin/volume-file.ts";
-import { UserError } from "../../proto/user-error.ts";
 
 let dir: string;
 beforeAll(() => {

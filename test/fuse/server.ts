@@ -1,9 +1,9 @@
 import fs from "node:fs";
 import { pino } from "pino";
+import { UserError } from "../../base/user-error.ts";
 import { type FuseOptions, mountFuse } from "../../client/fuse/mount.ts";
 import { Notifier } from "../../client/fuse/notifier.ts";
 import { type ByteString, type Inode, ROOT_INODE } from "../../core/ids.ts";
-import { UserError } from "../../proto/user-error.ts";
 import { MemoryHandlers, type MemoryOptions } from "./memory/handlers.ts";
 
 /**

@@ -1,7 +1,7 @@
 import { rm } from "node:fs/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { UserError } from "../../base/user-error.ts";
 import { markerKey } from "../../object-store/layout.ts";
-import { UserError } from "../../proto/user-error.ts";
 import { FakeMetadata } from "./support/metadata.ts";
 import { until, VOLUME, World } from "./support/world.ts";
 

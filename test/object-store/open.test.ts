@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
+import { UserError } from "../../base/user-error.ts";
 import { parseBucketUrl } from "../../object-store/open.ts";
-import { UserError } from "../../proto/user-error.ts";
 
 test.each([
   ["file:///srv/bucket", { service: "file", directory: "/srv/bucket" }],

@@ -1,4 +1,5 @@
 import type { ServerDuplexStream } from "@grpc/grpc-js";
+import { drained } from "../../../base/wait-for-drain.ts";
 import type { Version } from "../../../core/ids.ts";
 import {
   type ChangelogFrame,
@@ -11,7 +12,6 @@ import {
 import { CHECKPOINT_EVERY } from "../../machine/checkpoints.ts";
 import type { TakenEntry } from "../../machine/machine.ts";
 import type { ServerContext } from "../context.ts";
-import { drained } from "../drained.ts";
 import { asBuffer } from "../metadata/responses.ts";
 import { asVersion } from "../metadata/service.ts";
 import { forkOf, LogReader } from "./log-reader.ts";

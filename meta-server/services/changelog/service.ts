@@ -1,4 +1,5 @@
 import type { ServerDuplexStream, ServerWritableStream } from "@grpc/grpc-js";
+import { drained } from "../../../base/wait-for-drain.ts";
 import { RECORDS } from "../../../core/codec/records.ts";
 import { HASH_KEY, VOLUME_KEY } from "../../../core/keys.ts";
 import type {
@@ -10,7 +11,6 @@ import type {
 } from "../../../proto/generated/changelog.ts";
 import { gather } from "../../machine/snapshot.ts";
 import type { ServerContext } from "../context.ts";
-import { drained } from "../drained.ts";
 import { asBuffer } from "../metadata/responses.ts";
 import { FollowStream } from "./follow-stream.ts";
 import type { RegionReports } from "./region-reports.ts";

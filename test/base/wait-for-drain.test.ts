@@ -1,6 +1,6 @@
 import { EventEmitter } from "node:events";
 import { expect, test } from "vitest";
-import { drained } from "../../meta-server/services/drained.ts";
+import { drained } from "../../base/wait-for-drain.ts";
 
 test.each(["drain", "close"])("who waits for room goes on at %s, and leaves no listener behind", async (event) => {
   const stream = new EventEmitter();
