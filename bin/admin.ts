@@ -1,8 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Client, credentials, Metadata } from "@grpc/grpc-js";
 import { UserError } from "../base/user-error.ts";
+import { membersOf, type RegionDescription, type VolumeDescription } from "../config/volume-description.ts";
 import { AdminService, type RegionStatus, type WaitProgress } from "../proto/generated/admin.ts";
-import { membersOf, type RegionDescription, type VolumeDescription } from "../proto/volume-description.ts";
 
 const STATUS_MS_MAX = 2_000;
 /** How long a region without a leader is asked again: longer than an election. */

@@ -1,8 +1,8 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { LOG_LEVELS } from "../base/logger.ts";
 import { UserError } from "../base/user-error.ts";
-import type { RegionDescription, VolumeDescription } from "../proto/volume-description.ts";
-import { readVolumeFile } from "./volume-file.ts";
+import type { RegionDescription, VolumeDescription } from "../config/volume-description.ts";
+import { readVolumeFile } from "../config/volume-file.ts";
 
 /** Adds `--config`, which every command on a volume takes. */
 export function withConfig(command: Command): Command {

@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import { UserError } from "../base/user-error.ts";
+import type { VolumeDescription } from "../config/volume-description.ts";
 import type { RegionIndex } from "../core/ids.ts";
-import type { VolumeDescription } from "../proto/volume-description.ts";
 import type { BlockService } from "./blocks/block-service.ts";
 
 /**

@@ -1,7 +1,7 @@
 import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { UserError } from "../base/user-error.ts";
-import { membersOf, type VolumeDescription } from "../proto/volume-description.ts";
+import { membersOf, type VolumeDescription } from "../config/volume-description.ts";
 import { Machine } from "./machine/machine.ts";
 import { openGroup } from "./raft-group.ts";
 import { type RegionServerTuning, startRegionServer } from "./region-server.ts";

@@ -1,11 +1,11 @@
 import type { Server } from "@grpc/grpc-js";
 import type { Logger } from "pino";
+import type { VolumeDescription } from "../config/volume-description.ts";
 import type { Inode } from "../core/ids.ts";
 import { AdminService as AdminDefinition } from "../proto/generated/admin.ts";
 import { AgentService as AgentDefinition } from "../proto/generated/agent.ts";
 import { ChangelogService as ChangelogDefinition } from "../proto/generated/changelog.ts";
 import { MetadataService as MetadataDefinition } from "../proto/generated/metadata.ts";
-import type { VolumeDescription } from "../proto/volume-description.ts";
 import { EpochKeeper } from "./epochs/epoch-keeper.ts";
 import { Follower } from "./follower/follower.ts";
 import { Regions } from "./follower/regions.ts";

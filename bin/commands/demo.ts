@@ -3,12 +3,12 @@ import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { UserError } from "../../base/user-error.ts";
+import { readVolumeFile } from "../../config/volume-file.ts";
 import { Cloud } from "../../sandbox/cloud.ts";
 import { runDemo } from "../../sandbox/demo/demo.ts";
 import { Report } from "../../sandbox/demo/report.ts";
 import { untilInterrupted } from "../interrupt.ts";
 import { integer } from "../options.ts";
-import { readVolumeFile } from "../volume-file.ts";
 import { volumeStatus } from "./status.ts";
 import { PROGRAM } from "./up.ts";
 

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Command, InvalidArgumentError } from "commander";
 import { UserError } from "../../base/user-error.ts";
+import { membersOf, type RegionDescription, type VolumeDescription } from "../../config/volume-description.ts";
 import type { ChangeMembersAnswer, ChangeMembersRequest } from "../../proto/generated/admin.ts";
-import { membersOf, type RegionDescription, type VolumeDescription } from "../../proto/volume-description.ts";
 import { askMembers, callLeader } from "../admin.ts";
 import { integer, readVolume, regionOf, seconds, withConfig } from "../options.ts";
 import { bytesText, table } from "../text.ts";

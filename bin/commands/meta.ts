@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { createLogger } from "../../base/logger.ts";
 import { UserError } from "../../base/user-error.ts";
-import { REMOVED } from "../../proto/volume-description.ts";
+import { REMOVED } from "../../config/volume-description.ts";
 import { integer, readVolume, regionOf, withConfig, withLogLevel } from "../options.ts";
 import { serve } from "../serve.ts";
 

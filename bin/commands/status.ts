@@ -1,7 +1,7 @@
 import type { Command } from "commander";
+import type { VolumeDescription } from "../../config/volume-description.ts";
 import { type EpochCode, epochNumber } from "../../core/ids.ts";
 import type { RegionStatus } from "../../proto/generated/admin.ts";
-import type { VolumeDescription } from "../../proto/volume-description.ts";
 import { askAll, type MemberAnswer } from "../admin.ts";
 import { readVolume, withConfig } from "../options.ts";
 import { bytesText, durationText, table } from "../text.ts";

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { UserError } from "../../base/user-error.ts";
+import type { VolumeDescription } from "../../config/volume-description.ts";
 import type { WireVersion } from "../../proto/generated/metadata.ts";
-import type { VolumeDescription } from "../../proto/volume-description.ts";
 import { askAll, waitAtLeader } from "../admin.ts";
 import { readVolume, regionOf, seconds, withConfig } from "../options.ts";
 import { locate } from "../place.ts";

@@ -1,6 +1,7 @@
 import { credentials, Metadata } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { backoffMs, pause, singleFlight } from "../../base/waiting.ts";
+import type { MemberAddresses } from "../../config/member-addresses.ts";
 import { AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
 import {
   type Freshness,
@@ -11,7 +12,6 @@ import {
   type Welcome,
   type WireVersion,
 } from "../../proto/generated/metadata.ts";
-import type { MemberAddresses } from "../../proto/member-addresses.ts";
 import { CHANNEL_OPTIONS, Connection, type RequestBody } from "./connection.ts";
 
 export interface RegionGroupEvents {

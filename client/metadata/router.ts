@@ -1,10 +1,10 @@
 import type { Logger } from "pino";
 import { backoffMs, type Interruptible, orInterrupted, pause, singleFlight } from "../../base/waiting.ts";
+import { MemberAddresses } from "../../config/member-addresses.ts";
+import type { VolumeDescription } from "../../config/volume-description.ts";
 import type { ErrnoCode } from "../../core/errno.ts";
 import { compareVersions, type EpochCode, NO_VERSION, type Sequence, type Version } from "../../core/ids.ts";
 import { Freshness, type Hello, type Invalidation, type Response, Status } from "../../proto/generated/metadata.ts";
-import { MemberAddresses } from "../../proto/member-addresses.ts";
-import type { VolumeDescription } from "../../proto/volume-description.ts";
 import type { RequestBody } from "./connection.ts";
 import { type Asked, RegionGroup } from "./region-group.ts";
 

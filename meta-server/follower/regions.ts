@@ -1,6 +1,6 @@
 import { type ClientOptions, credentials, Metadata } from "@grpc/grpc-js";
+import { MemberAddresses } from "../../config/member-addresses.ts";
 import { AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
-import { MemberAddresses } from "../../proto/member-addresses.ts";
 import type { ServerContext } from "../services/context.ts";
 
 /** A dead address must not be remembered across calls: each client has its own subchannels and a short backoff. */

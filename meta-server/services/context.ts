@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import type { VolumeDescription } from "../../proto/volume-description.ts";
+import type { VolumeDescription } from "../../config/volume-description.ts";
 import type { Group } from "../group.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { Proposals } from "./proposals.ts";

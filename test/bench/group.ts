@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { askMembers } from "../../bin/admin.ts";
-import { readVolumeFile } from "../../bin/volume-file.ts";
+import { readVolumeFile } from "../../config/volume-file.ts";
 import { freePort } from "../meta-server/harness.ts";
 import { RawClient } from "../meta-server/raw-client.ts";
 import { ROOT } from "../rules/source-files.ts";

@@ -1,4 +1,4 @@
-import type { VolumeDescription } from "../../proto/volume-description.ts";
+import type { VolumeDescription } from "../../config/volume-description.ts";
 
 /** A volume of metadata servers alone; its first region is the primary. The log is kept for nobody. */
 export function describeVolume(meta: Readonly<Record<string, readonly string[]>>): VolumeDescription {

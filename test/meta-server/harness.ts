@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { credentials } from "@grpc/grpc-js";
 import pino from "pino";
+import type { VolumeDescription } from "../../config/volume-description.ts";
 import { type MetaServerOptions, runMetaServer } from "../../meta-server/main.ts";
 import { AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
-import type { VolumeDescription } from "../../proto/volume-description.ts";
 
 export const logger = pino({ level: process.env.TEST_LOG ?? "silent" });
 

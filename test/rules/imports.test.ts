@@ -37,8 +37,8 @@ const DOORS: Record<string, readonly string[]> = {
   "@google-cloud/storage": ["object-store/gs.ts"],
   bullmq: ["mirror-agent/queue.ts"],
   commander: ["bin/"],
-  yaml: ["bin/volume-file.ts", "sandbox/"],
-  zod: ["bin/volume-file.ts", "client/options.ts"],
+  yaml: ["config/volume-file.ts", "sandbox/"],
+  zod: ["config/volume-file.ts", "client/options.ts"],
 };
 
 /** Rooms whose code is a function of its input alone. */

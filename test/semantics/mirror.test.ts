@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { credentials } from "@grpc/grpc-js";
 import { afterEach, expect, test, vi } from "vitest";
+import type { VolumeDescription } from "../../config/volume-description.ts";
 import { encodeCommand, encodeProposed } from "../../core/codec.ts";
 import type { EpochCode, RegionIndex, SessionId, SliceId } from "../../core/ids.ts";
 import { encodeLocal, type LocalEntry } from "../../meta-server/machine/local-entries.ts";
@@ -9,7 +10,6 @@ import { openDataDirectory } from "../../meta-server/storage/data-directory.ts";
 import type { AdminAnswer, PromoteAnswer, WaitProgress } from "../../proto/generated/admin.ts";
 import { AgentClient, type GarbageSlices, type RevokedGrants } from "../../proto/generated/agent.ts";
 import { Status } from "../../proto/generated/metadata.ts";
-import type { VolumeDescription } from "../../proto/volume-description.ts";
 import { TestVolume, until } from "../meta-server/harness.ts";
 import { makeCommand, outcomeOf, RawClient } from "../meta-server/raw-client.ts";
 

@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
+import type { VolumeDescription } from "../../config/volume-description.ts";
 import { runMetaServer } from "../../meta-server/main.ts";
-import type { VolumeDescription } from "../../proto/volume-description.ts";
 import type { Profile } from "./profile.ts";
 import { Disk } from "./stage/disk.ts";
 import { Host } from "./stage/host.ts";

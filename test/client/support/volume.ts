@@ -2,7 +2,7 @@ import { mkdirSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { RegionDescription, VolumeDescription } from "../../../proto/volume-description.ts";
+import type { RegionDescription, VolumeDescription } from "../../../config/volume-description.ts";
 
 /** A port of 127.0.0.1 that was free a moment ago. */
 export function freePort(): Promise<number> {

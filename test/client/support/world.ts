@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { openVolume, type VolumeAccess } from "../../../client/main.ts";
 import { parseMountOptions, type WrittenMountOptions } from "../../../client/options.ts";
+import type { VolumeDescription } from "../../../config/volume-description.ts";
 import type { ByteString, Inode } from "../../../core/ids.ts";
 import { runMetaServer } from "../../../meta-server/main.ts";
-import type { VolumeDescription } from "../../../proto/volume-description.ts";
 import { describeVolume, freePort } from "./volume.ts";
 
 const logger = pino({ level: process.env.MIRRORFS_TEST_LOG ?? "silent" }, pino.destination(2));

@@ -6,13 +6,13 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { crc32c } from "@node-rs/crc32";
 import pino from "pino";
+import type { VolumeDescription } from "../../../config/volume-description.ts";
 import type { Slice } from "../../../core/commands.ts";
 import { BLOCK_BYTES, type RegionIndex, type SliceId } from "../../../core/ids.ts";
 import { type RunningAgent, runAgent } from "../../../mirror-agent/main.ts";
 import { type Block, blocksOf } from "../../../mirror-agent/verify.ts";
 import type { ObjectStore } from "../../../object-store/object-store.ts";
 import { openObjectStore } from "../../../object-store/open.ts";
-import type { VolumeDescription } from "../../../proto/volume-description.ts";
 import { FakeMetadata } from "./metadata.ts";
 import { type PrivateRedis, privateRedis } from "./redis.ts";
 

@@ -1,4 +1,4 @@
-import type { RegionStatus } from "./generated/admin.ts";
+import type { RegionStatus } from "../proto/generated/admin.ts";
 import { membersOf, type RegionDescription } from "./volume-description.ts";
 
 /**

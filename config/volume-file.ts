@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { LineCounter, parseDocument } from "yaml";
 import { z } from "zod";
 import { UserError } from "../base/user-error.ts";
-import { REMOVED, type RegionDescription, type VolumeDescription } from "../proto/volume-description.ts";
+import { REMOVED, type RegionDescription, type VolumeDescription } from "./volume-description.ts";
 
 const DEFAULTS = { retainHours: 72, retainGib: 10, startAloneWaitMs: 30_000, graceMs: 600_000, clockDriftPercent: 10 };
 const REGIONS_MAX = 16;

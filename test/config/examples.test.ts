@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { parseAllDocuments } from "yaml";
-import { readVolumeFile } from "../../bin/volume-file.ts";
+import { readVolumeFile } from "../../config/volume-file.ts";
 import { listFiles, ROOT } from "../rules/source-files.ts";
 
 it("the example volume file is a right one", () => {

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { UserError } from "../../base/user-error.ts";
-import { readVolumeFile } from "../../bin/volume-file.ts";
+import { readVolumeFile } from "../../config/volume-file.ts";
 
 let dir: string;
 beforeAll(() => {

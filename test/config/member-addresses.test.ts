@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
+import { MemberAddresses } from "../../config/member-addresses.ts";
 import type { RegionStatus } from "../../proto/generated/admin.ts";
-import { MemberAddresses } from "../../proto/member-addresses.ts";
 
 const status = (isLeader: boolean, members: Record<number, string>) =>
   ({

@@ -1,4 +1,4 @@
-/** A volume as its file describes it, read and checked by bin/volume-file; every process is given this. */
+/** A volume as its file describes it, read and checked by volume-file.ts; every process is given this. */
 export interface VolumeDescription {
   readonly volume: string;
   /** In the file's order. */
