@@ -1,3 +1,4 @@
+import { Refusals } from "../proto/refusals.ts";
 import type { Group, GroupEntry, GroupMember, GroupStatus, MembershipResult, Proposed, StateMachine } from "./group.ts";
 import {
   type Configuration,
@@ -23,7 +24,6 @@ import { processTimers, type Timers } from "./runtime/timers.ts";
 import { DEFAULT_TUNING, type GroupTuning } from "./runtime/tuning.ts";
 import type { LogStore } from "./storage/log-store.ts";
 import { StorageError } from "./storage/storage-error.ts";
-import { Refusals } from "./transport/refusals.ts";
 import type { SnapshotHeader, SnapshotIntake, Transport } from "./transport/transport.ts";
 
 /** Between two tries to send a member what it lacks. */

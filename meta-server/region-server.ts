@@ -2,10 +2,12 @@ import type { Server } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import type { VolumeDescription } from "../config/volume-description.ts";
 import type { Inode } from "../core/ids.ts";
+import { tolerant } from "../proto/frames.ts";
 import { AdminService as AdminDefinition } from "../proto/generated/admin.ts";
 import { AgentService as AgentDefinition } from "../proto/generated/agent.ts";
 import { ChangelogService as ChangelogDefinition } from "../proto/generated/changelog.ts";
 import { MetadataService as MetadataDefinition } from "../proto/generated/metadata.ts";
+import { Refusals } from "../proto/refusals.ts";
 import { EpochKeeper } from "./epochs/epoch-keeper.ts";
 import { Follower } from "./follower/follower.ts";
 import { Regions } from "./follower/regions.ts";
@@ -22,8 +24,6 @@ import { Clients } from "./services/metadata/clients.ts";
 import { Reaper } from "./services/metadata/reaper.ts";
 import { MetadataService } from "./services/metadata/service.ts";
 import { Proposals } from "./services/proposals.ts";
-import { tolerant } from "./transport/frames.ts";
-import { Refusals } from "./transport/refusals.ts";
 
 export interface RegionServerTuning {
   /** A session whose client is silent for so long is ended. */

@@ -1,10 +1,9 @@
 import { compareVersions, epochCode, epochNumber } from "../../core/ids.ts";
 import type { LossReportAnswer, RegionStatus } from "../../proto/generated/admin.ts";
+import { asVersion, versionText } from "../../proto/versions.ts";
 import type { Follower } from "../follower/follower.ts";
 import type { Regions } from "../follower/regions.ts";
-import { show } from "../services/changelog/follow-stream.ts";
 import type { ServerContext } from "../services/context.ts";
-import { asVersion } from "../services/metadata/service.ts";
 import { LossReports } from "./loss-reports.ts";
 
 export type Promoted =
@@ -35,7 +34,7 @@ export async function promote(
     const fork = machine.tree.epoch(applied.version.epoch)!.previous;
     context.logger.warn({ version: applied.version, fork }, "promoted by force");
     const report = await new LossReports(context).ensure(answers);
-    return { ok: true, message: `${region} is the primary from ${show(applied.version)} on`, report };
+    return { ok: true, message: `${region} is the primary from ${versionText(applied.version)} on`, report };
   } finally {
     follower.resume();
   }
@@ -53,7 +52,7 @@ function refusalOf(context: ServerContext, answers: Map<string, RegionStatus>, f
     if (region === primary || status.version === undefined) continue;
     const theirs = asVersion(status.version);
     if (compareVersions(theirs, version) > 0) {
-      return `${region} has applied more (${show(theirs)}, here ${show(version)}): promote ${region}`;
+      return `${region} has applied more (${versionText(theirs)}, here ${versionText(version)}): promote ${region}`;
     }
   }
   return undefined;

@@ -10,9 +10,9 @@ import {
   type FollowReport,
   type FollowWelcome,
 } from "../../proto/generated/changelog.ts";
+import { asVersion } from "../../proto/versions.ts";
 import type { Applied } from "../machine/machine.ts";
 import type { ServerContext } from "../services/context.ts";
-import { asVersion } from "../services/metadata/service.ts";
 import { PEER_OPTIONS } from "./regions.ts";
 
 const WELCOME_MS = 5_000;

@@ -1,5 +1,6 @@
 import type { ServerDuplexStream, UntypedHandleCall } from "@grpc/grpc-js";
 import type { Logger } from "pino";
+import { BadFrame, tolerant } from "../../proto/frames.ts";
 import {
   type RaftFrame,
   type RaftHello,
@@ -9,12 +10,11 @@ import {
   type SnapshotFrame,
   type SnapshotProgress,
 } from "../../proto/generated/raft.ts";
+import type { Refusals } from "../../proto/refusals.ts";
 import type { GroupMember } from "../group.ts";
 import type { Message } from "../raft/messages.ts";
-import { BadFrame, tolerant } from "./frames.ts";
 import { type Mismatch, mismatchOf, NOT_RUNNING, type PeerIdentity } from "./hello.ts";
 import { PeerLink } from "./peer-link.ts";
-import type { Refusals } from "./refusals.ts";
 import { takeSnapshot } from "./snapshot-stream.ts";
 import type { Receiver, SnapshotSource, Transport } from "./transport.ts";
 import { decodeMessage } from "./wire.ts";

@@ -1,5 +1,5 @@
 import type { RaftHello } from "../../proto/generated/raft.ts";
-import type { RefusalKind } from "./refusals.ts";
+import type { RefusalKind } from "../../proto/refusals.ts";
 
 /** 2: the members are in the log. */
 const FORMAT = 2;

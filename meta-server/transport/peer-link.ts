@@ -1,5 +1,6 @@
 import { type ChannelOptions, type ClientDuplexStream, credentials } from "@grpc/grpc-js";
 import type { Logger } from "pino";
+import { RAFT_FRAME_BYTES_MAX } from "../../proto/frames.ts";
 import { type RaftFrame, type RaftMessage, RaftPeersClient, type RaftWelcome } from "../../proto/generated/raft.ts";
 import type { Message } from "../raft/messages.ts";
 import { makeHello, NOT_RUNNING, type PeerIdentity } from "./hello.ts";
@@ -7,8 +8,6 @@ import { sendSnapshot } from "./snapshot-stream.ts";
 import type { SnapshotSource } from "./transport.ts";
 import { encodeMessage } from "./wire.ts";
 
-/** For the options of the gRPC server that carries the handlers, too. An entry is at most 8 MiB. */
-export const RAFT_FRAME_BYTES_MAX = 16 << 20;
 const RECONNECT_MS_MIN = 50;
 const RECONNECT_MS_MAX = 2000;
 /** Beyond it, what is to be sent is dropped: Raft sends again what matters. */

@@ -1,8 +1,8 @@
 /** A snapshot's way over one stream: parts go, a few ahead, and the numbers of those that were put away come back. */
 import type { ClientDuplexStream, ServerDuplexStream } from "@grpc/grpc-js";
+import { BadFrame } from "../../proto/frames.ts";
 import type { RaftHello, SnapshotBegin, SnapshotFrame, SnapshotProgress } from "../../proto/generated/raft.ts";
 import { decodeConfiguration, encodeConfiguration } from "../raft/configuration.ts";
-import { BadFrame } from "./frames.ts";
 import { type SnapshotHeader, type SnapshotIntake, SnapshotRefused, type SnapshotSource } from "./transport.ts";
 import { count, position } from "./wire.ts";
 

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { Group, MemberProgress } from "../../meta-server/group.ts";
 import type { MembershipChange } from "../../meta-server/raft/configuration.ts";
 import { changeMembers } from "../../meta-server/services/admin/members.ts";
-import { Refusals } from "../../meta-server/transport/refusals.ts";
+import { Refusals } from "../../proto/refusals.ts";
 
 const member = (id: number, more: Partial<MemberProgress> = {}): MemberProgress => ({
   id,

@@ -7,6 +7,7 @@ import type {
   LossReportAnswer,
   PromoteAnswer,
 } from "../../../proto/generated/admin.ts";
+import { asVersion } from "../../../proto/versions.ts";
 import type { EpochKeeper } from "../../epochs/epoch-keeper.ts";
 import { readLossReport } from "../../epochs/loss-reports.ts";
 import { promote } from "../../epochs/promotion.ts";
@@ -15,7 +16,6 @@ import type { Follower } from "../../follower/follower.ts";
 import type { Regions } from "../../follower/regions.ts";
 import { leaderAddress, type ServerContext } from "../context.ts";
 import { asBuffer } from "../metadata/responses.ts";
-import { asVersion } from "../metadata/service.ts";
 import { resolvePath } from "../paths.ts";
 import { unary } from "../unary.ts";
 import { changeMembers } from "./members.ts";

@@ -1,8 +1,8 @@
 import type { RegionStatus } from "../../../proto/generated/admin.ts";
+import type { Refusals } from "../../../proto/refusals.ts";
 import type { EpochKeeper } from "../../epochs/epoch-keeper.ts";
 import type { Follower } from "../../follower/follower.ts";
 import { decodePending, pendingPrefix } from "../../machine/local-keys.ts";
-import type { Refusals } from "../../transport/refusals.ts";
 import type { AgentService } from "../agent/service.ts";
 import { leaderAddress, type ServerContext } from "../context.ts";
 import { behindOf } from "./members.ts";

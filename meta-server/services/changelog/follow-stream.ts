@@ -9,11 +9,11 @@ import {
   type FollowWelcome,
   type ReadIndexAnswer,
 } from "../../../proto/generated/changelog.ts";
+import { asVersion, versionText } from "../../../proto/versions.ts";
 import { CHECKPOINT_EVERY } from "../../machine/checkpoints.ts";
 import type { TakenEntry } from "../../machine/machine.ts";
 import type { ServerContext } from "../context.ts";
 import { asBuffer } from "../metadata/responses.ts";
-import { asVersion } from "../metadata/service.ts";
 import { forkOf, LogReader } from "./log-reader.ts";
 import type { RegionReports } from "./region-reports.ts";
 
@@ -114,7 +114,7 @@ export class FollowStream {
     release();
     if (opened === "bootstrap") return { answer: FollowAnswer.BOOTSTRAP, message: "", version: machine.version };
     const fork = forkOf(machine.tree, from);
-    const message = `${hello.region} stands at ${show(from)}, the changelog left there at ${show(fork)}`;
+    const message = `${hello.region} stands at ${versionText(from)}, the changelog left there at ${versionText(fork)}`;
     return { answer: FollowAnswer.FORKED, message, version: fork };
   }
 
@@ -192,8 +192,4 @@ export class FollowStream {
       ...frame,
     });
   }
-}
-
-export function show(version: { epoch: number; sequence: number }): string {
-  return `epoch ${Math.floor(version.epoch / 16)} sequence ${version.sequence}`;
 }

@@ -1,6 +1,6 @@
 import type { ServerDuplexStream } from "@grpc/grpc-js";
 import type { Effects } from "../../../core/effects.ts";
-import type { EpochCode, Sequence, Version } from "../../../core/ids.ts";
+import type { Version } from "../../../core/ids.ts";
 import {
   type ClientFrame,
   type Hello,
@@ -10,11 +10,11 @@ import {
   type ServerFrame,
   Status,
   type Welcome,
-  type WireVersion,
 } from "../../../proto/generated/metadata.ts";
+import type { RefusalKind, Refusals } from "../../../proto/refusals.ts";
+import { asVersion } from "../../../proto/versions.ts";
 import type { Turn } from "../../machine/machine.ts";
 import { StorageError } from "../../storage/storage-error.ts";
-import type { RefusalKind, Refusals } from "../../transport/refusals.ts";
 import type { ServerContext } from "../context.ts";
 import type { Clients } from "./clients.ts";
 import { Mutations } from "./mutations.ts";
@@ -202,8 +202,4 @@ function invalidationsOf({ touched }: Effects): Invalidation[] {
       ? { inode: one.inode, parent: 0, name: NO_NAME, content: one.content }
       : { inode: 0, parent: one.parent, name: Buffer.from(one.name, "latin1"), content: false },
   );
-}
-
-export function asVersion(version: WireVersion): Version {
-  return { epoch: version.epoch as EpochCode, sequence: version.sequence as Sequence };
 }

@@ -1,5 +1,6 @@
 import { type ServerDuplexStream, status } from "@grpc/grpc-js";
 import type { Version } from "../../../core/ids.ts";
+import { BadFrame } from "../../../proto/frames.ts";
 import type {
   ClientFrame,
   Hello,
@@ -9,8 +10,7 @@ import type {
   ServerFrame,
   Welcome,
 } from "../../../proto/generated/metadata.ts";
-import { BadFrame } from "../../transport/frames.ts";
-import type { RefusalKind } from "../../transport/refusals.ts";
+import type { RefusalKind } from "../../../proto/refusals.ts";
 import { responseBytes } from "./responses.ts";
 
 const FRAME_BYTES_MAX = 1024 * 1024;

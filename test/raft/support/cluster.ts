@@ -9,7 +9,7 @@ import type { GroupTuning } from "../../../meta-server/runtime/tuning.ts";
 import { openDataDirectory } from "../../../meta-server/storage/data-directory.ts";
 import type { LogStore } from "../../../meta-server/storage/log-store.ts";
 import { GrpcTransport, type GrpcTransportOptions } from "../../../meta-server/transport/grpc-transport.ts";
-import { Refusals } from "../../../meta-server/transport/refusals.ts";
+import { Refusals } from "../../../proto/refusals.ts";
 import { WanProxy } from "../../../sandbox/wan-proxy.ts";
 import { ListMachine } from "./list-machine.ts";
 

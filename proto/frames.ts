@@ -1,5 +1,7 @@
-import { RAFT_FRAME_BYTES_MAX } from "./peer-link.ts";
 import type { RefusalKind } from "./refusals.ts";
+
+/** For the options of the gRPC server that carries the handlers, too. An entry is at most 8 MiB. */
+export const RAFT_FRAME_BYTES_MAX = 16 << 20;
 
 /** Comes in the place of a frame that cannot be read. */
 export class BadFrame {
