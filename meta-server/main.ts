@@ -2,13 +2,13 @@ import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { UserError } from "../base/user-error.ts";
 import { membersOf, type VolumeDescription } from "../config/volume-description.ts";
+import { openGroup } from "../consensus/raft-group.ts";
+import type { GroupTuning } from "../consensus/runtime/tuning.ts";
+import { GrpcTransport } from "../consensus/transport/grpc-transport.ts";
 import { Refusals } from "../proto/refusals.ts";
 import { Machine } from "./machine/machine.ts";
-import { openGroup } from "./raft-group.ts";
 import { type RegionServerTuning, startRegionServer } from "./region-server.ts";
-import type { GroupTuning } from "./runtime/tuning.ts";
 import { openDataDirectory } from "./storage/data-directory.ts";
-import { GrpcTransport } from "./transport/grpc-transport.ts";
 
 export interface MetaServerOptions {
   readonly volume: VolumeDescription;

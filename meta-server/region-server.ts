@@ -1,6 +1,7 @@
 import type { Server } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import type { VolumeDescription } from "../config/volume-description.ts";
+import type { Group } from "../consensus/group.ts";
 import type { Inode } from "../core/ids.ts";
 import { tolerant } from "../proto/frames.ts";
 import { AdminService as AdminDefinition } from "../proto/generated/admin.ts";
@@ -11,7 +12,6 @@ import { Refusals } from "../proto/refusals.ts";
 import { EpochKeeper } from "./epochs/epoch-keeper.ts";
 import { Follower } from "./follower/follower.ts";
 import { Regions } from "./follower/regions.ts";
-import type { Group } from "./group.ts";
 import type { Machine } from "./machine/machine.ts";
 import { AdminService } from "./services/admin/service.ts";
 import { StatusReport } from "./services/admin/status.ts";

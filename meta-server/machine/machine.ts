@@ -1,9 +1,9 @@
+import type { GroupEntry, MachineSnapshot, StateMachine } from "../../consensus/group.ts";
 import { decodeEntry } from "../../core/codec.ts";
 import type { Command, Outcome, Stamp } from "../../core/commands.ts";
 import { applyEntry, type Refusal } from "../../core/entries.ts";
 import { type ByteString, epochRegion, type RegionIndex, type Time, type Version } from "../../core/ids.ts";
 import { type Effects, Tree } from "../../core/tree.ts";
-import type { GroupEntry, MachineSnapshot, StateMachine } from "../group.ts";
 import type { StateStore } from "../storage/state-store.ts";
 import { CHECKPOINT_EVERY, Checkpoints, type Retention } from "./checkpoints.ts";
 import { Generations } from "./generations.ts";

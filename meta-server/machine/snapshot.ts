@@ -1,4 +1,4 @@
-import type { MachineSnapshot } from "../group.ts";
+import type { MachineSnapshot } from "../../consensus/group.ts";
 import type { StateSnapshot } from "../storage/state-snapshot.ts";
 import { decodePairs, encodePairs, type Pair } from "./load-part.ts";
 import { APPLIED_KEY, decodeRecord } from "./local-keys.ts";

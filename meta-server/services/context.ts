@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import type { VolumeDescription } from "../../config/volume-description.ts";
-import type { Group } from "../group.ts";
+import type { Group } from "../../consensus/group.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { Proposals } from "./proposals.ts";
 

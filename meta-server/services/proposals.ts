@@ -1,7 +1,7 @@
+import type { Group, Proposed } from "../../consensus/group.ts";
 import { encodeCommand, encodeProposed } from "../../core/codec.ts";
 import type { Command } from "../../core/commands.ts";
 import type { SessionId, Time } from "../../core/ids.ts";
-import type { Group, Proposed } from "../group.ts";
 import { encodeLocal, type LocalEntry } from "../machine/local-entries.ts";
 import type { Applied, Machine } from "../machine/machine.ts";
 

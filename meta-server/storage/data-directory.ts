@@ -1,10 +1,10 @@
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { UserError } from "../../base/user-error.ts";
+import { StorageError } from "../../consensus/storage-error.ts";
 import { replaceFile, syncDirectory } from "./durable-files.ts";
 import { LevelLog } from "./level-log.ts";
 import { STATE_POINTER, StateStore, type StateStoreOptions } from "./state-store.ts";
-import { StorageError } from "./storage-error.ts";
 
 const IDENTITY = "identity.json";
 /** 2: the log holds the group's members. What 1 wrote is read; from then on a program of 1 refuses it. */

@@ -1,10 +1,10 @@
-import type { Configuration } from "../raft/configuration.ts";
-import { decodeEntry, type Entry } from "../raft/entry.ts";
-import type { HardState, LogPosition } from "../raft/messages.ts";
-import { Configurations } from "./configurations.ts";
+import { Configurations } from "../../consensus/configurations.ts";
+import type { LogStore, StoredLog, StoredPosition, TermStart } from "../../consensus/log-store.ts";
+import type { Configuration } from "../../consensus/raft/configuration.ts";
+import { decodeEntry, type Entry } from "../../consensus/raft/entry.ts";
+import type { HardState, LogPosition } from "../../consensus/raft/messages.ts";
+import { StorageError } from "../../consensus/storage-error.ts";
 import { type Level, openLevel } from "./level.ts";
-import type { LogStore, StoredLog, StoredPosition, TermStart } from "./log-store.ts";
-import { StorageError } from "./storage-error.ts";
 
 /**
  * Keys: an entry's index in 8 bytes, big-endian (its first byte is 0, indexes being below 2^53); 0xfe and 8 bytes of a

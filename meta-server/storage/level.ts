@@ -3,8 +3,8 @@ import { readdir, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { ClassicLevel } from "classic-level";
 import { UserError } from "../../base/user-error.ts";
+import { StorageError } from "../../consensus/storage-error.ts";
 import { syncDirectory, syncFilesIn } from "./durable-files.ts";
-import { StorageError } from "./storage-error.ts";
 
 export type Level = ClassicLevel<Uint8Array, Uint8Array>;
 

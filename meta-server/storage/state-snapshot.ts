@@ -1,6 +1,6 @@
+import type { StorageError } from "../../consensus/storage-error.ts";
 import type { Level } from "./level.ts";
 import { fromLevelKey } from "./state-keys.ts";
-import type { StorageError } from "./storage-error.ts";
 
 /** How many pairs are read at a time. */
 const PAGE_PAIRS = 1000;

@@ -1,11 +1,11 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { StorageError } from "../../consensus/storage-error.ts";
 import { replaceFile, syncDirectory, syncFilesIn } from "./durable-files.ts";
 import { type Level, openLevel } from "./level.ts";
 import { Overlay } from "./overlay.ts";
 import { fromLevelKey, toLevelKey } from "./state-keys.ts";
 import { StateSnapshot } from "./state-snapshot.ts";
-import { StorageError } from "./storage-error.ts";
 
 /** Names, inside the data directory, the directory that holds the state. */
 export const STATE_POINTER = "STATE";

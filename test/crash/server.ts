@@ -1,7 +1,7 @@
 /** One metadata server as a process of its own: `server.ts JSON`, with the options as `ServerOptions` says. */
 import pino from "pino";
+import type { GroupTuning } from "../../consensus/runtime/tuning.ts";
 import { runMetaServer } from "../../meta-server/main.ts";
-import type { GroupTuning } from "../../meta-server/runtime/tuning.ts";
 import { describeVolume } from "./describe-volume.ts";
 
 export interface ServerOptions {

@@ -1,7 +1,7 @@
 import pino from "pino";
 import { expect, test } from "vitest";
-import type { Group, MemberProgress } from "../../meta-server/group.ts";
-import type { MembershipChange } from "../../meta-server/raft/configuration.ts";
+import type { Group, MemberProgress } from "../../consensus/group.ts";
+import type { MembershipChange } from "../../consensus/raft/configuration.ts";
 import { changeMembers } from "../../meta-server/services/admin/members.ts";
 import { Refusals } from "../../proto/refusals.ts";
 

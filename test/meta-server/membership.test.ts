@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from "vitest";
-import type { MembershipChange } from "../../meta-server/raft/configuration.ts";
-import { Cluster, propose, until } from "../raft/support/cluster.ts";
+import type { MembershipChange } from "../../consensus/raft/configuration.ts";
+import { Cluster, propose, until } from "../consensus/support/cluster.ts";
 
 let cluster: Cluster;
 let writing: Writers | undefined;

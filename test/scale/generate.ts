@@ -1,9 +1,9 @@
 import { setImmediate as yieldToTimers } from "node:timers/promises";
+import type { GroupEntry } from "../../consensus/group.ts";
 import { encodeCommand, encodeProposed } from "../../core/codec.ts";
 import type { Command, Outcome } from "../../core/commands.ts";
 import type { ByteString, EpochCode, Inode, RegionIndex, SessionId, SliceId } from "../../core/ids.ts";
 import { ROOT_INODE } from "../../core/ids.ts";
-import type { GroupEntry } from "../../meta-server/group.ts";
 import { type Applied, Machine } from "../../meta-server/machine/machine.ts";
 import { openDataDirectory } from "../../meta-server/storage/data-directory.ts";
 import { randomFrom } from "../random.ts";

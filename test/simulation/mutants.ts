@@ -12,7 +12,7 @@ export interface Mutant {
   readonly from?: number;
 }
 
-const ELECTION = "meta-server/raft/election.ts";
+const ELECTION = "consensus/raft/election.ts";
 const SEQUENCER = "core/sequencer.ts";
 const AGENT_SERVICE = "meta-server/services/agent/service.ts";
 const NO_GAP_CHECK: Replacement = {
@@ -70,7 +70,7 @@ export const MUTANTS: readonly Mutant[] = [
     profile: "transfers",
     from: 9,
     replacements: [
-      { file: "meta-server/raft/state.ts", text: "this.vote = hardState.vote;", by: "this.vote = 0 * hardState.vote;" },
+      { file: "consensus/raft/state.ts", text: "this.vote = hardState.vote;", by: "this.vote = 0 * hardState.vote;" },
     ],
   },
   {
@@ -80,7 +80,7 @@ export const MUTANTS: readonly Mutant[] = [
     from: 12,
     replacements: [
       {
-        file: "meta-server/raft/replication.ts",
+        file: "consensus/raft/replication.ts",
         text: "if (reached <= log.commit || log.term(reached) !== state.term) return;",
         by: "if (reached <= log.commit) return;",
       },
@@ -128,7 +128,7 @@ export const MUTANTS: readonly Mutant[] = [
     from: 17,
     replacements: [
       {
-        file: "meta-server/raft/read-index.ts",
+        file: "consensus/raft/read-index.ts",
         text: "} else if (isReadable(state)) {",
         by: "} else if (state.role) {",
       },

@@ -1,8 +1,9 @@
 /** What the checkers see: every turn of every Raft, every turn of every machine, and what becomes durable on every disk. */
+
+import { type Configuration, decodeConfiguration } from "../../consensus/raft/configuration.ts";
+import { decodeEntry } from "../../consensus/raft/entry.ts";
+import { Raft } from "../../consensus/raft/raft.ts";
 import { Machine } from "../../meta-server/machine/machine.ts";
-import { type Configuration, decodeConfiguration } from "../../meta-server/raft/configuration.ts";
-import { decodeEntry } from "../../meta-server/raft/entry.ts";
-import { Raft } from "../../meta-server/raft/raft.ts";
 import { RaftTruth } from "./checks/raft-truth.ts";
 import { VolumeTruth } from "./checks/volume-truth.ts";
 import { type House, MEMBERS, REGIONS, type Region, type SimulatedServer } from "./house.ts";

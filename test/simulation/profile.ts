@@ -1,4 +1,4 @@
-import type { GroupTuning } from "../../meta-server/runtime/tuning.ts";
+import type { GroupTuning } from "../../consensus/runtime/tuning.ts";
 import type { Chance } from "./stage/chance.ts";
 
 /** What can go wrong, each with how often it does beside the others. */

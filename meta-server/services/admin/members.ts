@@ -1,6 +1,6 @@
+import type { Group, MemberProgress } from "../../../consensus/group.ts";
+import type { MembershipChange } from "../../../consensus/raft/configuration.ts";
 import type { ChangeMembersAnswer, ChangeMembersRequest } from "../../../proto/generated/admin.ts";
-import type { Group, MemberProgress } from "../../group.ts";
-import type { MembershipChange } from "../../raft/configuration.ts";
 
 /** A learner that lacks more entries than this would hold up whoever waits for its vote. */
 const BEHIND_MAX = 2_000;

@@ -1,8 +1,8 @@
+import type { Group, GroupEntry } from "../../../consensus/group.ts";
 import { decodeEntry } from "../../../core/codec.ts";
 import type { EpochCode, RegionIndex, Sequence, Version } from "../../../core/ids.ts";
 import { type Position, sequenceEntry } from "../../../core/sequencer.ts";
 import type { Tree } from "../../../core/tree.ts";
-import type { Group, GroupEntry } from "../../group.ts";
 import type { Checkpoint } from "../../machine/checkpoints.ts";
 import { decodeLocal, isLocal } from "../../machine/local-entries.ts";
 import type { Machine, TakenEntry } from "../../machine/machine.ts";

@@ -1,8 +1,8 @@
+import type { Proposed } from "../../../consensus/group.ts";
 import { decodeCommand } from "../../../core/codec.ts";
 import type { Command, CommandKind } from "../../../core/commands.ts";
 import type { SessionId } from "../../../core/ids.ts";
 import { type Mutate, type Response, Status } from "../../../proto/generated/metadata.ts";
-import type { Proposed } from "../../group.ts";
 import type { Applied } from "../../machine/machine.ts";
 import { leaderAddress, type ServerContext } from "../context.ts";
 import { LockQueues } from "./lock-queues.ts";

@@ -1,6 +1,6 @@
+import type { Group } from "../../../consensus/group.ts";
 import { compareVersions, type Version } from "../../../core/ids.ts";
 import { Freshness } from "../../../proto/generated/metadata.ts";
-import type { Group } from "../../group.ts";
 import type { Machine } from "../../machine/machine.ts";
 import { VersionWaiters } from "./version-waiters.ts";
 

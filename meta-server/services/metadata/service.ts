@@ -1,4 +1,5 @@
 import type { ServerDuplexStream } from "@grpc/grpc-js";
+import { StorageError } from "../../../consensus/storage-error.ts";
 import type { Effects } from "../../../core/effects.ts";
 import type { Version } from "../../../core/ids.ts";
 import {
@@ -14,7 +15,6 @@ import {
 import type { RefusalKind, Refusals } from "../../../proto/refusals.ts";
 import { asVersion } from "../../../proto/versions.ts";
 import type { Turn } from "../../machine/machine.ts";
-import { StorageError } from "../../storage/storage-error.ts";
 import type { ServerContext } from "../context.ts";
 import type { Clients } from "./clients.ts";
 import { Mutations } from "./mutations.ts";

@@ -1,4 +1,4 @@
-import type { Role } from "../../../meta-server/raft/state.ts";
+import type { Role } from "../../../consensus/raft/state.ts";
 import { hold } from "../stage/world.ts";
 
 /** What is to be seen of a member after each of its turns. */

@@ -6,7 +6,7 @@ import { registerHooks } from "node:module";
 import { fileURLToPath } from "node:url";
 
 const ROOT = new URL("../../../", import.meta.url).href;
-const ROOMS = /^(base|core|meta-server|client|proto|config)\//;
+const ROOMS = /^(base|consensus|core|meta-server|client|proto|config)\//;
 
 const STAND_INS: Readonly<Record<string, string>> = {
   "@grpc/grpc-js": "./grpc.ts",

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { entry, Member, settle } from "./support/transcript.ts";
+import { entry, Member, settle } from "../support/transcript.ts";
 
 function elected(): readonly [Member, Member, Member] {
   const members = [new Member(1), new Member(2), new Member(3)] as const;

@@ -1,6 +1,6 @@
+import type { LogStore } from "../log-store.ts";
 import type { Entry } from "../raft/entry.ts";
 import type { Raft } from "../raft/raft.ts";
-import type { LogStore } from "../storage/log-store.ts";
 
 /** See Group.readLog: from memory where they are there, else from the disk. */
 export async function readCommitted(

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
-import { encodeConfiguration, firstConfiguration } from "../../meta-server/raft/configuration.ts";
-import { type Entry, makeEntry } from "../../meta-server/raft/entry.ts";
-import type { HardState } from "../../meta-server/raft/messages.ts";
-import type { LogStore } from "../../meta-server/storage/log-store.ts";
+import type { LogStore } from "../../consensus/log-store.ts";
+import { encodeConfiguration, firstConfiguration } from "../../consensus/raft/configuration.ts";
+import { type Entry, makeEntry } from "../../consensus/raft/entry.ts";
+import type { HardState } from "../../consensus/raft/messages.ts";
 
 /** A log that can be closed and opened again, as after a restart. */
 export interface Reopenable {

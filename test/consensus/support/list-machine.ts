@@ -1,4 +1,4 @@
-import type { GroupEntry, MachineSnapshot, StateMachine } from "../../../meta-server/group.ts";
+import type { GroupEntry, MachineSnapshot, StateMachine } from "../../../consensus/group.ts";
 import type { StateStore } from "../../../meta-server/storage/state-store.ts";
 
 const APPLIED = "\x00applied";

@@ -1,8 +1,8 @@
-import type { Configuration } from "../../meta-server/raft/configuration.ts";
-import type { Entry } from "../../meta-server/raft/entry.ts";
-import type { HardState, LogPosition } from "../../meta-server/raft/messages.ts";
-import { Configurations } from "../../meta-server/storage/configurations.ts";
-import type { LogStore, StoredLog, StoredPosition, TermStart } from "../../meta-server/storage/log-store.ts";
+import { Configurations } from "../../../consensus/configurations.ts";
+import type { LogStore, StoredLog, StoredPosition, TermStart } from "../../../consensus/log-store.ts";
+import type { Configuration } from "../../../consensus/raft/configuration.ts";
+import type { Entry } from "../../../consensus/raft/entry.ts";
+import type { HardState, LogPosition } from "../../../consensus/raft/messages.ts";
 
 /** What survives a crash of the server that writes to it. */
 export interface MemoryDisk {

@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import type { Refusals } from "../../proto/refusals.ts";
 import type { GroupMember, StateMachine } from "../group.ts";
-import type { LogStore } from "../storage/log-store.ts";
+import type { LogStore } from "../log-store.ts";
 import type { Transport } from "../transport/transport.ts";
 import type { Timers } from "./timers.ts";
 import type { GroupTuning } from "./tuning.ts";

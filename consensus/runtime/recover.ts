@@ -1,8 +1,8 @@
 import type { StateMachine } from "../group.ts";
+import type { LogStore } from "../log-store.ts";
 import type { Configuration } from "../raft/configuration.ts";
 import type { RaftStart } from "../raft/raft.ts";
-import type { LogStore } from "../storage/log-store.ts";
-import { StorageError } from "../storage/storage-error.ts";
+import { StorageError } from "../storage-error.ts";
 import type { GroupTuning } from "./tuning.ts";
 
 /**

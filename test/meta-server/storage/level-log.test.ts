@@ -2,9 +2,9 @@ import { cp, mkdtemp, readdir, rm, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { LevelLog } from "../../meta-server/storage/level-log.ts";
-import { append, entries, logConformance } from "./log-conformance.ts";
-import { emptyDisk, MemoryLog } from "./memory-log.ts";
+import { LevelLog } from "../../../meta-server/storage/level-log.ts";
+import { append, entries, logConformance } from "../../consensus/log-conformance.ts";
+import { emptyDisk, MemoryLog } from "../../consensus/support/memory-log.ts";
 
 logConformance("in memory", async () => {
   const disk = emptyDisk();

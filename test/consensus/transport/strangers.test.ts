@@ -1,7 +1,7 @@
 import { Client, type ClientDuplexStream, credentials } from "@grpc/grpc-js";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { encodeConfiguration, firstConfiguration } from "../../meta-server/raft/configuration.ts";
-import { makeEntry } from "../../meta-server/raft/entry.ts";
+import { encodeConfiguration, firstConfiguration } from "../../../consensus/raft/configuration.ts";
+import { makeEntry } from "../../../consensus/raft/entry.ts";
 import {
   type RaftHello,
   type RaftMessage,
@@ -10,8 +10,8 @@ import {
   type RaftWelcome,
   type SnapshotFrame,
   type SnapshotProgress,
-} from "../../proto/generated/raft.ts";
-import { Cluster, propose, until } from "./support/cluster.ts";
+} from "../../../proto/generated/raft.ts";
+import { Cluster, propose, until } from "../support/cluster.ts";
 
 // What comes over the peers' port and is no member's: refused with a line and a count, and the server goes on.
 

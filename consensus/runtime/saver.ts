@@ -1,7 +1,7 @@
+import type { LogStore } from "../log-store.ts";
 import type { Entry } from "../raft/entry.ts";
 import type { Message } from "../raft/messages.ts";
 import type { Save } from "../raft/raft.ts";
-import type { LogStore } from "../storage/log-store.ts";
 
 export interface SaverEvents {
   /** In the order of the saves; then the promises may go. */

@@ -1,5 +1,6 @@
 import { Refusals } from "../proto/refusals.ts";
 import type { Group, GroupEntry, GroupMember, GroupStatus, MembershipResult, Proposed, StateMachine } from "./group.ts";
+import type { LogStore } from "./log-store.ts";
 import {
   type Configuration,
   firstConfiguration,
@@ -22,8 +23,7 @@ import { recover } from "./runtime/recover.ts";
 import { Saver } from "./runtime/saver.ts";
 import { processTimers, type Timers } from "./runtime/timers.ts";
 import { DEFAULT_TUNING, type GroupTuning } from "./runtime/tuning.ts";
-import type { LogStore } from "./storage/log-store.ts";
-import { StorageError } from "./storage/storage-error.ts";
+import { StorageError } from "./storage-error.ts";
 import type { SnapshotHeader, SnapshotIntake, Transport } from "./transport/transport.ts";
 
 /** Between two tries to send a member what it lacks. */

@@ -4,10 +4,10 @@ import {
   firstConfiguration,
   type MembershipChange,
   UNKNOWN_CONFIGURATION,
-} from "../../../meta-server/raft/configuration.ts";
-import type { Entry } from "../../../meta-server/raft/entry.ts";
-import type { HardState, Message } from "../../../meta-server/raft/messages.ts";
-import { Raft, type Save } from "../../../meta-server/raft/raft.ts";
+} from "../../../consensus/raft/configuration.ts";
+import type { Entry } from "../../../consensus/raft/entry.ts";
+import type { HardState, Message } from "../../../consensus/raft/messages.ts";
+import { Raft, type Save } from "../../../consensus/raft/raft.ts";
 
 export interface MemberOptions {
   readonly voters?: readonly number[];

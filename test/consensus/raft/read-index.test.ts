@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import type { Message } from "../../meta-server/raft/messages.ts";
-import { Member, settle } from "./support/transcript.ts";
+import type { Message } from "../../../consensus/raft/messages.ts";
+import { Member, settle } from "../support/transcript.ts";
 
 const answer = (from: number, round: number): Message => ({ type: "heartbeatResponse", from, to: 1, term: 1, round });
 

@@ -1,10 +1,10 @@
 import { pino } from "pino";
 import { expect, test } from "vitest";
-import type { StateMachine } from "../../meta-server/group.ts";
-import { firstConfiguration } from "../../meta-server/raft/configuration.ts";
-import type { Raft } from "../../meta-server/raft/raft.ts";
-import { OutgoingSnapshots } from "../../meta-server/runtime/outgoing-snapshots.ts";
-import type { SnapshotSource, Transport } from "../../meta-server/transport/transport.ts";
+import type { StateMachine } from "../../../consensus/group.ts";
+import { firstConfiguration } from "../../../consensus/raft/configuration.ts";
+import type { Raft } from "../../../consensus/raft/raft.ts";
+import { OutgoingSnapshots } from "../../../consensus/runtime/outgoing-snapshots.ts";
+import type { SnapshotSource, Transport } from "../../../consensus/transport/transport.ts";
 
 /** Sends of which each ends when the test says so. */
 function sending() {

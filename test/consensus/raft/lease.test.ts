@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import { leaseDurationMs } from "../../meta-server/raft/lease.ts";
-import type { Message } from "../../meta-server/raft/messages.ts";
-import { Member, type MemberOptions, settle } from "./support/transcript.ts";
+import { leaseDurationMs } from "../../../consensus/raft/lease.ts";
+import type { Message } from "../../../consensus/raft/messages.ts";
+import { Member, type MemberOptions, settle } from "../support/transcript.ts";
 
 const TICK_MS = 100;
 const LEASE_MS = leaseDurationMs({ electionTicks: 10, tickMs: TICK_MS, clockDriftPercent: 10 });

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { changed, firstConfiguration, type MembershipChange } from "../../meta-server/raft/configuration.ts";
-import { Member, settle } from "./support/transcript.ts";
+import { changed, firstConfiguration, type MembershipChange } from "../../../consensus/raft/configuration.ts";
+import { Member, settle } from "../support/transcript.ts";
 
 const configurationOf = (member: Member) =>
   member.raft.log.configuration.members.map(({ id, learner }) => (learner ? `${id}?` : `${id}`)).join(" ");

@@ -1,8 +1,8 @@
 import type { Logger } from "pino";
 import type { Refusals } from "../../proto/refusals.ts";
 import type { StateMachine } from "../group.ts";
+import type { LogStore } from "../log-store.ts";
 import type { Raft, SnapshotPosition } from "../raft/raft.ts";
-import type { LogStore } from "../storage/log-store.ts";
 import type { SnapshotHeader, SnapshotIntake } from "../transport/transport.ts";
 import { installSnapshot } from "./install-snapshot.ts";
 import type { Timers } from "./timers.ts";

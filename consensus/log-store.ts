@@ -1,7 +1,7 @@
 /** The disk under a member's Raft log: what LevelLog does for a server and a memory log does for the tests. */
-import type { Configuration } from "../raft/configuration.ts";
-import type { Entry } from "../raft/entry.ts";
-import type { HardState, LogPosition } from "../raft/messages.ts";
+import type { Configuration } from "./raft/configuration.ts";
+import type { Entry } from "./raft/entry.ts";
+import type { HardState, LogPosition } from "./raft/messages.ts";
 
 /** The index at which a term's entries begin in the log. */
 export interface TermStart {

@@ -1,5 +1,5 @@
-import { type Configuration, decodeConfiguration } from "../raft/configuration.ts";
-import type { Entry } from "../raft/entry.ts";
+import { type Configuration, decodeConfiguration } from "./raft/configuration.ts";
+import type { Entry } from "./raft/entry.ts";
 
 /** What a log must remember of its configurations to know them without reading its entries: few, and small. */
 export class Configurations {

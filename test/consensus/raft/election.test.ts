@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import type { Message } from "../../meta-server/raft/messages.ts";
-import { Member, settle } from "./support/transcript.ts";
+import type { Message } from "../../../consensus/raft/messages.ts";
+import { Member, settle } from "../support/transcript.ts";
 
 const last = { index: 0, term: 0 };
 const vote = (from: number, to: number, term: number, at = last, transfer = false): Message => ({

@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from "vitest";
-import { StorageError } from "../../meta-server/storage/storage-error.ts";
+import { StorageError } from "../../consensus/storage-error.ts";
 import { Cluster, propose, type Running, until } from "./support/cluster.ts";
 
 let cluster: Cluster;
