@@ -9,21 +9,21 @@ import { AgentService as AgentDefinition } from "../proto/generated/agent.ts";
 import { ChangelogService as ChangelogDefinition } from "../proto/generated/changelog.ts";
 import { MetadataService as MetadataDefinition } from "../proto/generated/metadata.ts";
 import { Refusals } from "../proto/refusals.ts";
-import { EpochKeeper } from "./epochs/epoch-keeper.ts";
-import { Follower } from "./follower/follower.ts";
-import { Regions } from "./follower/regions.ts";
 import type { Machine } from "./machine/machine.ts";
+import type { ServerContext } from "./region/context.ts";
+import { Proposals } from "./region/proposer.ts";
+import { EpochKeeper } from "./roles/epochs/epoch-keeper.ts";
+import { Follower } from "./roles/follower/follower.ts";
+import { Regions } from "./roles/follower/regions.ts";
 import { AdminService } from "./services/admin/service.ts";
 import { StatusReport } from "./services/admin/status.ts";
 import { AgentService } from "./services/agent/service.ts";
 import { RegionProgress } from "./services/changelog/progress.ts";
 import { RegionReports } from "./services/changelog/region-reports.ts";
 import { ChangelogService } from "./services/changelog/service.ts";
-import type { ServerContext } from "./services/context.ts";
 import { Clients } from "./services/metadata/clients.ts";
 import { Reaper } from "./services/metadata/reaper.ts";
 import { MetadataService } from "./services/metadata/service.ts";
-import { Proposals } from "./services/proposals.ts";
 
 export interface RegionServerTuning {
   /** A session whose client is silent for so long is ended. */

@@ -1,5 +1,5 @@
 import { type handleUnaryCall, type ServiceError, status } from "@grpc/grpc-js";
-import type { ServerContext } from "./context.ts";
+import type { ServerContext } from "../region/context.ts";
 
 /** A refusal as gRPC tells it. */
 export class Refusal extends Error {

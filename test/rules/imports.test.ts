@@ -3,6 +3,8 @@ import { sourceFiles } from "./source-files.ts";
 
 const files = sourceFiles();
 
+const LIBRARY = ["core/", "base/", "proto/", "config/"];
+
 /** What each room may import, beside itself; the longest prefix counts. Packages are another matter (below). */
 const ROOMS: Record<string, readonly string[]> = {
   "core/": [],
@@ -12,7 +14,18 @@ const ROOMS: Record<string, readonly string[]> = {
   "object-store/": ["core/", "base/", "proto/"],
   "consensus/": ["base/", "proto/"],
   "consensus/raft/": [],
-  "meta-server/": ["consensus/", "core/", "base/", "proto/", "config/", "object-store/"],
+  "meta-server/storage/": [...LIBRARY, "consensus/"],
+  "meta-server/machine/": [...LIBRARY, "consensus/", "meta-server/storage/"],
+  "meta-server/region/": [...LIBRARY, "consensus/", "meta-server/storage/", "meta-server/machine/"],
+  "meta-server/roles/": [...LIBRARY, "consensus/", "meta-server/machine/", "meta-server/region/"],
+  "meta-server/services/": [
+    ...LIBRARY,
+    "consensus/",
+    "meta-server/machine/",
+    "meta-server/region/",
+    "meta-server/roles/",
+  ],
+  "meta-server/": [...LIBRARY, "consensus/"],
   "mirror-agent/": ["core/", "base/", "proto/", "config/", "object-store/"],
   "client/": ["core/", "base/", "proto/", "config/", "object-store/"],
   "client/fuse/": ["core/", "base/", "client/handlers.ts"],

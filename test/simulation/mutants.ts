@@ -166,7 +166,7 @@ export const MUTANTS: readonly Mutant[] = [
     from: 6,
     replacements: [
       ...NO_EPOCH_CHECK,
-      { file: "meta-server/follower/follower.ts", text: `this.#session?.close("suspended");`, by: "" },
+      { file: "meta-server/roles/follower/follower.ts", text: `this.#session?.close("suspended");`, by: "" },
     ],
   },
   {

@@ -8,15 +8,15 @@ import type {
   PromoteAnswer,
 } from "../../../proto/generated/admin.ts";
 import { asVersion } from "../../../proto/versions.ts";
-import type { EpochKeeper } from "../../epochs/epoch-keeper.ts";
-import { readLossReport } from "../../epochs/loss-reports.ts";
-import { promote } from "../../epochs/promotion.ts";
-import { type SwitchoverOptions, switchover } from "../../epochs/switchover.ts";
-import type { Follower } from "../../follower/follower.ts";
-import type { Regions } from "../../follower/regions.ts";
-import { leaderAddress, type ServerContext } from "../context.ts";
+import { leaderAddress, type ServerContext } from "../../region/context.ts";
+import { resolvePath } from "../../region/paths.ts";
+import type { EpochKeeper } from "../../roles/epochs/epoch-keeper.ts";
+import { readLossReport } from "../../roles/epochs/loss-reports.ts";
+import { promote } from "../../roles/epochs/promotion.ts";
+import { type SwitchoverOptions, switchover } from "../../roles/epochs/switchover.ts";
+import type { Follower } from "../../roles/follower/follower.ts";
+import type { Regions } from "../../roles/follower/regions.ts";
 import { asBuffer } from "../metadata/responses.ts";
-import { resolvePath } from "../paths.ts";
 import { unary } from "../unary.ts";
 import { changeMembers } from "./members.ts";
 import type { StatusReport } from "./status.ts";

@@ -1,10 +1,10 @@
 import type { RegionStatus } from "../../../proto/generated/admin.ts";
 import type { Refusals } from "../../../proto/refusals.ts";
-import type { EpochKeeper } from "../../epochs/epoch-keeper.ts";
-import type { Follower } from "../../follower/follower.ts";
 import { decodePending, pendingPrefix } from "../../machine/local-keys.ts";
+import { leaderAddress, type ServerContext } from "../../region/context.ts";
+import type { EpochKeeper } from "../../roles/epochs/epoch-keeper.ts";
+import type { Follower } from "../../roles/follower/follower.ts";
 import type { AgentService } from "../agent/service.ts";
-import { leaderAddress, type ServerContext } from "../context.ts";
 import { behindOf } from "./members.ts";
 
 export interface StatusSources {

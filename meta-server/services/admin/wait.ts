@@ -3,8 +3,8 @@ import { decodeAttributes } from "../../../core/codec.ts";
 import { compareVersions } from "../../../core/ids.ts";
 import type { WaitProgress, WaitRequest } from "../../../proto/generated/admin.ts";
 import { asVersion } from "../../../proto/versions.ts";
-import { leaderAddress, type ServerContext } from "../context.ts";
-import { resolvePath } from "../paths.ts";
+import { leaderAddress, type ServerContext } from "../../region/context.ts";
+import { resolvePath } from "../../region/paths.ts";
 import { checkRequest, serviceError } from "../unary.ts";
 import { pendingBelow } from "./trees.ts";
 

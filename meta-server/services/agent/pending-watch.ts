@@ -2,7 +2,7 @@ import type { ServerWritableStream } from "@grpc/grpc-js";
 import { drained } from "../../../base/wait-for-drain.ts";
 import type { PendingSlice, PendingSlices, WatchPendingRequest } from "../../../proto/generated/agent.ts";
 import { decodePending, type Pending, pendingPrefix } from "../../machine/local-keys.ts";
-import type { ServerContext } from "../context.ts";
+import type { ServerContext } from "../../region/context.ts";
 import { asBuffer } from "../metadata/responses.ts";
 
 const FRAME_SLICES = 1_000;

@@ -19,7 +19,7 @@ import {
   type RevokedIds,
   revokedKey,
 } from "../../machine/local-keys.ts";
-import type { ServerContext } from "../context.ts";
+import type { ServerContext } from "../../region/context.ts";
 import { asBuffer } from "../metadata/responses.ts";
 import { checkRequest, Refusal, serviceError, unary } from "../unary.ts";
 import { PendingWatch } from "./pending-watch.ts";

@@ -12,7 +12,7 @@ import {
 import { asVersion, versionText } from "../../../proto/versions.ts";
 import { CHECKPOINT_EVERY } from "../../machine/checkpoints.ts";
 import type { TakenEntry } from "../../machine/machine.ts";
-import type { ServerContext } from "../context.ts";
+import type { ServerContext } from "../../region/context.ts";
 import { asBuffer } from "../metadata/responses.ts";
 import { forkOf, LogReader } from "./log-reader.ts";
 import type { RegionReports } from "./region-reports.ts";

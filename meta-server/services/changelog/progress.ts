@@ -1,5 +1,5 @@
 import type { RegionIndex, Sequence } from "../../../core/ids.ts";
-import type { ServerContext } from "../context.ts";
+import type { ServerContext } from "../../region/context.ts";
 import type { RegionReports } from "./region-reports.ts";
 
 const EVERY_MS = 2_000;

@@ -10,7 +10,7 @@ import type {
   SnapshotRequest,
 } from "../../../proto/generated/changelog.ts";
 import { gather } from "../../machine/snapshot.ts";
-import type { ServerContext } from "../context.ts";
+import type { ServerContext } from "../../region/context.ts";
 import { asBuffer } from "../metadata/responses.ts";
 import { FollowStream } from "./follow-stream.ts";
 import type { RegionReports } from "./region-reports.ts";

@@ -2,7 +2,7 @@ import { RECORDS } from "../../../core/codec/records.ts";
 import type { Inode, SessionId } from "../../../core/ids.ts";
 import { KEY_PREFIX, keyId } from "../../../core/keys.ts";
 import type { Hello } from "../../../proto/generated/metadata.ts";
-import type { ServerContext } from "../context.ts";
+import type { ServerContext } from "../../region/context.ts";
 import type { SessionStream } from "./session-stream.ts";
 
 interface Client {

@@ -4,7 +4,7 @@ import type { Command, CommandKind } from "../../../core/commands.ts";
 import type { SessionId } from "../../../core/ids.ts";
 import { type Mutate, type Response, Status } from "../../../proto/generated/metadata.ts";
 import type { Applied } from "../../machine/machine.ts";
-import { leaderAddress, type ServerContext } from "../context.ts";
+import { leaderAddress, type ServerContext } from "../../region/context.ts";
 import { LockQueues } from "./lock-queues.ts";
 import { asBuffer, failed, response } from "./responses.ts";
 import type { SessionStream } from "./session-stream.ts";

@@ -16,7 +16,7 @@ import type {
 } from "../../../proto/generated/metadata.ts";
 import { Status } from "../../../proto/generated/metadata.ts";
 import type { Machine } from "../../machine/machine.ts";
-import { pathOf, resolvePath } from "../paths.ts";
+import { pathOf, resolvePath } from "../../region/paths.ts";
 import { isInTheWay } from "./lock-queues.ts";
 import { asBuffer, failed, response } from "./responses.ts";
 

@@ -1,6 +1,6 @@
 import type { ByteString, Inode } from "../../../core/ids.ts";
 import { chunksPrefix, KEY_PREFIX, keyChunk, keyId, keyName, xattrKey } from "../../../core/keys.ts";
-import type { ServerContext } from "../context.ts";
+import type { ServerContext } from "../../region/context.ts";
 
 const ROUND_MS = 200;
 const CHUNKS_PER_STEP = 256;

@@ -15,7 +15,7 @@ import {
 import type { RefusalKind, Refusals } from "../../../proto/refusals.ts";
 import { asVersion } from "../../../proto/versions.ts";
 import type { Turn } from "../../machine/machine.ts";
-import type { ServerContext } from "../context.ts";
+import type { ServerContext } from "../../region/context.ts";
 import type { Clients } from "./clients.ts";
 import { Mutations } from "./mutations.ts";
 import { type AskPrimary, type Passage, ReadGate } from "./read-gate.ts";

@@ -6,10 +6,10 @@ import {
   status,
 } from "@grpc/grpc-js";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { encodeCommand } from "../../core/codec.ts";
-import { ClientFrame, Freshness, MetadataService, type Request, Status } from "../../proto/generated/metadata.ts";
-import { TestVolume, until } from "./harness.ts";
-import { makeCommand, RawClient } from "./raw-client.ts";
+import { encodeCommand } from "../../../core/codec.ts";
+import { ClientFrame, Freshness, MetadataService, type Request, Status } from "../../../proto/generated/metadata.ts";
+import { TestVolume, until } from "../harness.ts";
+import { makeCommand, RawClient } from "../raw-client.ts";
 
 let volume: TestVolume;
 let address: string;

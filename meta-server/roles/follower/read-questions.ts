@@ -1,4 +1,4 @@
-import type { Version } from "../../core/ids.ts";
+import type { Version } from "../../../core/ids.ts";
 
 type Done = (committed: Version | undefined) => void;
 

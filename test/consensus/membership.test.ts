@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from "vitest";
 import type { MembershipChange } from "../../consensus/raft/configuration.ts";
-import { Cluster, propose, until } from "../consensus/support/cluster.ts";
+import { Cluster, propose, until } from "./support/cluster.ts";
 
 let cluster: Cluster;
 let writing: Writers | undefined;

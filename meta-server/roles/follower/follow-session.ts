@@ -1,6 +1,6 @@
 import { type ClientDuplexStream, credentials } from "@grpc/grpc-js";
-import { encodeFollowed } from "../../core/codec.ts";
-import { compareVersions, type Sequence, type Version } from "../../core/ids.ts";
+import { encodeFollowed } from "../../../core/codec.ts";
+import { compareVersions, type Sequence, type Version } from "../../../core/ids.ts";
 import {
   ChangelogClient,
   type ChangelogEntry,
@@ -9,10 +9,10 @@ import {
   type FollowerFrame,
   type FollowReport,
   type FollowWelcome,
-} from "../../proto/generated/changelog.ts";
-import { asVersion } from "../../proto/versions.ts";
-import type { Applied } from "../machine/machine.ts";
-import type { ServerContext } from "../services/context.ts";
+} from "../../../proto/generated/changelog.ts";
+import { asVersion } from "../../../proto/versions.ts";
+import type { Applied } from "../../machine/machine.ts";
+import type { ServerContext } from "../../region/context.ts";
 import { PEER_OPTIONS } from "./regions.ts";
 
 const WELCOME_MS = 5_000;

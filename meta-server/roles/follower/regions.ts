@@ -1,7 +1,7 @@
 import { type ClientOptions, credentials, Metadata } from "@grpc/grpc-js";
-import { MemberAddresses } from "../../config/member-addresses.ts";
-import { AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
-import type { ServerContext } from "../services/context.ts";
+import { MemberAddresses } from "../../../config/member-addresses.ts";
+import { AdminClient, type RegionStatus } from "../../../proto/generated/admin.ts";
+import type { ServerContext } from "../../region/context.ts";
 
 /** A dead address must not be remembered across calls: each client has its own subchannels and a short backoff. */
 export const PEER_OPTIONS: ClientOptions = {

@@ -2,8 +2,8 @@ import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { UserError } from "../../base/user-error.ts";
-import { type DataDirectory, openDataDirectory } from "../../meta-server/storage/data-directory.ts";
+import { UserError } from "../../../base/user-error.ts";
+import { type DataDirectory, openDataDirectory } from "../../../meta-server/storage/data-directory.ts";
 
 const identity = { volume: "v", region: "r", member: 1 };
 let base: string;

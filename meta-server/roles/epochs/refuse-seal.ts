@@ -1,6 +1,6 @@
 import { Metadata } from "@grpc/grpc-js";
-import type { Version } from "../../core/ids.ts";
-import type { AdminClient } from "../../proto/generated/admin.ts";
+import type { Version } from "../../../core/ids.ts";
+import type { AdminClient } from "../../../proto/generated/admin.ts";
 
 const ANSWER_MS = 2_000;
 

@@ -1,10 +1,10 @@
 import { open, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { decodePairs, encodePairs } from "../../meta-server/machine/load-part.ts";
-import { runMetaServer } from "../../meta-server/main.ts";
-import { logger, TestVolume, until } from "./harness.ts";
-import { RawClient } from "./raw-client.ts";
+import { decodePairs, encodePairs } from "../../../meta-server/machine/load-part.ts";
+import { runMetaServer } from "../../../meta-server/main.ts";
+import { logger, TestVolume, until } from "../harness.ts";
+import { RawClient } from "../raw-client.ts";
 
 let volume: TestVolume | undefined;
 

@@ -2,7 +2,7 @@ import type { Logger } from "pino";
 import type { VolumeDescription } from "../../config/volume-description.ts";
 import type { Group } from "../../consensus/group.ts";
 import type { Machine } from "../machine/machine.ts";
-import type { Proposals } from "./proposals.ts";
+import type { Proposals } from "./proposer.ts";
 
 /** What every service of one server works on. */
 export interface ServerContext {

@@ -2,10 +2,10 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { Generations } from "../../meta-server/machine/generations.ts";
-import { generationPrefix } from "../../meta-server/machine/local-keys.ts";
-import { TurnStore } from "../../meta-server/machine/turn-store.ts";
-import { type DataDirectory, openDataDirectory } from "../../meta-server/storage/data-directory.ts";
+import { Generations } from "../../../meta-server/machine/generations.ts";
+import { generationPrefix } from "../../../meta-server/machine/local-keys.ts";
+import { TurnStore } from "../../../meta-server/machine/turn-store.ts";
+import { type DataDirectory, openDataDirectory } from "../../../meta-server/storage/data-directory.ts";
 
 let directory: string;
 let data: DataDirectory;

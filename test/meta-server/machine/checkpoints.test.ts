@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { CHECKPOINT_EVERY, Checkpoints } from "../../meta-server/machine/checkpoints.ts";
+import { CHECKPOINT_EVERY, Checkpoints } from "../../../meta-server/machine/checkpoints.ts";
 
 const HOUR_MS = 3_600_000;
 const put = () => {};

@@ -1,8 +1,8 @@
 import { afterEach, expect, test } from "vitest";
-import type { ByteString, Inode, RegionIndex, SliceId } from "../../core/ids.ts";
-import { Freshness, Status } from "../../proto/generated/metadata.ts";
-import { TestVolume, until } from "./harness.ts";
-import { makeCommand, outcomeOf, RawClient } from "./raw-client.ts";
+import type { ByteString, Inode, RegionIndex, SliceId } from "../../../core/ids.ts";
+import { Freshness, Status } from "../../../proto/generated/metadata.ts";
+import { TestVolume, until } from "../harness.ts";
+import { makeCommand, outcomeOf, RawClient } from "../raw-client.ts";
 
 let volume: TestVolume;
 const clients: RawClient[] = [];

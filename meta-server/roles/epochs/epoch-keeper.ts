@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
-import { COUNTER_LIMIT, epochCode, epochNumber, type RegionIndex, type Time } from "../../core/ids.ts";
-import type { RegionStatus } from "../../proto/generated/admin.ts";
+import { COUNTER_LIMIT, epochCode, epochNumber, type RegionIndex, type Time } from "../../../core/ids.ts";
+import type { RegionStatus } from "../../../proto/generated/admin.ts";
+import type { ServerContext } from "../../region/context.ts";
 import type { Follower } from "../follower/follower.ts";
 import type { Regions } from "../follower/regions.ts";
-import type { ServerContext } from "../services/context.ts";
 import { LossReports } from "./loss-reports.ts";
 import { refuseSeal } from "./refuse-seal.ts";
 

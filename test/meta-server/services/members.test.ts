@@ -1,9 +1,9 @@
 import pino from "pino";
 import { expect, test } from "vitest";
-import type { Group, MemberProgress } from "../../consensus/group.ts";
-import type { MembershipChange } from "../../consensus/raft/configuration.ts";
-import { changeMembers } from "../../meta-server/services/admin/members.ts";
-import { Refusals } from "../../proto/refusals.ts";
+import type { Group, MemberProgress } from "../../../consensus/group.ts";
+import type { MembershipChange } from "../../../consensus/raft/configuration.ts";
+import { changeMembers } from "../../../meta-server/services/admin/members.ts";
+import { Refusals } from "../../../proto/refusals.ts";
 
 const member = (id: number, more: Partial<MemberProgress> = {}): MemberProgress => ({
   id,

@@ -1,7 +1,7 @@
-import { compareVersions, type Inode, NO_VERSION, type Sequence, type Version } from "../../core/ids.ts";
-import type { RegionStatus } from "../../proto/generated/admin.ts";
-import { FollowAnswer, type FollowReport, type FollowWelcome } from "../../proto/generated/changelog.ts";
-import type { ServerContext } from "../services/context.ts";
+import { compareVersions, type Inode, NO_VERSION, type Sequence, type Version } from "../../../core/ids.ts";
+import type { RegionStatus } from "../../../proto/generated/admin.ts";
+import { FollowAnswer, type FollowReport, type FollowWelcome } from "../../../proto/generated/changelog.ts";
+import type { ServerContext } from "../../region/context.ts";
 import { bootstrap } from "./bootstrap.ts";
 import { FollowSession } from "./follow-session.ts";
 import { ReadQuestions } from "./read-questions.ts";

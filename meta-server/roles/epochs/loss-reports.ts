@@ -1,10 +1,10 @@
-import { decodeChunk, decodeSlice } from "../../core/codec.ts";
-import type { Inode } from "../../core/ids.ts";
-import { KEY_PREFIX, keyId } from "../../core/keys.ts";
-import type { LossReportAnswer, LostFile, RegionStatus } from "../../proto/generated/admin.ts";
-import { decodePending, pendingPrefix } from "../machine/local-keys.ts";
-import type { ServerContext } from "../services/context.ts";
-import { pathOf } from "../services/paths.ts";
+import { decodeChunk, decodeSlice } from "../../../core/codec.ts";
+import type { Inode } from "../../../core/ids.ts";
+import { KEY_PREFIX, keyId } from "../../../core/keys.ts";
+import type { LossReportAnswer, LostFile, RegionStatus } from "../../../proto/generated/admin.ts";
+import { decodePending, pendingPrefix } from "../../machine/local-keys.ts";
+import type { ServerContext } from "../../region/context.ts";
+import { pathOf } from "../../region/paths.ts";
 
 const FILES_MAX = 5_000;
 

@@ -1,9 +1,9 @@
 import { afterEach, expect, test } from "vitest";
-import type { RegionIndex, SliceId } from "../../core/ids.ts";
-import type { AdminAnswer, LossReportAnswer, PromoteAnswer } from "../../proto/generated/admin.ts";
-import { Status } from "../../proto/generated/metadata.ts";
-import { TestVolume, until } from "./harness.ts";
-import { makeCommand, outcomeOf, RawClient } from "./raw-client.ts";
+import type { RegionIndex, SliceId } from "../../../core/ids.ts";
+import type { AdminAnswer, LossReportAnswer, PromoteAnswer } from "../../../proto/generated/admin.ts";
+import { Status } from "../../../proto/generated/metadata.ts";
+import { TestVolume, until } from "../harness.ts";
+import { makeCommand, outcomeOf, RawClient } from "../raw-client.ts";
 
 let volume: TestVolume;
 const clients: RawClient[] = [];

@@ -1,7 +1,7 @@
-import { epochNumber, type RegionIndex } from "../../core/ids.ts";
-import type { RegionStatus } from "../../proto/generated/admin.ts";
+import { epochNumber, type RegionIndex } from "../../../core/ids.ts";
+import type { RegionStatus } from "../../../proto/generated/admin.ts";
+import type { ServerContext } from "../../region/context.ts";
 import type { Regions } from "../follower/regions.ts";
-import type { ServerContext } from "../services/context.ts";
 import type { EpochKeeper } from "./epoch-keeper.ts";
 
 export interface SwitchoverOptions {

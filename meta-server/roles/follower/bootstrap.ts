@@ -1,9 +1,9 @@
 import { credentials } from "@grpc/grpc-js";
-import { ChangelogClient, type SnapshotPart } from "../../proto/generated/changelog.ts";
-import { asVersion } from "../../proto/versions.ts";
-import type { Pair } from "../machine/load-part.ts";
-import type { LocalEntry } from "../machine/local-entries.ts";
-import type { ServerContext } from "../services/context.ts";
+import { ChangelogClient, type SnapshotPart } from "../../../proto/generated/changelog.ts";
+import { asVersion } from "../../../proto/versions.ts";
+import type { Pair } from "../../machine/load-part.ts";
+import type { LocalEntry } from "../../machine/local-entries.ts";
+import type { ServerContext } from "../../region/context.ts";
 import { PEER_OPTIONS } from "./regions.ts";
 
 /** Parts proposed and not yet applied. */

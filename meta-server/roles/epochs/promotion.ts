@@ -1,9 +1,9 @@
-import { compareVersions, epochCode, epochNumber } from "../../core/ids.ts";
-import type { LossReportAnswer, RegionStatus } from "../../proto/generated/admin.ts";
-import { asVersion, versionText } from "../../proto/versions.ts";
+import { compareVersions, epochCode, epochNumber } from "../../../core/ids.ts";
+import type { LossReportAnswer, RegionStatus } from "../../../proto/generated/admin.ts";
+import { asVersion, versionText } from "../../../proto/versions.ts";
+import type { ServerContext } from "../../region/context.ts";
 import type { Follower } from "../follower/follower.ts";
 import type { Regions } from "../follower/regions.ts";
-import type { ServerContext } from "../services/context.ts";
 import { LossReports } from "./loss-reports.ts";
 
 export type Promoted =
