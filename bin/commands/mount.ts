@@ -54,7 +54,7 @@ async function mount(dir: string, flags: MountFlags): Promise<void> {
   const region = regionOf(volume, flags.region);
   if (!flags.foreground) return await mountInBackground(dir, flags, `${volume.volume}-${region.name}`);
   const logger = createLogger(flags.logLevel, { name: `${region.name}-mount`, dir });
-  const { runMount } = await import("../../client/main.ts");
+  const { runMount } = await import("../../client/mount/main.ts");
   const options = { ...flags.options };
   const running = runMount({ volume, region: region.name, mountPoint: resolve(dir), options, logger });
   // Who started it in the background waits for this word.

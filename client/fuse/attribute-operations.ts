@@ -1,6 +1,6 @@
 import type { ErrnoCode } from "../../core/errno.ts";
 import { type ByteString, NAME_BYTES_MAX } from "../../core/ids.ts";
-import type { AttributesReply, LockRange, SetAttributes, StatFsReply } from "../handlers.ts";
+import type { AttributesReply, LockRange, SetAttributes, StatFsReply } from "../volume/handlers.ts";
 import type { Operation, Request } from "./operation.ts";
 import { FATTR, GETATTR_FH, LK_FLOCK, LOCK_MODES } from "./protocol.ts";
 import { putAttributesReply, putLock, putStatFs, type ReplyWriter } from "./reply-writer.ts";

@@ -1,4 +1,4 @@
-import type { DirectoryEntryReply } from "../handlers.ts";
+import type { DirectoryEntryReply } from "../volume/handlers.ts";
 import { formatOf } from "./protocol.ts";
 import { putEntry, putNoEntry, type ReplyWriter } from "./reply-writer.ts";
 

@@ -1,4 +1,4 @@
-import type { EntryReply, OpenReply, Reply } from "../handlers.ts";
+import type { EntryReply, OpenReply, Reply } from "../volume/handlers.ts";
 import { type ListedEntry, putDirectory } from "./directory-listing.ts";
 import { entry } from "./name-operations.ts";
 import type { Context, Operation, Request } from "./operation.ts";

@@ -3,7 +3,7 @@ import fs from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { UserError } from "../../base/user-error.ts";
-import type { Handlers, KernelCaches } from "../handlers.ts";
+import type { Handlers, KernelCaches } from "../volume/handlers.ts";
 import { Device, type Engine, openDevice } from "./device.ts";
 import { type MountEntry, mountEntryAt, prepareMountPoint, run } from "./mount-point.ts";
 import { Notifier } from "./notifier.ts";

@@ -1,6 +1,6 @@
 import type { InodeKind } from "../../core/commands.ts";
 import type { ByteString, Inode } from "../../core/ids.ts";
-import type { AttributesReply, EntryReply, Reply, Result } from "../handlers.ts";
+import type { AttributesReply, EntryReply, Reply, Result } from "../volume/handlers.ts";
 import type { Context, Operation, Request } from "./operation.ts";
 import { kindOf, RENAME_EXCHANGE, RENAME_NOREPLACE } from "./protocol.ts";
 import { putEntry, putNoEntry, type ReplyWriter } from "./reply-writer.ts";

@@ -1,7 +1,7 @@
 import { Worker } from "node:worker_threads";
 import type { Logger } from "pino";
 import type { ByteString, Inode } from "../../core/ids.ts";
-import type { KernelCaches } from "../handlers.ts";
+import type { KernelCaches } from "../volume/handlers.ts";
 import { invalidateEntryMessage, invalidateInodeMessage } from "./notify-message.ts";
 import type { Held } from "./operation.ts";
 

@@ -1,6 +1,6 @@
 import type { ErrnoCode } from "../../core/errno.ts";
 import type { Inode } from "../../core/ids.ts";
-import type { Caller, Handlers, Reply } from "../handlers.ts";
+import type { Caller, Handlers, Reply } from "../volume/handlers.ts";
 import type { OpcodeName } from "./protocol.ts";
 import type { ReplyWriter } from "./reply-writer.ts";
 import type { RequestBody } from "./request-body.ts";

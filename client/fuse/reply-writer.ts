@@ -1,6 +1,6 @@
 import type { Attributes } from "../../core/commands.ts";
 import type { ByteString } from "../../core/ids.ts";
-import type { AttributesReply, EntryReply, LockRange, OpenReply, StatFsReply } from "../handlers.ts";
+import type { AttributesReply, EntryReply, LockRange, OpenReply, StatFsReply } from "../volume/handlers.ts";
 import { FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, formatOf, LOCK_MODES, OUT_HEADER_BYTES } from "./protocol.ts";
 
 const HIGH = 0x1_0000_0000;

@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import { ERRNO, type ErrnoCode } from "../../core/errno.ts";
 import type { Inode } from "../../core/ids.ts";
-import type { Handlers, Result } from "../handlers.ts";
+import type { Handlers, Result } from "../volume/handlers.ts";
 import { WRITE_IN_BYTES } from "./file-operations.ts";
 import { isDying } from "./interrupts.ts";
 import { negotiate, putInit } from "./negotiation.ts";

@@ -26,9 +26,9 @@ const ROOMS: Record<string, readonly string[]> = {
     "meta-server/roles/",
   ],
   "meta-server/": [...LIBRARY, "consensus/"],
-  "mirror-agent/": ["core/", "base/", "proto/", "config/", "object-store/"],
+  "mirror-agent/": [...LIBRARY, "object-store/"],
   "client/": ["core/", "base/", "proto/", "config/", "object-store/"],
-  "client/fuse/": ["core/", "base/", "client/handlers.ts"],
+  "client/fuse/": ["core/", "base/", "client/volume/handlers.ts"],
   "sandbox/": ["core/", "base/"],
   "bin/": [
     "core/",
@@ -38,7 +38,7 @@ const ROOMS: Record<string, readonly string[]> = {
     "object-store/",
     "meta-server/main.ts",
     "mirror-agent/main.ts",
-    "client/main.ts",
+    "client/mount/main.ts",
     "sandbox/",
   ],
   "test/": [""],
@@ -52,7 +52,7 @@ const DOORS: Record<string, readonly string[]> = {
   bullmq: ["mirror-agent/queue.ts"],
   commander: ["bin/"],
   yaml: ["config/volume-file.ts", "sandbox/"],
-  zod: ["config/volume-file.ts", "client/options.ts"],
+  zod: ["config/volume-file.ts", "client/volume/options.ts"],
 };
 
 /** Rooms whose code is a function of its input alone. */

@@ -1,6 +1,6 @@
 import { pino } from "pino";
 import { afterEach, expect, test } from "vitest";
-import { type Consistency, Router } from "../../client/metadata/router.ts";
+import { type Consistency, Router } from "../../client/volume/metadata/router.ts";
 import { Freshness, Status } from "../../proto/generated/metadata.ts";
 import { ScriptedServer } from "../client/support/scripted-server.ts";
 import { describeVolume } from "../client/support/volume.ts";

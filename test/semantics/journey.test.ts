@@ -8,8 +8,8 @@ import { decodeEntry, type Entry } from "../../core/codec.ts";
 import { isLocal } from "../../meta-server/machine/local-entries.ts";
 import { type RunningAgent, runAgent } from "../../mirror-agent/main.ts";
 import { AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
+import { bytes, request, session } from "../client/fuse/requests.ts";
 import { O_RDONLY, World } from "../client/support/world.ts";
-import { bytes, request, session } from "../fuse/requests.ts";
 import { type PrivateRedis, privateRedis } from "../mirror-agent/support/redis.ts";
 import { ROOT } from "../rules/source-files.ts";
 
@@ -28,7 +28,7 @@ describe("the stops are where the tour says", () => {
     const path = join(ROOT, file);
     expect(existsSync(path)).toBe(true);
     // The thread's own file would begin to serve when it is imported.
-    if (file === "client/blocks/worker.ts") expect(readFileSync(path, "utf8")).toContain(`${name}(`);
+    if (file === "client/volume/blocks/worker.ts") expect(readFileSync(path, "utf8")).toContain(`${name}(`);
     else expect(await find(file, name)).toBeTypeOf("function");
   });
 });

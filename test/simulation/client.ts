@@ -1,6 +1,6 @@
-import { SliceGrants } from "../../client/metadata/grants.ts";
-import { asVersion, type ReadFreshness, Router } from "../../client/metadata/router.ts";
-import { Session } from "../../client/metadata/session.ts";
+import { SliceGrants } from "../../client/volume/metadata/grants.ts";
+import { asVersion, type ReadFreshness, Router } from "../../client/volume/metadata/router.ts";
+import { Session } from "../../client/volume/metadata/session.ts";
 import { decodeAttributes } from "../../core/codec.ts";
 import type { Command } from "../../core/commands.ts";
 import {

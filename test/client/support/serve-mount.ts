@@ -1,5 +1,5 @@
 import { pino } from "pino";
-import { runMount } from "../../../client/main.ts";
+import { runMount } from "../../../client/mount/main.ts";
 import { runMetaServer } from "../../../meta-server/main.ts";
 import { singleRegion } from "./volume.ts";
 

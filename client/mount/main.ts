@@ -1,0 +1,51 @@
+import type { Logger } from "pino";
+import type { VolumeDescription } from "../../config/volume-description.ts";
+import { mountFuse } from "../fuse/mount.ts";
+import { openVolume } from "../volume/open-volume.ts";
+import { parseMountOptions, type WrittenMountOptions } from "../volume/options.ts";
+
+/** What a handler may wait beyond its own time limits before the kernel is told that it timed out. */
+const DEADLINE_SLACK_MS = 60_000;
+
+/**
+ * Mounts a volume at a directory, reading from `region`.
+ * @throws UserError for what a user can mend: options, the mount point, metadata servers or buckets out of reach.
+ */
+export async function runMount(what: {
+  volume: VolumeDescription;
+  region: string;
+  mountPoint: string;
+  options: WrittenMountOptions;
+  logger: Logger;
+}): Promise<{ stop(): Promise<void>; ended: Promise<void> }> {
+  const { volume, region, mountPoint, logger } = what;
+  const options = parseMountOptions(what.options);
+  const access = await openVolume({ volume, region, options, logger });
+  try {
+    const mount = await mountFuse({
+      mountPoint,
+      source: `${volume.volume}@${region}`,
+      handlers: access.handlers,
+      options: {
+        allowOther: options.allowOther,
+        readOnly: options.readOnly,
+        readAheadKb: options.readAheadKb,
+        requestDeadlineMs: options.writeTimeoutMs * 2 + options.readTimeoutMs + DEADLINE_SLACK_MS,
+      },
+      logger,
+    });
+    access.state.caches = mount.caches;
+    const ended = mount.ended.then(() => access.close());
+    return {
+      ended,
+      async stop() {
+        await access.state.commitAll();
+        await mount.unmount();
+        await ended;
+      },
+    };
+  } catch (error) {
+    await access.close();
+    throw error;
+  }
+}

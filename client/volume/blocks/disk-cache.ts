@@ -1,0 +1,109 @@
+import { mkdir, readdir, readFile, rename, rm, stat, unlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { LRUCache } from "lru-cache";
+import type { SliceId } from "../../../core/ids.ts";
+import { crc32c } from "../../../object-store/crc32c.ts";
+
+export interface CachedBlock {
+  readonly slice: SliceId;
+  readonly index: number;
+  readonly bytes: number;
+  readonly crc32c: number;
+}
+
+/** More blocks than this waiting for the disk, and the next one is not cached: the disk is slower than the network. */
+const WRITING_MAX = 16;
+const TEMPORARY = ".tmp";
+
+/**
+ * Blocks on the local disk, the least recently used ones dropped past `bytesMax`. A file's name says which block it is and
+ * what its checksum must be; a file is complete or absent, and what fails its checksum is dropped as if it were absent.
+ * It outlives the process, and nothing depends on it.
+ */
+export class DiskCache {
+  readonly #directory: string;
+  readonly #files: LRUCache<string, number>;
+  #writing = 0;
+  #temporaries = 0;
+
+  private constructor(directory: string, bytesMax: number) {
+    this.#directory = directory;
+    this.#files = new LRUCache<string, number>({
+      maxSize: Math.max(1, bytesMax),
+      sizeCalculation: (bytes) => Math.max(1, bytes),
+      dispose: (_, name, reason) => {
+        if (reason === "evict") void unlink(this.#path(name)).catch(() => {});
+      },
+    });
+  }
+
+  /** Takes over what an earlier process left there. */
+  static async open(directory: string, bytesMax: number): Promise<DiskCache> {
+    await mkdir(directory, { recursive: true });
+    const cache = new DiskCache(directory, bytesMax);
+    const found: { name: string; bytes: number; usedMs: number }[] = [];
+    for (const folder of await readdir(directory)) {
+      if (!/^[0-9a-f]{2}$/.test(folder)) continue;
+      for (const name of await readdir(join(directory, folder))) {
+        const path = join(directory, folder, name);
+        if (name.endsWith(TEMPORARY)) await rm(path, { force: true });
+        else {
+          const { size, mtimeMs } = await stat(path);
+          found.push({ name, bytes: size, usedMs: mtimeMs });
+        }
+      }
+    }
+    found.sort((a, b) => a.usedMs - b.usedMs);
+    for (const { name, bytes } of found) cache.#files.set(name, bytes);
+    return cache;
+  }
+
+  /** The block, checked; `undefined` when it is not here. */
+  async get(block: CachedBlock): Promise<Uint8Array | undefined> {
+    const name = nameOf(block);
+    if (this.#files.get(name) === undefined) return undefined;
+    try {
+      const data = await readFile(this.#path(name));
+      if (data.length === block.bytes && crc32c(data) === block.crc32c) return data;
+    } catch {
+      // Another process may have dropped it.
+    }
+    this.#files.delete(name);
+    await rm(this.#path(name), { force: true }).catch(() => {});
+    return undefined;
+  }
+
+  /** Keeps a block whose checksum was verified. Never fails: a full disk is a cache that keeps nothing. */
+  async put(block: CachedBlock, data: Uint8Array): Promise<void> {
+    const name = nameOf(block);
+    if (this.#writing >= WRITING_MAX || this.#files.has(name)) return;
+    this.#writing += 1;
+    // The caller gives its memory away to another thread before the disk has it.
+    const copy = Buffer.from(data);
+    const path = this.#path(name);
+    const temporary = `${path}.${process.pid}-${++this.#temporaries}${TEMPORARY}`;
+    try {
+      await mkdir(join(this.#directory, folderOf(name)), { recursive: true });
+      await writeFile(temporary, copy);
+      await rename(temporary, path);
+      this.#files.set(name, copy.length);
+    } catch {
+      await rm(temporary, { force: true }).catch(() => {});
+    } finally {
+      this.#writing -= 1;
+    }
+  }
+
+  #path(name: string): string {
+    return join(this.#directory, folderOf(name), name);
+  }
+}
+
+function nameOf(block: CachedBlock): string {
+  return `${block.slice}-${block.index}-${block.bytes}-${block.crc32c.toString(16).padStart(8, "0")}`;
+}
+
+function folderOf(name: string): string {
+  const slice = Number(name.slice(0, name.indexOf("-")));
+  return (slice % 256).toString(16).padStart(2, "0");
+}

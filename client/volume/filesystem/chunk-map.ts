@@ -1,0 +1,57 @@
+import { CHUNK_BYTES, type Sequence } from "../../../core/ids.ts";
+import type { Chunks, Piece } from "../metadata/reads.ts";
+
+const CHUNKS_MAX = 64;
+
+/** Which pieces a file's chunks are made of, each as of a sequence. */
+export class ChunkMap {
+  readonly #chunks = new Map<number, { pieces: readonly Piece[]; at: Sequence }>();
+
+  /** The pieces of a chunk, if they are as new as the file's last change. */
+  get(index: number, changed: Sequence): readonly Piece[] | undefined {
+    const chunk = this.#chunks.get(index);
+    return chunk !== undefined && chunk.at >= changed ? chunk.pieces : undefined;
+  }
+
+  set(chunks: Chunks, at: Sequence): void {
+    for (const [index, pieces] of chunks) {
+      this.#chunks.delete(index);
+      this.#chunks.set(index, { pieces, at });
+    }
+    while (this.#chunks.size > CHUNKS_MAX) this.#chunks.delete(this.#chunks.keys().next().value!);
+  }
+
+  clear(): void {
+    this.#chunks.clear();
+  }
+}
+
+export function chunkOf(offset: number): number {
+  return Math.floor(offset / CHUNK_BYTES);
+}
+
+/** The pieces that touch [from, to), cut to it, in order. */
+export function cutPieces(pieces: readonly Piece[], from: number, to: number): Piece[] {
+  const cut: Piece[] = [];
+  // Sorted and never overlapping, so the first that ends behind `from` is found by halving.
+  let low = 0;
+  let high = pieces.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (pieces[middle]!.offset + pieces[middle]!.length <= from) low = middle + 1;
+    else high = middle;
+  }
+  for (let index = low; index < pieces.length && pieces[index]!.offset < to; index++) {
+    cut.push(cutPiece(pieces[index]!, from, to));
+  }
+  return cut;
+}
+
+function cutPiece(piece: Piece, from: number, to: number): Piece {
+  const skip = Math.max(0, from - piece.offset);
+  const length = Math.min(piece.offset + piece.length, to) - piece.offset - skip;
+  if (skip === 0 && length === piece.length) return piece;
+  const offset = piece.offset + skip;
+  if (piece.kind === "inline") return { ...piece, offset, length, data: piece.data.subarray(skip, skip + length) };
+  return { ...piece, offset, length, sliceOffset: piece.sliceOffset + skip };
+}

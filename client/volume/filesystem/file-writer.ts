@@ -1,0 +1,293 @@
+import type { Attributes, Command, Extent } from "../../../core/commands.ts";
+import type { ErrnoCode } from "../../../core/errno.ts";
+import { INLINE_BYTES_MAX, type Inode, type Time } from "../../../core/ids.ts";
+import type { CommandSource, Done } from "../metadata/session.ts";
+import { type DeferredChanges, withChanges } from "./deferred-changes.ts";
+import { type DirtyRun, joinRuns, writeIntoRuns } from "./dirty-run.ts";
+import { SliceUpload, type UploadEnvironment } from "./slice-upload.ts";
+
+export interface WriterEnvironment extends UploadEnvironment {
+  mutate(source: CommandSource): Promise<Done | ErrnoCode>;
+  /** The ids at hand were refused. */
+  dropGrants(): void;
+  now(): Time;
+  /** Called in the turn in which the bytes leave the writer: from then on they are read from the volume. */
+  onCommitted(inode: Inode, done: Done): void;
+  onFailed(inode: Inode, error: ErrnoCode): void;
+  /** A batch has been committed, or has failed. */
+  onIdle(inode: Inode): void;
+  /** Dirty bytes came or went. */
+  onDirty(bytes: number): void;
+}
+
+interface Batch {
+  readonly runs: DirtyRun[];
+  readonly mtime: Time;
+  readonly killPrivileges: boolean;
+  readonly changes: DeferredChanges | undefined;
+}
+
+/** More runs than this make every write slower than a commit in the background. */
+const RUNS_MAX = 256;
+const EXTENTS_MAX = 64;
+const REFUSED_MAX = 3;
+
+/**
+ * What was written to one file and is not yet committed. Writes go into runs; a commit takes the runs there are as a
+ * batch, and batches are committed one after the other, while the blocks of all of them are stored at the same time.
+ */
+export class FileWriter {
+  readonly #inode: Inode;
+  readonly #environment: WriterEnvironment;
+  #runs: DirtyRun[] = [];
+  #batches: Batch[] = [];
+  readonly #uploads = new Map<DirtyRun, SliceUpload>();
+  #tail: Promise<void> = Promise.resolve();
+  #mtime: Time | undefined;
+  #killPrivileges = false;
+  #changes: DeferredChanges | undefined;
+  /** When something was changed last. */
+  #touched: Time | undefined;
+  #dirtySinceMs = 0;
+  #errors = 0;
+  #error: ErrnoCode | undefined;
+  #commits = 0;
+
+  constructor(inode: Inode, environment: WriterEnvironment) {
+    this.#inode = inode;
+    this.#environment = environment;
+  }
+
+  get dirty(): boolean {
+    return this.uncommitted || this.#batches.length > 0;
+  }
+
+  /** There is something that no commit has taken yet. */
+  get uncommitted(): boolean {
+    return this.#runs.length > 0 || this.#changes !== undefined;
+  }
+
+  /** When the oldest byte that no commit has taken yet was written (performance.now); Infinity when there is none. */
+  get dirtySinceMs(): number {
+    return this.uncommitted ? this.#dirtySinceMs : Number.POSITIVE_INFINITY;
+  }
+
+  /** A commit is under way: its memory will be free. */
+  get committing(): boolean {
+    return this.#batches.length > 0;
+  }
+
+  /** Where the last dirty byte ends. */
+  get end(): number {
+    let end = 0;
+    for (const run of this.#all()) end = Math.max(end, run.end);
+    return end;
+  }
+
+  /** How many failures there have been: who remembers a smaller number has not been told the last error. */
+  get errors(): number {
+    return this.#errors;
+  }
+
+  get error(): ErrnoCode | undefined {
+    return this.#error;
+  }
+
+  /** Grows when bytes leave the writer: a read that began before must look again. */
+  get commits(): number {
+    return this.#commits;
+  }
+
+  write(offset: number, data: Uint8Array, killPrivileges: boolean): void {
+    if (data.length === 0) return;
+    if (!this.uncommitted) this.#dirtySinceMs = performance.now();
+    this.#environment.onDirty(writeIntoRuns(this.#runs, offset, data));
+    this.#mtime = this.#environment.now();
+    this.#touched = this.#mtime;
+    // A time that was set before a write does not outlast it.
+    if (this.#changes?.mtime !== undefined) this.#changes = { ...this.#changes, mtime: this.#mtime };
+    this.#killPrivileges ||= killPrivileges;
+    this.#storeFullBlocks();
+    if (this.#runs.length > RUNS_MAX || this.#runs.at(-1)!.chunkIsFull) void this.commit();
+  }
+
+  /** Leaves a change of attributes to the next commit: for a file that is being written here, and is closed soon. */
+  defer(changes: DeferredChanges): void {
+    if (!this.uncommitted) this.#dirtySinceMs = performance.now();
+    this.#touched = this.#environment.now();
+    this.#changes = { ...this.#changes, ...changes };
+  }
+
+  /** Resolves when all that is dirty now is committed or has failed (`errors`). */
+  commit(): Promise<void> {
+    if (!this.uncommitted) return this.#tail;
+    const batch: Batch = {
+      runs: this.#joined(this.#runs),
+      mtime: this.#changes?.mtime ?? this.#mtime ?? this.#environment.now(),
+      killPrivileges: this.#killPrivileges,
+      changes: this.#changes,
+    };
+    this.#runs = [];
+    this.#killPrivileges = false;
+    this.#changes = undefined;
+    this.#batches.push(batch);
+    for (const run of batch.runs) if (!fitsInline(run)) this.#uploadOf(run).begin(run.blockCount);
+    this.#tail = this.#tail.then(() => this.#commitBatch(batch));
+    return this.#tail;
+  }
+
+  /** Attributes as an application sees them while its writes are still on their way. */
+  overAttributes(attributes: Attributes): Attributes {
+    let result = attributes;
+    for (const batch of this.#batches) result = overlaid(result, batch.runs, batch.mtime, batch.changes);
+    if (this.uncommitted) result = overlaid(result, this.#runs, this.#mtime, this.#changes);
+    return this.dirty ? { ...result, ctime: this.#touched ?? result.ctime } : result;
+  }
+
+  /** Lays the dirty bytes of the file's range over `target`. */
+  overlay(target: Uint8Array, offset: number): void {
+    for (const run of this.#all()) run.overlay(target, offset);
+  }
+
+  touches(offset: number, length: number): boolean {
+    for (const run of this.#all()) if (run.overlaps(offset, length)) return true;
+    return false;
+  }
+
+  /** True when nothing of the range is left to read from the volume. */
+  covers(offset: number, length: number): boolean {
+    for (const run of this.#all()) if (run.offset <= offset && run.end >= offset + length) return true;
+    return false;
+  }
+
+  *#all(): Iterable<DirtyRun> {
+    for (const batch of this.#batches) yield* batch.runs;
+    yield* this.#runs;
+  }
+
+  #storeFullBlocks(): void {
+    for (const run of this.#runs) {
+      if (run.fullBlocks > run.frozenBlocks) this.#uploadOf(run).begin(run.fullBlocks);
+    }
+  }
+
+  #uploadOf(run: DirtyRun): SliceUpload {
+    let upload = this.#uploads.get(run);
+    if (upload === undefined) {
+      upload = new SliceUpload(run, this.#environment);
+      this.#uploads.set(run, upload);
+    }
+    return upload;
+  }
+
+  /** Joins neighbours among the runs that nothing is stored of, without changing the order of the others. */
+  #joined(runs: readonly DirtyRun[]): DirtyRun[] {
+    const result: DirtyRun[] = [];
+    let loose: DirtyRun[] = [];
+    for (const run of runs) {
+      if (!this.#uploads.has(run)) {
+        loose.push(run);
+        continue;
+      }
+      result.push(...joinRuns(loose), run);
+      loose = [];
+    }
+    result.push(...joinRuns(loose));
+    const before = runs.reduce((sum, run) => sum + run.length, 0);
+    const after = result.reduce((sum, run) => sum + run.length, 0);
+    if (after !== before) this.#environment.onDirty(after - before);
+    return result;
+  }
+
+  async #commitBatch(batch: Batch): Promise<void> {
+    // Both go in one frame; after bytes that may take privileges away, a mode must come later.
+    const changing = batch.killPrivileges ? undefined : this.#commitChanges(batch);
+    while (batch.runs.length > 0) {
+      const next = batch.runs.slice(0, EXTENTS_MAX);
+      // A bug on the way must fail this commit, not stop all that follow.
+      const done = await this.#commitRuns(next, batch).catch((): ErrnoCode => "EIO");
+      // In one turn: the volume answers for these bytes, and they leave. What follows a failure is lost with it.
+      const runs = batch.runs.splice(0, typeof done === "string" ? batch.runs.length : next.length);
+      this.#commits += 1;
+      this.#settle(done);
+      for (const run of runs) this.#drop(run);
+    }
+    await (changing ?? this.#commitChanges(batch));
+    this.#batches = this.#batches.filter((other) => other !== batch);
+    this.#environment.onIdle(this.#inode);
+  }
+
+  async #commitChanges({ changes }: Batch): Promise<void> {
+    if (changes === undefined) return;
+    const command = { kind: "setattr", inode: this.#inode, ...changes } as const;
+    this.#settle(await this.#environment.mutate(command).catch((): ErrnoCode => "EIO"));
+  }
+
+  #settle(done: Done | ErrnoCode): void {
+    if (typeof done !== "string") {
+      this.#environment.onCommitted(this.#inode, done);
+      return;
+    }
+    this.#errors += 1;
+    this.#error = done;
+    this.#environment.onFailed(this.#inode, done);
+  }
+
+  async #commitRuns(runs: readonly DirtyRun[], batch: Batch): Promise<Done | ErrnoCode> {
+    let inline = true;
+    for (let refused = 0; ; ) {
+      const done = await this.#environment.mutate(() => this.#command(runs, batch, inline));
+      if (done === "EOVERFLOW" && inline) inline = false;
+      else if ((done === "ESTALE" || done === "EEXIST") && refused++ < REFUSED_MAX && this.#anyUpload(runs)) {
+        this.#environment.dropGrants();
+        for (const run of runs) this.#uploads.get(run)?.forget();
+      } else return done;
+    }
+  }
+
+  async #command(runs: readonly DirtyRun[], batch: Batch, inline: boolean): Promise<Command | ErrnoCode> {
+    const extents: Extent[] = [];
+    for (const run of runs) {
+      if (inline && fitsInline(run)) {
+        extents.push({ kind: "inline", offset: run.offset, data: run.bytes() });
+        continue;
+      }
+      const slice = await this.#uploadOf(run).finish();
+      if (typeof slice === "string") return slice;
+      extents.push({ kind: "slice", offset: run.offset, slice });
+    }
+    return {
+      kind: "write",
+      inode: this.#inode,
+      extents,
+      mtime: batch.mtime,
+      killPrivileges: batch.killPrivileges || undefined,
+    };
+  }
+
+  #anyUpload(runs: readonly DirtyRun[]): boolean {
+    return runs.some((run) => this.#uploads.has(run));
+  }
+
+  #drop(run: DirtyRun): void {
+    const upload = this.#uploads.get(run);
+    this.#uploads.delete(run);
+    this.#environment.onDirty(-run.length);
+    if (upload?.moved !== true) run.release();
+  }
+}
+
+function fitsInline(run: DirtyRun): boolean {
+  return run.length <= INLINE_BYTES_MAX;
+}
+
+function overlaid(
+  attributes: Attributes,
+  runs: readonly DirtyRun[],
+  written: Time | undefined,
+  changes: DeferredChanges | undefined,
+): Attributes {
+  const size = runs.reduce((end, run) => Math.max(end, run.end), attributes.size);
+  const mtime = (runs.length > 0 ? written : undefined) ?? attributes.mtime;
+  return withChanges({ ...attributes, size, mtime }, changes);
+}

@@ -1,0 +1,80 @@
+import { CHUNK_BYTES, type Inode, RANGE_CHUNKS_MAX } from "../../../core/ids.ts";
+import type { Caller, Result } from "../handlers.ts";
+import { chunkOf } from "./chunk-map.ts";
+import type { FileHandle } from "./handles.ts";
+import type { MountState } from "./mount-state.ts";
+
+/** fallocate(2)'s modes (include/uapi/linux/falloc.h) and lseek(2)'s. */
+const KEEP_SIZE = 1;
+const PUNCH_HOLE = 2;
+const ZERO_RANGE = 16;
+const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
+
+export async function fallocate(
+  state: MountState,
+  caller: Caller,
+  inode: Inode,
+  { mode, offset, length }: { mode: number; offset: number; length: number },
+): Promise<Result<true>> {
+  const kind = fallocateKind(mode);
+  if (kind === undefined) return "EOPNOTSUPP";
+  // What goes over the chunks there may be goes over so many in one command.
+  const step = kind === "punch" || kind === "zero" ? (RANGE_CHUNKS_MAX - 1) * CHUNK_BYTES : length;
+  for (let at = offset; at < offset + length; at += step) {
+    const part = { offset: at, length: Math.min(step, offset + length - at) };
+    const done = await state.session.mutate({ kind: "fallocate", inode, mode: kind, ...part }, { interrupt: caller });
+    if (typeof done === "string") return done;
+    state.changedHere(done);
+  }
+  return true;
+}
+
+function fallocateKind(mode: number): "allocate" | "keepSize" | "punch" | "zero" | undefined {
+  switch (mode) {
+    case 0:
+      return "allocate";
+    case KEEP_SIZE:
+      return "keepSize";
+    // A hole reads as zeros: inside the size the two are the same.
+    case PUNCH_HOLE | KEEP_SIZE:
+    case ZERO_RANGE | KEEP_SIZE:
+      return "punch";
+    case ZERO_RANGE:
+      return "zero";
+    default:
+      return undefined;
+  }
+}
+
+/** Where the next data or the next hole begins. Expects that nothing is dirty. */
+export async function seek(
+  state: MountState,
+  caller: Caller,
+  { node, at }: FileHandle,
+  { offset, whence }: { offset: number; whence: number },
+): Promise<Result<number>> {
+  if (whence !== SEEK_DATA && whence !== SEEK_HOLE) return "EINVAL";
+  if (node.attributes === undefined || node.stale) {
+    const error = await state.reader.load(node, chunkOf(offset), chunkOf(offset), at, caller);
+    if (error !== undefined) return error;
+  }
+  const size = node.attributes?.size ?? 0;
+  if (offset >= size) return "ENXIO";
+  for (let from = offset; from < size; ) {
+    const to = Math.min((chunkOf(from) + 1) * CHUNK_BYTES, size);
+    const pieces = await state.reader.pieces(node, from, to, at, caller);
+    if (typeof pieces === "string") return pieces;
+    if (whence === SEEK_DATA && pieces[0] !== undefined) return pieces[0].offset;
+    if (whence === SEEK_HOLE) {
+      let dataEnd = from;
+      for (const piece of pieces) {
+        if (piece.offset > dataEnd) break;
+        dataEnd = piece.offset + piece.length;
+      }
+      if (dataEnd < to) return dataEnd;
+    }
+    from = to;
+  }
+  return whence === SEEK_HOLE ? size : "ENXIO";
+}

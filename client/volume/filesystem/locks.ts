@@ -1,0 +1,87 @@
+import { orInterrupted } from "../../../base/waiting.ts";
+import type { Inode, Version } from "../../../core/ids.ts";
+import type { Handlers, LockRange, Result } from "../handlers.ts";
+import type { MountState } from "./mount-state.ts";
+
+type LockHandlers = Pick<Handlers, "getlk" | "setlk">;
+type Table = "posix" | "flock";
+
+/** What closing a descriptor does to locks. */
+export interface LockReleases {
+  /** Whether the owner may hold a POSIX lock on the file. */
+  held(inode: Inode, owner: string): boolean;
+  /** close(2): POSIX drops all that the process holds on the file. */
+  closed(inode: Inode, owner: string): Promise<unknown>;
+  /** The last close of an open file description: its flock goes. `undefined`: it had none. */
+  released(inode: Inode, owner: string | undefined): Promise<unknown> | undefined;
+}
+
+const TO_THE_END = Number.MAX_SAFE_INTEGER;
+
+/** Advisory locks: kept in the volume, at the primary, for all mounts. */
+export function lockHandlers(state: MountState): LockHandlers & { readonly releases: LockReleases } {
+  const { nodes, session, reads } = state;
+
+  function command(inode: Inode, table: Table, owner: string, range: LockRange) {
+    return { kind: "lock", inode, table, owner, ...range } as const;
+  }
+
+  function unlock(inode: Inode, table: Table, owner: string): Promise<unknown> {
+    const range: LockRange = { mode: "unlock", start: 0, end: TO_THE_END, pid: 0 };
+    return session.mutate(command(inode, table, owner, range));
+  }
+
+  function owners(inode: Inode, table: Table): Set<string> {
+    const node = nodes.obtain(inode);
+    return table === "posix" ? node.posixOwners : node.flockOwners;
+  }
+
+  return {
+    getlk: (_, inode, __, owner, range) => reads.heldLock(inode, "posix", owner, range),
+
+    async setlk(caller, inode, number, owner, range, { wait, flock }): Promise<Result<true>> {
+      if (state.handles.file(number)?.broken) return "EIO";
+      const table = flock ? "flock" : "posix";
+      // Who gets the lock next sees what was written under it.
+      if (range.mode === "unlock") await nodes.get(inode)?.writer?.commit();
+      // From the asking on: a close that overtakes the answer must unlock as well.
+      else owners(inode, table).add(owner);
+      const waits = wait && range.mode !== "unlock";
+      const locking = session.mutate(command(inode, table, owner, range), { wait: waits, interrupt: caller });
+      const done = await orInterrupted(locking, waits ? caller : undefined);
+      if (done !== "EINTR") {
+        if (typeof done === "string") return done;
+        return range.mode === "unlock" ? true : refresh(state, inode, done.version);
+      }
+      // The server may yet grant it to nobody: then it is given back.
+      void locking.then((late) => {
+        if (typeof late !== "string") void session.mutate(command(inode, table, owner, { ...range, mode: "unlock" }));
+      });
+      return "EINTR";
+    },
+
+    releases: {
+      held: (inode, owner) => nodes.get(inode)?.posixOwners.has(owner) === true,
+      closed(inode, owner) {
+        nodes.get(inode)?.posixOwners.delete(owner);
+        return unlock(inode, "posix", owner);
+      },
+      released(inode, owner) {
+        if (owner === undefined || nodes.get(inode)?.flockOwners.delete(owner) !== true) return undefined;
+        return unlock(inode, "flock", owner);
+      },
+    },
+  };
+}
+
+/** What was written under the lock by those who held it before is seen from now on: older pages go. */
+async function refresh(state: MountState, inode: Inode, version: Version): Promise<Result<true>> {
+  const found = await state.reads.attributes(inode, { freshness: "token", atLeast: version });
+  if (typeof found === "string") return found;
+  const node = state.nodes.learn(found.attributes);
+  if (node.pages === found.attributes.changed) return true;
+  node.pages = undefined;
+  node.told = undefined;
+  await state.caches.invalidateInode(inode, true);
+  return true;
+}

@@ -1,0 +1,158 @@
+import type { Attributes } from "../../../core/commands.ts";
+import { type ByteString, type Inode, ROOT_INODE, type Sequence } from "../../../core/ids.ts";
+import type { Belief } from "../metadata/reads.ts";
+import { ChunkMap } from "./chunk-map.ts";
+import type { FileWriter } from "./file-writer.ts";
+
+/** An inode that the kernel knows of, or that is open here. */
+export interface Node {
+  readonly inode: Inode;
+  /** References that lookups and entries gave the kernel, less those it forgot. */
+  lookups: number;
+  /** Descriptors open here, as the servers count them. */
+  handles: number;
+  /** Made here, and not closed since. */
+  fresh: boolean;
+  /** The server is being told of an open that nobody waited for: a release must not overtake it. */
+  registering: Promise<unknown> | undefined;
+  /** The newest that is known; `stale` once something said that it changed. */
+  attributes: Attributes | undefined;
+  stale: boolean;
+  /** `changed` of the attributes that the kernel was last given. */
+  told: Sequence | undefined;
+  /** `changed` of the content that the kernel's pages are of; undefined: of nothing certain. */
+  pages: Sequence | undefined;
+  readonly chunks: ChunkMap;
+  writer: FileWriter | undefined;
+  /** The names the kernel may still lead here without asking. */
+  readonly names: Map<string, { readonly parent: Inode; readonly name: ByteString }>;
+  /** Lock owners that took a lock through this mount: only these need an unlock at close. */
+  readonly posixOwners: Set<string>;
+  readonly flockOwners: Set<string>;
+}
+
+const DEPTH_MAX = 1024;
+
+/** What this mount knows of inodes and names: what the kernel believes, and what is newest. */
+export class NodeTable {
+  readonly #nodes = new Map<Inode, Node>();
+  readonly #names = new Map<string, Inode>();
+
+  get(inode: Inode): Node | undefined {
+    return this.#nodes.get(inode);
+  }
+
+  obtain(inode: Inode): Node {
+    let node = this.#nodes.get(inode);
+    if (node === undefined) {
+      node = {
+        inode,
+        lookups: 0,
+        handles: 0,
+        fresh: false,
+        registering: undefined,
+        attributes: undefined,
+        stale: true,
+        told: undefined,
+        pages: undefined,
+        chunks: new ChunkMap(),
+        writer: undefined,
+        names: new Map(),
+        posixOwners: new Set(),
+        flockOwners: new Set(),
+      };
+      this.#nodes.set(inode, node);
+    }
+    return node;
+  }
+
+  all(): Iterable<Node> {
+    return this.#nodes.values();
+  }
+
+  /** Keeps attributes that were read, unless newer ones are known (answers may overtake each other). */
+  learn(attributes: Attributes): Node {
+    const node = this.obtain(attributes.inode);
+    if (node.attributes === undefined || attributes.changed >= node.attributes.changed) {
+      node.attributes = attributes;
+      node.stale = false;
+    }
+    return node;
+  }
+
+  /** From now on the kernel leads `name` to this inode; to a directory it leads by one name only. */
+  name(parent: Inode, name: ByteString, inode: Inode): void {
+    const key = keyOf(parent, name);
+    const node = this.obtain(inode);
+    if (node.attributes?.kind === "directory") {
+      for (const other of node.names.keys()) this.#names.delete(other);
+      node.names.clear();
+    }
+    const before = this.#names.get(key);
+    if (before !== undefined && before !== inode) this.#nodes.get(before)?.names.delete(key);
+    this.#names.set(key, inode);
+    // A new object each time: who wants to end an older belief can see that there is a newer one.
+    node.names.set(key, { parent, name });
+  }
+
+  /** The kernel leads `name` nowhere. Answers where it led. */
+  unname(parent: Inode, name: ByteString): Inode | undefined {
+    const key = keyOf(parent, name);
+    const inode = this.#names.get(key);
+    if (inode === undefined) return undefined;
+    this.#names.delete(key);
+    this.#nodes.get(inode)?.names.delete(key);
+    return inode;
+  }
+
+  /** What the kernel believes of a name now, as an object that is replaced when the kernel is told anew. */
+  belief(parent: Inode, name: ByteString): object | undefined {
+    const inode = this.named(parent, name);
+    return inode === undefined ? undefined : this.#nodes.get(inode)?.names.get(keyOf(parent, name));
+  }
+
+  named(parent: Inode, name: ByteString): Inode | undefined {
+    return this.#names.get(keyOf(parent, name));
+  }
+
+  /** Every name by which the kernel may have come to the inode without asking, from the root down. */
+  beliefs(inode: Inode): Belief[] {
+    const chain: Belief[] = [];
+    const seen = new Set<Inode>();
+    let node = this.#nodes.get(inode);
+    while (node !== undefined && node.inode !== ROOT_INODE && !seen.has(node.inode) && chain.length < DEPTH_MAX) {
+      seen.add(node.inode);
+      let parent: Inode | undefined;
+      for (const name of node.names.values()) {
+        chain.push({ ...name, inode: node.inode });
+        parent ??= name.parent;
+      }
+      node = parent === undefined ? undefined : this.#nodes.get(parent);
+    }
+    return chain.reverse();
+  }
+
+  parentOf(inode: Inode): Inode {
+    const node = this.#nodes.get(inode);
+    const named = node?.names.values().next().value?.parent;
+    return named ?? (node?.attributes?.parent || inode);
+  }
+
+  forget(inode: Inode, count: number): void {
+    const node = this.#nodes.get(inode);
+    if (node === undefined) return;
+    node.lookups = Math.max(0, node.lookups - count);
+    this.trim(node);
+  }
+
+  /** Lets go of a node that neither the kernel nor a handle nor a write needs any more. */
+  trim(node: Node): void {
+    if (node.lookups > 0 || node.handles > 0 || node.writer?.dirty || node.inode === ROOT_INODE) return;
+    for (const key of node.names.keys()) this.#names.delete(key);
+    this.#nodes.delete(node.inode);
+  }
+}
+
+function keyOf(parent: Inode, name: ByteString): string {
+  return `${parent}/${name}`;
+}

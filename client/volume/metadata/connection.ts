@@ -1,0 +1,193 @@
+import { type ClientDuplexStream, type ClientOptions, credentials } from "@grpc/grpc-js";
+import {
+  type ClientFrame,
+  type Freshness,
+  type Hello,
+  type Invalidation,
+  MetadataClient,
+  type Request,
+  type Response,
+  type ServerFrame,
+  type Welcome,
+  type WireVersion,
+} from "../../../proto/generated/metadata.ts";
+
+export type RequestBody = NonNullable<Request["body"]>;
+/** `lost`: the stream ended before the answer; `timeout`: no answer in time (it may still be carried out). */
+export type Answer = Response | "lost" | "timeout";
+
+export interface ConnectionEvents {
+  /** Called before the responses of the same frame are handed out. */
+  onInvalidations(invalidations: readonly Invalidation[]): void;
+  onVersion(version: WireVersion): void;
+  /** Once, when the stream is over; every request in flight has been answered "lost" by then. */
+  onEnd(connection: Connection): void;
+}
+
+/** A refused or dead address must not be remembered across streams: each has its own subchannel and a short backoff. */
+export const CHANNEL_OPTIONS: ClientOptions = {
+  "grpc.use_local_subchannel_pool": 1,
+  "grpc.initial_reconnect_backoff_ms": 50,
+  "grpc.max_reconnect_backoff_ms": 500,
+  "grpc.max_receive_message_length": -1,
+  "grpc.max_send_message_length": -1,
+};
+
+const IN_FLIGHT_MAX = 4096;
+const FRAME_REQUESTS_MAX = 1024;
+const FRAME_COMMAND_BYTES_MAX = 1024 * 1024;
+const TICK_MS = 500;
+const QUIET_MS = 2000;
+const SILENCE_MS = 6000;
+const WELCOME_MS = 3000;
+
+interface InFlight {
+  readonly resolve: (answer: Answer) => void;
+  readonly deadlineMs: number;
+}
+
+/**
+ * One long-lived stream to one metadata server. Requests are numbered; all that is asked in a turn of the event loop
+ * goes in one frame. At most IN_FLIGHT_MAX are under way, the others wait in line.
+ */
+export class Connection {
+  readonly address: string;
+  /** The server's first words; `undefined` when the stream ended before them. */
+  readonly welcomed: Promise<Welcome | undefined>;
+  #welcome: (welcome: Welcome | undefined) => void = () => {};
+  #stream: ClientDuplexStream<ClientFrame, ServerFrame>;
+  readonly #client: MetadataClient;
+  readonly #events: ConnectionEvents;
+  readonly #inFlight = new Map<number, InFlight>();
+  #line: { request: Request; inFlight: InFlight }[] = [];
+  #nextId = 1;
+  #flushing = false;
+  #draining = false;
+  #ended = false;
+  #heardMs = performance.now();
+  #asked = false;
+  readonly #openedMs = performance.now();
+  #greeted = false;
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(address: string, hello: Hello, events: ConnectionEvents) {
+    this.address = address;
+    this.#events = events;
+    this.welcomed = new Promise((resolve) => {
+      this.#welcome = resolve;
+    });
+    this.#client = new MetadataClient(address, credentials.createInsecure(), CHANNEL_OPTIONS);
+    this.#stream = this.#client.session();
+    this.#stream.on("data", (frame: ServerFrame) => this.#receive(frame));
+    this.#stream.on("error", () => this.close());
+    this.#stream.on("end", () => this.close());
+    this.#stream.write({ hello, requests: [] });
+    this.#timer = setInterval(() => this.#tick(), TICK_MS);
+  }
+
+  get alive(): boolean {
+    return !this.#ended;
+  }
+
+  /** Asks; always resolves. `timeoutMs`: Infinity waits as long as the stream lives. */
+  request(
+    body: RequestBody,
+    freshness: Freshness,
+    atLeast: WireVersion | undefined,
+    timeoutMs: number,
+  ): Promise<Answer> {
+    if (this.#ended) return Promise.resolve("lost");
+    return new Promise((resolve) => {
+      const request: Request = { id: this.#nextId, freshness, atLeast, body };
+      this.#nextId = (this.#nextId % 0x7fffffff) + 1;
+      this.#line.push({ request, inFlight: { resolve, deadlineMs: performance.now() + timeoutMs } });
+      this.#schedule();
+    });
+  }
+
+  close(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    clearInterval(this.#timer);
+    this.#stream.cancel();
+    this.#client.close();
+    this.#welcome(undefined);
+    const unanswered = [...this.#inFlight.values(), ...this.#line.map((waiting) => waiting.inFlight)];
+    this.#inFlight.clear();
+    this.#line = [];
+    for (const { resolve } of unanswered) resolve("lost");
+    this.#events.onEnd(this);
+  }
+
+  #schedule(): void {
+    if (this.#flushing || this.#draining) return;
+    this.#flushing = true;
+    setImmediate(() => {
+      this.#flushing = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    while (!this.#ended && !this.#draining && this.#line.length > 0 && this.#inFlight.size < IN_FLIGHT_MAX) {
+      const frame = this.#takeFrame();
+      if (!this.#stream.write(frame)) {
+        this.#draining = true;
+        this.#stream.once("drain", () => {
+          this.#draining = false;
+          this.#flush();
+        });
+      }
+    }
+  }
+
+  #takeFrame(): ClientFrame {
+    const requests: Request[] = [];
+    let bytes = 0;
+    const room = Math.min(this.#line.length, FRAME_REQUESTS_MAX, IN_FLIGHT_MAX - this.#inFlight.size);
+    while (requests.length < room && bytes < FRAME_COMMAND_BYTES_MAX) {
+      const { request, inFlight } = this.#line[requests.length]!;
+      requests.push(request);
+      this.#inFlight.set(request.id, inFlight);
+      if (request.body?.$case === "mutate") bytes += request.body.value.command.length;
+    }
+    this.#line = this.#line.slice(requests.length);
+    return { hello: undefined, requests };
+  }
+
+  #receive(frame: ServerFrame): void {
+    if (this.#ended) return;
+    this.#heardMs = performance.now();
+    if (frame.welcome !== undefined) {
+      this.#greeted = true;
+      this.#welcome(frame.welcome);
+    }
+    // What changed is dropped before an answer that was read after it is believed.
+    if (frame.invalidations.length > 0) this.#events.onInvalidations(frame.invalidations);
+    if (frame.version !== undefined) this.#events.onVersion(frame.version);
+    for (const response of frame.responses) {
+      const inFlight = this.#inFlight.get(response.id);
+      if (inFlight === undefined) continue;
+      this.#inFlight.delete(response.id);
+      inFlight.resolve(response);
+    }
+    if (this.#line.length > 0) this.#schedule();
+  }
+
+  /** Deadlines of requests, and of the server's silence: a half-dead stream must end, for its pushes are relied on. */
+  #tick(): void {
+    const now = performance.now();
+    const silent = this.#asked && now - this.#heardMs > SILENCE_MS;
+    if (silent || (!this.#greeted && now - this.#openedMs > WELCOME_MS)) this.close();
+    for (const [id, { deadlineMs, resolve }] of this.#inFlight) {
+      if (deadlineMs > now) continue;
+      this.#inFlight.delete(id);
+      resolve("timeout");
+    }
+    if (now - this.#heardMs < QUIET_MS || this.#asked) return;
+    this.#asked = true;
+    void this.request({ $case: "keepAlive", value: {} }, 0, undefined, Number.POSITIVE_INFINITY).then(() => {
+      this.#asked = false;
+    });
+  }
+}

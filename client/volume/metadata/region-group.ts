@@ -1,0 +1,220 @@
+import { credentials, Metadata } from "@grpc/grpc-js";
+import type { Logger } from "pino";
+import { backoffMs, pause, singleFlight } from "../../../base/waiting.ts";
+import type { MemberAddresses } from "../../../config/member-addresses.ts";
+import { AdminClient, type RegionStatus } from "../../../proto/generated/admin.ts";
+import {
+  type Freshness,
+  type Hello,
+  type Invalidation,
+  type Response,
+  Status,
+  type Welcome,
+  type WireVersion,
+} from "../../../proto/generated/metadata.ts";
+import { CHANNEL_OPTIONS, Connection, type RequestBody } from "./connection.ts";
+
+export interface RegionGroupEvents {
+  onInvalidations(region: string, invalidations: readonly Invalidation[]): void;
+  onVersion(version: WireVersion): void;
+  /** The stream to the region's leader began. */
+  onStream(region: string): void;
+  onStreamLost(region: string): void;
+}
+
+export interface AskOptions {
+  readonly freshness: Freshness;
+  readonly atLeast: WireVersion | undefined;
+  /** How long to look for a leader, whenever there is none. */
+  readonly findMs: number;
+  /** How long a leader may take to answer; Infinity: as long as its stream lives. */
+  readonly answerMs: number;
+}
+
+/** `unreachable`: no leader was found in time. `timeout`: there was one, and it did not answer in time. */
+export type Asked = Response | "unreachable" | "timeout";
+
+const STATUS_MS = 1500;
+/** After one member's answer the others get this long to contradict it. */
+const FINDING_FIRST_MS = 20;
+const FINDING_MOST_MS = 400;
+
+/** One region's metadata servers: finds their leader, holds the stream to it, and finds it again. */
+export class RegionGroup {
+  readonly region: string;
+  readonly #volume: string;
+  readonly #addresses: MemberAddresses;
+  readonly #hello: () => Hello;
+  readonly #events: RegionGroupEvents;
+  readonly #logger: Logger;
+  readonly #admins = new Map<string, AdminClient>();
+  #connection: Connection | undefined;
+  #welcome: Welcome | undefined;
+  #downSinceMs: number | undefined;
+  #hint: string | undefined;
+  #closed = false;
+  readonly #connect = singleFlight(() => this.#findAndConnect());
+
+  constructor(options: {
+    region: string;
+    volume: string;
+    addresses: MemberAddresses;
+    hello: () => Hello;
+    events: RegionGroupEvents;
+    logger: Logger;
+  }) {
+    this.region = options.region;
+    this.#volume = options.volume;
+    this.#addresses = options.addresses;
+    this.#hello = options.hello;
+    this.#events = options.events;
+    this.#logger = options.logger;
+  }
+
+  /** True while the stream to the leader lives: what it pushes can be relied on. */
+  get connected(): boolean {
+    return this.#connection?.alive === true;
+  }
+
+  /** How long there has been no leader to talk to, as far as anybody has looked; 0: there is one, or nobody looked. */
+  get downForMs(): number {
+    return this.#downSinceMs === undefined ? 0 : performance.now() - this.#downSinceMs;
+  }
+
+  /** The leader's first words, once there is a leader and a volume: a server without one is not greeted. */
+  async welcome(timeoutMs: number): Promise<Welcome | undefined> {
+    const deadlineMs = performance.now() + timeoutMs;
+    while (performance.now() < deadlineMs && !this.#closed) {
+      if (((await this.status())?.uuid ?? "") !== "" && (await this.#connectBy(deadlineMs)) !== undefined) {
+        return this.#welcome;
+      }
+      await pause(FINDING_MOST_MS / 4);
+    }
+    return undefined;
+  }
+
+  /** Asks the leader, whoever that is by now. Always resolves. */
+  async ask(body: RequestBody, options: AskOptions): Promise<Asked> {
+    const giveUpMs = performance.now() + options.findMs + options.answerMs;
+    for (let attempt = 0; performance.now() < giveUpMs; attempt++) {
+      const connection = this.#connection ?? (await this.#connectBy(performance.now() + options.findMs));
+      if (connection === undefined) return "unreachable";
+      const answerMs = Math.min(options.answerMs, giveUpMs - performance.now());
+      const answer = await connection.request(body, options.freshness, options.atLeast, answerMs);
+      if (answer === "timeout") return "timeout";
+      if (answer !== "lost") {
+        if (answer.status !== Status.NOT_LEADER && answer.status !== Status.BUSY) return answer;
+        if (answer.status === Status.NOT_LEADER) this.#leave(connection, answer.leader);
+      }
+      await pause(backoffMs(attempt, FINDING_FIRST_MS, FINDING_MOST_MS));
+    }
+    return "timeout";
+  }
+
+  /** What the region's members say of it: the leader's word, else that of the member who is furthest. */
+  async status(timeoutMs: number = STATUS_MS): Promise<RegionStatus | undefined> {
+    let best: RegionStatus | undefined;
+    await new Promise<void>((resolve) => {
+      const { all } = this.#addresses;
+      let missing = all.length;
+      for (const address of all) {
+        void this.#statusOf(address, timeoutMs).then((status) => {
+          missing -= 1;
+          if (status !== undefined && isBetter(status, best)) best = status;
+          if (missing === 0 || status?.isLeader === true) resolve();
+        });
+      }
+    });
+    return best;
+  }
+
+  /** Drops the stream, so that the next request says Hello anew (a new session). */
+  reconnect(): void {
+    this.#connection?.close();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#connection?.close();
+    for (const admin of this.#admins.values()) admin.close();
+  }
+
+  async #connectBy(deadlineMs: number): Promise<Connection | undefined> {
+    for (let attempt = 0; !this.#closed; attempt++) {
+      const leftMs = deadlineMs - performance.now();
+      if (leftMs <= 0) break;
+      const connection = await Promise.race([this.#connect(), pause(leftMs).then(() => undefined)]);
+      if (connection !== undefined) return connection;
+      this.#downSinceMs ??= performance.now();
+      await pause(Math.min(backoffMs(attempt, FINDING_FIRST_MS, FINDING_MOST_MS), leftMs));
+    }
+    return undefined;
+  }
+
+  async #findAndConnect(): Promise<Connection | undefined> {
+    if (this.#connection?.alive) return this.#connection;
+    const address = this.#hint ?? (await this.#findLeader());
+    this.#hint = undefined;
+    if (address === undefined || this.#closed) return undefined;
+    const connection = new Connection(address, this.#hello(), {
+      onInvalidations: (invalidations) => this.#events.onInvalidations(this.region, invalidations),
+      onVersion: (version) => this.#events.onVersion(version),
+      onEnd: (ended) => this.#onEnd(ended),
+    });
+    const welcome = await connection.welcomed;
+    if (welcome === undefined) return undefined;
+    this.#connection = connection;
+    this.#welcome = welcome;
+    this.#downSinceMs = undefined;
+    this.#logger.info({ region: this.region, address, role: welcome.role }, "connected to the metadata leader");
+    this.#events.onStream(this.region);
+    return connection;
+  }
+
+  async #findLeader(): Promise<string | undefined> {
+    const status = await this.status();
+    if (status === undefined) return undefined;
+    const leader = status.members.find((member) => member.isLeader)?.id ?? (status.isLeader ? status.member : 0);
+    return this.#addresses.of(leader) ?? this.#known(status.leader);
+  }
+
+  async #statusOf(address: string, timeoutMs: number): Promise<RegionStatus | undefined> {
+    if (this.#closed) return undefined;
+    let admin = this.#admins.get(address);
+    if (admin === undefined) {
+      admin = new AdminClient(address, credentials.createInsecure(), CHANNEL_OPTIONS);
+      this.#admins.set(address, admin);
+    }
+    const client = admin;
+    return new Promise((resolve) => {
+      const deadline = Date.now() + timeoutMs;
+      client.status({ volume: this.#volume }, new Metadata(), { deadline }, (error, status) => {
+        if (error === null) this.#addresses.learn(status);
+        resolve(error === null ? status : undefined);
+      });
+    });
+  }
+
+  #leave(connection: Connection, hint: string): void {
+    this.#hint = this.#known(hint);
+    connection.close();
+  }
+
+  #known(address: string): string | undefined {
+    return this.#addresses.all.includes(address) ? address : undefined;
+  }
+
+  #onEnd(connection: Connection): void {
+    if (this.#connection !== connection) return;
+    this.#connection = undefined;
+    this.#downSinceMs = performance.now();
+    if (this.#closed) return;
+    this.#logger.warn({ region: this.region, address: connection.address }, "stream to the metadata leader lost");
+    this.#events.onStreamLost(this.region);
+  }
+}
+
+function isBetter(status: RegionStatus, than: RegionStatus | undefined): boolean {
+  if (than === undefined || status.isLeader !== than.isLeader) return than === undefined || status.isLeader;
+  return (status.version?.epoch ?? 0) > (than.version?.epoch ?? 0);
+}

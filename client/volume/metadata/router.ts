@@ -1,0 +1,301 @@
+import type { Logger } from "pino";
+import { backoffMs, type Interruptible, orInterrupted, pause, singleFlight } from "../../../base/waiting.ts";
+import { MemberAddresses } from "../../../config/member-addresses.ts";
+import type { VolumeDescription } from "../../../config/volume-description.ts";
+import type { ErrnoCode } from "../../../core/errno.ts";
+import { compareVersions, type EpochCode, NO_VERSION, type Sequence, type Version } from "../../../core/ids.ts";
+import { Freshness, type Hello, type Invalidation, type Response, Status } from "../../../proto/generated/metadata.ts";
+import type { RequestBody } from "./connection.ts";
+import { type Asked, RegionGroup } from "./region-group.ts";
+
+export type Consistency = "close-to-open" | "session" | "bounded";
+
+export interface RouterOptions {
+  readonly volume: VolumeDescription;
+  readonly region: string;
+  readonly consistency: Consistency;
+  readonly maxStalenessMs: number;
+  readonly onPrimaryLoss: "serve" | "fail";
+  readonly readTimeoutMs: number;
+  readonly hello: (seen: Version) => Hello;
+  readonly logger: Logger;
+}
+
+export interface RouterEvents {
+  onInvalidations(invalidations: readonly Invalidation[]): void;
+  /** What was pushed may have been missed, or the past has changed: every cached answer is dropped. */
+  onCachesLost(reason: "stream" | "epoch"): void;
+}
+
+/** `committed`: as the primary had it when asked. `token`: at least as new as `atLeast` and all this client has seen. */
+export type ReadFreshness = "committed" | "token";
+
+export interface ReadOptions {
+  readonly freshness: ReadFreshness;
+  /** More than the client's own token. */
+  readonly atLeast?: Version;
+  readonly interrupt?: Interruptible;
+}
+
+/** A mirror answers or says that it is behind within three seconds. */
+const READ_ANSWER_MS = 4500;
+/** How long a region without a leader is waited for before another one is asked; once it is over, nobody waits again. */
+const MIRROR_FIND_MS = 1500;
+/** A primary region between two leaders is waited for before a mirror's older state is served instead. */
+const PRIMARY_FIND_MS = 10_000;
+const STATUS_MS = 1500;
+/** While all regions are asked which is primary, whoever waits for one goes on with what is known after this. */
+const LOOK_AGAIN_MS = 300;
+const UPKEEP_MS = 3000;
+const KEEP_ALIVE = { freshness: Freshness.TOKEN, atLeast: undefined, findMs: 2000, answerMs: 2500 };
+
+/**
+ * Which metadata group is asked what: reads go to the own region, changes to the primary's. Follows the primary from
+ * region to region by the highest epoch that any of them knows.
+ */
+export class Router {
+  readonly #options: RouterOptions;
+  readonly #events: RouterEvents;
+  readonly #groups = new Map<string, RegionGroup>();
+  readonly #own: RegionGroup;
+  #primary: string;
+  #primaryEpoch = 0;
+  /** Who waits for an answer of the primary: called when it is primary no more. */
+  readonly #waiting = new Set<(answer: "unreachable") => void>();
+  #seen: Version = NO_VERSION;
+  #suspended = false;
+  /** The latest committed version that was asked for, and when: what `bounded` measures staleness by. */
+  #fresh: { version: Version; atMs: number } | undefined;
+  #upkeep: NodeJS.Timeout | undefined;
+  #closed = false;
+  readonly findPrimary = singleFlight(() => this.#findPrimary());
+
+  constructor(options: RouterOptions, events: RouterEvents) {
+    this.#options = options;
+    this.#events = events;
+    this.#primary = options.volume.primary;
+    for (const description of options.volume.regions.values()) {
+      const group = new RegionGroup({
+        region: description.name,
+        volume: options.volume.volume,
+        addresses: new MemberAddresses(description),
+        hello: () => options.hello(this.#seen),
+        logger: options.logger,
+        events: {
+          onInvalidations: (_, invalidations) => events.onInvalidations(invalidations),
+          onVersion: (version) => this.#noteEpoch(asVersion(version)),
+          onStream: () => {},
+          onStreamLost: (region) => {
+            if (region === options.region) events.onCachesLost("stream");
+          },
+        },
+      });
+      this.#groups.set(description.name, group);
+    }
+    this.#own = this.group(options.region);
+  }
+
+  /** The region that changes are sent to, as far as is known. */
+  get primary(): string {
+    return this.#primary;
+  }
+
+  get ownIsPrimary(): boolean {
+    return this.#primary === this.#options.region;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** True while the own region's pushes arrive: kernel caches may live long only then. */
+  get watched(): boolean {
+    return this.#own.connected;
+  }
+
+  get seen(): Version {
+    return this.#seen;
+  }
+
+  group(region: string): RegionGroup {
+    const group = this.#groups.get(region);
+    if (group === undefined) throw new RangeError(`no region "${region}" in volume "${this.#options.volume.volume}"`);
+    return group;
+  }
+
+  /** Keeps the streams to the own and the primary region alive: for the pushes, and for the session. */
+  start(): void {
+    this.#upkeep = setInterval(() => {
+      void this.#keepAlive(this.#own);
+      if (!this.ownIsPrimary) void this.#keepAlive(this.group(this.#primary));
+    }, UPKEEP_MS);
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearInterval(this.#upkeep);
+    for (const group of this.#groups.values()) group.close();
+  }
+
+  reconnectAll(): void {
+    for (const group of this.#groups.values()) group.reconnect();
+  }
+
+  /** A version that an answer was given at: the token, and whether an epoch began. */
+  note(version: Version): void {
+    this.#noteEpoch(version);
+    if (compareVersions(version, this.#seen) > 0) this.#seen = version;
+  }
+
+  /** Asks something that changes nothing. The response is OK or FAILED; an errno when nobody could answer. */
+  async read(body: RequestBody, options: ReadOptions): Promise<Response | ErrnoCode> {
+    const deadlineMs = performance.now() + this.#options.readTimeoutMs;
+    for (let attempt = 0; performance.now() < deadlineMs && !this.#closed; attempt++) {
+      if (attempt > 0 && options.interrupt?.signal.aborted) return "EINTR";
+      const answer = await orInterrupted(this.#readOnce(body, options), options.interrupt);
+      if (answer !== undefined) return answer;
+      if (!(await pause(backoffMs(attempt, 30, 1000), options.interrupt))) return "EINTR";
+    }
+    return "EIO";
+  }
+
+  /** Asks the primary's leader, whichever region that is by now. One attempt: where it fails, the primary is looked for. */
+  async askPrimary(body: RequestBody, limits: { findMs: number; answerMs: number }): Promise<Asked> {
+    if (this.#closed) return "unreachable";
+    const options = { freshness: Freshness.COMMITTED, atLeast: undefined, ...limits };
+    const moved = Promise.withResolvers<"unreachable">();
+    this.#waiting.add(moved.resolve);
+    const answer = await Promise.race([this.group(this.#primary).ask(body, options), moved.promise]);
+    this.#waiting.delete(moved.resolve);
+    if (typeof answer === "string") {
+      await Promise.race([this.findPrimary(), pause(LOOK_AGAIN_MS)]);
+      return answer;
+    }
+    if (answer.status === Status.NOT_PRIMARY) {
+      if (answer.primary !== "" && answer.primary !== this.#primary && this.#groups.has(answer.primary)) {
+        this.#moveTo(answer.primary);
+      } else await Promise.race([this.findPrimary(), pause(LOOK_AGAIN_MS)]);
+    }
+    if (answer.version !== undefined && answer.status <= Status.FAILED) this.note(asVersion(answer.version));
+    return answer;
+  }
+
+  async #readOnce(body: RequestBody, options: ReadOptions): Promise<Response | ErrnoCode | undefined> {
+    const askedMs = performance.now();
+    const wanted = this.#wanted(options, askedMs);
+    const own = await this.#own.ask(body, { ...wanted, ...patience(this.#own, this.ownIsPrimary) });
+    // What the mirror's server cannot ask, this mount perhaps can: its own way to the primary is another one.
+    const isUnsure = typeof own !== "string" && own.primaryUnreachable && wanted.freshness === Freshness.COMMITTED;
+    if (!isUnsure || this.ownIsPrimary) {
+      const fromOwn = this.#accept(own, wanted.freshness, askedMs);
+      if (fromOwn !== undefined) return fromOwn;
+    }
+    if (!this.ownIsPrimary) {
+      const asked = await this.askPrimary(body, patience(this.group(this.#primary), false));
+      const fromPrimary = this.#accept(asked, wanted.freshness, askedMs);
+      if (fromPrimary !== undefined) return fromPrimary;
+      const unsure = isUnsure ? this.#accept(own, wanted.freshness, askedMs) : undefined;
+      if (unsure !== undefined) return unsure;
+    } else void this.findPrimary();
+    return this.#readElsewhere(body, wanted.atLeast);
+  }
+
+  /** Neither the own region nor the primary answers: any other one, as of what it has, if the mount allows that. */
+  async #readElsewhere(body: RequestBody, atLeast: Version | undefined): Promise<Response | ErrnoCode | undefined> {
+    if (this.#options.onPrimaryLoss === "fail") return undefined;
+    for (const [region, group] of this.#groups) {
+      if (region === this.#options.region || region === this.#primary) continue;
+      const answer = await group.ask(body, { freshness: Freshness.TOKEN, atLeast, ...patience(group, false) });
+      const accepted = this.#accept(answer, Freshness.TOKEN, 0);
+      if (accepted === undefined) continue;
+      this.#suspend(true);
+      return accepted;
+    }
+    return undefined;
+  }
+
+  #wanted({ freshness, atLeast }: ReadOptions, nowMs: number): { freshness: Freshness; atLeast: Version | undefined } {
+    let token = this.#seen;
+    if (atLeast !== undefined && compareVersions(atLeast, token) > 0) token = atLeast;
+    const tokenOnly = { freshness: Freshness.TOKEN, atLeast: token.sequence === 0 ? undefined : token };
+    if (freshness === "token" || this.#options.consistency === "session") return tokenOnly;
+    if (this.#options.consistency === "bounded" && this.#fresh !== undefined) {
+      if (nowMs - this.#fresh.atMs <= this.#options.maxStalenessMs) return tokenOnly;
+    }
+    return { freshness: Freshness.COMMITTED, atLeast: tokenOnly.atLeast };
+  }
+
+  #accept(answer: Asked, freshness: Freshness, askedMs: number): Response | ErrnoCode | undefined {
+    if (typeof answer === "string" || answer.status > Status.FAILED) return undefined;
+    // A server that does not have the present epoch may stand past the fork: never served, whether or not the primary answers.
+    if (answer.version !== undefined && answer.version.epoch < this.#primaryEpoch) return undefined;
+    if (freshness === Freshness.COMMITTED) {
+      this.#suspend(answer.primaryUnreachable);
+      if (answer.primaryUnreachable && this.#options.onPrimaryLoss === "fail") return "EIO";
+    }
+    if (answer.version !== undefined) {
+      const version = asVersion(answer.version);
+      this.note(version);
+      if (freshness === Freshness.COMMITTED && !answer.primaryUnreachable) this.#fresh = { version, atMs: askedMs };
+    }
+    return answer;
+  }
+
+  #suspend(suspended: boolean): void {
+    if (suspended === this.#suspended) return;
+    this.#suspended = suspended;
+    const { logger, onPrimaryLoss } = this.#options;
+    if (!suspended) logger.info("the primary answers again: close-to-open holds");
+    else if (onPrimaryLoss === "serve")
+      logger.warn("the primary is out of reach: reads are served as of the mirror's state");
+    else logger.warn("the primary is out of reach: reads fail (onPrimaryLoss=fail)");
+  }
+
+  #noteEpoch(version: Version): void {
+    if (version.epoch <= this.#primaryEpoch) return;
+    const first = this.#primaryEpoch === 0;
+    this.#primaryEpoch = version.epoch;
+    if (first) return;
+    // An epoch may have begun before what was seen of the last one: nothing read there is believed on.
+    this.#options.logger.info({ epoch: version.epoch }, "a new epoch has begun");
+    this.#events.onCachesLost("epoch");
+    void this.findPrimary();
+  }
+
+  /** Asks every region; each answer counts as soon as it is there. */
+  async #findPrimary(): Promise<void> {
+    let best = this.#primaryEpoch;
+    await Promise.all(
+      [...this.#groups.values()].map(async (group) => {
+        const status = await group.status(STATUS_MS);
+        const epoch = status?.version?.epoch ?? 0;
+        if (status === undefined || epoch < best || epoch === 0 || !this.#groups.has(status.epochRegion)) return;
+        best = epoch;
+        this.#moveTo(status.epochRegion);
+        this.#noteEpoch({ epoch: epoch as EpochCode, sequence: 0 as Sequence });
+      }),
+    );
+  }
+
+  #moveTo(region: string): void {
+    if (region === this.#primary || this.#closed) return;
+    this.#options.logger.info({ from: this.#primary, to: region }, "the primary has moved");
+    this.#primary = region;
+    for (const resolve of this.#waiting) resolve("unreachable");
+  }
+
+  async #keepAlive(group: RegionGroup): Promise<void> {
+    const answer = await group.ask({ $case: "keepAlive", value: {} }, KEEP_ALIVE);
+    if (typeof answer === "string" && !this.#closed) await this.findPrimary();
+  }
+}
+
+/** How long a read waits for a region: what has been down for so long already is not waited for again. */
+function patience(group: RegionGroup, isPrimary: boolean): { findMs: number; answerMs: number } {
+  const findMs = isPrimary ? PRIMARY_FIND_MS : MIRROR_FIND_MS;
+  return { findMs: Math.max(0, findMs - group.downForMs), answerMs: READ_ANSWER_MS };
+}
+
+export function asVersion(wire: { epoch: number; sequence: number }): Version {
+  return { epoch: wire.epoch as EpochCode, sequence: wire.sequence as Sequence };
+}

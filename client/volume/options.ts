@@ -1,0 +1,62 @@
+import { isAbsolute } from "node:path";
+import { z } from "zod";
+import { UserError } from "../../base/user-error.ts";
+
+const MIB = 1024 * 1024;
+
+const milliseconds = z.coerce.number().int().min(0).max(86_400_000);
+const flag = z.union([z.boolean(), z.enum(["", "true", "false"]).transform((text) => text !== "false")]);
+
+/** Mount options as written after `-o` (text), or given in a program. */
+const schema = z.strictObject({
+  /** How new a read is at a mirror: docs/SEMANTICS.md. */
+  consistency: z.enum(["close-to-open", "session", "bounded"]).default("close-to-open"),
+  maxStalenessMs: milliseconds.default(1000),
+  onPrimaryLoss: z.enum(["serve", "fail"]).default("serve"),
+  writeTimeoutMs: milliseconds.min(100).default(60_000),
+  readTimeoutMs: milliseconds.min(100).default(30_000),
+  /** Blocks are kept there; absent: in memory only. */
+  cacheDir: z.string().refine(isAbsolute, "must be an absolute path").optional(),
+  cacheBytes: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(1024 * MIB),
+  memoryCacheBytes: z.coerce
+    .number()
+    .int()
+    .min(16 * MIB)
+    .default(128 * MIB),
+  /** Dirty bytes in memory, over all files; past it writers wait. */
+  writeBufferBytes: z.coerce
+    .number()
+    .int()
+    .min(16 * MIB)
+    .default(256 * MIB),
+  /** How far the client fetches ahead of a reader who reads on. */
+  readAheadBytes: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(32 * MIB),
+  /** How far the kernel does. */
+  readAheadKb: z.coerce.number().int().min(0).max(65_536).optional(),
+  allowOther: flag.optional(),
+  readOnly: flag.optional(),
+});
+
+export type MountOptions = z.output<typeof schema>;
+export type WrittenMountOptions = Partial<MountOptions> | Readonly<Record<string, string>>;
+
+/** fstab's words for what the schema calls otherwise. */
+const ALIASES: Readonly<Record<string, string>> = { ro: "readOnly", allow_other: "allowOther" };
+
+/** @throws UserError that names the option. */
+export function parseMountOptions(written: WrittenMountOptions): MountOptions {
+  const named = Object.fromEntries(Object.entries(written).map(([key, value]) => [ALIASES[key] ?? key, value]));
+  const parsed = schema.safeParse(named);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0]!;
+  if (issue.code === "unrecognized_keys") throw new UserError(`unknown mount option "${issue.keys.join('", "')}"`, 2);
+  throw new UserError(`mount option ${issue.path.join(".")}: ${issue.message}`, 2);
+}

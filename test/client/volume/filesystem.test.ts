@@ -1,0 +1,332 @@
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { ByteString, Inode } from "../../../core/ids.ts";
+import {
+  caller,
+  type Disk,
+  O_APPEND,
+  O_CREAT,
+  O_EXCL,
+  O_RDONLY,
+  O_RDWR,
+  O_TRUNC,
+  O_WRONLY,
+  ok,
+  ROOT,
+  World,
+} from "../support/world.ts";
+
+const MIB = 1024 * 1024;
+let world: World;
+let disk: Disk;
+/** Another mount of the same region. */
+let other: Disk;
+
+beforeAll(async () => {
+  world = await World.start();
+  disk = await world.open();
+  other = await world.open();
+});
+afterAll(() => world.stop());
+
+function pattern(bytes: number, seed = 1): Buffer {
+  const data = Buffer.allocUnsafe(bytes);
+  for (let at = 0; at < bytes; at++) data[at] = (at * 31 + seed * 7 + (at >>> 8)) & 255;
+  return data;
+}
+
+/** A kernel that has not yet dropped what it was told to drop. */
+function slowKernel(disk: Disk) {
+  const names: string[] = [];
+  disk.access.state.caches = {
+    invalidateInode: () => Promise.resolve(),
+    invalidateEntry: (_, name) => {
+      names.push(name);
+      return new Promise(() => {});
+    },
+  };
+  return { dropped: () => names };
+}
+
+async function openAndClose(disk: Disk, inode: Inode): Promise<void> {
+  const file = await disk.openInode(inode, O_RDONLY);
+  await file.close();
+}
+
+describe("files", () => {
+  test("small data and large data come back as written", async () => {
+    for (const [name, bytes] of [
+      ["empty", 0],
+      ["small", 100],
+      ["inline-max", 4096],
+      ["block", 4 * MIB],
+      ["large", 9 * MIB + 17],
+    ] as const) {
+      await disk.write(name, pattern(bytes));
+      expect((await disk.read(name)).equals(pattern(bytes))).toBe(true);
+      expect((await other.read(name)).equals(pattern(bytes))).toBe(true);
+    }
+  });
+
+  // Promise: A hole reads as zeros, and SEEK_HOLE and SEEK_DATA find where it begins and ends
+  test("a hole reads as zeros, and is found by SEEK_HOLE and SEEK_DATA", async () => {
+    const file = await disk.open("sparse", O_CREAT | O_RDWR);
+    await file.write("head", 0);
+    await file.write("tail", 70 * MIB);
+    await file.fsync();
+    expect(await file.read(0, 8)).toEqual(Buffer.from("head\0\0\0\0"));
+    expect(await file.read(70 * MIB - 2, 100)).toEqual(Buffer.from("\0\0tail"));
+    const seek = (offset: number, whence: number) =>
+      disk.handlers.lseek(caller(), file.inode, file.handle, offset, whence);
+    expect(await seek(0, 4)).toBe(4);
+    expect(await seek(4, 3)).toBe(70 * MIB);
+    expect(await seek(70 * MIB, 4)).toBe(70 * MIB + 4);
+    expect(await seek(70 * MIB + 4, 3)).toBe("ENXIO");
+    await file.close();
+  });
+
+  test("what is written and not yet committed is read by this mount, with its size", async () => {
+    const file = await disk.open("dirty", O_CREAT | O_RDWR);
+    await file.write("0123456789");
+    const reader = await disk.open("dirty", O_RDONLY);
+    expect(String(await reader.read(2, 100))).toBe("23456789");
+    expect((await disk.stat("dirty")).size).toBe(10);
+    await reader.close();
+    await file.close();
+  });
+
+  test("O_TRUNC empties, O_APPEND appends, O_EXCL refuses", async () => {
+    await disk.write("flags", "some content");
+    const truncated = await disk.open("flags", O_WRONLY | O_TRUNC);
+    await truncated.write("ab");
+    await truncated.close();
+    const first = await disk.open("flags", O_WRONLY | O_APPEND);
+    await first.write("cd", 2);
+    await first.write("ef", 4);
+    await first.close();
+    expect(String(await disk.read("flags"))).toBe("abcdef");
+    await expect(disk.open("flags", O_CREAT | O_EXCL | O_WRONLY)).rejects.toThrow("EEXIST");
+  });
+
+  // Promise: Appends through any number of descriptors of one mount lie one behind the other
+  test("appends through two descriptors of one mount do not lie over each other", async () => {
+    const one = await disk.open("log", O_CREAT | O_WRONLY | O_APPEND);
+    const two = await disk.open("log", O_WRONLY | O_APPEND);
+    await one.write("one ", 0);
+    await two.write("two ", 0);
+    await one.write("three", 4);
+    await one.close();
+    await two.close();
+    expect(String(await disk.read("log"))).toBe("one two three");
+  });
+
+  test("a time that was set stays, whatever was still to be written (cp -p)", async () => {
+    const file = await disk.open("copied", O_CREAT | O_WRONLY);
+    await file.write("data");
+    const mtime = { seconds: 1_000_000_000, nanoseconds: 123_456_789 };
+    ok(await disk.handlers.setattr(caller(), file.inode, { mtime, atime: mtime }));
+    await file.close();
+    expect((await other.stat("copied")).mtime).toEqual(mtime);
+  });
+
+  test("an unlinked open file lives until its last close, here and where it is open elsewhere", async () => {
+    await disk.write("gone", "still here");
+    const mine = await disk.open("gone", O_RDWR);
+    const theirs = await other.open("gone", O_RDONLY);
+    await disk.unlink("gone");
+    await mine.write("STILL");
+    await mine.fsync();
+    expect(String(await mine.read(0, 100))).toBe("STILL here");
+    expect(String(await theirs.read(0, 100))).toMatch(/here$/);
+    await mine.close();
+    await theirs.close();
+    await expect(disk.lookup("gone")).rejects.toThrow("ENOENT");
+  });
+
+  test("any writes, truncations and punched holes leave what they would leave in a plain file", {
+    timeout: 60_000,
+  }, async () => {
+    const at = fc.constantFrom(0, 1, 4095, 100_000, 4 * MIB - 3, 4 * MIB);
+    const length = fc.constantFrom(1, 100, 4096, 5000, 300_000);
+    const step = fc.oneof(
+      { weight: 5, arbitrary: fc.record({ do: fc.constant("write" as const), at, length }) },
+      fc.record({ do: fc.constant("truncate" as const), at, length }),
+      fc.record({ do: fc.constant("punch" as const), at, length }),
+      fc.record({ do: fc.constant("fsync" as const), at, length }),
+    );
+    let run = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 12 }), async (steps) => {
+        const name = `random-${run++}`;
+        const file = await disk.open(name, O_CREAT | O_RDWR);
+        let model = Buffer.alloc(0);
+        for (const [index, { do: what, at, length }] of steps.entries()) {
+          if (what === "write") {
+            const data = pattern(length, index);
+            await file.write(data, at);
+            if (model.length < at + length) model = Buffer.concat([model, Buffer.alloc(at + length - model.length)]);
+            data.copy(model, at);
+          } else if (what === "truncate") {
+            await file.truncate(at);
+            model =
+              at <= model.length ? model.subarray(0, at) : Buffer.concat([model, Buffer.alloc(at - model.length)]);
+            model = Buffer.from(model);
+          } else if (what === "punch") {
+            ok(await disk.handlers.fallocate(caller(), file.inode, file.handle, 3, at, length));
+            model.fill(0, at, Math.min(model.length, at + length));
+          } else await file.fsync();
+          if (index % 3 === 2) expect((await file.read(0, 8 * MIB)).equals(model)).toBe(true);
+        }
+        await file.close();
+        expect((await disk.read(name)).equals(model)).toBe(true);
+        expect((await other.read(name)).equals(model)).toBe(true);
+      }),
+      { numRuns: 12 },
+    );
+  });
+});
+
+describe("errors", () => {
+  test("a write that could not be stored is told once to each descriptor: at its fsync, else at its close", async () => {
+    const file = await disk.open("failing", O_CREAT | O_WRONLY);
+    const second = await disk.open("failing", O_WRONLY);
+    const { session } = disk.access.state;
+    const mutate = session.mutate;
+    session.mutate = () => Promise.resolve("EDQUOT");
+    await file.write("lost");
+    await expect(file.fsync()).rejects.toThrow("EDQUOT");
+    session.mutate = mutate;
+    await file.fsync();
+    await expect(second.close()).rejects.toThrow("EDQUOT");
+    await file.write("kept");
+    await file.close();
+    expect(String(await disk.read("failing"))).toBe("kept");
+  });
+
+  test("a writer waits where memory is full, and goes on", async () => {
+    const small = await world.open("aws", { writeBufferBytes: String(16 * MIB) });
+    const data = pattern(80 * MIB);
+    const file = await small.open("flood", O_CREAT | O_WRONLY);
+    for (let at = 0; at < data.length; at += MIB) await file.write(data.subarray(at, at + MIB), at);
+    await file.close();
+    expect((await other.read("flood")).equals(data.subarray(0, 64 * MIB))).toBe(true);
+    expect((await other.stat("flood")).size).toBe(data.length);
+  });
+});
+
+describe("names", () => {
+  test("make, rename, exchange, link, unlink", async () => {
+    await disk.mkdir("dir");
+    await disk.write("dir/a", "A");
+    await disk.write("dir/b", "B");
+    await disk.rename("dir/a", "dir/b");
+    expect(await disk.list("dir")).toEqual(["b"]);
+    expect(String(await disk.read("dir/b"))).toBe("A");
+    const dir = await disk.lookup("dir");
+    ok(await disk.handlers.link(caller(), await disk.lookup("dir/b"), dir, "c" as ByteString));
+    expect((await disk.stat("dir/c")).links).toBe(2);
+    await disk.unlink("dir/b");
+    expect((await other.stat("dir/c")).links).toBe(1);
+    expect(await other.list("dir")).toEqual(["c"]);
+    expect(await disk.handlers.rmdir(caller(), ROOT, "dir" as ByteString)).toBe("ENOTEMPTY");
+  });
+
+  test("a directory of thousands is listed once each, page by page", async () => {
+    await disk.mkdir("many");
+    await Promise.all(Array.from({ length: 1500 }, (_, index) => disk.mkdir(`many/${index}`)));
+    const names = await other.list("many");
+    expect(names.length).toBe(1500);
+    expect(new Set(names).size).toBe(1500);
+  });
+
+  test("a name that is too long is refused before it is sent", async () => {
+    const name = "n".repeat(256) as ByteString;
+    expect(await disk.handlers.lookup(caller(), ROOT, name)).toBe("ENAMETOOLONG");
+  });
+
+  test("xattrs", async () => {
+    await disk.write("tagged", "x");
+    const inode = await disk.lookup("tagged");
+    const name = "user.colour" as ByteString;
+    expect(await disk.handlers.getxattr(caller(), inode, name)).toBe("ENODATA");
+    expect(await disk.handlers.setxattr(caller(), inode, name, Buffer.from("red"), 1)).toBe(true);
+    expect(await disk.handlers.setxattr(caller(), inode, name, Buffer.from("red"), 1)).toBe("EEXIST");
+    expect(String(await other.handlers.getxattr(caller(), inode, name))).toBe("red");
+    expect(await disk.handlers.listxattr(caller(), inode)).toEqual([name]);
+    expect(await disk.handlers.getxattr(caller(), inode, "system.posix_acl_access" as ByteString)).toBe("EOPNOTSUPP");
+  });
+});
+
+describe("two mounts", () => {
+  test("what was closed in one is read by the next open in the other", async () => {
+    for (let round = 0; round < 20; round++) {
+      await disk.write("turns", `round ${round} from one`);
+      expect(String(await other.read("turns")).slice(0, 20)).toBe(`round ${round} from one`.slice(0, 20));
+    }
+  });
+
+  test("an open by a name that leads elsewhere by now is ESTALE, until the kernel has dropped it", async () => {
+    const kernel = slowKernel(other);
+    await disk.write("moving", "old");
+    const inode = await other.lookup("moving");
+    await disk.rename("moving", "moved");
+    await disk.write("moving", "new");
+    await expect(openAndClose(other, inode)).rejects.toThrow("ESTALE");
+    expect(kernel.dropped()).toContain("moving");
+    expect(String(await other.read("moving"))).toBe("new");
+    expect(String(await other.read("moved"))).toBe("old");
+  });
+
+  test("a renamed directory above makes the opens below ESTALE", async () => {
+    slowKernel(other);
+    await disk.mkdir("above");
+    await disk.write("above/file", "content");
+    const inode = await other.lookup("above/file");
+    await disk.rename("above", "elsewhere");
+    await expect(openAndClose(other, inode)).rejects.toThrow("ESTALE");
+    expect(String(await other.read("elsewhere/file"))).toBe("content");
+  });
+
+  test("locks are held against each other", async () => {
+    const mine = await disk.open("locked", O_CREAT | O_RDWR);
+    const theirs = await other.open("locked", O_RDWR);
+    const range = { mode: "write" as const, start: 0, end: 99, pid: 7 };
+    const once = { wait: false, flock: false };
+    expect(await disk.handlers.setlk(caller(), mine.inode, mine.handle, "a", range, once)).toBe(true);
+    expect(await other.handlers.setlk(caller(), mine.inode, theirs.handle, "b", range, once)).toBe("EAGAIN");
+    expect(await other.handlers.getlk(caller(), mine.inode, theirs.handle, "b", range)).toMatchObject({
+      mode: "write",
+    });
+    const waiting = other.handlers.setlk(caller(), mine.inode, theirs.handle, "b", range, { wait: true, flock: false });
+    ok(await disk.handlers.setlk(caller(), mine.inode, mine.handle, "a", { ...range, mode: "unlock" }, once));
+    expect(await waiting).toBe(true);
+    await mine.close();
+    await theirs.close();
+  });
+
+  test("a file capability that is set between a write and the close outlasts the write", async () => {
+    const name = "security.capability" as ByteString;
+    const file = await disk.open("capable", O_CREAT | O_WRONLY);
+    await file.write("#!/bin/sh");
+    ok(await disk.handlers.setxattr(caller(), file.inode, name, Buffer.from("all"), 0));
+    await file.close();
+    expect(String(ok(await other.handlers.getxattr(caller(), file.inode, name)))).toBe("all");
+    await disk.write("capable", "another");
+    expect(await other.handlers.getxattr(caller(), file.inode, name)).toBe("ENODATA");
+  });
+
+  test("pages are kept over a close and an open when nothing changed, and only then", async () => {
+    await disk.write("pages", "one");
+    const inode = await other.lookup("pages");
+    const open = async () => {
+      const reply = ok(await other.handlers.open(caller(), inode, O_RDONLY));
+      await other.handlers.release(caller(), inode, reply.handle, undefined);
+      return reply.keepCache;
+    };
+    await open();
+    expect(await open()).toBe(true);
+    await disk.write("pages", "two");
+    expect(await open()).toBe(false);
+    expect(await open()).toBe(true);
+  });
+});

@@ -1,0 +1,206 @@
+import { expect, test } from "vitest";
+import { FileWriter, type WriterEnvironment } from "../../../../client/volume/filesystem/file-writer.ts";
+import type { CommandSource, Done } from "../../../../client/volume/metadata/session.ts";
+import type { Attributes, Command } from "../../../../core/commands.ts";
+import type { ErrnoCode } from "../../../../core/errno.ts";
+import { BLOCK_BYTES, type Inode, NO_VERSION, type RegionIndex, type SliceId } from "../../../../core/ids.ts";
+import { crc32c } from "../../../../object-store/crc32c.ts";
+
+type Write = Extract<Command, { kind: "write" }>;
+
+/** A volume in a few lines: takes the commands, stores the blocks, fails where it is told to. */
+class FakeVolume {
+  readonly commands: Write[] = [];
+  readonly changes: Command[] = [];
+  readonly uploads: { region: number; slice: number; index: number; bytes: number }[] = [];
+  readonly failures: ErrnoCode[] = [];
+  readonly uploadFailures: string[] = [];
+  region = 0 as RegionIndex;
+  dirty = 0;
+  grantsDropped = 0;
+  failed: ErrnoCode[] = [];
+  #slice = 100;
+  #before: (() => void) | undefined;
+  readonly writer: FileWriter;
+
+  constructor() {
+    const environment: WriterEnvironment = {
+      blocks: {
+        upload: async ({ region, slice, index, data }) => {
+          const code = this.uploadFailures.shift();
+          if (code !== undefined) return { code };
+          this.uploads.push({ region, slice, index, bytes: data.length });
+          return { crc32c: crc32c(data) };
+        },
+      } as WriterEnvironment["blocks"],
+      takeSlice: async () => this.#slice++ as SliceId,
+      primaryRegion: () => this.region,
+      writeTimeoutMs: 2000,
+      onUploadFailure: () => {},
+      mutate: (source) => this.#mutate(source),
+      dropGrants: () => {
+        this.grantsDropped += 1;
+      },
+      now: () => ({ seconds: 1, nanoseconds: 0 }),
+      onCommitted: () => {},
+      onFailed: (_, error) => this.failed.push(error),
+      onIdle: () => {},
+      onDirty: (bytes) => {
+        this.dirty += bytes;
+      },
+    };
+    this.writer = new FileWriter(5 as Inode, environment);
+  }
+
+  /** Runs once a command is made and before it is carried out. */
+  beforeNext(work: () => void): void {
+    this.#before = work;
+  }
+
+  async #mutate(source: CommandSource): Promise<Done | ErrnoCode> {
+    const command = typeof source === "function" ? await source() : source;
+    if (typeof command === "string") return command;
+    if (this.#before !== undefined) {
+      const before = this.#before;
+      this.#before = undefined;
+      before();
+      return this.#mutate(source);
+    }
+    const failure = this.failures.shift();
+    if (failure !== undefined) return failure;
+    if (command.kind === "write") this.commands.push(command);
+    else this.changes.push(command);
+    return { outcome: { ok: true, attributes: {} as Attributes }, version: NO_VERSION };
+  }
+}
+
+const MIB = 1024 * 1024;
+
+test("small writes go inline, several in one command, and nothing stays dirty", async () => {
+  const volume = new FakeVolume();
+  for (const offset of [0, 10_000, 20_000]) volume.writer.write(offset, new Uint8Array(1000).fill(7), false);
+  expect(volume.dirty).toBe(3000);
+  await volume.writer.commit();
+  expect(volume.commands.map(({ extents }) => extents.map(({ kind, offset }) => [kind, offset]))).toEqual([
+    [
+      ["inline", 0],
+      ["inline", 10_000],
+      ["inline", 20_000],
+    ],
+  ]);
+  expect(volume.dirty).toBe(0);
+  expect(volume.writer.dirty).toBe(false);
+});
+
+test("full blocks are stored while the file is still written; the command comes after the last of them", async () => {
+  const volume = new FakeVolume();
+  for (let at = 0; at < 9; at++) volume.writer.write(at * MIB, new Uint8Array(MIB).fill(at), false);
+  await expect.poll(() => volume.uploads.length).toBe(2);
+  expect(volume.commands).toEqual([]);
+  await volume.writer.commit();
+  expect(volume.uploads.map(({ index, bytes }) => [index, bytes])).toEqual([
+    [0, BLOCK_BYTES],
+    [1, BLOCK_BYTES],
+    [2, MIB],
+  ]);
+  const [extent] = volume.commands[0]!.extents;
+  expect(extent).toMatchObject({ kind: "slice", offset: 0, slice: { bytes: 9 * MIB, home: 0 } });
+});
+
+// Promise: When fsync or close returns, every block of the file is stored in the primary's bucket and the command that
+// names it is committed, in this order
+test("no command names a block that is not stored: a failed upload is tried again first", async () => {
+  const volume = new FakeVolume();
+  volume.uploadFailures.push("unavailable", "slowDown");
+  volume.writer.write(0, new Uint8Array(MIB), false);
+  await volume.writer.commit();
+  expect(volume.uploads.length).toBe(1);
+  expect(volume.commands.length).toBe(1);
+});
+
+test("what is not acknowledged when the primary moves is stored again in the new one's bucket", async () => {
+  const volume = new FakeVolume();
+  volume.writer.write(0, new Uint8Array(BLOCK_BYTES + MIB), false);
+  volume.beforeNext(() => {
+    volume.region = 1 as RegionIndex;
+  });
+  await volume.writer.commit();
+  expect(volume.uploads.map(({ region, slice }) => [region, slice])).toEqual([
+    [0, 100],
+    [0, 100],
+    [1, 101],
+    [1, 101],
+  ]);
+  expect(volume.commands[0]!.extents[0]).toMatchObject({ slice: { id: 101, home: 1 } });
+});
+
+test("ids that were refused are dropped, and the slice is stored under another", async () => {
+  const volume = new FakeVolume();
+  volume.writer.write(0, new Uint8Array(MIB), false);
+  volume.failures.push("ESTALE");
+  await volume.writer.commit();
+  expect(volume.grantsDropped).toBe(1);
+  expect(volume.commands[0]!.extents[0]).toMatchObject({ slice: { id: 101 } });
+  expect(volume.writer.errors).toBe(0);
+});
+
+test("a chunk with too much inline data gets slices instead", async () => {
+  const volume = new FakeVolume();
+  volume.writer.write(0, new Uint8Array(100), false);
+  volume.failures.push("EOVERFLOW");
+  await volume.writer.commit();
+  expect(volume.commands[0]!.extents[0]).toMatchObject({ kind: "slice", slice: { bytes: 100 } });
+});
+
+test("a commit that fails is counted, and its bytes are let go of (seaweedfs#4485)", async () => {
+  const volume = new FakeVolume();
+  volume.writer.write(0, new Uint8Array(100), false);
+  volume.failures.push("EDQUOT");
+  await volume.writer.commit();
+  expect([volume.writer.errors, volume.writer.error, volume.failed]).toEqual([1, "EDQUOT", ["EDQUOT"]]);
+  expect(volume.writer.dirty).toBe(false);
+  expect(volume.dirty).toBe(0);
+});
+
+test("a bucket that stays away fails the commit in bounded time, and no command is sent (drive9#932)", async () => {
+  const volume = new FakeVolume();
+  volume.writer.write(0, new Uint8Array(MIB), false);
+  for (let tries = 0; tries < 100; tries++) volume.uploadFailures.push("unavailable");
+  await volume.writer.commit();
+  expect(volume.commands).toEqual([]);
+  expect(volume.writer.error).toBe("EIO");
+});
+
+test("owner, mode and times that were set around a write go with it; a write after them ends the time", async () => {
+  const volume = new FakeVolume();
+  const time = { seconds: 5, nanoseconds: 0 };
+  volume.writer.write(0, new Uint8Array(10), false);
+  volume.writer.defer({ uid: 7, mtime: time });
+  volume.writer.defer({ mode: 0o640 });
+  expect(volume.writer.overAttributes({ size: 3 } as Attributes)).toMatchObject({
+    size: 10,
+    uid: 7,
+    mode: 0o640,
+    mtime: time,
+  });
+  await volume.writer.commit();
+  expect(volume.commands.find(({ kind }) => kind === "write")).toMatchObject({ mtime: time });
+  expect(volume.changes).toEqual([{ kind: "setattr", inode: 5, uid: 7, mode: 0o640, mtime: time }]);
+  volume.writer.defer({ mtime: time });
+  volume.writer.write(0, new Uint8Array(1), false);
+  await volume.writer.commit();
+  expect(volume.commands.at(-1)!.mtime).toEqual({ seconds: 1, nanoseconds: 0 });
+});
+
+test("commits of one file go one after the other, and what is under way is still read", async () => {
+  const volume = new FakeVolume();
+  volume.writer.write(0, new Uint8Array(10).fill(1), false);
+  const first = volume.writer.commit();
+  volume.writer.write(5, new Uint8Array(10).fill(2), false);
+  const bytes = new Uint8Array(15);
+  volume.writer.overlay(bytes, 0);
+  expect([...bytes]).toEqual([1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2]);
+  expect(volume.writer.end).toBe(15);
+  await Promise.all([first, volume.writer.commit()]);
+  expect(volume.commands.map(({ extents }) => extents[0]!.offset)).toEqual([0, 5]);
+});

@@ -1,0 +1,223 @@
+import { once } from "node:events";
+import { rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { credentials } from "@grpc/grpc-js";
+import { afterEach, expect, test } from "vitest";
+import { AdminClient, type RegionStatus } from "../../../proto/generated/admin.ts";
+import { AgentClient, type PendingSlices } from "../../../proto/generated/agent.ts";
+import { O_CREAT, O_RDONLY, O_RDWR, O_WRONLY, World } from "../support/world.ts";
+
+const MIB = 1024 * 1024;
+let world: World | undefined;
+afterEach(async () => {
+  await world?.stop();
+  world = undefined;
+});
+
+async function twoRegions(options: Record<string, string> = {}) {
+  world = await World.start(["aws", "gcp"]);
+  const primary = await world.open("aws", options);
+  const mirror = await world.open("gcp", options);
+  return { world, primary, mirror };
+}
+
+function admin(of: World, region: string): AdminClient {
+  return new AdminClient(of.volume.regions.get(region)!.meta[0]!, credentials.createInsecure());
+}
+
+// Promise: Close-to-open across regions: an open at any mount sees all that was closed before at any other
+test("close-to-open across regions: an open at the mirror sees the last close at the primary, and the other way", async () => {
+  const { primary, mirror } = await twoRegions();
+  for (let round = 0; round < 25; round++) {
+    await primary.write("a", `primary ${round}`.padEnd(20));
+    expect(String(await mirror.read("a"))).toBe(`primary ${round}`.padEnd(20));
+    await mirror.write("b", `mirror ${round}`.padEnd(20));
+    expect(String(await primary.read("b"))).toBe(`mirror ${round}`.padEnd(20));
+    expect(String(await mirror.read("b"))).toBe(`mirror ${round}`.padEnd(20));
+  }
+});
+
+// Promise: A directory that is opened at a mirror lists what the primary had by then
+test("a directory opened at the mirror lists what the primary had at that time", async () => {
+  const { primary, mirror } = await twoRegions();
+  await primary.mkdir("dir");
+  for (let round = 0; round < 25; round++) {
+    await primary.write(`dir/${round}`, "x");
+    expect((await mirror.list("dir")).length).toBe(round + 1);
+  }
+});
+
+// Promise: A block that is not copied yet is read from its home
+test("blocks that are not copied yet are read from their home; those in no bucket are an error, never zeros", async () => {
+  const { world, primary, mirror } = await twoRegions({ readTimeoutMs: "1000" });
+  const data = Buffer.alloc(9 * MIB).map((_, at) => at % 253);
+  await primary.write("large", data);
+  expect((await mirror.read("large")).equals(data)).toBe(true);
+  await primary.write("lost", data);
+  await rm(join(world.dir, "bucket-aws", "test"), { recursive: true });
+  await expect(mirror.read("lost")).rejects.toThrow("EIO");
+});
+
+async function promote(of: World, region: string): Promise<void> {
+  const client = admin(of, region);
+  const answer = await new Promise<{ ok: boolean; message: string }>((resolve, reject) =>
+    client.promote({ volume: "test", force: true }, (error, reply) =>
+      error === null ? resolve(reply) : reject(error),
+    ),
+  );
+  client.close();
+  expect(answer).toMatchObject({ ok: true });
+}
+
+async function statusOf(of: World, region: string): Promise<RegionStatus> {
+  const client = admin(of, region);
+  const status = await new Promise<RegionStatus>((resolve, reject) =>
+    client.status({ volume: "test" }, (error, reply) => (error === null ? resolve(reply) : reject(error))),
+  );
+  client.close();
+  return status;
+}
+
+async function pendingBlocks(of: World, region: string): Promise<number> {
+  return (await statusOf(of, region)).pendingBlocks;
+}
+
+/** As the region's agent would, of all that is pending there. */
+async function reportAllResident(of: World, region: string): Promise<void> {
+  const agent = new AgentClient(of.volume.regions.get(region)!.meta[0]!, credentials.createInsecure());
+  const watch = agent.watchPending({ volume: "test", agent: "a" });
+  watch.on("error", () => {});
+  const [{ slices }] = (await once(watch, "data")) as [PendingSlices];
+  watch.cancel();
+  const resident = { volume: "test", agent: "a", slices: slices.map(({ id }) => id), failed: [] };
+  await new Promise((resolve) => agent.reportResident(resident, resolve));
+  agent.close();
+}
+
+test("a block that a reader misses in its bucket is to be copied again: at a mirror, and at its home", async () => {
+  const { world, primary, mirror } = await twoRegions();
+  const data = Buffer.alloc(5 * MIB, 3);
+  await primary.write("gone", data);
+  await expect.poll(() => pendingBlocks(world, "gcp")).toBe(2);
+  await reportAllResident(world, "gcp");
+  expect(await pendingBlocks(world, "gcp")).toBe(0);
+  expect((await mirror.read("gone")).equals(data)).toBe(true);
+  await expect.poll(() => pendingBlocks(world, "gcp")).toBe(2);
+  expect(await pendingBlocks(world, "aws"), "only where it is missing").toBe(0);
+  await rename(join(world.dir, "bucket-aws", "test", "blocks"), join(world.dir, "bucket-gcp", "test", "blocks"));
+  const another = await world.open("aws");
+  expect((await another.read("gone")).equals(data)).toBe(true);
+  await expect.poll(() => pendingBlocks(world, "aws")).toBe(2);
+});
+
+// Promise: With the primary out of reach a mirror serves what it has, and says so in the log; with onPrimaryLoss=fail
+// an open is EIO
+test("with the primary gone, reads are served as of the mirror's state; fail says EIO instead", async () => {
+  const { world, primary, mirror } = await twoRegions({ writeTimeoutMs: "2000", readTimeoutMs: "2500" });
+  const strict = await world.open("gcp", { onPrimaryLoss: "fail", readTimeoutMs: "2500" });
+  await primary.write("a", "content");
+  expect(String(await mirror.read("a"))).toBe("content");
+  expect(String(await strict.read("a"))).toBe("content");
+  await primary.access.close();
+  await world.stopServer("aws");
+  expect(String(await mirror.read("a"))).toBe("content");
+  await expect(strict.read("a")).rejects.toThrow("EIO");
+  await expect(mirror.write("b", "x")).rejects.toThrow("EIO");
+});
+
+// Promise: A write waits for a primary up to writeTimeoutMs, and is done once when there is one; then it is EIO
+test("a write waits for the primary to come back, and is done once", async () => {
+  const { world, mirror } = await twoRegions();
+  const file = await mirror.open("log", O_CREAT | O_WRONLY);
+  await file.write("before ");
+  await file.fsync();
+  await world.stopServer("aws");
+  const writing = (async () => {
+    await file.write("after", 7);
+    await file.close();
+    await mirror.mkdir("made-meanwhile");
+  })();
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  await world.startServer("aws");
+  await writing;
+  expect(String(await mirror.read("log"))).toBe("before after");
+  expect(await mirror.list("/")).toEqual(["log", "made-meanwhile"]);
+});
+
+// Promise: A switchover loses nothing and fails no write: writers wait for it
+test("a switchover under a writer in each region fails no write, and loses none", async () => {
+  const { world, primary, mirror } = await twoRegions();
+  let running = true;
+  const writer = async (disk: typeof primary, name: string) => {
+    const written: string[] = [];
+    for (let count = 0; running; count++) {
+      await disk.write(`${name}-${count}`, Buffer.alloc(count % 5 === 0 ? 100_000 : 100, count));
+      written.push(`${name}-${count}`);
+    }
+    return written;
+  };
+  const writers = [writer(primary, "p"), writer(mirror, "m")];
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  for (const [from, to] of [
+    ["aws", "gcp"],
+    ["gcp", "aws"],
+  ] as const) {
+    const client = admin(world, from);
+    const answer = await new Promise<{ ok: boolean; message: string }>((resolve, reject) =>
+      client.switchover({ volume: "test", to, complete: false, timeoutMs: 10_000 }, (error, reply) =>
+        error === null ? resolve(reply) : reject(error),
+      ),
+    );
+    client.close();
+    expect(answer).toMatchObject({ ok: true });
+    await new Promise((resolve) => setTimeout(resolve, 700));
+  }
+  running = false;
+  const names = (await Promise.all(writers)).flat();
+  for (const disk of [primary, mirror]) expect((await disk.list("/")).sort()).toEqual([...names].sort());
+  for (const name of names) {
+    const count = Number(name.slice(2));
+    expect((await primary.read(name)).equals(Buffer.alloc(count % 5 === 0 ? 100_000 : 100, count))).toBe(true);
+  }
+});
+
+// Promise: After a promotion the mounts of every region go on with the new primary, without a remount
+test("with the primary killed and the mirror promoted, jobs go on, in both regions' mounts", async () => {
+  const { world, primary, mirror } = await twoRegions();
+  await primary.write("kept", "before the loss");
+  expect(String(await mirror.read("kept"))).toBe("before the loss");
+  const open = await primary.open("kept", O_RDWR);
+  await world.stopServer("aws");
+  const waiting = primary.write("waited", Buffer.alloc(200_000, 7));
+  await promote(world, "gcp");
+  await waiting;
+  expect((await mirror.read("waited")).equals(Buffer.alloc(200_000, 7))).toBe(true);
+  await open.write("BEFORE");
+  await open.close();
+  expect(String(await mirror.read("kept"))).toBe("BEFORE the loss");
+  const again = await mirror.open("kept", O_RDONLY);
+  await again.close();
+});
+
+test("a new mount beside an old primary with a past of its own reads the new primary's present, never that past", async () => {
+  const { world, primary, mirror } = await twoRegions({ writeTimeoutMs: "1000", readTimeoutMs: "4000" });
+  await primary.write("a", "in both");
+  expect(String(await mirror.read("a"))).toBe("in both");
+  await mirror.access.close();
+  await world.stopServer("gcp");
+  await primary.write("a", "past the fork");
+  await primary.access.close();
+  await world.stopServer("aws");
+  await world.startServer("gcp");
+  await expect.poll(() => statusOf(world, "gcp").then(({ isLeader }) => isLeader)).toBe(true);
+  await promote(world, "gcp");
+  await world.startServer("aws");
+  await expect.poll(() => statusOf(world, "aws").then(({ role }) => role), { timeout: 8000 }).toBe("fenced");
+  const anew = await world.open("aws", { readTimeoutMs: "4000" });
+  for (let round = 0; round < 3; round++) expect(String(await anew.read("a"))).toBe("in both");
+  await world.stopServer("gcp");
+  await expect(anew.read("a")).rejects.toThrow("EIO");
+  // The way to what the old primary keeps: docs/OPERATIONS.md.
+  const salvage = await world.open("aws");
+  expect(String(await salvage.read("a"))).toBe("past the fork");
+});
