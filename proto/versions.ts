@@ -1,8 +1,10 @@
-import { type EpochCode, epochNumber, type Sequence, type Version } from "../core/ids.ts";
+import { type EpochCode, epochNumber, NO_VERSION, type Sequence, type Version } from "../core/ids.ts";
 import type { WireVersion } from "./generated/metadata.ts";
 
-export function asVersion({ epoch, sequence }: WireVersion): Version {
-  return { epoch: epoch as EpochCode, sequence: sequence as Sequence };
+/** A message without a version says that nothing has been applied yet. */
+export function asVersion(version: WireVersion | undefined): Version {
+  if (version === undefined) return NO_VERSION;
+  return { epoch: version.epoch as EpochCode, sequence: version.sequence as Sequence };
 }
 
 /** For messages to people. */

@@ -2,6 +2,7 @@ import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Command } from "commander";
+import { volumeStatus } from "../../admin/volume-status.ts";
 import { UserError } from "../../base/user-error.ts";
 import { readVolumeFile } from "../../config/volume-file.ts";
 import { Cloud } from "../../sandbox/cloud.ts";
@@ -9,7 +10,6 @@ import { runDemo } from "../../sandbox/demo/demo.ts";
 import { Report } from "../../sandbox/demo/report.ts";
 import { untilInterrupted } from "../interrupt.ts";
 import { integer } from "../options.ts";
-import { volumeStatus } from "./status.ts";
 import { PROGRAM } from "./up.ts";
 
 const WAN_MS = 40;

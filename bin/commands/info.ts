@@ -1,11 +1,11 @@
 import type { Command } from "commander";
+import { callLeader } from "../../admin/client.ts";
 import { UserError } from "../../base/user-error.ts";
 import type { VolumeDescription } from "../../config/volume-description.ts";
 import { decodeAttributes } from "../../core/codec.ts";
 import type { Attributes } from "../../core/commands.ts";
 import { type EpochCode, epochNumber } from "../../core/ids.ts";
 import type { InfoAnswer } from "../../proto/generated/admin.ts";
-import { callLeader } from "../admin.ts";
 import { readVolume, withConfig } from "../options.ts";
 import { locate } from "../place.ts";
 import { bytesText, table } from "../text.ts";

@@ -1,12 +1,12 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Command, InvalidArgumentError } from "commander";
+import { askMembers, callLeader } from "../../admin/client.ts";
+import { type MemberSummary, memberSummaries, spokesman } from "../../admin/volume-status.ts";
 import { UserError } from "../../base/user-error.ts";
 import { membersOf, type RegionDescription, type VolumeDescription } from "../../config/volume-description.ts";
 import type { ChangeMembersAnswer, ChangeMembersRequest } from "../../proto/generated/admin.ts";
-import { askMembers, callLeader } from "../admin.ts";
 import { integer, readVolume, regionOf, seconds, withConfig } from "../options.ts";
 import { bytesText, table } from "../text.ts";
-import { type MemberSummary, memberSummaries, spokesman } from "./status.ts";
 
 const ANSWER_MS_MAX = 15_000;
 const TIMEOUT_MS = 60_000;

@@ -1,12 +1,12 @@
 import type { Command } from "commander";
+import { callLeader } from "../../admin/client.ts";
+import { volumeStatus } from "../../admin/volume-status.ts";
 import { UserError } from "../../base/user-error.ts";
 import { type EpochCode, epochNumber } from "../../core/ids.ts";
 import type { LossReportAnswer } from "../../proto/generated/admin.ts";
 import type { WireVersion } from "../../proto/generated/metadata.ts";
-import { callLeader } from "../admin.ts";
 import { readVolume, regionOf, withConfig } from "../options.ts";
 import { bytesText } from "../text.ts";
-import { volumeStatus } from "./status.ts";
 
 const PROMOTE_MS_MAX = 30_000;
 

@@ -1,9 +1,9 @@
 import type { Command } from "commander";
+import { callLeader } from "../../admin/client.ts";
+import { volumeStatus } from "../../admin/volume-status.ts";
 import { UserError } from "../../base/user-error.ts";
 import { type EpochCode, epochNumber } from "../../core/ids.ts";
-import { callLeader } from "../admin.ts";
 import { readVolume, regionOf, seconds, withConfig } from "../options.ts";
-import { volumeStatus } from "./status.ts";
 
 const TIMEOUT_MS = 30_000;
 /** The call may take as long as the switchover is given, and the way there and back. */

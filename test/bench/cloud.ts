@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { askMembers } from "../../bin/admin.ts";
+import { askMembers } from "../../admin/client.ts";
 import type { VolumeDescription } from "../../config/volume-description.ts";
 import { readVolumeFile } from "../../config/volume-file.ts";
 import { Cloud } from "../../sandbox/cloud.ts";

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { askMembers } from "../../bin/admin.ts";
+import { askMembers } from "../../admin/client.ts";
 import { readVolumeFile } from "../../config/volume-file.ts";
 import { freePort } from "../meta-server/harness.ts";
 import { RawClient } from "../meta-server/raw-client.ts";

@@ -1,7 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { callLeader, waitAtLeader } from "../../bin/admin.ts";
+import { callLeader, waitAtLeader } from "../../admin/client.ts";
 import { ROOT_INODE } from "../../core/ids.ts";
 import { Freshness } from "../../proto/generated/metadata.ts";
 import { run } from "../e2e/cloud.ts";

@@ -3,7 +3,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import type { VolumeStatus } from "../../bin/commands/status.ts";
+import type { VolumeStatus } from "../../admin/volume-status.ts";
 import { select } from "../../sandbox/demo/selection.ts";
 import { isMounted, unmountLazily } from "../../sandbox/mounts.ts";
 import { processesNaming } from "../../sandbox/processes.ts";

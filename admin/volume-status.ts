@@ -1,0 +1,135 @@
+import type { VolumeDescription } from "../config/volume-description.ts";
+import { compareVersions, type EpochCode, epochNumber } from "../core/ids.ts";
+import type { RegionStatus } from "../proto/generated/admin.ts";
+import { asVersion } from "../proto/versions.ts";
+import { askAll, type MemberAnswer } from "./client.ts";
+
+/** What `status --json` prints. */
+export interface VolumeStatus {
+  readonly volume: string;
+  /** Number of the highest epoch that any region is in; 0 when none answered. */
+  readonly epoch: number;
+  readonly primary: string;
+  readonly regions: Readonly<Record<string, RegionSummary>>;
+}
+
+export interface RegionSummary {
+  /** "primary" | "mirror" | "sealed" | "fenced" | "unformatted" | "unknown" */
+  readonly role: string;
+  readonly reachable: boolean;
+  /** host:port, or null when there is none. */
+  readonly leader: string | null;
+  readonly members: readonly MemberSummary[];
+  readonly epoch: number | null;
+  readonly sequence: number | null;
+  readonly stateHash: string | null;
+  readonly lag: { readonly commands: number | null; readonly ms: number | null };
+  readonly blocks: {
+    readonly pending: number | null;
+    readonly pendingBytes: number | null;
+    readonly oldestPendingMs: number | null;
+    readonly copied: number | null;
+    readonly failed: number | null;
+  };
+  /** Why it refuses, or what it waits for. */
+  readonly message: string;
+}
+
+/** A metadata server that the volume file names, or that the region's group has. */
+export interface MemberSummary {
+  readonly id: number;
+  readonly address: string;
+  readonly reachable: boolean;
+  readonly leader: boolean;
+  /** "voter" | "learner" | "joining" | "removed" | "unknown" */
+  readonly membership: string;
+  readonly sequence: number | null;
+  /** Entries of the log that it lacks, as the leader sees it. */
+  readonly behind: number | null;
+  /** What it has of a snapshot that is on its way to it. */
+  readonly snapshotBytes: number | null;
+  /** Messages and streams of peers that it refused since its start, by what was wrong with them. */
+  readonly refused: Readonly<Record<string, number>>;
+}
+
+/** Asks all members of all regions; those out of reach are shown as such. Takes two seconds at most. */
+export async function volumeStatus(volume: VolumeDescription): Promise<VolumeStatus> {
+  const answers = await askAll(volume);
+  const spokesmen = new Map([...answers].map(([name, members]) => [name, spokesman(members)]));
+  const newest = [...spokesmen.values()].reduce(newer, undefined);
+  const primary = newest?.epochRegion || volume.primary;
+  const primarySequence = Math.max(
+    spokesmen.get(primary)?.version?.sequence ?? 0,
+    ...[...spokesmen.values()].map((it) => it?.heard?.sequence ?? 0),
+  );
+  const regions = [...answers].map(([name, members]): [string, RegionSummary] => [
+    name,
+    summary(members, spokesmen.get(name), primarySequence),
+  ]);
+  return { volume: volume.volume, epoch: numberOf(newest), primary, regions: Object.fromEntries(regions) };
+}
+
+/** The member that speaks for its region: the leader, else who has applied most. */
+export function spokesman(members: readonly MemberAnswer[]): RegionStatus | undefined {
+  const statuses = members.map((it) => it.status).filter((it) => it !== undefined);
+  return statuses.filter((it) => it.isLeader).reduce(newer, undefined) ?? statuses.reduce(newer, undefined);
+}
+
+/** Those of the file and those of the group, each as it says itself, or else as the group knows it. */
+export function memberSummaries(
+  answers: readonly MemberAnswer[],
+  spokesman: RegionStatus | undefined,
+): readonly MemberSummary[] {
+  const unnamed = (spokesman?.members ?? []).filter(({ id }) => !answers.some((answer) => answer.id === id));
+  const all = [...answers, ...unnamed.map(({ id, address }) => ({ id, address, status: undefined }))];
+  return all.map(({ id, address, status }) => {
+    const known = spokesman?.members.find((member) => member.id === id);
+    const knownAs = known === undefined ? "unknown" : known.learner ? "learner" : "voter";
+    return {
+      id,
+      address,
+      reachable: status !== undefined || (known?.reachable === true && !answers.some((answer) => answer.id === id)),
+      leader: status?.isLeader ?? false,
+      membership: status?.membership || knownAs,
+      sequence: status?.version?.sequence ?? null,
+      behind: spokesman?.isLeader === true && known !== undefined ? known.behind : null,
+      snapshotBytes: known?.snapshotBytes || null,
+      refused: status?.refused ?? {},
+    };
+  });
+}
+
+function newer(a: RegionStatus | undefined, b: RegionStatus | undefined): RegionStatus | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return compareVersions(asVersion(b.version), asVersion(a.version)) > 0 ? b : a;
+}
+
+function numberOf(status: RegionStatus | undefined): number {
+  return epochNumber((status?.version?.epoch ?? 0) as EpochCode);
+}
+
+function summary(
+  members: readonly MemberAnswer[],
+  it: RegionStatus | undefined,
+  primarySequence: number,
+): RegionSummary {
+  const sequence = it?.version?.sequence ?? (it === undefined ? null : 0);
+  return {
+    role: it?.role ?? "unknown",
+    reachable: it !== undefined,
+    leader: members.find((member) => member.status?.isLeader)?.address ?? null,
+    members: memberSummaries(members, it),
+    epoch: it === undefined ? null : numberOf(it),
+    sequence,
+    stateHash: it?.stateHash ?? null,
+    lag: { commands: sequence === null ? null : Math.max(0, primarySequence - sequence), ms: it?.lagMs ?? null },
+    blocks: {
+      pending: it?.pendingBlocks ?? null,
+      pendingBytes: it?.pendingBytes ?? null,
+      oldestPendingMs: it?.oldestPendingMs ?? null,
+      copied: it?.copiedBlocks ?? null,
+      failed: it?.failedBlocks ?? null,
+    },
+    message: it?.message ?? "no metadata server answers",
+  };
+}
