@@ -6,19 +6,6 @@
  */
 import { quorumValue, type RaftState } from "./state.ts";
 
-export interface Lease {
-  /** By the clock that is told to this member. */
-  untilMs: number;
-  /** A transfer was begun in this term: its target may be elected at any time, and nobody's silence is waited for. */
-  givenUp: boolean;
-  /** When each round of heartbeats was sent, those left out that a quorum has answered before. */
-  sent: { readonly round: number; readonly atMs: number }[];
-}
-
-export function noLease(): Lease {
-  return { untilMs: Number.NEGATIVE_INFINITY, givenUp: false, sent: [] };
-}
-
 /**
  * A follower counts ticks. The first may come right after it has heard, and each of the others a millisecond early, for a
  * timer knows whole milliseconds. `clockDriftPercent`: by which one member's clock may run faster than another's.

@@ -1,9 +1,9 @@
 /** Changes of the configuration, as the leader makes them: §4. */
 import { assert } from "./assert.ts";
-import { type Configuration, encodeConfiguration, isMember, isOneStep } from "./configuration.ts";
+import { type Configuration, encodeConfiguration, isOneStep } from "./configuration.ts";
 import { makeEntry } from "./entry.ts";
-import { advanceCommit, sendHeartbeats } from "./replication.ts";
-import { becomeFollower, followMembers } from "./roles.ts";
+import { advanceCommit } from "./replication.ts";
+import { followMembers } from "./roles.ts";
 import type { RaftState } from "./state.ts";
 
 /** What stands in the way of a change, at a leader: one at a time, and none before an entry of the own term is committed. */
@@ -22,18 +22,4 @@ export function configure(state: RaftState, to: Configuration): void {
   state.log.push(makeEntry(state.log.lastIndex + 1, state.term, "configuration", encodeConfiguration(to)));
   followMembers(state);
   advanceCommit(state); // a smaller majority may hold more
-}
-
-/** §4.2.2: a leader that is no member any more leads until that is committed, and then hands over to who has most. */
-export function noteCommitted(state: RaftState): void {
-  const { log, configuration, self: from, term } = state;
-  if (configuration.index > log.commit || isMember(configuration, from)) return;
-  sendHeartbeats(state); // that it is committed
-  const [to] = state.others.sort((a, b) => matchOf(state, b) - matchOf(state, a));
-  if (to !== undefined) state.send({ type: "timeoutNow", from, to, term });
-  becomeFollower(state, term, 0);
-}
-
-function matchOf(state: RaftState, member: number): number {
-  return state.progress.get(member)?.match ?? 0;
 }

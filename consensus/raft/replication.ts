@@ -1,11 +1,12 @@
 /** Log replication: §3.5, pipelined §10.2, commitment §3.6.2, snapshots §5. */
+import { isMember } from "./configuration.ts";
 import { noteLevel } from "./election.ts";
 import { type Entry, makeEntry } from "./entry.ts";
 import { noteRound, renewLease } from "./lease.ts";
-import { noteCommitted } from "./membership.ts";
 import type { Append, AppendAccepted, AppendRejected, Heartbeat, HeartbeatResponse } from "./messages.ts";
 import type { Progress } from "./progress.ts";
 import { askHeldBack, confirmReads } from "./read-index.ts";
+import { becomeFollower } from "./roles.ts";
 import { quorumValue, type RaftState } from "./state.ts";
 import { hurryTransfer } from "./transfer.ts";
 
@@ -122,6 +123,20 @@ export function advanceCommit(state: RaftState): void {
   log.commit = reached;
   askHeldBack(state);
   noteCommitted(state);
+}
+
+/** §4.2.2: a leader that is no member any more leads until that is committed, and then hands over to who has most. */
+function noteCommitted(state: RaftState): void {
+  const { log, configuration, self: from, term } = state;
+  if (configuration.index > log.commit || isMember(configuration, from)) return;
+  sendHeartbeats(state); // that it is committed
+  const [to] = state.others.sort((a, b) => matchOf(state, b) - matchOf(state, a));
+  if (to !== undefined) state.send({ type: "timeoutNow", from, to, term });
+  becomeFollower(state, term, 0);
+}
+
+function matchOf(state: RaftState, member: number): number {
+  return state.progress.get(member)?.match ?? 0;
 }
 
 export function sendHeartbeats(state: RaftState): void {

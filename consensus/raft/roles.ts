@@ -1,9 +1,9 @@
 /** The four roles and what is forgotten when one is taken (figure 3.3). */
 import { assert } from "./assert.ts";
 import { makeEntry } from "./entry.ts";
-import { noLease } from "./lease.ts";
+
 import { failReads } from "./read-index.ts";
-import type { RaftState } from "./state.ts";
+import { noLease, type RaftState } from "./state.ts";
 
 export function becomeFollower(state: RaftState, term: number, leader: number): void {
   reset(state, term);

@@ -1,5 +1,4 @@
 import { type Configuration, votersOf } from "./configuration.ts";
-import { type Lease, noLease } from "./lease.ts";
 import type { Log } from "./log.ts";
 import type { HardState, Message } from "./messages.ts";
 import { Progress, type Window } from "./progress.ts";
@@ -41,6 +40,20 @@ export interface Fetch {
   readonly from: number;
   readonly through: number;
   readonly bytesMax: number;
+}
+
+/** What a leader knows of its lease: the rules are in lease.ts. */
+export interface Lease {
+  /** By the clock that is told to this member. */
+  untilMs: number;
+  /** A transfer was begun in this term: its target may be elected at any time, and nobody's silence is waited for. */
+  givenUp: boolean;
+  /** When each round of heartbeats was sent, those left out that a quorum has answered before. */
+  sent: { readonly round: number; readonly atMs: number }[];
+}
+
+export function noLease(): Lease {
+  return { untilMs: Number.NEGATIVE_INFINITY, givenUp: false, sent: [] };
 }
 
 /** Everything a member knows. The rules that change it are in the files beside this one, by subject. */

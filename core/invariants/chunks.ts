@@ -1,6 +1,6 @@
 import { BLOCK_BYTES, CHUNK_BYTES, CHUNK_INLINE_BYTES_MAX, type Inode, type SliceId } from "../ids.ts";
-import type { Complain, Snapshot } from "../invariants.ts";
 import { inlineBytes, segmentLength, usedBytes } from "../segments.ts";
+import type { Complain, Snapshot } from "./snapshot.ts";
 
 /** Segments, the slices they name, and how much a file holds. */
 export function checkChunks(state: Snapshot, complain: Complain): void {

@@ -1,6 +1,6 @@
 import type { Attributes } from "../commands.ts";
 import { type Inode, ROOT_INODE } from "../ids.ts";
-import type { Complain, Snapshot } from "../invariants.ts";
+import type { Complain, Snapshot } from "./snapshot.ts";
 
 type Link = Snapshot["entries"][number];
 

@@ -1,7 +1,7 @@
 import type { HeldLock } from "../codec/records.ts";
 import type { SliceId } from "../ids.ts";
-import type { Complain, Snapshot } from "../invariants.ts";
 import { OUTCOMES_PAGE } from "../requests.ts";
+import type { Complain, Snapshot } from "./snapshot.ts";
 
 /** Grants, kept outcomes, locks. */
 export function checkSessions(state: Snapshot, complain: Complain): void {

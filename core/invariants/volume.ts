@@ -1,4 +1,4 @@
-import type { Complain, Snapshot } from "../invariants.ts";
+import type { Complain, Snapshot } from "./snapshot.ts";
 
 /** Sums, epochs, regions and the hash. */
 export function checkVolume(state: Snapshot, complain: Complain): void {

@@ -1,47 +1,10 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { sourceFiles } from "./source-files.ts";
+import { ROOMS, type Room } from "./rooms.ts";
+import { ROOT, type SourceFile, sourceFiles } from "./source-files.ts";
 
 const files = sourceFiles();
-
-const LIBRARY = ["core/", "base/", "proto/", "config/"];
-
-/** What each room may import, beside itself; the longest prefix counts. Packages are another matter (below). */
-const ROOMS: Record<string, readonly string[]> = {
-  "core/": [],
-  "base/": [],
-  "proto/": ["core/", "base/"],
-  "config/": ["core/", "base/", "proto/"],
-  "object-store/": ["core/", "base/", "proto/"],
-  "consensus/": ["base/", "proto/"],
-  "consensus/raft/": [],
-  "meta-server/storage/": [...LIBRARY, "consensus/"],
-  "meta-server/machine/": [...LIBRARY, "consensus/", "meta-server/storage/"],
-  "meta-server/region/": [...LIBRARY, "consensus/", "meta-server/storage/", "meta-server/machine/"],
-  "meta-server/roles/": [...LIBRARY, "consensus/", "meta-server/machine/", "meta-server/region/"],
-  "meta-server/services/": [
-    ...LIBRARY,
-    "consensus/",
-    "meta-server/machine/",
-    "meta-server/region/",
-    "meta-server/roles/",
-  ],
-  "meta-server/": [...LIBRARY, "consensus/"],
-  "mirror-agent/": [...LIBRARY, "object-store/"],
-  "client/": ["core/", "base/", "proto/", "config/", "object-store/"],
-  "client/fuse/": ["core/", "base/", "client/volume/handlers.ts"],
-  "admin/": LIBRARY,
-  "sandbox/": ["core/", "base/"],
-  "bin/": [
-    ...LIBRARY,
-    "object-store/",
-    "admin/",
-    "meta-server/main.ts",
-    "mirror-agent/main.ts",
-    "client/mount/main.ts",
-    "sandbox/",
-  ],
-  "test/": [""],
-};
 
 /** A vendor has one door: the folder or the file where it may be imported. */
 const DOORS: Record<string, readonly string[]> = {
@@ -59,24 +22,39 @@ const PURE = ["core/", "consensus/raft/"];
 const PURE_PACKAGES = new Set(["node:assert", "node:assert/strict", "lru-cache"]);
 
 describe("a room imports only what the house allows", () => {
-  for (const room of Object.keys(ROOMS)) {
-    it(room, () => {
-      const wrong = files
-        .filter((file) => roomOf(file.path) === room)
-        .flatMap((file) =>
-          file.imports
-            .filter((name) => isOwnFile(name) && !mayImport(room, name))
-            .map((name) => `${file.path} -> ${name}`),
-        );
-      expect(wrong).toEqual([]);
-    });
-  }
+  it.each(ROOMS)("$name", (room) => {
+    const wrong = files
+      .filter((file) => roomOf(file.path) === room)
+      .flatMap((file) =>
+        file.imports
+          .filter((name) => isOwnFile(name) && !mayImport(room, name))
+          .map((name) => `${file.path} -> ${name}`),
+      );
+    expect(wrong).toEqual([]);
+  });
 
   it("every file belongs to a room", () => {
     expect(files.map((file) => file.path).filter((path) => path.includes("/") && roomOf(path) === undefined)).toEqual(
       [],
     );
   });
+
+  it("the table in docs/ARCHITECTURE.md says so", () => {
+    const page = readFileSync(join(ROOT, "docs/ARCHITECTURE.md"), "utf8");
+    const rows = ROOMS.filter(({ name }) => name !== "test/").map(tableRow);
+    expect(page).toContain(["| room | holds | may import |", "|---|---|---|", ...rows].join("\n"));
+  });
+});
+
+it("no file imports itself, by whatever way round", () => {
+  expect(circles(files)).toEqual([]);
+});
+
+it("finds a circle", () => {
+  const file = (path: string, ...imports: string[]): SourceFile => ({ path, text: "", imports });
+  expect(circles([file("a.ts", "b.ts"), file("b.ts", "c.ts"), file("c.ts", "b.ts", "d.ts"), file("d.ts")])).toEqual([
+    "b.ts -> c.ts -> b.ts",
+  ]);
 });
 
 describe("a vendor has one door", () => {
@@ -117,16 +95,34 @@ it("the environment and the arguments are read in bin/ and in main files alone",
   expect(wrong).toEqual([]);
 });
 
-function roomOf(path: string): string | undefined {
-  return Object.keys(ROOMS)
-    .filter((room) => path.startsWith(room))
-    .reduce<string | undefined>((longest, room) => (room.length > (longest?.length ?? 0) ? room : longest), undefined);
+function tableRow({ name, holds, imports }: Room): string {
+  return `| \`${name}\` | ${holds} | ${imports.length === 0 ? "itself" : imports.map((one) => one.replace(/\/$/, "")).join(", ")} |`;
 }
 
-function mayImport(room: string, name: string): boolean {
-  const home = Object.keys(ROOMS).some((other) => other !== room && other.startsWith(room) && name.startsWith(other));
-  // A room may use the rooms inside it; a room inside another may not use that.
-  return home || name.startsWith(room) || ROOMS[room]!.some((allowed) => name.startsWith(allowed));
+/** Each circle of imports once, as a path from a file back to itself. */
+function circles(of: readonly SourceFile[]): string[] {
+  const imports = new Map(of.map((file) => [file.path, file.imports]));
+  const found: string[] = [];
+  const done = new Set<string>();
+  const visit = (path: string, way: readonly string[]): void => {
+    const at = way.indexOf(path);
+    if (at >= 0) found.push([...way.slice(at), path].join(" -> "));
+    if (at >= 0 || done.has(path)) return;
+    for (const next of imports.get(path) ?? []) visit(next, [...way, path]);
+    done.add(path);
+  };
+  for (const { path } of of) visit(path, []);
+  return found;
+}
+
+function roomOf(path: string): Room | undefined {
+  return ROOMS.filter(({ name }) => path.startsWith(name)).sort((a, b) => b.name.length - a.name.length)[0];
+}
+
+/** A room may use the rooms inside it; a room inside another may not use that. */
+function mayImport(room: Room, file: string): boolean {
+  const inside = ROOMS.some(({ name }) => name.startsWith(room.name) && file.startsWith(name));
+  return inside || room.imports.some((allowed) => file.startsWith(allowed));
 }
 
 function isOwnFile(name: string): boolean {

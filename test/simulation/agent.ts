@@ -1,7 +1,7 @@
 import { AgentClient } from "../../proto/generated/agent.ts";
 import type { Buckets } from "./buckets.ts";
 import type { House, Region } from "./house.ts";
-import { Host } from "./stage/host.ts";
+import { Host } from "./stage/world.ts";
 
 const ROUND_MS = 700;
 const ANSWER_MS = 1_000;

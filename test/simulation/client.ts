@@ -17,8 +17,7 @@ import type { Buckets } from "./buckets.ts";
 import type { Asked, Came } from "./checks/directory-model.ts";
 import type { History, Recorded } from "./history.ts";
 import { type House, loggerOf, REGIONS, type Region } from "./house.ts";
-import { Host } from "./stage/host.ts";
-import type { World } from "./stage/world.ts";
+import { Host, type World } from "./stage/world.ts";
 
 const NAMES = ["a", "b", "c", "d"] as const;
 const WRITE_TIMEOUT_MS = 20_000;

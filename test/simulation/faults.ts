@@ -4,9 +4,9 @@ import type { Observers } from "./observe.ts";
 import type { Operator } from "./operator.ts";
 import type { FaultName, Profile } from "./profile.ts";
 import type { Chance } from "./stage/chance.ts";
-import type { Host } from "./stage/host.ts";
+import { hasDisk } from "./stage/disk.ts";
 import type { Network } from "./stage/network.ts";
-import type { World } from "./stage/world.ts";
+import type { Host, World } from "./stage/world.ts";
 
 const KEEP_UP_MS = 500;
 /** The client that stays with a leader that is left behind. */
@@ -294,7 +294,7 @@ export class Faults {
     const isCut = (from: Host, to: Host) => to === host && others.includes(from) && !heard.includes(from);
     this.#cutWhere((from, to) => (from === host && others.includes(to)) || isCut(from, to));
     const isReset = this.#chance.happens(0.7);
-    for (const other of others) if (isReset && other.disk === undefined) this.#network.reset(host, other);
+    for (const other of others) if (isReset && !hasDisk(other)) this.#network.reset(host, other);
     this.#world.after(this.#chance.between(2_000, 12_000), () => {
       host.rate = 1;
       this.#heal();

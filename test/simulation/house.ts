@@ -2,9 +2,8 @@ import type { Logger } from "pino";
 import type { VolumeDescription } from "../../config/volume-description.ts";
 import { runMetaServer } from "../../meta-server/main.ts";
 import type { Profile } from "./profile.ts";
-import { Disk } from "./stage/disk.ts";
-import { Host } from "./stage/host.ts";
-import { Violation, type World } from "./stage/world.ts";
+import { attachDisk, type Disk } from "./stage/disk.ts";
+import { Host, Violation, type World } from "./stage/world.ts";
 
 export const REGIONS = ["aws", "gcp"] as const;
 export type Region = (typeof REGIONS)[number];
@@ -32,9 +31,9 @@ export class SimulatedServer {
     this.#join = join;
     this.region = region;
     this.member = member;
-    this.disk = new Disk();
+    this.host = new Host(house.world, `${region}-${member}`, region);
+    this.disk = attachDisk(this.host);
     this.disk.makeDirectory("/data");
-    this.host = new Host(house.world, `${region}-${member}`, region, this.disk);
   }
 
   get address(): string {

@@ -1,6 +1,6 @@
 import { AdminClient } from "../../proto/generated/admin.ts";
 import type { House, Region } from "./house.ts";
-import { Host } from "./stage/host.ts";
+import { Host } from "./stage/world.ts";
 
 const ANSWER_MS = 40_000;
 const CHANGE_MS = 2_000;

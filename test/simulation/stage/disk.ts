@@ -1,7 +1,6 @@
 import { currentLife } from "./globals.ts";
-import type { Life } from "./host.ts";
 import { StoredLevel } from "./stored-level.ts";
-import type { World } from "./world.ts";
+import type { Host, Life, World } from "./world.ts";
 
 export interface FileNode {
   readonly kind: "file";
@@ -140,8 +139,23 @@ export function failure(code: string, path: string): NodeJS.ErrnoException {
   return Object.assign(new Error(`${code}: ${path}`), { code });
 }
 
+const disks = new WeakMap<Host, Disk>();
+
+/** Gives a host a disk of its own. */
+export function attachDisk(host: Host): Disk {
+  const disk = new Disk();
+  disks.set(host, disk);
+  return disk;
+}
+
+export function hasDisk(host: Host): boolean {
+  return disks.has(host);
+}
+
+/** The disk of the host whose code runs. */
 export function hostDisk(): Disk {
-  const { disk, name } = currentLife().host;
-  if (disk === undefined) throw new Error(`${name} has no disk`);
+  const { host } = currentLife();
+  const disk = disks.get(host);
+  if (disk === undefined) throw new Error(`${host.name} has no disk`);
   return disk;
 }

@@ -1,7 +1,6 @@
 /** The clock, the timers and the dice of the process while a run lasts: each belongs to the host whose code asks. */
 import { performance } from "node:perf_hooks";
-import type { Life } from "./host.ts";
-import type { Happening, World } from "./world.ts";
+import type { Happening, Life, World } from "./world.ts";
 
 /** What setTimeout gives in a run. */
 class SimulatedTimer {

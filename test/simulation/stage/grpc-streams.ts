@@ -1,8 +1,8 @@
 /** Both ends of a call, as grpc-js shows them: Node's own object streams over the simulated network. */
 import { Duplex } from "node:stream";
 import { soon } from "./globals.ts";
-import type { Life } from "./host.ts";
 import { type Network, type Pipe, turnOf } from "./network.ts";
+import type { Life } from "./world.ts";
 
 export interface CallStatus {
   readonly code: number;

@@ -1,8 +1,8 @@
 /** Stands in for @grpc/grpc-js: calls between the hosts of a run. Only what the house uses of it. */
 import { currentLife, world } from "./globals.ts";
 import { type CallStatus, ClientEnd, CODE, type Codec, joinEnds, ServerEnd } from "./grpc-streams.ts";
-import { type Host, Life } from "./host.ts";
 import { type Network, turnOf } from "./network.ts";
+import { type Host, Life } from "./world.ts";
 
 interface Method {
   readonly path: string;

@@ -1,5 +1,4 @@
-import type { Host, Life } from "./host.ts";
-import type { World } from "./world.ts";
+import type { Host, Life, World } from "./world.ts";
 
 /** How long a sender repeats what is not confirmed before its connection breaks. */
 const PATIENCE_MS = { low: 1_000, high: 8_000 };
