@@ -1,7 +1,7 @@
 import type { EventEmitter } from "node:events";
 
 /** Resolves when a stream that was full has room again, or is over. Leaves no listener behind. */
-export function drained(stream: EventEmitter): Promise<void> {
+export function waitForDrain(stream: EventEmitter): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
       stream.off("drain", done);

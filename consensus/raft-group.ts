@@ -16,9 +16,9 @@ import type { GroupOptions } from "./runtime/group-options.ts";
 import { IncomingSnapshots } from "./runtime/incoming-snapshots.ts";
 import { addressed, furthestVoter, membershipOf, membersProgress, proposeChange } from "./runtime/membership.ts";
 import { OutgoingSnapshots } from "./runtime/outgoing-snapshots.ts";
-import { Proposals } from "./runtime/proposals.ts";
+import { ProposalQueue } from "./runtime/proposal-queue.ts";
 import { readCommitted } from "./runtime/read-committed.ts";
-import { Reads } from "./runtime/reads.ts";
+import { ReadIndexQueue } from "./runtime/read-index-queue.ts";
 import { recover } from "./runtime/recover.ts";
 import { Saver } from "./runtime/saver.ts";
 import { processTimers, type Timers } from "./runtime/timers.ts";
@@ -59,8 +59,8 @@ class RaftGroup implements Group {
   readonly #transport: Transport;
   readonly #timers: Timers;
   readonly #saver: Saver;
-  readonly #proposals: Proposals;
-  readonly #reads: Reads;
+  readonly #proposals: ProposalQueue;
+  readonly #reads: ReadIndexQueue;
   readonly #refusals: Refusals;
   readonly #listeners = new Set<(status: GroupStatus) => void>();
   readonly #cancelTimers: (() => void)[];
@@ -89,9 +89,9 @@ class RaftGroup implements Group {
     this.#timers = options.timers ?? processTimers;
     this.#applied = options.machine.appliedIndex;
     this.#refusals = options.refusals ?? new Refusals(options.logger);
-    this.#proposals = new Proposals(tuning.proposalsMax);
+    this.#proposals = new ProposalQueue(tuning.proposalsMax);
     const { random = Math.random, log, machine, transport, logger } = options;
-    this.#reads = new Reads(Math.floor(random() * 2 ** 40));
+    this.#reads = new ReadIndexQueue(Math.floor(random() * 2 ** 40));
     const snapshots = {
       raft,
       log,

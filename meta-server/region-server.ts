@@ -11,7 +11,7 @@ import { MetadataService as MetadataDefinition } from "../proto/generated/metada
 import { Refusals } from "../proto/refusals.ts";
 import type { Machine } from "./machine/machine.ts";
 import type { ServerContext } from "./region/context.ts";
-import { Proposals } from "./region/proposer.ts";
+import { Proposer } from "./region/proposer.ts";
 import { EpochKeeper } from "./roles/epochs/epoch-keeper.ts";
 import { Follower } from "./roles/follower/follower.ts";
 import { Regions } from "./roles/follower/regions.ts";
@@ -53,7 +53,7 @@ export function startRegionServer(
   const { sessionTimeoutMs } = { ...DEFAULTS, ...tuning };
   const { group, machine, logger, region } = options;
   const isServing = () => group.leading && machine.role === "primary" && keeper.cleared;
-  const context: ServerContext = { ...options, proposals: new Proposals(group, machine), isServing };
+  const context: ServerContext = { ...options, proposer: new Proposer(group, machine), isServing };
   const regions = new Regions(context);
   const reports = new RegionReports();
   const clients = new Clients(context, sessionTimeoutMs);

@@ -7,7 +7,7 @@ import { crc32c } from "./crc32c.ts";
 import { DirectorySync } from "./directory-sync.ts";
 import type { ObjectStoreErrorCode } from "./object-store.ts";
 import { type ListedObject, type ObjectHead, type ObjectStore, ObjectStoreError } from "./object-store.ts";
-import { probeError } from "./probe-line.ts";
+import { probeError } from "./probe-error.ts";
 
 /** Each file ends in these four bytes and its CRC-32C, big-endian: data and checksum appear in one atomic step. */
 const TRAILER_MAGIC = Buffer.from("mfs1");

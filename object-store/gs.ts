@@ -8,7 +8,7 @@ import { fromGsAnswer, fromGsError } from "./gs-errors.ts";
 import { type Adapter, httpAdapter } from "./http-adapter.ts";
 import { type ListedObject, type ObjectHead, type ObjectStore, ObjectStoreError } from "./object-store.ts";
 import { type Limits, limitsOf, type ObjectStoreOptions } from "./options.ts";
-import { probeError } from "./probe-line.ts";
+import { probeError } from "./probe-error.ts";
 import { withRetries } from "./retries.ts";
 
 export interface GsBucket {

@@ -14,7 +14,7 @@ import { confirmExisting } from "./confirm.ts";
 import { crc32cFromBase64, crc32cToBase64 } from "./crc32c.ts";
 import { type ListedObject, type ObjectHead, type ObjectStore, ObjectStoreError } from "./object-store.ts";
 import { type Limits, limitsOf, type ObjectStoreOptions } from "./options.ts";
-import { probeError } from "./probe-line.ts";
+import { probeError } from "./probe-error.ts";
 import { withRetries } from "./retries.ts";
 import { fromS3Error } from "./s3-errors.ts";
 

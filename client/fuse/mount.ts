@@ -5,10 +5,10 @@ import type { Logger } from "pino";
 import { UserError } from "../../base/user-error.ts";
 import type { Handlers, KernelCaches } from "../volume/handlers.ts";
 import { Device, type Engine, openDevice } from "./device.ts";
+import { FuseConnection } from "./fuse-connection.ts";
 import { type MountEntry, mountEntryAt, prepareMountPoint, run } from "./mount-point.ts";
 import { Notifier } from "./notifier.ts";
 import { ReadBuffers } from "./read-buffers.ts";
-import { Session } from "./session.ts";
 
 const MIB = 1024 * 1024;
 /** fuse_in_header, fuse_write_in and what the kernel may add. */
@@ -68,7 +68,7 @@ export async function mountFuse(what: {
   }
 
   const buffers = new ReadBuffers(writeBytesMax + REQUEST_HEADER_ROOM_BYTES);
-  const session = new Session({
+  const connection = new FuseConnection({
     handlers,
     logger,
     buffers,
@@ -79,16 +79,16 @@ export async function mountFuse(what: {
   });
   const device = new Device(fd, {
     buffers,
-    receive: (buffer, bytes) => session.receive(buffer, bytes),
+    receive: (buffer, bytes) => connection.receive(buffer, bytes),
     engine: options.engine ?? "loop",
   });
-  const caches = new Notifier(fd, (inode, held) => session.released(inode, held), logger);
-  const ended = closeAtEnd({ device, session, caches, logger });
+  const caches = new Notifier(fd, (inode, held) => connection.released(inode, held), logger);
+  const ended = closeAtEnd({ device, connection, caches, logger });
   const entry = await mountEntryAt(mountPoint);
   const unmount = () => detach({ mountPoint, entry, device, ended, logger, busyGraceMs: options.busyGraceMs ?? 5_000 });
 
   const ready = await Promise.race([
-    session.ready,
+    connection.ready,
     ended.then(() => "ended"),
     sleep(READY_TIMEOUT_MS, "silent", { ref: false }),
   ]);
@@ -142,17 +142,17 @@ async function raiseReadAhead(entry: MountEntry | undefined, readAheadKb: number
 /** What follows the end of the connection, in the order in which the descriptor may be let go. */
 async function closeAtEnd(parts: {
   device: Device;
-  session: Session;
+  connection: FuseConnection;
   caches: Notifier;
   logger: Logger;
 }): Promise<void> {
-  const { device, session, caches, logger } = parts;
+  const { device, connection, caches, logger } = parts;
   const error = await device.ended;
   if (error !== undefined) logger.error({ err: error }, "the connection to the kernel broke");
-  session.drain(); // 1. every request has its answer, those still to come too,
+  connection.drain(); // 1. every request has its answer, those still to come too,
   await caches.stop(); // 2. so no notification waits in the kernel,
   device.close(); // 3. and nothing writes to the descriptor when it goes.
-  session.end();
+  connection.end();
 }
 
 async function detach(what: {

@@ -63,7 +63,7 @@ export class Notifier implements KernelCaches {
 
   /**
    * Ends the thread; what was not yet written counts as done. It waits for a write that waits in the kernel, so what
-   * that waits for must have been answered before (Session.drain).
+   * that waits for must have been answered before (FuseConnection.drain).
    */
   async stop(): Promise<void> {
     this.#stopped = true;

@@ -11,10 +11,10 @@ import { checkBuckets } from "./bucket-marker.ts";
 import { fileSystem } from "./filesystem/filesystem.ts";
 import { MountState } from "./filesystem/mount-state.ts";
 import type { Handlers } from "./handlers.ts";
+import { ClientSession } from "./metadata/client-session.ts";
 import { SliceGrants } from "./metadata/grants.ts";
-import { MetadataReads } from "./metadata/reads.ts";
+import { MetadataReads } from "./metadata/metadata-reads.ts";
 import { Router } from "./metadata/router.ts";
-import { Session } from "./metadata/session.ts";
 import type { MountOptions } from "./options.ts";
 
 const WELCOME_MS = 20_000;
@@ -45,7 +45,7 @@ export async function openVolume(what: {
   const client = randomUUID();
   // The parts know each other by these two, which are there before anything happens.
   let state: MountState | undefined;
-  let session: Session | undefined;
+  let session: ClientSession | undefined;
   const router = new Router(
     {
       volume,
@@ -72,7 +72,7 @@ export async function openVolume(what: {
   let blocks: BlockService | undefined;
   try {
     let own = 0 as RegionIndex;
-    session = new Session({
+    session = new ClientSession({
       router,
       logger,
       client,
@@ -102,7 +102,7 @@ export async function openVolume(what: {
 
 function access(
   state: MountState,
-  { router, session, blocks }: { router: Router; session: Session; blocks: BlockService },
+  { router, session, blocks }: { router: Router; session: ClientSession; blocks: BlockService },
 ): VolumeAccess {
   let closing: Promise<void> | undefined;
   async function close(): Promise<void> {
@@ -128,7 +128,7 @@ function access(
 
 function connect(parts: {
   router: Router;
-  session: Session;
+  session: ClientSession;
   grants: SliceGrants;
   blocks: BlockService;
   regions: readonly string[];

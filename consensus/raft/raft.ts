@@ -18,7 +18,7 @@ import {
 } from "./election.ts";
 import type { Entry } from "./entry.ts";
 import { Log, type LogStart } from "./log.ts";
-import { configure, hindrance } from "./membership.ts";
+import { changeRefusal, configure } from "./membership.ts";
 import type { HardState, LogPosition, Message } from "./messages.ts";
 import type { Progress } from "./progress.ts";
 import { askRead, confirmReads, isReadable, onReadRequest, onReadResponse, tickReads } from "./read-index.ts";
@@ -47,7 +47,7 @@ export type Input =
   | { readonly type: "clock"; readonly nowMs: number }
   /** Taken only by a leader that is not handing over: then log.lastIndex grows by their number. */
   | { readonly type: "propose"; readonly data: readonly Uint8Array[] }
-  /** Taken only where `hindrance` is undefined. */
+  /** Taken only where `changeRefusal` is undefined. */
   | { readonly type: "configure"; readonly to: Configuration }
   | { readonly type: "readIndex"; readonly id: number }
   | { readonly type: "transfer"; readonly to: number }
@@ -151,8 +151,8 @@ export class Raft {
   }
 
   /** Why a leader can propose no change of the members now. */
-  get hindrance(): ReturnType<typeof hindrance> {
-    return hindrance(this.#state);
+  get changeRefusal(): ReturnType<typeof changeRefusal> {
+    return changeRefusal(this.#state);
   }
 
   /** Another member said that this one was removed. */

@@ -8,7 +8,7 @@ import {
 } from "../raft/configuration.ts";
 import type { Raft } from "../raft/raft.ts";
 import type { OutgoingSnapshots } from "./outgoing-snapshots.ts";
-import type { Proposals } from "./proposals.ts";
+import type { ProposalQueue } from "./proposal-queue.ts";
 
 const WHY = {
   "not-leader": "this member does not lead",
@@ -19,13 +19,13 @@ const WHY = {
 /** Steps a change into the core, and answers when it is committed or can be no more. */
 export function proposeChange(
   raft: Raft,
-  proposals: Proposals,
+  proposals: ProposalQueue,
   change: MembershipChange,
   done: (result: MembershipResult) => void,
 ): void {
-  const { hindrance, term, log } = raft;
-  if (hindrance !== undefined) {
-    done({ ok: false, reason: hindrance === "not-leader" ? hindrance : "busy", message: WHY[hindrance] });
+  const { changeRefusal, term, log } = raft;
+  if (changeRefusal !== undefined) {
+    done({ ok: false, reason: changeRefusal === "not-leader" ? changeRefusal : "busy", message: WHY[changeRefusal] });
     return;
   }
   const to = changed(log.configuration, change);

@@ -1,12 +1,8 @@
+import type { EpochCode, Version } from "../../core/ids.ts";
 import { decodeLoad, encodeLoad } from "./load-part.ts";
 
 /** First byte of an entry that is the region's own: in no changelog, in no state hash, without a sequence. */
 const LOCAL_ENTRY = 3;
-
-export interface PlainVersion {
-  readonly epoch: number;
-  readonly sequence: number;
-}
 
 /** What a region's group agrees on beside the volume. */
 export type LocalEntry =
@@ -19,11 +15,11 @@ export type LocalEntry =
   /** What was stored under the revoked ids that begin at these is deleted from the region's bucket. */
   | { readonly kind: "swept"; readonly firsts: readonly number[] }
   /** A higher epoch was heard of: nothing is acknowledged here before that epoch has come. */
-  | { readonly kind: "fence"; readonly epoch: number }
+  | { readonly kind: "fence"; readonly epoch: EpochCode }
   /** The seal at this version is declined: the region will not begin an epoch from it. */
-  | { readonly kind: "refuseSeal"; readonly seal: PlainVersion }
+  | { readonly kind: "refuseSeal"; readonly seal: Version }
   /** The highest version of the primary that this region has heard of. */
-  | { readonly kind: "heard"; readonly version: PlainVersion }
+  | { readonly kind: "heard"; readonly version: Version }
   /** The state hashes differ at this sequence: nothing more is followed. */
   | { readonly kind: "diverged"; readonly sequence: number; readonly own: string; readonly primary: string }
   | { readonly kind: "lossReport"; readonly report: string }
@@ -39,7 +35,7 @@ export type LocalEntry =
       readonly generation: number;
       /** The epoch that this region was in when the snapshot was taken: a later one, begun here meanwhile, is not undone. */
       readonly replaces: number;
-      readonly version: PlainVersion;
+      readonly version: Version;
       readonly stateHash: string;
     };
 

@@ -1,4 +1,4 @@
-import type { PlainVersion } from "./local-entries.ts";
+import type { Version } from "../../core/ids.ts";
 
 /**
  * Keys and records of what a region keeps for itself, beside the volume: under generation 0, which no volume uses.
@@ -64,7 +64,7 @@ export function checkpointKey(sequence: number): string {
   return CHECKPOINT_PREFIX + numberKey(sequence);
 }
 
-export function refusedKey(seal: PlainVersion): string {
+export function refusedKey(seal: Version): string {
   return REFUSED_PREFIX + numberKey(seal.epoch) + numberKey(seal.sequence);
 }
 

@@ -1,5 +1,5 @@
 import { encodeSlice, type SliceRecord } from "../../core/codec.ts";
-import type { PlainVersion } from "./local-entries.ts";
+import { compareVersions, NO_VERSION, type Version } from "../../core/ids.ts";
 import {
   DIVERGED_KEY,
   decodePending,
@@ -49,7 +49,6 @@ export interface Divergence {
 }
 
 const NO_TOTALS: PendingTotals = { slices: 0, blocks: 0, bytes: 0, copiedBlocks: 0 };
-const NO_VERSION: PlainVersion = { epoch: 0, sequence: 0 };
 
 /** What the region's group knows beside the volume: residency, garbage, the fence, and what it has heard. */
 export class RegionFacts {
@@ -60,7 +59,7 @@ export class RegionFacts {
   #added: Pending[] = [];
   #gone: number[] = [];
   fence = 0;
-  heard: PlainVersion = NO_VERSION;
+  heard: Version = NO_VERSION;
   diverged: Divergence | undefined;
 
   constructor(store: FactStore) {
@@ -75,7 +74,7 @@ export class RegionFacts {
     };
     this.#generation = read<number>(GENERATION_KEY) ?? 1;
     this.fence = read<number>(FENCE_KEY) ?? 0;
-    this.heard = read<PlainVersion>(HEARD_KEY) ?? NO_VERSION;
+    this.heard = read<Version>(HEARD_KEY) ?? NO_VERSION;
     this.diverged = read<Divergence>(DIVERGED_KEY);
     this.#totals.clear();
     this.#dirtyTotals.clear();
@@ -113,7 +112,7 @@ export class RegionFacts {
     return this.#store.get(pendingKey(this.#generation, slice)) !== undefined;
   }
 
-  isRefused(seal: PlainVersion): boolean {
+  isRefused(seal: Version): boolean {
     return this.#store.get(refusedKey(seal)) !== undefined;
   }
 
@@ -204,11 +203,8 @@ export class RegionFacts {
     this.#store.put(FENCE_KEY, encodeRecord(epoch));
   }
 
-  setHeard(version: PlainVersion): void {
-    const newer =
-      version.epoch > this.heard.epoch ||
-      (version.epoch === this.heard.epoch && version.sequence > this.heard.sequence);
-    if (!newer) return;
+  setHeard(version: Version): void {
+    if (compareVersions(version, this.heard) <= 0) return;
     this.heard = version;
     this.#store.put(HEARD_KEY, encodeRecord(version));
   }
@@ -218,7 +214,7 @@ export class RegionFacts {
     this.#store.put(DIVERGED_KEY, diverged === undefined ? undefined : encodeRecord(diverged));
   }
 
-  refuseSeal(seal: PlainVersion): void {
+  refuseSeal(seal: Version): void {
     this.#store.put(refusedKey(seal), encodeRecord(true));
   }
 

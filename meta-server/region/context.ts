@@ -2,7 +2,7 @@ import type { Logger } from "pino";
 import type { VolumeDescription } from "../../config/volume-description.ts";
 import type { Group } from "../../consensus/group.ts";
 import type { Machine } from "../machine/machine.ts";
-import type { Proposals } from "./proposer.ts";
+import type { Proposer } from "./proposer.ts";
 
 /** What every service of one server works on. */
 export interface ServerContext {
@@ -11,7 +11,7 @@ export interface ServerContext {
   readonly member: number;
   readonly group: Group;
   readonly machine: Machine;
-  readonly proposals: Proposals;
+  readonly proposer: Proposer;
   readonly logger: Logger;
   /** Whether this is the leader of the primary, and its epoch lasts as far as it can know: only then it changes the volume. */
   readonly isServing: () => boolean;

@@ -14,7 +14,7 @@ export interface FromSession {
 }
 
 /** Puts the stamp on commands, where time enters once and never goes back, and proposes them. */
-export class Proposals {
+export class Proposer {
   readonly #group: Group;
   readonly #machine: Machine;
   #lastTime: Time = { seconds: 0, nanoseconds: 0 };

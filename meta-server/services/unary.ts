@@ -2,8 +2,8 @@ import { type handleUnaryCall, type ServiceError, status } from "@grpc/grpc-js";
 import type { ServerContext } from "../region/context.ts";
 
 /** A refusal as gRPC tells it. */
-export class Refusal extends Error {
-  override readonly name = "Refusal";
+export class RefusedCall extends Error {
+  override readonly name = "RefusedCall";
   readonly code: status;
 
   constructor(code: status, message: string) {
@@ -36,17 +36,17 @@ export function unary<Q extends { volume: string }, A>(
   };
 }
 
-/** @throws Refusal for another volume, and, if it must be one, for a member that is not the leader. */
+/** @throws RefusedCall for another volume, and, if it must be one, for a member that is not the leader. */
 export function checkRequest(context: ServerContext, request: { volume: string }, onlyLeader: boolean): void {
   const { volume, group, region, member } = context;
   if (request.volume !== volume.volume) {
-    throw new Refusal(status.FAILED_PRECONDITION, `this is volume ${volume.volume}, not ${request.volume}`);
+    throw new RefusedCall(status.FAILED_PRECONDITION, `this is volume ${volume.volume}, not ${request.volume}`);
   }
-  if (onlyLeader && !group.leading) throw new Refusal(status.UNAVAILABLE, `${region}/${member} is not the leader`);
+  if (onlyLeader && !group.leading) throw new RefusedCall(status.UNAVAILABLE, `${region}/${member} is not the leader`);
 }
 
 export function serviceError(context: ServerContext, error: Error): Partial<ServiceError> {
-  if (error instanceof Refusal) return { code: error.code, details: error.message };
+  if (error instanceof RefusedCall) return { code: error.code, details: error.message };
   context.logger.error(error, "a request failed");
   return { code: status.INTERNAL, details: error.message };
 }

@@ -1,10 +1,10 @@
 import { EventEmitter } from "node:events";
 import { expect, test } from "vitest";
-import { drained } from "../../base/wait-for-drain.ts";
+import { waitForDrain } from "../../base/wait-for-drain.ts";
 
 test.each(["drain", "close"])("who waits for room goes on at %s, and leaves no listener behind", async (event) => {
   const stream = new EventEmitter();
-  const waiting = drained(stream);
+  const waiting = waitForDrain(stream);
   stream.emit(event);
   await waiting;
   expect(stream.eventNames()).toEqual([]);

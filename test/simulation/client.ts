@@ -1,6 +1,6 @@
+import { ClientSession } from "../../client/volume/metadata/client-session.ts";
 import { SliceGrants } from "../../client/volume/metadata/grants.ts";
-import { asVersion, type ReadFreshness, Router } from "../../client/volume/metadata/router.ts";
-import { Session } from "../../client/volume/metadata/session.ts";
+import { type ReadFreshness, Router } from "../../client/volume/metadata/router.ts";
 import { decodeAttributes } from "../../core/codec.ts";
 import type { Command } from "../../core/commands.ts";
 import {
@@ -13,6 +13,7 @@ import {
   type Version,
 } from "../../core/ids.ts";
 import { type Response, Status } from "../../proto/generated/metadata.ts";
+import { asVersion } from "../../proto/versions.ts";
 import type { Buckets } from "./buckets.ts";
 import type { Asked, Came } from "./checks/directory-model.ts";
 import type { History, Recorded } from "./history.ts";
@@ -48,7 +49,7 @@ export class SimulatedClient {
   readonly #options: ClientOptions;
   readonly #world: World;
   #router!: Router;
-  #session!: Session;
+  #session!: ClientSession;
   #grants!: SliceGrants;
   #directories: Directory[] = [];
   #number = 0;
@@ -118,7 +119,7 @@ export class SimulatedClient {
       { onInvalidations: () => {}, onCachesLost: () => {} },
     );
     const own = REGIONS.indexOf(region) as RegionIndex;
-    this.#session = new Session({
+    this.#session = new ClientSession({
       router: this.#watchedRouter() as Router,
       logger,
       client: name,
@@ -126,7 +127,7 @@ export class SimulatedClient {
       writeTimeoutMs: WRITE_TIMEOUT_MS,
       onLost: () => this.#grants.drop(),
     });
-    this.#grants = new SliceGrants({ mutate: (command: Command) => this.#mutate(command) } as unknown as Session);
+    this.#grants = new SliceGrants({ mutate: (command: Command) => this.#mutate(command) } as unknown as ClientSession);
     this.#router.start();
   }
 
@@ -150,7 +151,7 @@ export class SimulatedClient {
     };
   }
 
-  async #mutate(command: Command): ReturnType<Session["mutate"]> {
+  async #mutate(command: Command): ReturnType<ClientSession["mutate"]> {
     const number = ++this.#number;
     if (!this.#attempts.has(number)) this.#attempts.set(number, { sessions: new Set(), version: undefined });
     return this.#session.mutate(command);
@@ -329,7 +330,7 @@ function readOf(directory: number, asked: Asked): RequestBody {
   };
 }
 
-function changed(done: Awaited<ReturnType<Session["mutate"]>>): Came | undefined {
+function changed(done: Awaited<ReturnType<ClientSession["mutate"]>>): Came | undefined {
   if (done === "EIO" || done === "EINTR") return undefined;
   if (typeof done === "string") return { error: done };
   const { attributes } = done.outcome;

@@ -1,5 +1,5 @@
 import { CHUNK_BYTES, type Sequence } from "../../../core/ids.ts";
-import type { Chunks, Piece } from "../metadata/reads.ts";
+import type { Chunks, Piece } from "../metadata/metadata-reads.ts";
 
 const CHUNKS_MAX = 64;
 

@@ -1,6 +1,6 @@
 import type { ByteString, Inode } from "../../../core/ids.ts";
 import type { DirectoryEntryReply, EntryReply, Handlers } from "../handlers.ts";
-import type { ListedEntry } from "../metadata/reads.ts";
+import type { ListedEntry } from "../metadata/metadata-reads.ts";
 import { DirectoryListing, type Placed } from "./directory-listing.ts";
 import { closeNode, openChecked } from "./files.ts";
 import type { MountState } from "./mount-state.ts";

@@ -1,6 +1,6 @@
 import type { ErrnoCode } from "../../../core/errno.ts";
 import type { ByteString, Version } from "../../../core/ids.ts";
-import type { ListedEntry } from "../metadata/reads.ts";
+import type { ListedEntry } from "../metadata/metadata-reads.ts";
 
 const PAGE_ENTRIES = 1_000;
 /** Of a page that is read again: as many, and those that have come among them. */

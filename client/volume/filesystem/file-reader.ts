@@ -4,7 +4,7 @@ import { BLOCK_BYTES, CHUNK_BYTES, type Version } from "../../../core/ids.ts";
 import type { BlockCache } from "../blocks/block-cache.ts";
 import { Pins } from "../blocks/pins.ts";
 import type { Result } from "../handlers.ts";
-import type { MetadataReads, Piece } from "../metadata/reads.ts";
+import type { MetadataReads, Piece } from "../metadata/metadata-reads.ts";
 import { chunkOf, cutPieces } from "./chunk-map.ts";
 import type { Node, NodeTable } from "./nodes.ts";
 import type { ReadAhead } from "./read-ahead.ts";

@@ -1,7 +1,7 @@
 import type { Attributes, Command, Extent } from "../../../core/commands.ts";
 import type { ErrnoCode } from "../../../core/errno.ts";
 import { INLINE_BYTES_MAX, type Inode, type Time } from "../../../core/ids.ts";
-import type { CommandSource, Done } from "../metadata/session.ts";
+import type { CommandSource, Done } from "../metadata/client-session.ts";
 import { type DeferredChanges, withChanges } from "./deferred-changes.ts";
 import { type DirtyRun, joinRuns, writeIntoRuns } from "./dirty-run.ts";
 import { SliceUpload, type UploadEnvironment } from "./slice-upload.ts";

@@ -5,9 +5,9 @@ import { type ByteString, type Inode, ROOT_INODE, type Time } from "../../../cor
 import type { Invalidation, OpenFile } from "../../../proto/generated/metadata.ts";
 import type { BlockCache } from "../blocks/block-cache.ts";
 import type { AttributesReply, EntryReply, KernelCaches } from "../handlers.ts";
-import type { MetadataReads } from "../metadata/reads.ts";
+import { attributesOf, type ClientSession, type Done } from "../metadata/client-session.ts";
+import type { MetadataReads } from "../metadata/metadata-reads.ts";
 import type { Router } from "../metadata/router.ts";
-import { attributesOf, type Done, type Session } from "../metadata/session.ts";
 import { FileReader } from "./file-reader.ts";
 import { FileWriter, type WriterEnvironment } from "./file-writer.ts";
 import { HandleTable } from "./handles.ts";
@@ -22,7 +22,7 @@ export interface ValidMs {
 
 export interface MountStateOptions {
   readonly router: Router;
-  readonly session: Session;
+  readonly session: ClientSession;
   readonly reads: MetadataReads;
   readonly blocks: BlockCache;
   /** What writers need beyond this state. */
@@ -45,7 +45,7 @@ const DIRTY_AGE_MS = 5000;
 /** What all handlers share: what the kernel knows, what is open, what is dirty, and how each of them changes. */
 export class MountState {
   readonly router: Router;
-  readonly session: Session;
+  readonly session: ClientSession;
   readonly reads: MetadataReads;
   readonly reader: FileReader;
   readonly nodes = new NodeTable();

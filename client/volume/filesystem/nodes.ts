@@ -1,6 +1,6 @@
 import type { Attributes } from "../../../core/commands.ts";
 import { type ByteString, type Inode, ROOT_INODE, type Sequence } from "../../../core/ids.ts";
-import type { Belief } from "../metadata/reads.ts";
+import type { Belief } from "../metadata/metadata-reads.ts";
 import { ChunkMap } from "./chunk-map.ts";
 import type { FileWriter } from "./file-writer.ts";
 

@@ -1,19 +1,19 @@
 import { singleFlight } from "../../../base/waiting.ts";
 import type { ErrnoCode } from "../../../core/errno.ts";
 import type { SliceId } from "../../../core/ids.ts";
-import type { Session } from "./session.ts";
+import type { ClientSession } from "./client-session.ts";
 
 const GRANT_COUNT = 1024;
 const PREFETCH_BELOW = 256;
 
 /** Slice ids out of ranges that the volume has granted to this session; the next range is fetched before one runs out. */
 export class SliceGrants {
-  readonly #session: Session;
+  readonly #session: ClientSession;
   #ranges: { first: number; count: number }[] = [];
   #generation = 0;
   readonly #more = singleFlight(() => this.#fetch());
 
-  constructor(session: Session) {
+  constructor(session: ClientSession) {
     this.#session = session;
   }
 

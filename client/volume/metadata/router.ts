@@ -5,6 +5,7 @@ import type { VolumeDescription } from "../../../config/volume-description.ts";
 import type { ErrnoCode } from "../../../core/errno.ts";
 import { compareVersions, type EpochCode, NO_VERSION, type Sequence, type Version } from "../../../core/ids.ts";
 import { Freshness, type Hello, type Invalidation, type Response, Status } from "../../../proto/generated/metadata.ts";
+import { asVersion } from "../../../proto/versions.ts";
 import type { RequestBody } from "./connection.ts";
 import { type Asked, RegionGroup } from "./region-group.ts";
 
@@ -294,8 +295,4 @@ export class Router {
 function patience(group: RegionGroup, isPrimary: boolean): { findMs: number; answerMs: number } {
   const findMs = isPrimary ? PRIMARY_FIND_MS : MIRROR_FIND_MS;
   return { findMs: Math.max(0, findMs - group.downForMs), answerMs: READ_ANSWER_MS };
-}
-
-export function asVersion(wire: { epoch: number; sequence: number }): Version {
-  return { epoch: wire.epoch as EpochCode, sequence: wire.sequence as Sequence };
 }

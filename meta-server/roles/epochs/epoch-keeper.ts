@@ -1,6 +1,14 @@
 import { randomUUID } from "node:crypto";
-import { COUNTER_LIMIT, epochCode, epochNumber, type RegionIndex, type Time } from "../../../core/ids.ts";
+import {
+  COUNTER_LIMIT,
+  type EpochCode,
+  epochCode,
+  epochNumber,
+  type RegionIndex,
+  type Time,
+} from "../../../core/ids.ts";
 import type { RegionStatus } from "../../../proto/generated/admin.ts";
+import { asVersion } from "../../../proto/versions.ts";
 import type { ServerContext } from "../../region/context.ts";
 import type { Follower } from "../follower/follower.ts";
 import type { Regions } from "../follower/regions.ts";
@@ -64,7 +72,7 @@ export class EpochKeeper {
   }
 
   /** Somebody has seen this epoch. */
-  heard(epoch: number): void {
+  heard(epoch: EpochCode): void {
     const { group, machine } = this.#context;
     if (!group.leading || epoch <= machine.version.epoch) return;
     if (machine.role !== "primary" && machine.role !== "sealed") return;
@@ -114,7 +122,7 @@ export class EpochKeeper {
 
   /** The volume's first region makes it, unless another region has it already. */
   async #format(): Promise<void> {
-    const { volume, region, proposals, logger } = this.#context;
+    const { volume, region, proposer, logger } = this.#context;
     if (volume.primary !== region) return;
     const others = await this.#regions.askAll(ASK_MS);
     const holder = holderIn(others);
@@ -130,7 +138,7 @@ export class EpochKeeper {
     const regions = [...volume.regions.keys()];
     const primary = regions.indexOf(region) as RegionIndex;
     const uuid = randomUUID();
-    const applied = await proposals.internal({ kind: "format", uuid, volume: volume.volume, regions, primary });
+    const applied = await proposer.internal({ kind: "format", uuid, volume: volume.volume, regions, primary });
     if (applied?.taken) logger.info({ volume: volume.volume, uuid, regions }, "volume formatted");
   }
 
@@ -153,7 +161,7 @@ export class EpochKeeper {
     this.#watchedMs = nowMs;
     const others = await this.#regions.askAll(ASK_MS);
     for (const status of others.values()) {
-      const epoch = status.version?.epoch ?? 0;
+      const { epoch } = asVersion(status.version);
       if (epoch > machine.version.epoch && (await this.#fence(epoch))) return;
     }
     this.#clear(others);
@@ -175,26 +183,26 @@ export class EpochKeeper {
   }
 
   async #renewCounters(): Promise<void> {
-    const { machine, proposals } = this.#context;
+    const { machine, proposer } = this.#context;
     const { nextInode, nextSlice, version } = machine.tree.volume!;
     if (Math.max(nextInode, nextSlice) < COUNTER_LIMIT - COUNTER_RESERVE) return;
     const epoch = epochCode(epochNumber(version.epoch) + 1, machine.regionIndex!);
-    await proposals.internal({ kind: "beginEpoch", epoch, forced: false });
+    await proposer.internal({ kind: "beginEpoch", epoch, forced: false });
   }
 
-  async #fence(epoch: number): Promise<boolean> {
-    const { machine, proposals, logger } = this.#context;
-    const number = (code: number) => Math.floor(code / 16);
-    if (number(epoch) - number(machine.version.epoch) > EPOCH_LEAP_MAX || epoch <= machine.facts.fence) return false;
+  async #fence(epoch: EpochCode): Promise<boolean> {
+    const { machine, proposer, logger } = this.#context;
+    if (epochNumber(epoch) - epochNumber(machine.version.epoch) > EPOCH_LEAP_MAX || epoch <= machine.facts.fence)
+      return false;
     logger.warn({ epoch, own: machine.version.epoch }, "a later epoch has begun elsewhere: fenced");
-    const fenced = await proposals.local({ kind: "fence", epoch });
+    const fenced = await proposer.local({ kind: "fence", epoch });
     this.#follower.wake();
     return fenced;
   }
 
   /** The region that the epoch is sealed to begins the next one, or declines for good: only then it is taken back. */
   async #asSealed(): Promise<void> {
-    const { machine, proposals, logger } = this.#context;
+    const { machine, proposer, logger } = this.#context;
     const { version, regions, sealedTo } = machine.tree.volume!;
     if (this.#sealedMs === 0) this.#sealedMs = performance.now();
     const to = regions[sealedTo!]!;
@@ -213,7 +221,7 @@ export class EpochKeeper {
       return;
     }
     const epoch = epochCode(epochNumber(version.epoch) + 1, machine.regionIndex!);
-    const applied = await proposals.internal({ kind: "beginEpoch", epoch, forced: false });
+    const applied = await proposer.internal({ kind: "beginEpoch", epoch, forced: false });
     if (applied?.taken) {
       this.#message = "";
       logger.warn({ to }, "the switchover was given up: the epoch goes on here");
@@ -221,13 +229,13 @@ export class EpochKeeper {
   }
 
   async #asMirror(): Promise<void> {
-    const { machine, proposals, logger } = this.#context;
+    const { machine, proposer, logger } = this.#context;
     this.#cleared = false;
     this.#message = "";
     const { sealedTo, version } = machine.tree.volume!;
     if (sealedTo === undefined || sealedTo !== machine.regionIndex || machine.facts.isRefused(version)) return;
     const epoch = epochCode(epochNumber(version.epoch) + 1, sealedTo);
-    const applied = await proposals.internal({ kind: "beginEpoch", epoch, forced: false });
+    const applied = await proposer.internal({ kind: "beginEpoch", epoch, forced: false });
     if (applied?.taken) logger.info({ epoch: epochNumber(epoch) }, "begun the next epoch");
   }
 

@@ -23,7 +23,7 @@ export class LossReports {
 
   /** Makes the report of the current epoch, if it was begun by force and has none yet. `reachable`: regions that answer. */
   async ensure(reachable: ReadonlyMap<string, RegionStatus>): Promise<LossReportAnswer | undefined> {
-    const { machine, proposals } = this.#context;
+    const { machine, proposer } = this.#context;
     const record = machine.tree.epoch(machine.version.epoch);
     if (record === undefined || !record.forced) return undefined;
     const kept = readLossReport(this.#context);
@@ -31,7 +31,7 @@ export class LossReports {
       return kept;
     }
     const report = await this.#make(reachable);
-    await proposals.local({ kind: "lossReport", report: JSON.stringify(report) });
+    await proposer.local({ kind: "lossReport", report: JSON.stringify(report) });
     return report;
   }
 

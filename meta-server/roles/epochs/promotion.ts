@@ -25,7 +25,7 @@ export async function promote(
   if (refusal !== undefined) return refuse(refusal);
   follower.suspend();
   try {
-    const applied = await context.proposals.internal({
+    const applied = await context.proposer.internal({
       kind: "beginEpoch",
       epoch: epochCode(highestNumber(context, answers) + 1, machine.regionIndex!),
       forced: true,
@@ -59,7 +59,7 @@ function refusalOf(context: ServerContext, answers: Map<string, RegionStatus>, f
 }
 
 function highestNumber({ machine }: ServerContext, answers: Map<string, RegionStatus>): number {
-  const epochs = [...answers.values()].map(({ version }) => Math.floor((version?.epoch ?? 0) / 16));
+  const epochs = [...answers.values()].map(({ version }) => epochNumber(asVersion(version).epoch));
   return Math.max(epochNumber(machine.version.epoch), ...epochs);
 }
 

@@ -30,7 +30,7 @@ export async function switchover(
   sources: { regions: Regions; keeper: EpochKeeper },
   options: SwitchoverOptions,
 ): Promise<Switched> {
-  const { machine, region, proposals } = context;
+  const { machine, region, proposer } = context;
   const { to } = options;
   const timeoutMs = options.timeoutMs || DEFAULT_TIMEOUT_MS;
   if (machine.role !== "primary") return refuse(`${region} is not the primary (${machine.primary} is)`);
@@ -41,7 +41,7 @@ export async function switchover(
   if (unready !== undefined) return refuse(unready);
   sources.keeper.sealPatienceMs = timeoutMs;
   const { epoch } = machine.version;
-  const applied = await proposals.internal({ kind: "seal", to: index as RegionIndex });
+  const applied = await proposer.internal({ kind: "seal", to: index as RegionIndex });
   if (!applied?.taken) return refuse("the seal was not committed: ask again");
   return settled(context, epoch, to, Date.now() + timeoutMs + SETTLE_MS);
 }

@@ -18,7 +18,7 @@ export async function bootstrap(
   address: string,
   onProgress: (keys: number) => void,
 ): Promise<void> {
-  const { machine, proposals, volume, region, logger } = context;
+  const { machine, proposer, volume, region, logger } = context;
   const generation = machine.facts.lastGeneration + 1;
   const replaces = machine.version.epoch;
   const client = new ChangelogClient(address, credentials.createInsecure(), PEER_OPTIONS);
@@ -28,7 +28,7 @@ export async function bootstrap(
   let keys = 0;
   const inFlight: Promise<void>[] = [];
   const propose = async (entry: LocalEntry) => {
-    if (!(await proposals.local(entry))) throw new Error("leadership was lost in the middle of it");
+    if (!(await proposer.local(entry))) throw new Error("leadership was lost in the middle of it");
   };
   try {
     for await (const part of stream as AsyncIterable<SnapshotPart>) {

@@ -228,7 +228,7 @@ export class Follower {
 
   /** Same sequence, same hash: else something is wrong that nobody may build upon. */
   #compare(at: Sequence, theirs: string): void {
-    const { machine, logger, proposals, group } = this.#context;
+    const { machine, logger, proposer, group } = this.#context;
     if (at > machine.version.sequence) {
       if (this.#hashes.size < HASHES_KEPT) this.#hashes.set(at, theirs);
       return;
@@ -237,15 +237,15 @@ export class Follower {
     if (own === undefined || own === theirs || !group.leading || machine.facts.diverged !== undefined) return;
     logger.fatal({ sequence: at, own, primary: theirs }, `the state differs from the primary's at sequence ${at}`);
     this.#session?.close("the state hash differs");
-    void proposals.local({ kind: "diverged", sequence: at, own, primary: theirs });
+    void proposer.local({ kind: "diverged", sequence: at, own, primary: theirs });
   }
 
   /** So that a promotion knows what may be missing, whoever leads then. */
   async #commitHeard(): Promise<void> {
-    const { machine, group, proposals } = this.#context;
+    const { machine, group, proposer } = this.#context;
     if (!group.leading || machine.role !== "mirror" || this.#heard.sequence <= machine.version.sequence) return;
     if (compareVersions(this.#heard, machine.facts.heard as Version) <= 0) return;
-    await proposals.local({ kind: "heard", version: this.#heard });
+    await proposer.local({ kind: "heard", version: this.#heard });
   }
 
   close(): void {

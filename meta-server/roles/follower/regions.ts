@@ -1,6 +1,8 @@
 import { type ClientOptions, credentials, Metadata } from "@grpc/grpc-js";
 import { MemberAddresses } from "../../../config/member-addresses.ts";
+import { compareVersions } from "../../../core/ids.ts";
 import { AdminClient, type RegionStatus } from "../../../proto/generated/admin.ts";
+import { asVersion } from "../../../proto/versions.ts";
 import type { ServerContext } from "../../region/context.ts";
 
 /** A dead address must not be remembered across calls: each client has its own subchannels and a short backoff. */
@@ -106,6 +108,5 @@ export class Regions {
 
 function isBetter(status: RegionStatus, than: RegionStatus | undefined): boolean {
   if (than === undefined || status.isLeader !== than.isLeader) return than === undefined || status.isLeader;
-  const epoch = (status.version?.epoch ?? 0) - (than.version?.epoch ?? 0);
-  return epoch > 0 || (epoch === 0 && (status.version?.sequence ?? 0) > (than.version?.sequence ?? 0));
+  return compareVersions(asVersion(status.version), asVersion(than.version)) > 0;
 }

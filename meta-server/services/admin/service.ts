@@ -44,7 +44,7 @@ export class AdminService {
       status: unary(context, { onlyLeader: false }, () => sources.status.make()),
       switchover: unary(context, leader, (request) => this.#switchover(request)),
       promote: unary(context, leader, ({ force }) => this.#promote(force)),
-      refuseSeal: unary(context, leader, ({ seal }) => this.#refuseSeal(asVersion(seal ?? { epoch: 0, sequence: 0 }))),
+      refuseSeal: unary(context, leader, ({ seal }) => this.#refuseSeal(asVersion(seal))),
       info: unary(context, leader, ({ path }) => this.#info(path)),
       wait: (stream) => void waitForTree(context, stream),
       lossReport: unary(context, { onlyLeader: false }, () => this.#lossReport()),
@@ -69,9 +69,9 @@ export class AdminService {
 
   /** Durable: once it is committed this group will not begin an epoch from that seal. */
   async #refuseSeal(seal: Version): Promise<AdminAnswer> {
-    const { machine, proposals } = this.#context;
+    const { machine, proposer } = this.#context;
     if (machine.version.epoch > seal.epoch) return this.#answer(false, "the next epoch has begun");
-    const committed = await proposals.local({ kind: "refuseSeal", seal });
+    const committed = await proposer.local({ kind: "refuseSeal", seal });
     return this.#answer(committed && machine.facts.isRefused(seal), committed ? "" : "not committed");
   }
 

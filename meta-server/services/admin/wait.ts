@@ -24,7 +24,7 @@ export async function waitForTree(
   });
   try {
     checkRequest(context, stream.request, true);
-    const atLeast = asVersion(stream.request.atLeast ?? { epoch: 0, sequence: 0 });
+    const atLeast = asVersion(stream.request.atLeast);
     const mayGoOn = () => !cancelled && context.group.leading;
     await until(
       () => compareVersions(machine.version, atLeast) >= 0,

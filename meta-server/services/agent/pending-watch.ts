@@ -1,5 +1,5 @@
 import type { ServerWritableStream } from "@grpc/grpc-js";
-import { drained } from "../../../base/wait-for-drain.ts";
+import { waitForDrain } from "../../../base/wait-for-drain.ts";
 import type { PendingSlice, PendingSlices, WatchPendingRequest } from "../../../proto/generated/agent.ts";
 import { decodePending, type Pending, pendingPrefix } from "../../machine/local-keys.ts";
 import type { ServerContext } from "../../region/context.ts";
@@ -99,7 +99,7 @@ export class PendingWatch {
     const { totals } = this.#context.machine.facts;
     const frame = { slices, caughtUp, pending: totals.slices, pendingBytes: totals.bytes };
     if (this.#ended || this.#stream.write(frame)) return undefined;
-    return drained(this.#stream);
+    return waitForDrain(this.#stream);
   }
 }
 

@@ -21,7 +21,7 @@ import {
 } from "../../machine/local-keys.ts";
 import type { ServerContext } from "../../region/context.ts";
 import { asBuffer } from "../metadata/responses.ts";
-import { checkRequest, Refusal, serviceError, unary } from "../unary.ts";
+import { checkRequest, RefusedCall, serviceError, unary } from "../unary.ts";
 import { PendingWatch } from "./pending-watch.ts";
 
 const GARBAGE_PAGE_MAX = 1_000;
@@ -121,16 +121,16 @@ export class AgentService {
 
   #regions(): RegionsAnswer {
     const { tree, primary, regionIndex } = this.#context.machine;
-    if (tree.volume === undefined) throw new Refusal(status.UNAVAILABLE, "the volume is not formatted yet");
+    if (tree.volume === undefined) throw new RefusedCall(status.UNAVAILABLE, "the volume is not formatted yet");
     if (regionIndex === undefined) {
-      throw new Refusal(status.FAILED_PRECONDITION, `the volume does not know the region ${this.#context.region}`);
+      throw new RefusedCall(status.FAILED_PRECONDITION, `the volume does not know the region ${this.#context.region}`);
     }
     return { uuid: tree.volume.uuid, regions: [...tree.volume.regions], own: regionIndex, primary };
   }
 
   async #commit(entry: LocalEntry, about: readonly number[]): Promise<AgentAnswer> {
     if (about.length === 0) return { ok: true, message: "" };
-    const ok = await this.#context.proposals.local(entry);
+    const ok = await this.#context.proposer.local(entry);
     return { ok, message: ok ? "" : "not committed: ask the leader again" };
   }
 

@@ -1,5 +1,5 @@
 import type { ServerDuplexStream } from "@grpc/grpc-js";
-import { drained } from "../../../base/wait-for-drain.ts";
+import { waitForDrain } from "../../../base/wait-for-drain.ts";
 import type { Version } from "../../../core/ids.ts";
 import {
   type ChangelogFrame,
@@ -102,7 +102,7 @@ export class FollowStream {
 
   async #open(hello: FollowHello): Promise<FollowWelcome> {
     const { machine } = this.#context;
-    const from = asVersion(hello.from ?? { epoch: 0, sequence: 0 });
+    const from = asVersion(hello.from);
     const release = machine.pin(from.sequence);
     const opened = await LogReader.open(this.#context, from);
     if (opened instanceof LogReader) {
@@ -141,7 +141,7 @@ export class FollowStream {
         return;
       }
       if (taken.length === 0 || this.#ended) return;
-      if (!this.#write(this.#entriesFrame(taken))) await drained(this.#stream);
+      if (!this.#write(this.#entriesFrame(taken))) await waitForDrain(this.#stream);
     }
   }
 

@@ -33,11 +33,11 @@ export class RegionProgress {
   }
 
   async #commit(region: RegionIndex, sequence: Sequence): Promise<void> {
-    const { machine, proposals } = this.#context;
+    const { machine, proposer } = this.#context;
     const known = machine.tree.regionProgress(region) ?? 0;
     const own = this.#own.filter((one) => one > known && one <= sequence).length;
     if (sequence - known <= own) return;
-    const applied = await proposals.internal({ kind: "regionProgress", region, sequence });
+    const applied = await proposer.internal({ kind: "regionProgress", region, sequence });
     if (applied?.taken) this.#own = [...this.#own, applied.version.sequence].slice(-OWN_KEPT);
   }
 

@@ -1,5 +1,5 @@
 import type { ServerDuplexStream, ServerWritableStream } from "@grpc/grpc-js";
-import { drained } from "../../../base/wait-for-drain.ts";
+import { waitForDrain } from "../../../base/wait-for-drain.ts";
 import { RECORDS } from "../../../core/codec/records.ts";
 import { HASH_KEY, VOLUME_KEY } from "../../../core/keys.ts";
 import type {
@@ -83,7 +83,7 @@ export class ChangelogService {
         if (cancelled) return;
         const part = partOf(pairs, first);
         first = false;
-        if (!stream.write(part)) await drained(stream);
+        if (!stream.write(part)) await waitForDrain(stream);
       }
       stream.write(partOf([], false, true));
     } finally {

@@ -147,7 +147,7 @@ export class Clients {
     for (const session of (await this.#sessions()).keys()) {
       if (this.#clients.has(session)) continue;
       this.#context.logger.info({ session }, "session ended: its client was silent for too long");
-      await this.#context.proposals.internal({ kind: "closeSession", session: session as SessionId });
+      await this.#context.proposer.internal({ kind: "closeSession", session: session as SessionId });
     }
   }
 

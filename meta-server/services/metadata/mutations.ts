@@ -105,7 +105,7 @@ export class Mutations {
   #propose(stream: SessionStream, id: number, mutate: Mutate, done: () => void): void {
     const { request, lowWater, command } = mutate;
     const from = { session: stream.session as SessionId, request, lowWater };
-    this.#context.proposals.propose(command, from, (result) => {
+    this.#context.proposer.propose(command, from, (result) => {
       stream.respond(this.#answer(id, result));
       done();
     });

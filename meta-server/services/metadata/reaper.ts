@@ -65,11 +65,11 @@ export class Reaper {
   }
 
   async #reap(inode: Inode): Promise<void> {
-    const { machine, proposals } = this.#context;
+    const { machine, proposer } = this.#context;
     while (machine.tree.orphan(inode) !== undefined) {
       const chunks = await machine.range(chunksPrefix(inode), undefined, CHUNKS_PER_STEP);
       const xattrs = await machine.range(xattrKey(inode, "" as ByteString), undefined, XATTRS_PER_STEP);
-      const applied = await proposals.internal({
+      const applied = await proposer.internal({
         kind: "reap",
         inode,
         chunks: chunks.map(([key]) => keyChunk(key)),

@@ -1,7 +1,7 @@
 import { pino } from "pino";
+import { FuseConnection, type FuseConnectionOptions } from "../../../client/fuse/fuse-connection.ts";
 import { OPCODE, type OpcodeName } from "../../../client/fuse/protocol.ts";
 import { ReadBuffers } from "../../../client/fuse/read-buffers.ts";
-import { Session, type SessionOptions } from "../../../client/fuse/session.ts";
 import type { Handlers } from "../../../client/volume/handlers.ts";
 
 /** Requests as the kernel writes them, member by member, and the answers that came. */
@@ -36,10 +36,10 @@ export function request(
 }
 
 /** A session whose kernel is the test. */
-export function session(handlers: Partial<Handlers>, options: Partial<SessionOptions> = {}) {
+export function session(handlers: Partial<Handlers>, options: Partial<FuseConnectionOptions> = {}) {
   const answers: Answer[] = [];
   const buffers = new ReadBuffers(1024 * 1024 + 8192);
-  const made = new Session({
+  const made = new FuseConnection({
     handlers: { forget() {}, destroy() {}, ...handlers } as Handlers,
     logger: pino({ level: "silent" }),
     buffers,

@@ -67,22 +67,22 @@ test("a learner does not hold up a leader that no voter answers, nor confirm its
 test("one change at a time, and none before an entry of the own term is committed", () => {
   const [one, two, three] = group(1, 2, 3) as [Member, Member, Member];
   one.change({ type: "add", address: "m4" });
-  expect(one.raft.hindrance).toBe("pending");
+  expect(one.raft.changeRefusal).toBe("pending");
   one.change({ type: "add", address: "m5" });
   expect(configurationOf(one)).toBe("1 2 3 4?");
   settle(one, two, three);
-  expect(one.raft.hindrance).toBeUndefined();
+  expect(one.raft.changeRefusal).toBeUndefined();
 
   const next = new Member(2, { log: [1, 1], term: 1 }).tick(10);
   next.hear({ type: "preVoteResponse", from: 3, to: 2, term: 2, granted: true }).save();
   next.hear({ type: "voteResponse", from: 3, to: 2, term: 2, granted: true });
-  expect(next.raft).toMatchObject({ role: "leader", hindrance: "unsettled" });
+  expect(next.raft).toMatchObject({ role: "leader", changeRefusal: "unsettled" });
   next.change({ type: "remove", id: 1 });
   expect(configurationOf(next)).toBe("1 2 3");
   next.save().hear({ type: "appendAccepted", from: 3, to: 2, term: 2, match: 3 });
   next.change({ type: "remove", id: 1 });
   expect(configurationOf(next)).toBe("2 3");
-  expect(three.raft.hindrance).toBe("not-leader");
+  expect(three.raft.changeRefusal).toBe("not-leader");
 });
 
 // The error of 2015 in the dissertation's algorithm: two leaders, each with a change that the other does not see.
@@ -94,7 +94,7 @@ test("two leaders in turn cannot make disjoint majorities", () => {
   two.tick(20);
   settle(two, three, four);
   expect(two.raft.role).toBe("leader");
-  expect(two.raft.hindrance).toBeUndefined(); // its own entry is committed by 2, 3, 4
+  expect(two.raft.changeRefusal).toBeUndefined(); // its own entry is committed by 2, 3, 4
   two.change({ type: "remove", id: 1 });
   settle(two, three, four);
   expect(configurationOf(two)).toBe("2 3 4");

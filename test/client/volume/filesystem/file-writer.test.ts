@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { FileWriter, type WriterEnvironment } from "../../../../client/volume/filesystem/file-writer.ts";
-import type { CommandSource, Done } from "../../../../client/volume/metadata/session.ts";
+import type { CommandSource, Done } from "../../../../client/volume/metadata/client-session.ts";
 import type { Attributes, Command } from "../../../../core/commands.ts";
 import type { ErrnoCode } from "../../../../core/errno.ts";
 import { BLOCK_BYTES, type Inode, NO_VERSION, type RegionIndex, type SliceId } from "../../../../core/ids.ts";

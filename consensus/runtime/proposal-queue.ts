@@ -3,7 +3,7 @@ import type { Proposed } from "../group.ts";
 type Done = (result: Proposed) => void;
 
 /** What has been proposed here and not yet answered: first queued, then in the log of one leader's term. */
-export class Proposals {
+export class ProposalQueue {
   readonly #max: number;
   #queuedData: Uint8Array[] = [];
   #queuedDone: Done[] = [];

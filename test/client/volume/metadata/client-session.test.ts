@@ -1,7 +1,7 @@
 import { pino } from "pino";
 import { afterEach, expect, test } from "vitest";
+import { ClientSession } from "../../../../client/volume/metadata/client-session.ts";
 import { Router } from "../../../../client/volume/metadata/router.ts";
-import { Session } from "../../../../client/volume/metadata/session.ts";
 import { decodeCommand, encodeOutcome } from "../../../../core/codec.ts";
 import type { Outcome } from "../../../../core/commands.ts";
 import { type Inode, type RegionIndex, ROOT_INODE } from "../../../../core/ids.ts";
@@ -71,7 +71,7 @@ function client(
     },
     { onInvalidations: () => lost.push("invalidated"), onCachesLost: (reason) => lost.push(reason) },
   );
-  const session: Session = new Session({
+  const session: ClientSession = new ClientSession({
     router,
     logger: pino({ level: "silent" }),
     client: "c",

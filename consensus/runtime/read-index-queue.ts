@@ -3,7 +3,7 @@ import type { ReadState } from "../raft/state.ts";
 type Done = (confirmed: boolean) => void;
 
 /** Linearizable reads on their way: gathered for a turn, asked of the quorum as one, then held until enough is applied. */
-export class Reads {
+export class ReadIndexQueue {
   #gathered: Done[] = [];
   #asked = new Map<number, Done[]>();
   #nextId: number;

@@ -6,7 +6,8 @@ import type { Attributes, Command, Outcome } from "../../../core/commands.ts";
 import type { ErrnoCode } from "../../../core/errno.ts";
 import type { RegionIndex, SessionId, Version } from "../../../core/ids.ts";
 import { type Response, Status } from "../../../proto/generated/metadata.ts";
-import { asVersion, type Router } from "./router.ts";
+import { asVersion } from "../../../proto/versions.ts";
+import type { Router } from "./router.ts";
 
 /** A command, or what makes it anew for each attempt (a write whose blocks must lie in the primary's bucket). */
 export type CommandSource = Command | (() => Promise<Command | ErrnoCode>);
@@ -30,7 +31,7 @@ const ANSWER_MS = 5000;
  * The client's session with the volume: each change has a number, and a change whose answer was lost is sent again
  * under the same number, to whoever leads by then, so that it is done exactly once.
  */
-export class Session {
+export class ClientSession {
   readonly #router: Router;
   readonly #logger: Logger;
   readonly #client: string;
@@ -165,7 +166,7 @@ function readOutcome(answer: Response): Done | ErrnoCode | "NOSESSION" {
   if (answer.outcome.length === 0) return (answer.error || "EIO") as ErrnoCode;
   const outcome = decodeOutcome(answer.outcome);
   if (!outcome.ok) return outcome.error;
-  return { outcome, version: asVersion(answer.version ?? { epoch: 0, sequence: 0 }) };
+  return { outcome, version: asVersion(answer.version) };
 }
 
 /** The attributes that a command's outcome carries, where it must. */

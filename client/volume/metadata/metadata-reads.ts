@@ -4,9 +4,10 @@ import type { Attributes, InodeKind, Slice } from "../../../core/commands.ts";
 import type { ErrnoCode } from "../../../core/errno.ts";
 import { type ByteString, CHUNK_BYTES, type Inode, type SliceId, type Version } from "../../../core/ids.ts";
 import { type Response, Status } from "../../../proto/generated/metadata.ts";
+import { asVersion } from "../../../proto/versions.ts";
 import type { LockRange, Result } from "../handlers.ts";
 import type { RequestBody } from "./connection.ts";
-import { asVersion, type ReadOptions, type Router } from "./router.ts";
+import type { ReadOptions, Router } from "./router.ts";
 
 /** A run of a file: `offset` in the file, bytes from `sliceOffset` of the slice on. */
 export type Piece =
@@ -174,7 +175,7 @@ function errorOf(answer: Response): ErrnoCode {
 }
 
 function versionOf(answer: Response): Version {
-  return asVersion(answer.version ?? { epoch: 0, sequence: 0 });
+  return asVersion(answer.version);
 }
 
 function attributesOf(answer: Response): Attributes {

@@ -18,7 +18,7 @@ const COPIED_WRITE_BYTES_MAX = 64 * 1024;
 const INTERRUPT_RECHECK_MS = 100;
 const DEADLINE_CHECK_MS_MAX = 1000;
 
-export interface SessionOptions {
+export interface FuseConnectionOptions {
   readonly handlers: Handlers;
   readonly logger: Logger;
   readonly buffers: ReadBuffers;
@@ -42,10 +42,10 @@ interface Pending {
  * One connection with the kernel: takes requests, asks the handlers, and answers each exactly once: with what the
  * handler gave, or, when its caller is killed or its deadline has passed, with an error while the handler is aborted.
  */
-export class Session {
+export class FuseConnection {
   /** Resolves when the kernel and this side have agreed (INIT). */
   readonly ready: Promise<void>;
-  readonly #options: SessionOptions;
+  readonly #options: FuseConnectionOptions;
   readonly #context: Context;
   readonly #isDying: (tid: number) => boolean;
   readonly #body = new RequestBody();
@@ -59,7 +59,7 @@ export class Session {
   #draining = false;
   #ended = false;
 
-  constructor(options: SessionOptions) {
+  constructor(options: FuseConnectionOptions) {
     this.#options = options;
     this.#context = { handlers: options.handlers, negativeEntryValidMs: options.negativeEntryValidMs };
     this.#isDying = options.isDying ?? isDying;
