@@ -1,7 +1,8 @@
-import { setTimeout as delay } from "node:timers/promises";
-import { Client, credentials, Metadata } from "@grpc/grpc-js";
+import { Client, Metadata } from "@grpc/grpc-js";
 import { UserError } from "../base/user-error.ts";
+import { pause } from "../base/waiting.ts";
 import { membersOf, type RegionDescription, type VolumeDescription } from "../config/volume-description.ts";
+import { channelCredentials } from "../proto/credentials.ts";
 import { AdminService, type RegionStatus, type WaitProgress } from "../proto/generated/admin.ts";
 
 const STATUS_MS_MAX = 2_000;
@@ -22,7 +23,7 @@ export interface MemberAnswer {
 
 /** Calls one server, on a connection of its own. @throws gRPC's ServiceError. */
 async function callServer<M extends UnaryMethod>(address: string, method: M, request: RequestOf<M>, timeoutMs: number) {
-  const client = new Client(address, credentials.createInsecure());
+  const client = new Client(address, channelCredentials());
   const { path, requestSerialize, responseDeserialize } = AdminService[method];
   try {
     return await new Promise<AnswerOf<M>>((resolve, reject) => {
@@ -78,7 +79,7 @@ export async function callLeader<M extends Exclude<UnaryMethod, "status">>(
     const leader = await findLeader(volume, region, giveUpAt);
     const answer = await callServer(leader, method, request, timeoutMs).catch(unavailableOrThrow);
     if (answer !== undefined && !isElsewhere(answer, leader)) return answer;
-    await delay(RETRY_MS);
+    await pause(RETRY_MS);
   }
 }
 
@@ -95,7 +96,7 @@ export async function* waitAtLeader(
   const endAt = Date.now() + timeoutMs;
   const { path, requestSerialize, responseDeserialize } = AdminService.wait;
   while (Date.now() < endAt) {
-    const client = new Client(await findLeader(volume, region, endAt), credentials.createInsecure());
+    const client = new Client(await findLeader(volume, region, endAt), channelCredentials());
     try {
       const options = { deadline: endAt };
       for await (const progress of client.makeServerStreamRequest(
@@ -116,7 +117,7 @@ export async function* waitAtLeader(
     } finally {
       client.close();
     }
-    await delay(RETRY_MS);
+    await pause(RETRY_MS);
   }
 }
 
@@ -133,7 +134,7 @@ async function findLeader(volume: VolumeDescription, region: RegionDescription, 
         `region ${region.name} has no leader: ${reached} of ${answers.length} metadata servers answer (${answers.map(({ address }) => address).join(", ")})`,
       );
     }
-    await delay(RETRY_MS);
+    await pause(RETRY_MS);
   }
 }
 

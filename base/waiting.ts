@@ -1,17 +1,28 @@
 import { setTimeout as delay } from "node:timers/promises";
 
-/** Who may be interrupted: `signal` is made on first use, so it is touched only where there is something to wait for. */
+/**
+ * A caller whose wait can be cut short. The implementation may create `signal` on first use, so read it only where there
+ * is something to wait for.
+ */
 export interface Interruptible {
   readonly signal: AbortSignal;
 }
 
-/** The attempt-th pause: grows from `firstMs` to `mostMs`, with half of it random so that clients do not come back together. */
-export function backoffMs(attempt: number, firstMs: number, mostMs: number): number {
-  const full = Math.min(mostMs, firstMs * 2 ** Math.min(attempt, 16));
+/**
+ * The pause before retry number `attempt` (from 0): doubles from `firstMs` up to `maxMs`. Half of it is random, so that
+ * callers that failed together do not return together.
+ */
+export function backoffMs(attempt: number, firstMs: number, maxMs: number): number {
+  const full = Math.min(maxMs, firstMs * 2 ** Math.min(attempt, 30));
   return full / 2 + (Math.random() * full) / 2;
 }
 
-/** Sleeps; answers false when it was interrupted. */
+/** An interval of about `ms`, up to a quarter longer or shorter: periodic work of many processes spreads out. */
+export function spreadMs(ms: number): number {
+  return ms * (0.75 + Math.random() / 2);
+}
+
+/** @returns false when it was cut short. */
 export async function pause(ms: number, interrupt?: Interruptible): Promise<boolean> {
   try {
     await delay(ms, undefined, { signal: interrupt?.signal });

@@ -1,10 +1,11 @@
-import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
+import { Server, type ServerOptions } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { UserError } from "../base/user-error.ts";
 import { membersOf, type VolumeDescription } from "../config/volume-description.ts";
 import { openGroup } from "../consensus/raft-group.ts";
 import type { GroupTuning } from "../consensus/runtime/tuning.ts";
 import { GrpcTransport } from "../consensus/transport/grpc-transport.ts";
+import { serverCredentials } from "../proto/credentials.ts";
 import { Refusals } from "../proto/refusals.ts";
 import { Machine } from "./machine/machine.ts";
 import { type RegionServerTuning, startRegionServer } from "./region-server.ts";
@@ -119,7 +120,7 @@ export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(
 
 function bind(server: Server, address: string): Promise<number> {
   return new Promise((resolve, reject) => {
-    server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) => {
+    server.bindAsync(address, serverCredentials(), (error, port) => {
       if (error === null) return resolve(port);
       reject(new UserError(`cannot listen on ${address}: ${bindReason(error)}`, 1, { cause: error }));
     });

@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import { spreadMs } from "../base/waiting.ts";
 import type { Slice } from "../core/commands.ts";
 import type { SliceId } from "../core/ids.ts";
 import type { PendingSlices } from "../proto/generated/agent.ts";
@@ -64,7 +65,7 @@ export class Agent {
       if (options.plan.wantsWalk) options.rewalk();
       this.fill();
     }, options.tickMs ?? 1_000);
-    const walk = setInterval(options.rewalk, (options.rewalkMs ?? 600_000) * (0.75 + Math.random() / 2));
+    const walk = setInterval(options.rewalk, spreadMs(options.rewalkMs ?? 600_000));
     this.#timers = [tick, walk];
   }
 

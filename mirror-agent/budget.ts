@@ -1,3 +1,5 @@
+import { pause } from "../base/waiting.ts";
+
 /** Bounds on what is in flight: how many blocks, how many bytes of them in memory, how many bytes a second. */
 export interface Budget {
   /**
@@ -85,27 +87,8 @@ export function createTokenBucket(perSecond: number): (tokens: number, signal?: 
     const nowMs = performance.now();
     tokens = Math.min(perSecond, tokens + ((nowMs - atMs) / 1000) * perSecond) - taken;
     atMs = nowMs;
-    if (tokens < 0) await pause((-tokens / perSecond) * 1000, signal);
+    if (tokens >= 0) return;
+    await pause((-tokens / perSecond) * 1000, signal && { signal });
+    signal?.throwIfAborted();
   };
-}
-
-/** @throws the signal's reason when it is aborted. */
-export function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal?.aborted) return reject(signal.reason);
-    const stop = () => {
-      clearTimeout(timer);
-      reject(signal!.reason);
-    };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", stop);
-      resolve();
-    }, ms);
-    signal?.addEventListener("abort", stop, { once: true });
-  });
-}
-
-/** Full jitter: between half and all of a pause that doubles from `firstMs` to `maxMs`. */
-export function growingPauseMs(attempt: number, firstMs: number, maxMs: number): number {
-  return Math.min(maxMs, firstMs * 2 ** Math.min(attempt, 30)) * (0.5 + Math.random() / 2);
 }

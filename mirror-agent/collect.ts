@@ -1,10 +1,11 @@
 import pLimit from "p-limit";
 import type { Logger } from "pino";
+import { pause, spreadMs } from "../base/waiting.ts";
 import type { Slice } from "../core/commands.ts";
 import type { SliceId } from "../core/ids.ts";
 import { slicePrefix } from "../object-store/layout.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
-import { createTokenBucket, pause } from "./budget.ts";
+import { createTokenBucket } from "./budget.ts";
 import { messageOf } from "./reachability.ts";
 import { blocksOf } from "./verify.ts";
 
@@ -63,7 +64,7 @@ export class Collector {
         if (this.#stop.signal.aborted) return;
         this.#options.logger.warn({ reason: messageOf(error) }, "garbage was left for the next round");
       }
-      await pause(intervalMs * (0.75 + Math.random() / 2), this.#stop.signal).catch(() => {});
+      await pause(spreadMs(intervalMs), this.#stop);
     }
   }
 

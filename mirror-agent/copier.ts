@@ -1,8 +1,9 @@
 import pLimit from "p-limit";
+import { backoffMs, pause } from "../base/waiting.ts";
 import type { Slice } from "../core/commands.ts";
 import type { RegionIndex } from "../core/ids.ts";
 import { type ObjectStore, ObjectStoreError } from "../object-store/object-store.ts";
-import { type Budget, growingPauseMs, pause } from "./budget.ts";
+import type { Budget } from "./budget.ts";
 import type { Blame } from "./plan.ts";
 import { isPathFailure, messageOf, type Reachability } from "./reachability.ts";
 import { type Block, blocksOf, stored, verifyBody } from "./verify.ts";
@@ -197,7 +198,8 @@ export class Copier {
         if (signal.aborted) throw error;
         this.#reachability.failed(region, error);
         if (attempt + 1 >= this.#tries || !isWorthARetry(error) || !this.#reachability.reachable(region)) throw error;
-        await pause(growingPauseMs(attempt, RETRY_FIRST_MS, RETRY_MAX_MS), signal);
+        await pause(backoffMs(attempt, RETRY_FIRST_MS, RETRY_MAX_MS), { signal });
+        signal.throwIfAborted();
       }
     }
   }

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import type { Logger } from "pino";
 import { UserError } from "../base/user-error.ts";
+import { pause } from "../base/waiting.ts";
 import { membersOf, type VolumeDescription } from "../config/volume-description.ts";
 import { decodeSlice, encodeSlice } from "../core/codec.ts";
 import type { Slice } from "../core/commands.ts";
@@ -10,7 +11,7 @@ import { type ObjectStore, ObjectStoreError } from "../object-store/object-store
 import { openObjectStore } from "../object-store/open.ts";
 import type { RegionsAnswer } from "../proto/generated/agent.ts";
 import { Agent, type AgentCounts } from "./agent.ts";
-import { createBudget, pause } from "./budget.ts";
+import { createBudget } from "./budget.ts";
 import { Collector } from "./collect.ts";
 import { Copier } from "./copier.ts";
 import { claimBucket } from "./marker.ts";

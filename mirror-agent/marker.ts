@@ -1,4 +1,4 @@
-import { crc32c } from "@node-rs/crc32";
+import { crc32c } from "../base/crc32c.ts";
 import { UserError } from "../base/user-error.ts";
 import { markerKey } from "../object-store/layout.ts";
 import { type ObjectStore, ObjectStoreError } from "../object-store/object-store.ts";

@@ -1,5 +1,7 @@
-import { type CallOptions, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
+import { type CallOptions, Metadata, type ServiceError } from "@grpc/grpc-js";
 import type { Logger } from "pino";
+import { backoffMs, pause } from "../base/waiting.ts";
+import { channelCredentials } from "../proto/credentials.ts";
 import {
   type AgentAnswer,
   AgentClient,
@@ -11,7 +13,6 @@ import {
   type RevokedGrants,
   type RevokedIds,
 } from "../proto/generated/agent.ts";
-import { growingPauseMs, pause } from "./budget.ts";
 import { messageOf } from "./reachability.ts";
 
 export interface Watcher {
@@ -59,7 +60,7 @@ export class MetadataLink {
 
   constructor(options: MetadataLinkOptions) {
     this.#options = options;
-    this.#clients = options.members.map((member) => new AgentClient(member, credentials.createInsecure(), CHANNEL));
+    this.#clients = options.members.map((member) => new AgentClient(member, channelCredentials(), CHANNEL));
   }
 
   regions(): Promise<RegionsAnswer> {
@@ -102,8 +103,7 @@ export class MetadataLink {
       const heard = await this.#watchOnce(member, watcher);
       if (heard) attempt = 0;
       else if (this.#leader === member) this.#next(member);
-      const ms = growingPauseMs(attempt, 50, 2_000);
-      await pause(ms, this.#stop.signal).catch(() => {});
+      await pause(backoffMs(attempt, 50, 2_000), this.#stop);
     }
   }
 
@@ -152,7 +152,7 @@ export class MetadataLink {
       } catch (error) {
         failure = error;
         if (this.#leader === member) this.#next(member);
-        if (attempt >= this.#clients.length - 1) await pause(growingPauseMs(0, 200, 200), this.#stop.signal);
+        if (attempt >= this.#clients.length - 1) await pause(backoffMs(0, 200, 200), this.#stop);
       }
     }
     throw failure;

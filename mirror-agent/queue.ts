@@ -1,6 +1,7 @@
 import { type Job, Queue, Worker } from "bullmq";
 import { Redis } from "ioredis";
 import type { Logger } from "pino";
+import { backoffMs, pause } from "../base/waiting.ts";
 import type { Slice } from "../core/commands.ts";
 import type { SliceId } from "../core/ids.ts";
 import { slicesOfJob } from "./job-name.ts";
@@ -85,7 +86,7 @@ export function openCopyQueue(options: CopyQueueOptions): CopyQueue {
     async close(graceMs) {
       // Without Redis nothing can be handed back in order: its locks run out by themselves.
       const closing = Promise.allSettled([worker.close(!connected()), queue.close()]);
-      await Promise.race([closing, new Promise((resolve) => setTimeout(resolve, graceMs))]);
+      await Promise.race([closing, pause(graceMs)]);
       connections.close();
     },
   };
@@ -103,7 +104,7 @@ class Connections {
   open(): Redis {
     const redis = new Redis(this.#url, {
       maxRetriesPerRequest: null,
-      retryStrategy: (times) => Math.min(100 * 2 ** Math.min(times, 5), 2_000) * (0.5 + Math.random() / 2),
+      retryStrategy: (times) => backoffMs(times, 100, 2_000),
       // A half-open connection is found out. Longer than the longest blocking read of a worker.
       socketTimeout: 30_000,
       keepAlive: 10_000,
@@ -182,7 +183,7 @@ export async function probeQueue(url: string, timeoutMs: number): Promise<void> 
       return;
     } catch (error) {
       if (Date.now() >= until) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      await pause(200);
     } finally {
       redis.disconnect();
     }

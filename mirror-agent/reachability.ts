@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
+import { backoffMs, pause } from "../base/waiting.ts";
 import type { RegionIndex } from "../core/ids.ts";
 import { type ObjectStore, ObjectStoreError } from "../object-store/object-store.ts";
-import { growingPauseMs, pause } from "./budget.ts";
 
 /**
  * Which buckets answer. A bucket that fails several times in a row is left alone, and asked for a sign of life after a
@@ -52,7 +52,7 @@ export class Reachability {
     const store = this.#stores.get(region)!;
     for (let attempt = 0; ; attempt++) {
       try {
-        await pause(growingPauseMs(attempt, PROBE_FIRST_MS, PROBE_MAX_MS), this.#stop.signal);
+        await pause(backoffMs(attempt, PROBE_FIRST_MS, PROBE_MAX_MS), this.#stop);
         await store.probe({ signal: AbortSignal.any([this.#stop.signal, AbortSignal.timeout(PROBE_TIMEOUT_MS)]) });
         break;
       } catch {

@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
+import { backoffMs, pause } from "../base/waiting.ts";
 import type { SliceId } from "../core/ids.ts";
 import type { FailedSlice } from "../proto/generated/agent.ts";
-import { growingPauseMs, pause } from "./budget.ts";
 import { messageOf } from "./reachability.ts";
 
 export interface ReporterOptions {
@@ -86,8 +86,7 @@ export class Reporter {
       } catch (error) {
         if (attempt === 2)
           this.#options.logger.warn({ reason: messageOf(error) }, "the metadata does not take the report: it is kept");
-        const stopped = await pause(growingPauseMs(attempt, 100, 5_000), this.#stop.signal).catch(() => true);
-        if (stopped === true) return;
+        if (!(await pause(backoffMs(attempt, 100, 5_000), this.#stop))) return;
       }
     }
     for (const id of resident) this.#resident.delete(id);

@@ -1,4 +1,4 @@
-import { crc32c } from "@node-rs/crc32";
+import { crc32c } from "../base/crc32c.ts";
 import type { Slice } from "../core/commands.ts";
 import { BLOCK_BYTES } from "../core/ids.ts";
 import { blockKey } from "../object-store/layout.ts";

@@ -1,5 +1,5 @@
 import type { Readable } from "node:stream";
-import { crc32c } from "./crc32c.ts";
+import { crc32c } from "../base/crc32c.ts";
 import { ObjectStoreError } from "./object-store.ts";
 
 /**

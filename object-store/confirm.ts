@@ -1,4 +1,4 @@
-import { crc32c } from "./crc32c.ts";
+import { crc32c } from "../base/crc32c.ts";
 import { type ObjectStore, ObjectStoreError } from "./object-store.ts";
 
 /**

@@ -1,9 +1,9 @@
 import { Readable } from "node:stream";
 import { Storage } from "@google-cloud/storage";
+import { crc32cFromBase64, crc32cToBase64 } from "../base/crc32c.ts";
 import { makeAgents } from "./agents.ts";
 import { collectBody, rangeHeader } from "./body.ts";
 import { confirmExisting } from "./confirm.ts";
-import { crc32cFromBase64, crc32cToBase64 } from "./crc32c.ts";
 import { fromGsAnswer, fromGsError } from "./gs-errors.ts";
 import { type Adapter, httpAdapter } from "./http-adapter.ts";
 import { type ListedObject, type ObjectHead, type ObjectStore, ObjectStoreError } from "./object-store.ts";

@@ -8,10 +8,10 @@ import {
   PutObjectCommand,
   S3Client,
 } from "@aws-sdk/client-s3";
+import { crc32cFromBase64, crc32cToBase64 } from "../base/crc32c.ts";
 import { makeAgents } from "./agents.ts";
 import { collectBody, rangeHeader } from "./body.ts";
 import { confirmExisting } from "./confirm.ts";
-import { crc32cFromBase64, crc32cToBase64 } from "./crc32c.ts";
 import { type ListedObject, type ObjectHead, type ObjectStore, ObjectStoreError } from "./object-store.ts";
 import { type Limits, limitsOf, type ObjectStoreOptions } from "./options.ts";
 import { probeError } from "./probe-error.ts";

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import { crc32, crc32c } from "@node-rs/crc32";
+import { crc32 } from "@node-rs/crc32";
+import { crc32c } from "../base/crc32c.ts";
 
 export type Algorithm = "crc32c" | "crc32" | "sha1" | "sha256" | "md5";
 

@@ -1,12 +1,9 @@
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { mountEntryAt } from "../base/mount-table.ts";
 
-/** That something is mounted at this very directory. Asks the kernel's table, never the mount: that might hang. */
+/** Whether something is mounted at this very directory. Reads the kernel's table only: the mount itself might hang. */
 export function isMounted(dir: string): boolean {
-  const written = dir.replace(/[ \t\n\\]/g, (char) => `\\${char.charCodeAt(0).toString(8).padStart(3, "0")}`);
-  return readFileSync("/proc/self/mounts", "utf8")
-    .split("\n")
-    .some((line) => line.split(" ")[1] === written);
+  return mountEntryAt(dir) !== undefined;
 }
 
 /** Detaches what a dead process left mounted, or what is still in use. */

@@ -4,7 +4,7 @@ import { createServer } from "node:net";
 const FIRST = 20_000;
 const LAST = 32_000;
 
-/** Ports of 127.0.0.1 that nobody listens on, all different. */
+/** Free ports of 127.0.0.1, all different. */
 export async function choosePorts(count: number): Promise<number[]> {
   const chosen = new Set<number>();
   while (chosen.size < count) {
@@ -12,6 +12,11 @@ export async function choosePorts(count: number): Promise<number[]> {
     if (!chosen.has(port) && (await isFree(port))) chosen.add(port);
   }
   return [...chosen];
+}
+
+/** A free port of 127.0.0.1. */
+export async function choosePort(): Promise<number> {
+  return (await choosePorts(1))[0]!;
 }
 
 export async function isFree(port: number): Promise<boolean> {

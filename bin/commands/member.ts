@@ -1,8 +1,8 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { type Command, InvalidArgumentError } from "commander";
 import { askMembers, callLeader } from "../../admin/client.ts";
 import { type MemberSummary, memberSummaries, spokesman } from "../../admin/volume-status.ts";
 import { UserError } from "../../base/user-error.ts";
+import { pause } from "../../base/waiting.ts";
 import { membersOf, type RegionDescription, type VolumeDescription } from "../../config/volume-description.ts";
 import type { ChangeMembersAnswer, ChangeMembersRequest } from "../../proto/generated/admin.ts";
 import { integer, readVolume, regionOf, seconds, withConfig } from "../options.ts";
@@ -89,7 +89,7 @@ async function change(
     const line = `${answer.message}${await snapshotText(volume, region, request.id)}`;
     if (line !== said) process.stderr.write(`mirrorfs: ${line}\n`);
     said = line;
-    await delay(PROGRESS_MS);
+    await pause(PROGRESS_MS);
   }
 }
 

@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
 import { resolve } from "node:path";
 import type { Command } from "commander";
+import { ownMounts } from "../../base/mount-table.ts";
 import { UserError } from "../../base/user-error.ts";
-import { readMounts } from "../place.ts";
 
 export function addUmount(program: Command): void {
   program
@@ -12,7 +12,7 @@ export function addUmount(program: Command): void {
     .option("--lazy", "detach it now, though files are open, and clean up when they are closed")
     .action(async (dir, options) => {
       const mountPoint = resolve(dir);
-      if (!readMounts().some((it) => it.mountPoint === mountPoint))
+      if (!ownMounts().some((it) => it.mountPoint === mountPoint))
         throw new UserError(`${dir}: no mirrorfs is mounted there`);
       const [command, ...args] =
         process.getuid?.() === 0

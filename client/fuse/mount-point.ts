@@ -1,36 +1,11 @@
 import { spawn } from "node:child_process";
 import fs from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
+import { mountEntryAt } from "../../base/mount-table.ts";
 import { UserError } from "../../base/user-error.ts";
 
 const STAT_TIMEOUT_MS = 5_000;
 const DEAD_MOUNTS_MAX = 16;
-
-export interface MountEntry {
-  readonly mountPoint: string;
-  /** "0:53": of the file system's anonymous device, which also names its readahead (bdi). */
-  readonly device: string;
-  readonly fileSystem: string;
-}
-
-/** What is mounted in this namespace, in the order of mounting (proc_pid_mountinfo(5)). */
-async function mountEntries(): Promise<readonly MountEntry[]> {
-  const lines = (await fs.readFile("/proc/self/mountinfo", "latin1")).split("\n").filter((line) => line !== "");
-  return lines.map((line) => {
-    const fields = line.split(" ");
-    return { mountPoint: unescapeOctal(fields[4]!), device: fields[2]!, fileSystem: fields[fields.indexOf("-") + 1]! };
-  });
-}
-
-/** The uppermost mount at a path; undefined when nothing is mounted there. */
-export async function mountEntryAt(mountPoint: string): Promise<MountEntry | undefined> {
-  return (await mountEntries()).findLast((entry) => entry.mountPoint === mountPoint);
-}
-
-function unescapeOctal(text: string): string {
-  const bytes = text.replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)));
-  return Buffer.from(bytes, "latin1").toString("utf8");
-}
 
 /** Runs a program to its end; its exit code and what it said. Never throws; -1: it could not be run, or took too long. */
 export async function run(
@@ -97,7 +72,7 @@ async function inspect(path: string) {
     if (!(await fs.stat(path)).isDirectory()) return "file";
     await fs.statfs(path); // asks the mount's process, where attributes may be the kernel's own
     const real = await fs.realpath(path);
-    const mounted = await mountEntryAt(real);
+    const mounted = mountEntryAt(real);
     if (mounted?.fileSystem.startsWith("fuse")) return "mounted";
     return (await fs.readdir(real)).length === 0 ? "free" : "full";
   } catch (error) {

@@ -2,11 +2,12 @@ import { closeSync } from "node:fs";
 import fs from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
+import { type MountEntry, mountEntryAt } from "../../base/mount-table.ts";
 import { UserError } from "../../base/user-error.ts";
 import type { Handlers, KernelCaches } from "../volume/handlers.ts";
 import { Device, type Engine, openDevice } from "./device.ts";
 import { FuseConnection } from "./fuse-connection.ts";
-import { type MountEntry, mountEntryAt, prepareMountPoint, run } from "./mount-point.ts";
+import { prepareMountPoint, run } from "./mount-point.ts";
 import { Notifier } from "./notifier.ts";
 import { ReadBuffers } from "./read-buffers.ts";
 
@@ -84,7 +85,7 @@ export async function mountFuse(what: {
   });
   const caches = new Notifier(fd, (inode, held) => connection.released(inode, held), logger);
   const ended = closeAtEnd({ device, connection, caches, logger });
-  const entry = await mountEntryAt(mountPoint);
+  const entry = mountEntryAt(mountPoint);
   const unmount = () => detach({ mountPoint, entry, device, ended, logger, busyGraceMs: options.busyGraceMs ?? 5_000 });
 
   const ready = await Promise.race([
@@ -165,7 +166,7 @@ async function detach(what: {
 }): Promise<void> {
   const { mountPoint, entry, device, ended, logger, busyGraceMs } = what;
   // Only our own: it may have been unmounted already, and another mounted in its place.
-  if ((await mountEntryAt(mountPoint))?.device === entry?.device) {
+  if (mountEntryAt(mountPoint)?.device === entry?.device) {
     const umount = await run("umount", [mountPoint], { timeoutMs: UMOUNT_TIMEOUT_MS });
     if (umount.code !== 0) {
       logger.warn(

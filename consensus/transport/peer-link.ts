@@ -1,5 +1,7 @@
-import { type ChannelOptions, type ClientDuplexStream, credentials } from "@grpc/grpc-js";
+import type { ChannelOptions, ClientDuplexStream } from "@grpc/grpc-js";
 import type { Logger } from "pino";
+import { backoffMs } from "../../base/waiting.ts";
+import { channelCredentials } from "../../proto/credentials.ts";
 import { RAFT_FRAME_BYTES_MAX } from "../../proto/frames.ts";
 import { type RaftFrame, type RaftMessage, RaftPeersClient, type RaftWelcome } from "../../proto/generated/raft.ts";
 import type { Message } from "../raft/messages.ts";
@@ -42,7 +44,7 @@ export class PeerLink {
   #queue: RaftMessage[] = [];
   #queuedBytes = 0;
   #blocked = false;
-  #retryMs = RECONNECT_MS_MIN;
+  #failures = 0;
   #retry: NodeJS.Timeout | undefined;
   #stopped = false;
   #lastRefusal = "";
@@ -50,7 +52,7 @@ export class PeerLink {
   constructor(options: PeerLinkOptions) {
     this.address = options.address;
     this.#options = options;
-    this.#client = new RaftPeersClient(options.address, credentials.createInsecure(), CHANNEL);
+    this.#client = new RaftPeersClient(options.address, channelCredentials(), CHANNEL);
     this.#connect();
   }
 
@@ -97,7 +99,7 @@ export class PeerLink {
     const { logger, peer, address } = this.#options;
     if (refusal === "") {
       this.#welcome = true;
-      this.#retryMs = RECONNECT_MS_MIN;
+      this.#failures = 0;
       return;
     }
     if (refusal === NOT_RUNNING) {
@@ -106,7 +108,7 @@ export class PeerLink {
     }
     if (refusal !== this.#lastRefusal) logger.error({ peer, address }, `raft: refused by its peer: ${refusal}`);
     this.#lastRefusal = refusal;
-    this.#retryMs = RECONNECT_MS_MAX;
+    this.#failures = Number.POSITIVE_INFINITY; // an operator has to act: retry at the longest interval
     stream.cancel();
   }
 
@@ -129,8 +131,8 @@ export class PeerLink {
     this.#drop();
     if (this.#welcome) this.#options.onBroken();
     this.#welcome = false;
-    this.#retry = setTimeout(() => this.#connect(), this.#retryMs * (0.5 + Math.random() / 2));
-    this.#retryMs = Math.min(this.#retryMs * 2, RECONNECT_MS_MAX);
+    this.#retry = setTimeout(() => this.#connect(), backoffMs(this.#failures, RECONNECT_MS_MIN, RECONNECT_MS_MAX));
+    this.#failures++;
   }
 }
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { askMembers } from "../../admin/client.ts";
 import { readVolumeFile } from "../../config/volume-file.ts";
-import { freePort } from "../meta-server/harness.ts";
+import { choosePort } from "../../sandbox/ports.ts";
 import { RawClient } from "../meta-server/raw-client.ts";
 import { ROOT } from "../rules/source-files.ts";
 
@@ -37,7 +37,7 @@ export async function onGroup<T>(
   const directory = mkdtempSync(join(tmpdir(), "mirrorfs-bench-"));
   const file = join(directory, "volume.yaml");
   const meta: string[] = [];
-  for (let member = 1; member <= members; member++) meta.push(`127.0.0.1:${await freePort()}`);
+  for (let member = 1; member <= members; member++) meta.push(`127.0.0.1:${await choosePort()}`);
   writeFileSync(file, describe(meta, directory, lease));
   const children = meta.map((_, i) => start(file, i + 1, join(directory, `meta-${i + 1}`), environment));
   const killed = () => {

@@ -1,10 +1,13 @@
 import { expect, it } from "vitest";
-import { locate, readMounts } from "../../bin/place.ts";
+import { ownMounts, readMountTable } from "../../base/mount-table.ts";
+import { locate } from "../../bin/place.ts";
 
-const MOUNTS = readMounts(`proc /proc proc rw 0 0
-imagenet@gcp /mirrorfs-test/data fuse.mirrorfs rw,nosuid 0 0
-other@gcp /mirrorfs-test/data/in\\040side fuse.mirrorfs rw 0 0
-`);
+const MOUNTS = ownMounts(
+  readMountTable(`22 28 0:21 / /proc rw,nosuid shared:12 - proc proc rw
+90 28 0:53 / /mirrorfs-test/data rw,nosuid - fuse.mirrorfs imagenet@gcp rw
+91 90 0:54 / /mirrorfs-test/data/in\\040side rw shared:7 master:1 - fuse.mirrorfs other@gcp rw
+`),
+);
 
 it("knows the mounts of mirrorfs, with blanks in their names", () => {
   expect(MOUNTS.map((it) => it.mountPoint)).toEqual(["/mirrorfs-test/data", "/mirrorfs-test/data/in side"]);

@@ -3,10 +3,11 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
-import { credentials } from "@grpc/grpc-js";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { channelCredentials } from "../../proto/credentials.ts";
 import { AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
-import { freePort, until } from "../meta-server/harness.ts";
+import { choosePort } from "../../sandbox/ports.ts";
+import { until } from "../meta-server/harness.ts";
 
 const MIRRORFS = resolve("bin/mirrorfs");
 const run = promisify(execFile);
@@ -66,7 +67,7 @@ const members = async () => (await list()).map(({ id, membership }) => `${id} ${
 
 /** Asked directly: a command for each look would take as long as all the rest. */
 function statusOf(address: string): Promise<RegionStatus | undefined> {
-  const admin = new AdminClient(address, credentials.createInsecure());
+  const admin = new AdminClient(address, channelCredentials());
   return new Promise((resolve) => {
     admin.status({ volume: "v" }, (error, status) => {
       admin.close();
@@ -84,7 +85,7 @@ async function led(meta: readonly string[]): Promise<number> {
 
 test("a server is added, promoted, and another takes its leave, by the command line alone", async () => {
   const meta: string[] = [];
-  for (let i = 0; i < 4; i++) meta.push(`127.0.0.1:${await freePort()}`);
+  for (let i = 0; i < 4; i++) meta.push(`127.0.0.1:${await choosePort()}`);
   await describe(meta.slice(0, 3));
   for (const id of [1, 2, 3]) start(id);
   await led(meta);

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { isMounted, unmountLazily } from "../../sandbox/mounts.ts";
-import { freePort } from "../client/support/volume.ts";
+import { choosePort } from "../../sandbox/ports.ts";
 import { run } from "./cloud.ts";
 
 /** A real mount over one metadata server and a directory as bucket, served by a process that does nothing else. */
@@ -23,7 +23,9 @@ beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), "mirrorfs-mount-"));
   mnt = join(dir, "mnt");
   mkdirSync(mnt);
-  child = spawn(process.execPath, [SERVE, dir, String(await freePort()), mnt], { stdio: ["pipe", "pipe", "inherit"] });
+  child = spawn(process.execPath, [SERVE, dir, String(await choosePort()), mnt], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
   await new Promise<void>((ready, failed) => {
     child.stdout!.once("data", () => ready());
     child.once("exit", (code) => failed(new Error(`the mount's process ended (${code})`)));

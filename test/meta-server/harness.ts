@@ -1,22 +1,14 @@
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { credentials } from "@grpc/grpc-js";
 import pino from "pino";
 import type { VolumeDescription } from "../../config/volume-description.ts";
 import { type MetaServerOptions, runMetaServer } from "../../meta-server/main.ts";
+import { channelCredentials } from "../../proto/credentials.ts";
 import { AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
+import { choosePort } from "../../sandbox/ports.ts";
 
 export const logger = pino({ level: process.env.TEST_LOG ?? "silent" });
-
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 export async function until<T>(
   what: string,
@@ -64,7 +56,7 @@ export class TestVolume {
     const described = new Map<string, VolumeDescription["regions"] extends ReadonlyMap<string, infer R> ? R : never>();
     for (const [name, members] of Object.entries(regions)) {
       const meta: string[] = [];
-      for (let member = 1; member <= members; member += 1) meta.push(`127.0.0.1:${await freePort()}`);
+      for (let member = 1; member <= members; member += 1) meta.push(`127.0.0.1:${await choosePort()}`);
       described.set(name, { name, meta, bucket: `file:///nowhere/${name}`, queue: "redis://127.0.0.1:1" });
     }
     const { servers = {}, ...rest } = options;
@@ -118,7 +110,7 @@ export class TestVolume {
   admin(address: string): AdminClient {
     let client = this.#admins.get(address);
     if (client === undefined) {
-      client = new AdminClient(address, credentials.createInsecure(), {
+      client = new AdminClient(address, channelCredentials(), {
         "grpc.use_local_subchannel_pool": 1,
         "grpc.max_reconnect_backoff_ms": 200,
         "grpc.initial_reconnect_backoff_ms": 20,

@@ -1,7 +1,8 @@
-import { type ClientDuplexStream, credentials } from "@grpc/grpc-js";
+import type { ClientDuplexStream } from "@grpc/grpc-js";
 import { decodeAttributes, decodeOutcome, encodeCommand } from "../../core/codec.ts";
 import type { Attributes, Command, Outcome } from "../../core/commands.ts";
 import type { ByteString, Inode, RegionIndex, SessionId } from "../../core/ids.ts";
+import { channelCredentials } from "../../proto/credentials.ts";
 import {
   type ClientFrame,
   Freshness,
@@ -37,7 +38,7 @@ export class RawClient {
   ) {
     this.session = (options.session ?? Math.floor(Math.random() * 2 ** 48) + 1) as SessionId;
     this.#nextRequest = options.nextRequest ?? 1;
-    this.#client = new MetadataClient(address, credentials.createInsecure(), { "grpc.use_local_subchannel_pool": 1 });
+    this.#client = new MetadataClient(address, channelCredentials(), { "grpc.use_local_subchannel_pool": 1 });
     this.#stream = this.#client.session();
     let welcomed: (welcome: Welcome) => void;
     this.welcome = new Promise((resolve) => {

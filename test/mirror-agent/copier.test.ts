@@ -1,6 +1,6 @@
-import { crc32c } from "@node-rs/crc32";
 import pino from "pino";
 import { afterEach, expect, test } from "vitest";
+import { crc32c } from "../../base/crc32c.ts";
 import type { Slice } from "../../core/commands.ts";
 import { BLOCK_BYTES, type RegionIndex, type SliceId } from "../../core/ids.ts";
 import { createBudget } from "../../mirror-agent/budget.ts";

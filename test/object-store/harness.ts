@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { crc32c } from "../../object-store/crc32c.ts";
+import { crc32c } from "../../base/crc32c.ts";
 import type { ObjectStore } from "../../object-store/object-store.ts";
 import { openObjectStore } from "../../object-store/open.ts";
 import type { ObjectStoreOptions } from "../../object-store/options.ts";

@@ -5,7 +5,7 @@ import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3";
 import { startGcsServer } from "../../sandbox/gcs/server.ts";
-import { choosePorts } from "../../sandbox/ports.ts";
+import { choosePort } from "../../sandbox/ports.ts";
 import {
   BUCKETS,
   type Harness,
@@ -28,7 +28,7 @@ export const isInstalled = (server: RealServer) => existsSync(binaryOf(server));
 
 export async function versitygwHarness(): Promise<Harness> {
   const place = temporaryDirectory();
-  const [port] = await choosePorts(1);
+  const port = await choosePort();
   const { accessKeyId, secretAccessKey, region } = S3_ACCOUNT;
   for (const bucket of BUCKETS) mkdirSync(path.join(place.dir, bucket));
   const account = ["--access", accessKeyId, "--secret", secretAccessKey, "--region", region];
@@ -38,7 +38,7 @@ export async function versitygwHarness(): Promise<Harness> {
 
 export async function minioHarness(): Promise<Harness> {
   const place = temporaryDirectory();
-  const [port] = await choosePorts(1);
+  const port = await choosePort();
   const { accessKeyId, secretAccessKey, region } = S3_ACCOUNT;
   const environment = { MINIO_ROOT_USER: accessKeyId, MINIO_ROOT_PASSWORD: secretAccessKey, MINIO_REGION: region };
   const stop = await run(
@@ -67,7 +67,7 @@ function s3At(port: number, stop: () => Promise<void>): Harness {
 /** It asks for no token; ours come from the local GCS server. */
 export async function fakeGcsHarness(): Promise<Harness> {
   const place = temporaryDirectory();
-  const [port] = await choosePorts(1);
+  const port = await choosePort();
   const where = ["-scheme", "http", "-host", "127.0.0.1", "-port", String(port), "-filesystem-root", place.dir];
   const stop = await run("fake-gcs-server", [...where, "-public-host", `127.0.0.1:${port}`], port!);
   for (const name of BUCKETS) {

@@ -8,6 +8,7 @@ const files = sourceFiles();
 
 /** A vendor has one door: the folder or the file where it may be imported. */
 const DOORS: Record<string, readonly string[]> = {
+  "@node-rs/crc32": ["base/crc32c.ts", "sandbox/checksums.ts"],
   "classic-level": ["meta-server/storage/"],
   "@aws-sdk/client-s3": ["object-store/s3.ts"],
   "@google-cloud/storage": ["object-store/gs.ts"],
@@ -64,6 +65,11 @@ describe("a vendor has one door", () => {
       expect(users.map((file) => file.path).filter((path) => !doors.some((door) => path.startsWith(door)))).toEqual([]);
     });
   }
+});
+
+it("only proto/credentials.ts decides how a connection is secured", () => {
+  const users = files.filter(({ path, text }) => text.includes("createInsecure(") && !path.startsWith("test/"));
+  expect(users.map(({ path }) => path)).toEqual(["proto/credentials.ts"]);
 });
 
 describe("a pure room stays pure", () => {

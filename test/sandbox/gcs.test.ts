@@ -1,7 +1,7 @@
 import { createSign } from "node:crypto";
 import { Storage } from "@google-cloud/storage";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { crc32cToBase64 } from "../../object-store/crc32c.ts";
+import { crc32cToBase64 } from "../../base/crc32c.ts";
 import { type GcsServer, startGcsServer } from "../../sandbox/gcs/server.ts";
 import { BUCKETS, block, temporaryDirectory } from "../object-store/harness.ts";
 

@@ -2,10 +2,10 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { credentials } from "@grpc/grpc-js";
+import { channelCredentials } from "../../proto/credentials.ts";
 import { AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
 import { Status } from "../../proto/generated/metadata.ts";
-import { freePort } from "../meta-server/harness.ts";
+import { choosePort } from "../../sandbox/ports.ts";
 import { RawClient } from "../meta-server/raw-client.ts";
 
 const PROGRAM = fileURLToPath(import.meta.resolve("../../bin/mirrorfs"));
@@ -34,7 +34,7 @@ export class ScaleVolume {
   }
 
   static async in(directory: string): Promise<ScaleVolume> {
-    const port = async () => `127.0.0.1:${await freePort()}`;
+    const port = async () => `127.0.0.1:${await choosePort()}`;
     return new ScaleVolume(directory, { aws: await port(), gcp: await port() });
   }
 
@@ -70,7 +70,7 @@ export class RunningServer {
   constructor(child: ChildProcess, address: string) {
     this.#child = child;
     this.#address = address;
-    this.#admin = new AdminClient(address, credentials.createInsecure(), {
+    this.#admin = new AdminClient(address, channelCredentials(), {
       "grpc.initial_reconnect_backoff_ms": POLL_MS,
       "grpc.max_reconnect_backoff_ms": POLL_MS,
     });

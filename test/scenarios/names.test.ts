@@ -1,6 +1,6 @@
-import { credentials } from "@grpc/grpc-js";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { ByteString } from "../../core/ids.ts";
+import { channelCredentials } from "../../proto/credentials.ts";
 import { AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
 import { caller, type Disk, O_CREAT, O_RDWR, ok, World } from "../client/support/world.ts";
 
@@ -17,7 +17,7 @@ beforeAll(async () => {
 afterAll(() => world.stop());
 
 function status(region: string): Promise<RegionStatus> {
-  const admin = new AdminClient(world.volume.regions.get(region)!.meta[0]!, credentials.createInsecure());
+  const admin = new AdminClient(world.volume.regions.get(region)!.meta[0]!, channelCredentials());
   return new Promise<RegionStatus>((resolve, reject) =>
     admin.status({ volume: "test" }, (error, answer) => (error === null ? resolve(answer) : reject(error))),
   ).finally(() => admin.close());

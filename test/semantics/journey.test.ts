@@ -1,12 +1,12 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { credentials } from "@grpc/grpc-js";
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { GroupEntry } from "../../consensus/group.ts";
 import { decodeEntry, type Entry } from "../../core/codec.ts";
 import { isLocal } from "../../meta-server/machine/local-entries.ts";
 import { type RunningAgent, runAgent } from "../../mirror-agent/main.ts";
+import { channelCredentials } from "../../proto/credentials.ts";
 import { AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
 import { bytes, request, session } from "../client/fuse/requests.ts";
 import { O_RDONLY, World } from "../client/support/world.ts";
@@ -95,7 +95,7 @@ describe("a byte comes by them", () => {
   }
 
   function status(region: string): Promise<RegionStatus> {
-    const admin = new AdminClient(world.volume.regions.get(region)!.meta[0]!, credentials.createInsecure());
+    const admin = new AdminClient(world.volume.regions.get(region)!.meta[0]!, channelCredentials());
     return new Promise<RegionStatus>((resolve, reject) =>
       admin.status({ volume: "test" }, (error, answer) => (error === null ? resolve(answer) : reject(error))),
     ).finally(() => admin.close());

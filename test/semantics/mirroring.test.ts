@@ -1,5 +1,4 @@
 import { join } from "node:path";
-import { credentials } from "@grpc/grpc-js";
 import { afterEach, expect, test, vi } from "vitest";
 import type { VolumeDescription } from "../../config/volume-description.ts";
 import { encodeCommand, encodeProposed } from "../../core/codec.ts";
@@ -7,6 +6,7 @@ import type { EpochCode, RegionIndex, SessionId, SliceId } from "../../core/ids.
 import { encodeLocal, type LocalEntry } from "../../meta-server/machine/local-entries.ts";
 import { Machine } from "../../meta-server/machine/machine.ts";
 import { openDataDirectory } from "../../meta-server/storage/data-directory.ts";
+import { channelCredentials } from "../../proto/credentials.ts";
 import type { AdminAnswer, PromoteAnswer, WaitProgress } from "../../proto/generated/admin.ts";
 import { AgentClient, type GarbageSlices, type RevokedGrants } from "../../proto/generated/agent.ts";
 import { Status } from "../../proto/generated/metadata.ts";
@@ -46,7 +46,7 @@ async function sliced(client: RawClient, name: string) {
 
 async function agentOf(region: string): Promise<AgentClient> {
   const { address } = await volume.leader(region);
-  const agent = new AgentClient(address, credentials.createInsecure());
+  const agent = new AgentClient(address, channelCredentials());
   closing.push(agent);
   return agent;
 }

@@ -1,6 +1,6 @@
-import { setTimeout as delay } from "node:timers/promises";
+import { crc32c } from "../../../base/crc32c.ts";
+import { backoffMs, pause } from "../../../base/waiting.ts";
 import type { RegionIndex } from "../../../core/ids.ts";
-import { crc32c } from "../../../object-store/crc32c.ts";
 import { blockKey } from "../../../object-store/layout.ts";
 import { type ObjectStore, ObjectStoreError } from "../../../object-store/object-store.ts";
 import type { DiskCache } from "./disk-cache.ts";
@@ -59,9 +59,9 @@ export class BlockReader {
       }
       const answer = { wanted, corruptIn: [...corruptIn], from: undefined };
       if (unanswered === 0) return { ...answer, failure: corruptIn.size > 0 ? "corrupt" : "missing" };
-      const pauseMs = Math.min(PAUSE_MOST_MS, PAUSE_FIRST_MS * 2 ** attempt) * (0.5 + Math.random() / 2);
+      const pauseMs = backoffMs(attempt, PAUSE_FIRST_MS, PAUSE_MOST_MS);
       if (performance.now() + pauseMs > deadlineMs) return { ...answer, failure: "unreachable" };
-      await delay(pauseMs);
+      await pause(pauseMs);
     }
   }
 

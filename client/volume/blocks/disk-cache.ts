@@ -1,8 +1,8 @@
 import { mkdir, readdir, readFile, rename, rm, stat, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { LRUCache } from "lru-cache";
+import { crc32c } from "../../../base/crc32c.ts";
 import type { SliceId } from "../../../core/ids.ts";
-import { crc32c } from "../../../object-store/crc32c.ts";
 
 export interface CachedBlock {
   readonly slice: SliceId;

@@ -1,7 +1,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import pLimit from "p-limit";
+import { crc32c } from "../../../base/crc32c.ts";
 import type { RegionIndex } from "../../../core/ids.ts";
-import { crc32c } from "../../../object-store/crc32c.ts";
 import { blockKey, markerKey } from "../../../object-store/layout.ts";
 import { type ObjectStore, ObjectStoreError } from "../../../object-store/object-store.ts";
 import { openObjectStore } from "../../../object-store/open.ts";

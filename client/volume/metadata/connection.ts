@@ -1,4 +1,5 @@
-import { type ClientDuplexStream, type ClientOptions, credentials } from "@grpc/grpc-js";
+import type { ClientDuplexStream, ClientOptions } from "@grpc/grpc-js";
+import { channelCredentials } from "../../../proto/credentials.ts";
 import {
   type ClientFrame,
   type Freshness,
@@ -76,7 +77,7 @@ export class Connection {
     this.welcomed = new Promise((resolve) => {
       this.#welcome = resolve;
     });
-    this.#client = new MetadataClient(address, credentials.createInsecure(), CHANNEL_OPTIONS);
+    this.#client = new MetadataClient(address, channelCredentials(), CHANNEL_OPTIONS);
     this.#stream = this.#client.session();
     this.#stream.on("data", (frame: ServerFrame) => this.#receive(frame));
     this.#stream.on("error", () => this.close());

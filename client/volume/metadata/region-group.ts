@@ -1,7 +1,8 @@
-import { credentials, Metadata } from "@grpc/grpc-js";
+import { Metadata } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { backoffMs, pause, singleFlight } from "../../../base/waiting.ts";
 import type { MemberAddresses } from "../../../config/member-addresses.ts";
+import { channelCredentials } from "../../../proto/credentials.ts";
 import { AdminClient, type RegionStatus } from "../../../proto/generated/admin.ts";
 import {
   type Freshness,
@@ -182,7 +183,7 @@ export class RegionGroup {
     if (this.#closed) return undefined;
     let admin = this.#admins.get(address);
     if (admin === undefined) {
-      admin = new AdminClient(address, credentials.createInsecure(), CHANNEL_OPTIONS);
+      admin = new AdminClient(address, channelCredentials(), CHANNEL_OPTIONS);
       this.#admins.set(address, admin);
     }
     const client = admin;

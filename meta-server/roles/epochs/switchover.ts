@@ -1,3 +1,4 @@
+import { pause } from "../../../base/waiting.ts";
 import { epochNumber, type RegionIndex } from "../../../core/ids.ts";
 import type { RegionStatus } from "../../../proto/generated/admin.ts";
 import type { ServerContext } from "../../region/context.ts";
@@ -95,8 +96,4 @@ async function settled(
 
 function refuse(message: string): Switched {
   return { ok: false, message };
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -1,4 +1,4 @@
-import { credentials } from "@grpc/grpc-js";
+import { channelCredentials } from "../../../proto/credentials.ts";
 import { ChangelogClient, type SnapshotPart } from "../../../proto/generated/changelog.ts";
 import { asVersion } from "../../../proto/versions.ts";
 import type { Pair } from "../../machine/load-part.ts";
@@ -21,7 +21,7 @@ export async function bootstrap(
   const { machine, proposer, volume, region, logger } = context;
   const generation = machine.facts.lastGeneration + 1;
   const replaces = machine.version.epoch;
-  const client = new ChangelogClient(address, credentials.createInsecure(), PEER_OPTIONS);
+  const client = new ChangelogClient(address, channelCredentials(), PEER_OPTIONS);
   const stream = client.snapshot({ volume: volume.volume, region });
   let first: SnapshotPart | undefined;
   let last = false;

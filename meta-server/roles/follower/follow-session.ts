@@ -1,6 +1,7 @@
-import { type ClientDuplexStream, credentials } from "@grpc/grpc-js";
+import type { ClientDuplexStream } from "@grpc/grpc-js";
 import { encodeFollowed } from "../../../core/codec.ts";
 import { compareVersions, type Sequence, type Version } from "../../../core/ids.ts";
+import { channelCredentials } from "../../../proto/credentials.ts";
 import {
   ChangelogClient,
   type ChangelogEntry,
@@ -55,7 +56,7 @@ export class FollowSession {
   constructor(context: ServerContext, address: string, events: FollowSessionEvents) {
     this.#context = context;
     this.#events = events;
-    this.#client = new ChangelogClient(address, credentials.createInsecure(), PEER_OPTIONS);
+    this.#client = new ChangelogClient(address, channelCredentials(), PEER_OPTIONS);
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });

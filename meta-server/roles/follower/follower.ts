@@ -1,3 +1,4 @@
+import { backoffMs, pause } from "../../../base/waiting.ts";
 import { compareVersions, type Inode, NO_VERSION, type Sequence, type Version } from "../../../core/ids.ts";
 import type { RegionStatus } from "../../../proto/generated/admin.ts";
 import { FollowAnswer, type FollowReport, type FollowWelcome } from "../../../proto/generated/changelog.ts";
@@ -97,18 +98,14 @@ export class Follower {
       if (this.#closed || reason === undefined) continue;
       failures = performance.now() - startedMs > RETRY_MS_MAX ? 0 : failures + 1;
       if (this.#wanted()) this.#context.logger.info({ reason, failures }, "following the primary ended");
-      await this.#pause(Math.min(RETRY_MS_MIN * 2 ** failures, RETRY_MS_MAX) * (0.5 + Math.random() / 2));
+      await this.#pause(backoffMs(failures, RETRY_MS_MIN, RETRY_MS_MAX));
     }
   }
 
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
+  async #pause(ms: number): Promise<void> {
+    const woken = new AbortController();
+    this.#wake = () => woken.abort();
+    await pause(ms, woken);
   }
 
   /** There may be somebody to follow now: look at once. */

@@ -1,6 +1,7 @@
-import { type ClientOptions, credentials, Metadata } from "@grpc/grpc-js";
+import { type ClientOptions, Metadata } from "@grpc/grpc-js";
 import { MemberAddresses } from "../../../config/member-addresses.ts";
 import { compareVersions } from "../../../core/ids.ts";
+import { channelCredentials } from "../../../proto/credentials.ts";
 import { AdminClient, type RegionStatus } from "../../../proto/generated/admin.ts";
 import { asVersion } from "../../../proto/versions.ts";
 import type { ServerContext } from "../../region/context.ts";
@@ -79,7 +80,7 @@ export class Regions {
   admin(address: string): AdminClient {
     let client = this.#clients.get(address);
     if (client === undefined) {
-      client = new AdminClient(address, credentials.createInsecure(), PEER_OPTIONS);
+      client = new AdminClient(address, channelCredentials(), PEER_OPTIONS);
       this.#clients.set(address, client);
     }
     return client;

@@ -1,4 +1,5 @@
 import { type ServerWritableStream, status } from "@grpc/grpc-js";
+import { pause } from "../../../base/waiting.ts";
 import { decodeAttributes } from "../../../core/codec.ts";
 import { compareVersions } from "../../../core/ids.ts";
 import type { WaitProgress, WaitRequest } from "../../../proto/generated/admin.ts";
@@ -73,6 +74,6 @@ async function until(holds: () => boolean, mayGoOn: () => boolean, progress: () 
       saidMs = Date.now();
       progress();
     }
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    await pause(POLL_MS);
   }
 }

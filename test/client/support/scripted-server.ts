@@ -1,4 +1,5 @@
-import { Server, ServerCredentials, type ServerDuplexStream } from "@grpc/grpc-js";
+import { Server, type ServerDuplexStream } from "@grpc/grpc-js";
+import { serverCredentials } from "../../../proto/credentials.ts";
 import { AdminService, RegionStatus } from "../../../proto/generated/admin.ts";
 import {
   type ClientFrame,
@@ -39,7 +40,7 @@ export class ScriptedServer {
       session: (stream: ServerDuplexStream<ClientFrame, ServerFrame>) => this.#serve(stream),
     });
     const port = await new Promise<number>((resolve, reject) =>
-      this.#server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) =>
+      this.#server.bindAsync("127.0.0.1:0", serverCredentials(), (error, bound) =>
         error === null ? resolve(bound) : reject(error),
       ),
     );

@@ -8,7 +8,8 @@ import { parseMountOptions, type WrittenMountOptions } from "../../../client/vol
 import type { VolumeDescription } from "../../../config/volume-description.ts";
 import type { ByteString, Inode } from "../../../core/ids.ts";
 import { runMetaServer } from "../../../meta-server/main.ts";
-import { describeVolume, freePort } from "./volume.ts";
+import { choosePort } from "../../../sandbox/ports.ts";
+import { describeVolume } from "./volume.ts";
 
 const logger = pino({ level: process.env.MIRRORFS_TEST_LOG ?? "silent" }, pino.destination(2));
 
@@ -27,7 +28,7 @@ export class World {
   static async start(regions: readonly string[] = ["aws"]): Promise<World> {
     const dir = mkdtempSync(join(tmpdir(), "mirrorfs-client-"));
     const ports: Record<string, number[]> = {};
-    for (const region of regions) ports[region] = [await freePort()];
+    for (const region of regions) ports[region] = [await choosePort()];
     const world = new World(dir, describeVolume(dir, ports));
     for (const region of regions) await world.startServer(region);
     return world;

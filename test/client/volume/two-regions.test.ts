@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { credentials } from "@grpc/grpc-js";
 import { afterEach, expect, test } from "vitest";
+import { channelCredentials } from "../../../proto/credentials.ts";
 import { AdminClient, type RegionStatus } from "../../../proto/generated/admin.ts";
 import { AgentClient, type PendingSlices } from "../../../proto/generated/agent.ts";
 import { O_CREAT, O_RDONLY, O_RDWR, O_WRONLY, World } from "../support/world.ts";
@@ -22,7 +22,7 @@ async function twoRegions(options: Record<string, string> = {}) {
 }
 
 function admin(of: World, region: string): AdminClient {
-  return new AdminClient(of.volume.regions.get(region)!.meta[0]!, credentials.createInsecure());
+  return new AdminClient(of.volume.regions.get(region)!.meta[0]!, channelCredentials());
 }
 
 // Promise: Close-to-open across regions: an open at any mount sees all that was closed before at any other
@@ -84,7 +84,7 @@ async function pendingBlocks(of: World, region: string): Promise<number> {
 
 /** As the region's agent would, of all that is pending there. */
 async function reportAllResident(of: World, region: string): Promise<void> {
-  const agent = new AgentClient(of.volume.regions.get(region)!.meta[0]!, credentials.createInsecure());
+  const agent = new AgentClient(of.volume.regions.get(region)!.meta[0]!, channelCredentials());
   const watch = agent.watchPending({ volume: "test", agent: "a" });
   watch.on("error", () => {});
   const [{ slices }] = (await once(watch, "data")) as [PendingSlices];

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { Server } from "@grpc/grpc-js";
 import { pino } from "pino";
 import type { Group, GroupMember, Proposed } from "../../../consensus/group.ts";
 import type { LogStore } from "../../../consensus/log-store.ts";
@@ -9,6 +9,7 @@ import { openGroup } from "../../../consensus/raft-group.ts";
 import type { GroupTuning } from "../../../consensus/runtime/tuning.ts";
 import { GrpcTransport, type GrpcTransportOptions } from "../../../consensus/transport/grpc-transport.ts";
 import { openDataDirectory } from "../../../meta-server/storage/data-directory.ts";
+import { serverCredentials } from "../../../proto/credentials.ts";
 import { Refusals } from "../../../proto/refusals.ts";
 import { WanProxy } from "../../../sandbox/wan-proxy.ts";
 import { ListMachine } from "./list-machine.ts";
@@ -159,9 +160,7 @@ export function propose(group: Group, text: string): Promise<Proposed> {
 async function listen(address: string): Promise<{ server: Server; port: number }> {
   const server = new Server({ "grpc.max_receive_message_length": 64 << 20 }); // as a metadata server's
   const port = await new Promise<number>((resolve, reject) =>
-    server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) =>
-      error === null ? resolve(bound) : reject(error),
-    ),
+    server.bindAsync(address, serverCredentials(), (error, bound) => (error === null ? resolve(bound) : reject(error))),
   );
   return { server, port };
 }

@@ -1,7 +1,8 @@
-import { Client, type ClientDuplexStream, credentials } from "@grpc/grpc-js";
+import { Client, type ClientDuplexStream } from "@grpc/grpc-js";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { encodeConfiguration, firstConfiguration } from "../../../consensus/raft/configuration.ts";
 import { makeEntry } from "../../../consensus/raft/entry.ts";
+import { channelCredentials } from "../../../proto/credentials.ts";
 import {
   type RaftHello,
   type RaftMessage,
@@ -28,8 +29,8 @@ beforeAll(async () => {
   const leader = await cluster.leader();
   for (let i = 0; i < 20; i++) await propose(leader.group, `a${i}`);
   target = leader.id === 1 ? 2 : 1;
-  client = new RaftPeersClient(cluster.addressOf(target), credentials.createInsecure());
-  raw = new Client(cluster.addressOf(target), credentials.createInsecure(), { "grpc.max_send_message_length": -1 });
+  client = new RaftPeersClient(cluster.addressOf(target), channelCredentials());
+  raw = new Client(cluster.addressOf(target), channelCredentials(), { "grpc.max_send_message_length": -1 });
 });
 
 afterAll(async () => {

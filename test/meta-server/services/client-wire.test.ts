@@ -1,12 +1,7 @@
-import {
-  type ClientDuplexStream,
-  credentials,
-  makeGenericClientConstructor,
-  type ServiceError,
-  status,
-} from "@grpc/grpc-js";
+import { type ClientDuplexStream, makeGenericClientConstructor, type ServiceError, status } from "@grpc/grpc-js";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { encodeCommand } from "../../../core/codec.ts";
+import { channelCredentials } from "../../../proto/credentials.ts";
 import { ClientFrame, Freshness, MetadataService, type Request, Status } from "../../../proto/generated/metadata.ts";
 import { TestVolume, until } from "../harness.ts";
 import { makeCommand, RawClient } from "../raw-client.ts";
@@ -39,7 +34,7 @@ const refused = async () => (await volume.status(address)).refused;
 async function send(...frames: readonly Uint8Array[]): Promise<ServiceError> {
   const session = { ...MetadataService.session, requestSerialize: (bytes: Buffer) => bytes };
   const Raw = makeGenericClientConstructor({ session } as never, "Metadata");
-  const raw = new Raw(address, credentials.createInsecure(), { "grpc.max_send_message_length": -1 });
+  const raw = new Raw(address, channelCredentials(), { "grpc.max_send_message_length": -1 });
   const stream = (raw as unknown as { session(): ClientDuplexStream<Uint8Array, unknown> }).session();
   const ended = new Promise<ServiceError>((resolve) => stream.on("error", (error) => resolve(error as ServiceError)));
   stream.on("data", () => {});

@@ -1,7 +1,8 @@
-import { Server, ServerCredentials, type ServerWritableStream, status } from "@grpc/grpc-js";
+import { Server, type ServerWritableStream, status } from "@grpc/grpc-js";
 import { encodeSlice } from "../../../core/codec.ts";
 import type { Slice } from "../../../core/commands.ts";
 import type { SliceId } from "../../../core/ids.ts";
+import { serverCredentials } from "../../../proto/credentials.ts";
 import {
   type AgentServer,
   AgentService,
@@ -10,7 +11,7 @@ import {
   PendingSlices,
   type WatchPendingRequest,
 } from "../../../proto/generated/agent.ts";
-import { freePort } from "./redis.ts";
+import { choosePort } from "../../../sandbox/ports.ts";
 
 interface Pending {
   readonly slice: Slice;
@@ -46,12 +47,12 @@ export class FakeMetadata {
   }
 
   async start(): Promise<void> {
-    const port = this.address === "" ? await freePort() : Number(this.address.split(":")[1]);
+    const port = this.address === "" ? await choosePort() : Number(this.address.split(":")[1]);
     this.address = `127.0.0.1:${port}`;
     this.#server = new Server();
     this.#server.addService(AgentService, this.#handlers());
     await new Promise<void>((resolve, reject) =>
-      this.#server.bindAsync(this.address, ServerCredentials.createInsecure(), (error) =>
+      this.#server.bindAsync(this.address, serverCredentials(), (error) =>
         error === null ? resolve() : reject(error),
       ),
     );

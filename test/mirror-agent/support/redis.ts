@@ -1,9 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import type { AddressInfo } from "node:net";
-import { createServer } from "node:net";
 import { Redis } from "ioredis";
 import { probeQueue } from "../../../mirror-agent/queue.ts";
+import { choosePort } from "../../../sandbox/ports.ts";
 
 /** A redis-server of the test's own, that keeps nothing. */
 export interface PrivateRedis {
@@ -16,7 +15,7 @@ export interface PrivateRedis {
 }
 
 export async function privateRedis(): Promise<PrivateRedis> {
-  const port = await freePort();
+  const port = await choosePort();
   const url = `redis://127.0.0.1:${port}`;
   let child: ChildProcess | undefined;
   const redis: PrivateRedis = {
@@ -45,13 +44,4 @@ export async function privateRedis(): Promise<PrivateRedis> {
   };
   await redis.start();
   return redis;
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
+import { crc32c } from "../../../../base/crc32c.ts";
 import { BlockReader } from "../../../../client/volume/blocks/block-reader.ts";
 import type { RegionIndex, SliceId } from "../../../../core/ids.ts";
-import { crc32c } from "../../../../object-store/crc32c.ts";
 import { type ObjectStore, ObjectStoreError } from "../../../../object-store/object-store.ts";
 
 const data = new Uint8Array(5000).map((_, index) => index % 256);

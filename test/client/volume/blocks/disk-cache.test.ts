@@ -3,9 +3,9 @@ import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { crc32c } from "../../../../base/crc32c.ts";
 import { DiskCache } from "../../../../client/volume/blocks/disk-cache.ts";
 import type { SliceId } from "../../../../core/ids.ts";
-import { crc32c } from "../../../../object-store/crc32c.ts";
 
 let dir: string;
 beforeEach(() => {

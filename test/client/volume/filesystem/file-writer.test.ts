@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
+import { crc32c } from "../../../../base/crc32c.ts";
 import { FileWriter, type WriterEnvironment } from "../../../../client/volume/filesystem/file-writer.ts";
 import type { CommandSource, Done } from "../../../../client/volume/metadata/client-session.ts";
 import type { Attributes, Command } from "../../../../core/commands.ts";
 import type { ErrnoCode } from "../../../../core/errno.ts";
 import { BLOCK_BYTES, type Inode, NO_VERSION, type RegionIndex, type SliceId } from "../../../../core/ids.ts";
-import { crc32c } from "../../../../object-store/crc32c.ts";
 
 type Write = Extract<Command, { kind: "write" }>;
 
