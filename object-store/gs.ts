@@ -1,5 +1,5 @@
 import { Readable } from "node:stream";
-import { Storage } from "@google-cloud/storage";
+import { GoogleAuth } from "google-auth-library";
 import { crc32cFromBase64, crc32cToBase64 } from "../base/crc32c.ts";
 import { makeAgents } from "./agents.ts";
 import { collectBody, rangeHeader } from "./body.ts";
@@ -40,15 +40,18 @@ interface Resource {
   readonly generation: string;
 }
 
+const ENDPOINT = "https://storage.googleapis.com";
+const SCOPE = "https://www.googleapis.com/auth/cloud-platform";
+
 /**
- * A bucket of Google Cloud Storage, by the JSON API with the SDK's credentials and requests. The SDK's own `File` is not
- * used: it cannot be aborted, on a body that fails it destroys the connection pool that every other request is on, and
- * its transport (node-fetch 2) never tells of a body that was cut.
+ * A bucket of Google Cloud Storage. Google's auth library supplies the credentials, and the JSON API is spoken directly:
+ * a `File` of the storage SDK cannot be aborted, destroys the connection pool that all requests share when one body fails,
+ * and its transport (node-fetch 2) takes a truncated body for a whole one.
  */
 export class GsObjectStore implements ObjectStore {
   readonly url: string;
   readonly #where: GsBucket;
-  readonly #storage: Storage;
+  readonly #auth = new GoogleAuth({ scopes: SCOPE });
   readonly #limits: Limits;
   readonly #agents: ReturnType<typeof makeAgents>;
 
@@ -57,10 +60,7 @@ export class GsObjectStore implements ObjectStore {
     this.#where = where;
     this.#limits = limitsOf(options);
     this.#agents = makeAgents(this.#limits);
-    this.#storage = new Storage({
-      ...(where.endpoint === undefined ? {} : { apiEndpoint: where.endpoint, useAuthWithCustomEndpoint: true }),
-    });
-    useTransport(this.#storage.authClient, httpAdapter(this.#agents));
+    useTransport(this.#auth, httpAdapter(this.#agents));
   }
 
   async create(key: string, body: Uint8Array, options: { crc32c: number; signal?: AbortSignal }) {
@@ -233,15 +233,15 @@ export class GsObjectStore implements ObjectStore {
     if (answer.status !== 401) return answer;
     // The token was revoked before its time, or a local server that was restarted has forgotten it.
     answer.body.resume();
-    const client = await this.#storage.authClient.getClient();
+    const client = await this.#auth.getClient();
     client.credentials.expiry_date = 1;
     return this.#request(ask, signal);
   }
 
   async #request(ask: Ask, signal: AbortSignal): Promise<Answer> {
     const given = Object.entries(ask.query ?? {}).filter((pair): pair is [string, string] => pair[1] !== undefined);
-    const url = `${this.#storage.apiEndpoint}${ask.path}?${new URLSearchParams(given)}`;
-    const answer = await this.#storage.authClient.request<Readable>({
+    const url = `${this.#where.endpoint ?? ENDPOINT}${ask.path}?${new URLSearchParams(given)}`;
+    const answer = await this.#auth.request<Readable>({
       url,
       method: ask.method ?? "GET",
       headers: { "Accept-Encoding": "identity", ...ask.headers },
@@ -304,15 +304,14 @@ async function unlessNotFound<T>(answer: Promise<T>): Promise<T | undefined> {
 
 const GOOGLE_TOKEN_URL = "https://www.googleapis.com/oauth2/v4/token";
 
-type Auth = Storage["authClient"];
-type AuthClient = Awaited<ReturnType<Auth["getClient"]>>;
+type AuthClient = Awaited<ReturnType<GoogleAuth["getClient"]>>;
 
 /**
  * Lets all requests, those for tokens too, take our connections and so our timeouts: a token request that hangs would
  * hold up everything for ever. And honours `token_uri` of a service account's key file, as Google's Go and Python
  * libraries do; the Node library has Google's URL as a constant.
  */
-function useTransport(auth: Auth, adapter: Adapter): void {
+function useTransport(auth: GoogleAuth, adapter: Adapter): void {
   const getClient = auth.getClient.bind(auth);
   const done = new WeakSet<AuthClient>();
   auth.getClient = async () => {
