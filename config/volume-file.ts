@@ -1,19 +1,13 @@
 import { readFileSync } from "node:fs";
 import { LineCounter, parseDocument } from "yaml";
 import { z } from "zod";
+import { parseBucketUrl } from "../base/bucket-url.ts";
 import { UserError } from "../base/user-error.ts";
 import { REMOVED, type RegionDescription, type VolumeDescription } from "./volume-description.ts";
 
 const DEFAULTS = { retainHours: 72, retainGib: 10, startAloneWaitMs: 30_000, graceMs: 600_000, clockDriftPercent: 10 };
 const REGIONS_MAX = 16;
 const MEMBERS_MAX = 7;
-/** What each kind of bucket URL may say after the `?`. */
-const BUCKET_OPTIONS: Record<string, readonly string[]> = {
-  "file:": [],
-  "s3:": ["region", "endpoint"],
-  "gs:": ["endpoint"],
-};
-
 /** YAML's words for what zod expects. */
 const KINDS: Record<string, string> = {
   object: "a map",
@@ -31,8 +25,8 @@ const address = z.string().refine((text) => {
 }, "must be host:port");
 
 const bucket = z.string().superRefine((text, context) => {
-  const problem = bucketProblem(text);
-  if (problem !== undefined) context.addIssue({ code: "custom", message: problem });
+  const where = parseBucketUrl(text);
+  if (where.service === undefined) context.addIssue({ code: "custom", message: where.problem });
 });
 
 const queue = z.string().refine((text) => {
@@ -137,23 +131,6 @@ function describeIssue(issue: z.core.$ZodIssue): string {
   if (issue.code === "invalid_type") return `${where}must be ${KINDS[issue.expected] ?? issue.expected}`;
   if (issue.code === "invalid_value") return `${where}must be ${issue.values.map(String).join(" or ")}`;
   return `${where}${issue.message}`;
-}
-
-function bucketProblem(text: string): string | undefined {
-  const url = URL.parse(text);
-  const options = url === null ? undefined : BUCKET_OPTIONS[url.protocol];
-  if (url === null || options === undefined) return "must be file:///dir, s3://name?region=… or gs://name";
-  if (url.protocol === "file:") {
-    return url.hostname === "" && url.pathname.length > 1 && url.search === "" ? undefined : "must be file:///dir";
-  }
-  if (url.hostname === "") return `must name a bucket: ${url.protocol}//name`;
-  if (url.username !== "" || url.password !== "") return "must hold no credentials: they come from the environment";
-  if (url.pathname !== "" && url.pathname !== "/") return "must be a whole bucket, without a path";
-  for (const key of url.searchParams.keys()) if (!options.includes(key)) return `unknown option '${key}'`;
-  const endpoint = url.searchParams.get("endpoint");
-  if (endpoint !== null && !/^https?:$/.test(URL.parse(endpoint)?.protocol ?? ""))
-    return "endpoint must be an http or https URL";
-  return undefined;
 }
 
 /** No two servers at one address, no two regions in one bucket or one Redis. */

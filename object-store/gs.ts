@@ -1,5 +1,6 @@
 import { Readable } from "node:stream";
 import { GoogleAuth } from "google-auth-library";
+import type { GsBucket } from "../base/bucket-url.ts";
 import { crc32cFromBase64, crc32cToBase64 } from "../base/crc32c.ts";
 import { makeAgents } from "./agents.ts";
 import { collectBody, rangeHeader } from "./body.ts";
@@ -10,12 +11,6 @@ import { type ListedObject, type ObjectHead, type ObjectStore, ObjectStoreError 
 import { type Limits, limitsOf, type ObjectStoreOptions } from "./options.ts";
 import { probeError } from "./probe-error.ts";
 import { withRetries } from "./retries.ts";
-
-export interface GsBucket {
-  readonly url: string;
-  readonly bucket: string;
-  readonly endpoint: string | undefined;
-}
 
 interface Ask {
   readonly method?: "GET" | "POST" | "DELETE";

@@ -8,6 +8,7 @@ import {
   PutObjectCommand,
   S3Client,
 } from "@aws-sdk/client-s3";
+import type { S3Bucket } from "../base/bucket-url.ts";
 import { crc32cFromBase64, crc32cToBase64 } from "../base/crc32c.ts";
 import { makeAgents } from "./agents.ts";
 import { collectBody, rangeHeader } from "./body.ts";
@@ -17,13 +18,6 @@ import { type Limits, limitsOf, type ObjectStoreOptions } from "./options.ts";
 import { probeError } from "./probe-error.ts";
 import { withRetries } from "./retries.ts";
 import { fromS3Error } from "./s3-errors.ts";
-
-export interface S3Bucket {
-  readonly url: string;
-  readonly bucket: string;
-  readonly region: string | undefined;
-  readonly endpoint: string | undefined;
-}
 
 /**
  * A bucket of S3 or of a service that speaks its protocol. Credentials come from the SDK's own chain.
