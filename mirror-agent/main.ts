@@ -7,6 +7,7 @@ import { membersOf, type VolumeDescription } from "../config/volume-description.
 import { decodeSlice, encodeSlice } from "../core/codec.ts";
 import type { Slice } from "../core/commands.ts";
 import type { RegionIndex, SliceId } from "../core/ids.ts";
+import { claimBucket } from "../object-store/marker.ts";
 import { type ObjectStore, ObjectStoreError } from "../object-store/object-store.ts";
 import { openObjectStore } from "../object-store/open.ts";
 import type { RegionsAnswer } from "../proto/generated/agent.ts";
@@ -14,7 +15,6 @@ import { Agent, type AgentCounts } from "./agent.ts";
 import { createBudget } from "./budget.ts";
 import { Collector } from "./collect.ts";
 import { Copier } from "./copier.ts";
-import { claimBucket } from "./marker.ts";
 import { MetadataLink } from "./metadata-link.ts";
 import { Plan } from "./plan.ts";
 import { openCopyQueue, probeQueue } from "./queue.ts";
@@ -62,7 +62,8 @@ export async function runAgent(options: RunAgentOptions): Promise<RunningAgent> 
     await checkBucket(bucket);
     await checkQueue(region.queue);
     const regions = await findRegions(link, logger);
-    await claimBucket(bucket, { volume: volume.volume, uuid: regions.uuid, region: options.region });
+    const foreign = await claimBucket(bucket, { volume: volume.volume, uuid: regions.uuid, region: options.region });
+    if (foreign !== undefined) throw new UserError(foreign, 2);
     return start({ ...options, link, regions, bucket, queue: region.queue });
   } catch (error) {
     link.close();

@@ -7,7 +7,6 @@ import type { RegionIndex, SliceId } from "../../core/ids.ts";
 import type { Welcome } from "../../proto/generated/metadata.ts";
 import { BlockCache } from "./blocks/block-cache.ts";
 import { type BlockService, openBlockService } from "./blocks/block-service.ts";
-import { checkBuckets } from "./bucket-marker.ts";
 import { fileSystem } from "./filesystem/filesystem.ts";
 import { MountState } from "./filesystem/mount-state.ts";
 import type { Handlers } from "./handlers.ts";
@@ -88,7 +87,7 @@ export async function openVolume(what: {
     const { regions, uuid } = await welcomed(router, volume, region);
     own = regions.indexOf(region) as RegionIndex;
     blocks = await openBlocks({ volume, regions, own, options, logger });
-    await checkBuckets(blocks, volume, regions, { uuid, needed: [region], logger });
+    await claimBuckets(blocks, { volume, regions, own, uuid, logger });
     state = connect({ router, session, grants, blocks, regions, options, logger });
     router.start();
     void session.open();
@@ -202,6 +201,29 @@ async function openBlocks(what: {
     if (error instanceof UserError) throw error;
     throw new UserError(`the object stores cannot be opened: ${(error as Error).message}`);
   }
+}
+
+/**
+ * Checks every bucket of the volume. That of another region may be out of reach for now; one that belongs to somebody else
+ * is refused in any region.
+ * @throws UserError
+ */
+async function claimBuckets(
+  blocks: BlockService,
+  what: { volume: VolumeDescription; regions: readonly string[]; own: RegionIndex; uuid: string; logger: Logger },
+): Promise<void> {
+  const { volume, regions, own, uuid, logger } = what;
+  await Promise.all(
+    regions.map(async (region, index) => {
+      const { ok, message, foreign } = await blocks.claim(index as RegionIndex, uuid);
+      if (foreign !== undefined) throw new UserError(foreign, 2);
+      if (ok) return;
+      // The store's own words name the bucket and the remedy.
+      const why = message ?? `bucket ${volume.regions.get(region)?.bucket} cannot be used`;
+      if (index === own) throw new UserError(why);
+      logger.warn({ region }, `${why} (it is not needed at once)`);
+    }),
+  );
 }
 
 /** Tells the region's servers which slices a reader waits for: several at once, and each one not too often. */

@@ -5,7 +5,7 @@ import type {
   AnswerOf,
   BlockRead,
   BlockUpload,
-  PlainAnswer,
+  ClaimAnswer,
   Question,
   ReadAnswer,
   UploadAnswer,
@@ -16,8 +16,7 @@ import type {
 export interface BlockService {
   read(block: BlockRead): Promise<ReadAnswer>;
   upload(block: BlockUpload): Promise<UploadAnswer>;
-  probe(region: RegionIndex): Promise<PlainAnswer>;
-  mark(region: RegionIndex, uuid: string): Promise<PlainAnswer>;
+  claim(region: RegionIndex, uuid: string): Promise<ClaimAnswer>;
   close(): Promise<void>;
 }
 
@@ -46,8 +45,7 @@ export async function openBlockService(start: WorkerStart, onFailure: (error: Er
   return {
     read: (block) => ask<"read">({ kind: "read", block }),
     upload: (block) => ask<"upload">({ kind: "upload", block }),
-    probe: (region) => ask<"probe">({ kind: "probe", region }),
-    mark: (region, uuid) => ask<"mark">({ kind: "mark", region, uuid }),
+    claim: (region, uuid) => ask<"claim">({ kind: "claim", region, uuid }),
     async close() {
       await ask<"close">({ kind: "close" });
       await worker.terminate();

@@ -34,9 +34,8 @@ export interface BlockUpload {
 export type Question =
   | { readonly kind: "read"; readonly block: BlockRead }
   | { readonly kind: "upload"; readonly block: BlockUpload }
-  | { readonly kind: "probe"; readonly region: RegionIndex }
-  /** Creates the marker {uuid, region} where there is none, and says what it holds. */
-  | { readonly kind: "mark"; readonly region: RegionIndex; readonly uuid: string }
+  /** Whether the region's bucket can be used, and belongs to the region of the volume with this uuid. */
+  | { readonly kind: "claim"; readonly region: RegionIndex; readonly uuid: string }
   | { readonly kind: "close" };
 
 /** `missing`: no bucket has it, each one said so. `corrupt`: what there is fails its checksum. `unreachable`: nobody answered in time. */
@@ -64,14 +63,17 @@ export interface PlainAnswer {
   readonly ok: boolean;
   readonly code?: string;
   readonly message?: string;
-  readonly marker?: { readonly uuid: string; readonly region: string };
+}
+
+export interface ClaimAnswer extends PlainAnswer {
+  /** The bucket can be used and is another's: one sentence for the user. */
+  readonly foreign?: string;
 }
 
 export interface AnswerOf {
   read: ReadAnswer;
   upload: UploadAnswer;
-  probe: PlainAnswer;
-  mark: PlainAnswer;
+  claim: ClaimAnswer;
   close: PlainAnswer;
 }
 

@@ -2,12 +2,21 @@ import { parentPort, workerData } from "node:worker_threads";
 import pLimit from "p-limit";
 import { crc32c } from "../../../base/crc32c.ts";
 import type { RegionIndex } from "../../../core/ids.ts";
-import { blockKey, markerKey } from "../../../object-store/layout.ts";
+import { blockKey } from "../../../object-store/layout.ts";
+import { claimBucket } from "../../../object-store/marker.ts";
 import { type ObjectStore, ObjectStoreError } from "../../../object-store/object-store.ts";
 import { openObjectStore } from "../../../object-store/open.ts";
 import { BlockReader } from "./block-reader.ts";
 import { DiskCache } from "./disk-cache.ts";
-import type { BlockUpload, PlainAnswer, Question, QuestionMessage, UploadAnswer, WorkerStart } from "./protocol.ts";
+import type {
+  BlockUpload,
+  ClaimAnswer,
+  PlainAnswer,
+  Question,
+  QuestionMessage,
+  UploadAnswer,
+  WorkerStart,
+} from "./protocol.ts";
 
 /**
  * The thread of the object stores and of the disk cache: what they do to an event loop (checksums, TLS, bodies) must not
@@ -50,10 +59,8 @@ function answerTo(question: Question) {
       return readLimit(() => reader.read(question.block));
     case "upload":
       return uploadLimit(() => upload(question.block));
-    case "probe":
-      return failing(() => storeOf(question.region).probe({ signal: AbortSignal.timeout(PROBE_MS) }));
-    case "mark":
-      return mark(question.region, question.uuid);
+    case "claim":
+      return claim(question.region, question.uuid);
     case "close":
       return failing(async () => {
         await Promise.all(stores.map((store) => store.close()));
@@ -72,20 +79,15 @@ async function upload(block: BlockUpload): Promise<UploadAnswer> {
   return ok ? { crc32c: checksum } : { code, message };
 }
 
-async function mark(region: RegionIndex, uuid: string): Promise<PlainAnswer> {
+async function claim(region: RegionIndex, uuid: string): Promise<ClaimAnswer> {
   const store = storeOf(region);
-  const key = markerKey(start.volume);
-  const wanted = { uuid, region: start.buckets[region]!.region };
-  const signal = AbortSignal.timeout(PROBE_MS);
-  const body = Buffer.from(JSON.stringify(wanted));
-  const created = await failing(() => store.create(key, body, { crc32c: crc32c(body), signal }));
-  if (!created.ok && created.code !== "conflict") return created;
-  if (created.ok) return { ok: true, marker: wanted };
-  let marker: { uuid: string; region: string } | undefined;
-  const read = await failing(async () => {
-    marker = JSON.parse(Buffer.from(await store.read(key, { signal })).toString("utf8"));
+  const owner = { volume: start.volume, uuid, region: start.buckets[region]!.region };
+  let foreign: string | undefined;
+  const answer = await failing(async () => {
+    await store.probe({ signal: AbortSignal.timeout(PROBE_MS) });
+    foreign = await claimBucket(store, owner, { signal: AbortSignal.timeout(PROBE_MS) });
   });
-  return { ...read, marker };
+  return { ...answer, foreign };
 }
 
 async function failing(work: () => Promise<unknown>): Promise<PlainAnswer> {

@@ -99,11 +99,11 @@ test("what was read once is on the disk from then on, buckets or not", async () 
   expect(await blocks.read(request(50, data))).toMatchObject({ from: "disk" });
 });
 
-test("a marker is made once, and says whose bucket it is from then on", async () => {
-  expect(await blocks.probe(AWS)).toEqual({ ok: true });
-  expect(await blocks.mark(AWS, "uuid-1")).toEqual({ ok: true, marker: { uuid: "uuid-1", region: "aws" } });
-  expect(await blocks.mark(AWS, "uuid-1")).toEqual({ ok: true, marker: { uuid: "uuid-1", region: "aws" } });
-  expect((await blocks.mark(AWS, "uuid-2")).marker).toEqual({ uuid: "uuid-1", region: "aws" });
+test("a bucket is claimed once, and refused to another volume from then on", async () => {
+  expect(await blocks.claim(AWS, "uuid-1")).toEqual({ ok: true });
+  expect(await blocks.claim(AWS, "uuid-1")).toEqual({ ok: true });
+  const { ok, foreign } = await blocks.claim(AWS, "uuid-2");
+  expect({ ok, foreign }).toEqual({ ok: true, foreign: expect.stringContaining("belongs to another volume (uuid-1") });
 });
 
 test("a block that no bucket has is missing, not empty", async () => {
