@@ -6,7 +6,7 @@ import { Status } from "../../proto/generated/metadata.ts";
 import { TestVolume, until } from "../meta-server/harness.ts";
 import { RawClient } from "../meta-server/raw-client.ts";
 
-/** What docs/OPERATIONS.md tells people to do with data directories. */
+/** What docs/operations/repair.md and fail-over.md tell people to do with data directories. */
 let volume: TestVolume;
 const clients: RawClient[] = [];
 afterEach(async () => {

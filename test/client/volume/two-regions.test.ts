@@ -217,7 +217,7 @@ test("a new mount beside an old primary with a past of its own reads the new pri
   for (let round = 0; round < 3; round++) expect(String(await anew.read("a"))).toBe("in both");
   await world.stopServer("gcp");
   await expect(anew.read("a")).rejects.toThrow("EIO");
-  // The way to what the old primary keeps: docs/OPERATIONS.md.
+  // The way to what the old primary keeps: docs/operations/fail-over.md.
   const salvage = await world.open("aws");
   expect(String(await salvage.read("a"))).toBe("past the fork");
 });
