@@ -156,7 +156,7 @@ test("missing everywhere is the slice's fault; missing where one may have it tha
   expect(back).toEqual([0]);
 });
 
-// Promise: A slice counts as copied only when every block of it lies in the region's bucket with the checksum that the
+// Promise: A slice counts as copied only when every block of it is in the region's bucket with the checksum that the
 // metadata states
 test("a body that arrives wrong is read again; one that stays wrong is never stored", async () => {
   const it = copier({ stores: [home, own] });

@@ -43,7 +43,7 @@ function router(consistency: Consistency, server: ScriptedServer, maxStalenessMs
   return made;
 }
 
-test("With consistency=bounded the primary is asked again once the last answer of it is older than maxStalenessMs", async () => {
+test("With consistency=bounded the primary is asked again once its last answer is older than maxStalenessMs", async () => {
   const server = await new ScriptedServer("gcp", "aws", () => ({ status: Status.OK })).start();
   stops.push(() => server.stop());
   const asked = async (consistency: Consistency, pausesMs: readonly number[]) => {

@@ -8,7 +8,7 @@ import { RawClient } from "../meta-server/raw-client.ts";
 let world: World;
 afterEach(() => world.stop());
 
-test("What could not be stored is told by the next fsync or close of each descriptor that was open then, once", async () => {
+test("What could not be stored is reported once, by the next fsync or close of each descriptor that was open then", async () => {
   world = await World.start();
   const disk = await world.open("aws", { writeTimeoutMs: 1_000 });
   const one = await disk.open("file", O_CREAT | O_RDWR);
@@ -38,7 +38,7 @@ test("Bytes that no bucket can give are EIO, never zeros, and are read again onc
   expect((await other.read("file")).equals(data)).toBe(true);
 });
 
-test("A session that has ended takes its locks along: a descriptor of a file that was locked in it gets EIO, and no lock is held without the holder's knowing", async () => {
+test("Locks end with their session: a descriptor of a file that was locked in it then gets EIO, so that its holder learns of it", async () => {
   world = await World.start();
   const disk = await world.open();
   const file = await disk.open("locked", O_CREAT | O_RDWR);

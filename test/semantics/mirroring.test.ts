@@ -238,7 +238,7 @@ test("A promotion is refused while another mirror within reach has applied more,
   expect(await promote("gcp")).toMatchObject({ ok: true });
 });
 
-test("A primary that starts again takes no change before every other region has told it its epoch; startAlone says whether it waits for ever", async () => {
+test("A primary that starts again takes no change before every other region has reported its epoch; startAlone says whether it waits for ever", async () => {
   await create({ aws: 1, gcp: 1 }, { startAlone: "wait", startAloneWaitMs: 0 });
   await Promise.all([volume.start("aws"), volume.start("gcp")]);
   await writer();
@@ -254,7 +254,7 @@ test("A primary that starts again takes no change before every other region has 
   await until("it serves", async () => ((await client.open()).status === Status.OK ? true : undefined));
 });
 
-test("An old primary that hears of a later epoch commits that it has ended: it refuses every change and says that it is fenced, also after a restart", async () => {
+test("An old primary that hears of a later epoch commits a fence: it refuses every change and reports that it is fenced, also after a restart", async () => {
   await create({ aws: 3, gcp: 1 });
   await Promise.all([volume.start("aws"), volume.start("gcp")]);
   const client = await writer();

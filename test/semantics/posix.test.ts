@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => world.stop());
 
-test("rename is atomic: who looks for a name that is being replaced finds the old file or the new one, in every region", async () => {
+test("rename is atomic: a lookup of a name that is being replaced finds the old file or the new one, in every region", async () => {
   await aws.mkdir("atomic");
   await aws.write("atomic/name", "0");
   let running = true;
@@ -116,7 +116,7 @@ test("Advisory locks, fcntl ranges and flock, hold between all mounts of all reg
   await theirs.close();
 });
 
-test("A listing names each entry that is there from its beginning to its end exactly once, whatever comes and goes meanwhile", async () => {
+test("A listing names each entry that exists throughout it exactly once, whatever is created or removed meanwhile", async () => {
   await aws.mkdir("busy");
   const staying = Array.from({ length: 1_300 }, (_, at) => `stays-${String(at).padStart(4, "0")}`);
   await Promise.all(staying.map((name) => aws.mkdir(`busy/${name}`)));

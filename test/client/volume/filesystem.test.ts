@@ -108,7 +108,7 @@ describe("files", () => {
     await expect(disk.open("flags", O_CREAT | O_EXCL | O_WRONLY)).rejects.toThrow("EEXIST");
   });
 
-  // Promise: Appends through any number of descriptors of one mount lie one behind the other
+  // Promise: Appends through any number of descriptors of one mount follow one another, and none overwrites another
   test("appends through two descriptors of one mount do not lie over each other", async () => {
     const one = await disk.open("log", O_CREAT | O_WRONLY | O_APPEND);
     const two = await disk.open("log", O_WRONLY | O_APPEND);

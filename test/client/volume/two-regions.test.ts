@@ -125,7 +125,7 @@ test("with the primary gone, reads are served as of the mirror's state; fail say
   await expect(mirror.write("b", "x")).rejects.toThrow("EIO");
 });
 
-// Promise: A write waits for a primary up to writeTimeoutMs, and is done once when there is one; then it is EIO
+// Promise: A write waits up to writeTimeoutMs for a primary and is then carried out once; without a primary it is EIO
 test("a write waits for the primary to come back, and is done once", async () => {
   const { world, mirror } = await twoRegions();
   const file = await mirror.open("log", O_CREAT | O_WRONLY);
@@ -181,7 +181,7 @@ test("a switchover under a writer in each region fails no write, and loses none"
   }
 });
 
-// Promise: After a promotion the mounts of every region go on with the new primary, without a remount
+// Promise: After a promotion the mounts of every region continue with the new primary, without a remount
 test("with the primary killed and the mirror promoted, jobs go on, in both regions' mounts", async () => {
   const { world, primary, mirror } = await twoRegions();
   await primary.write("kept", "before the loss");

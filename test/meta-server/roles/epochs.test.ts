@@ -150,8 +150,8 @@ test("a region that has refused a seal does not begin from it, and the old prima
   });
 });
 
-// Promise: A promotion by force keeps a report of where the histories part, how far the mirror had heard, and each
-// file whose blocks no bucket within reach has
+// Promise: A promotion by force keeps a report: where the histories part, the last commit the mirror had heard of, and
+// each file whose blocks no bucket within reach has
 test("a promotion by force: refused while it need not be, then a loss report; the old primary is fenced when it is back", async () => {
   const client = await start({ aws: 1, gcp: 1 });
   const file = await client.make(1, "sliced");

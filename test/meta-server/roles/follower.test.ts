@@ -72,7 +72,7 @@ test("a mirror that was away catches up, across a change of leader of the primar
   expect(b!.stateHash).toBe(a!.stateHash);
 });
 
-// Promise: A change is made once: one whose answer was lost is answered again by whoever leads next, and not repeated,
+// Promise: A change is made once: one whose answer was lost is answered again by the next leader, and not repeated,
 // for as long as its session lives
 test("a request whose answer was lost with its leader is answered by the next one, and done once", async () => {
   volume = await TestVolume.create({ aws: 3 });
