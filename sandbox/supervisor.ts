@@ -26,6 +26,12 @@ export interface ProcessPlan {
   readonly readyMsMax: number;
 }
 
+/**
+ * Run between setpriv and the command: a parent that died before setpriv had asked for the signal of its death will never cause
+ * one, and then the command is not started.
+ */
+const ORPHAN_CHECK = ["sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"'];
+
 interface SupervisorOptions {
   readonly logDir: string;
   readonly runDir: string;
@@ -175,7 +181,7 @@ class Kept {
     const log = openSync(this.#logPath, "a");
     this.#logFrom = statSync(this.#logPath).size;
     this.#startedMs = Date.now();
-    const child = spawn("setpriv", ["--pdeathsig", "TERM", command, ...args], {
+    const child = spawn("setpriv", ["--pdeathsig", "TERM", ...ORPHAN_CHECK, String(process.pid), command, ...args], {
       stdio: ["ignore", log, log],
       env: { ...this.#options.environment, ...environment },
       // A Ctrl-C in the terminal is for the supervisor alone: it stops the others in order.

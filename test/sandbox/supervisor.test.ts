@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -100,7 +100,8 @@ it("names the log of one that said nothing, and of one that is not ready in time
   expect(lines).toContain("waiting for slow (1 s)");
 });
 
-it("its children end when it is killed with SIGKILL", async () => {
+/** A supervisor in a process of its own, with one child that outlives the test unless it is ended. */
+function spawnParent(environment: NodeJS.ProcessEnv) {
   const script = join(dir, "supervise.ts");
   const module = new URL("../../sandbox/supervisor.ts", import.meta.url).href;
   writeFileSync(
@@ -112,10 +113,27 @@ process.stdout.write("up");
 setInterval(() => {}, 1000);
 `,
   );
-  const parent = spawn(process.execPath, [script], { stdio: ["ignore", "pipe", "inherit"] });
+  return spawn(process.execPath, [script], { stdio: ["ignore", "pipe", "inherit"], env: environment });
+}
+
+it("its children end when it is killed with SIGKILL", async () => {
+  const parent = spawnParent(process.env);
   await new Promise((up) => parent.stdout.once("data", up));
   const child = Number(readFileSync(join(options.runDir, "child.pid"), "utf8"));
   expect(existsSync(`/proc/${child}`)).toBe(true);
   parent.kill("SIGKILL");
+  await until(() => !runs(child));
+});
+
+it("also a child that has not yet asked for the signal of its parent's death", async () => {
+  const bin = join(dir, "bin");
+  mkdirSync(bin, { recursive: true });
+  const real = execFileSync("sh", ["-c", "command -v setpriv"], { encoding: "utf8" }).trim();
+  writeFileSync(join(bin, "setpriv"), `#!/bin/sh\nsleep 1\nexec ${real} "$@"\n`, { mode: 0o755 });
+  const parent = spawnParent({ ...process.env, PATH: `${bin}:${process.env.PATH}` });
+  await new Promise((up) => parent.stdout.once("data", up));
+  const child = Number(readFileSync(join(options.runDir, "child.pid"), "utf8"));
+  parent.kill("SIGKILL");
+  expect(runs(child)).toBe(true);
   await until(() => !runs(child));
 });
