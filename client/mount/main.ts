@@ -34,12 +34,12 @@ export async function runMount(what: {
       },
       logger,
     });
-    access.state.caches = mount.caches;
+    access.state.kernel.caches = mount.caches;
     const ended = mount.ended.then(() => access.close());
     return {
       ended,
       async stop() {
-        await access.state.commitAll();
+        await access.state.writers.commitAll();
         await mount.unmount();
         await ended;
       },

@@ -60,12 +60,12 @@ export async function openVolume(what: {
         client,
         session: session?.id ?? 0,
         seen,
-        open: state?.openFiles() ?? [],
+        open: state?.nodes.openFiles() ?? [],
       }),
     },
     {
-      onInvalidations: (invalidations) => state?.onInvalidations(invalidations),
-      onCachesLost: () => state?.dropAll(),
+      onInvalidations: (invalidations) => state?.kernel.invalidate(invalidations),
+      onCachesLost: () => state?.kernel.invalidateAll(),
     },
   );
   let blocks: BlockService | undefined;
@@ -105,7 +105,7 @@ function access(
 ): VolumeAccess {
   let closing: Promise<void> | undefined;
   async function close(): Promise<void> {
-    await state.close();
+    await state.writers.close();
     // A session that cannot be closed now ends by itself.
     const timeout = AbortSignal.timeout(CLOSE_SESSION_MS);
     await Promise.race([

@@ -2,7 +2,8 @@ import type { Attributes, CommandOf } from "../../../core/commands.ts";
 import type { Inode } from "../../../core/ids.ts";
 import type { AttributesReply, Caller, Handlers, Result, SetAttributes } from "../handlers.ts";
 import { deferrable } from "./deferred-changes.ts";
-import { type MountState, now } from "./mount-state.ts";
+import type { MountState } from "./mount-state.ts";
+import { now } from "./writers.ts";
 
 type AttributeHandlers = Pick<
   Handlers,
@@ -26,10 +27,10 @@ export function attributeHandlers(state: MountState): AttributeHandlers {
       // What is open here was as new as the open, and every change since is pushed.
       const node = nodes.get(inode);
       if (node?.attributes !== undefined && node.handles > 0 && !node.stale && state.router.watched) {
-        return state.tell(node.attributes);
+        return state.kernel.attributesReply(node.attributes);
       }
       const found = await reads.attributes(inode, { freshness: "committed", interrupt: caller });
-      return typeof found === "string" ? found : state.tell(found.attributes);
+      return typeof found === "string" ? found : state.kernel.attributesReply(found.attributes);
     },
 
     async setattr(caller, inode, changes): Promise<Result<AttributesReply>> {
@@ -39,7 +40,7 @@ export function attributeHandlers(state: MountState): AttributeHandlers {
       await nodes.get(inode)?.writer?.commit();
       const command = { kind: "setattr", inode, ...rest, killPrivileges: killPrivileges || undefined } as const;
       const attributes = await setAttributes(state, caller, command);
-      return typeof attributes === "string" ? attributes : state.tell(attributes);
+      return typeof attributes === "string" ? attributes : state.kernel.attributesReply(attributes);
     },
 
     async statfs(caller) {
@@ -71,7 +72,7 @@ export function attributeHandlers(state: MountState): AttributeHandlers {
       const mode = flags & XATTR_CREATE ? "create" : flags & XATTR_REPLACE ? "replace" : "either";
       const done = await session.mutate({ kind: "setxattr", inode, name, value, mode }, { interrupt: caller });
       if (typeof done === "string") return done;
-      state.touched(inode);
+      nodes.markStale(inode);
       return true;
     },
 
@@ -79,7 +80,7 @@ export function attributeHandlers(state: MountState): AttributeHandlers {
       if (name.startsWith("system.")) return "EOPNOTSUPP";
       const done = await session.mutate({ kind: "removexattr", inode, name }, { interrupt: caller });
       if (typeof done === "string") return done;
-      state.touched(inode);
+      nodes.markStale(inode);
       return true;
     },
   };
@@ -93,12 +94,12 @@ function deferred(state: MountState, inode: Inode, changes: SetAttributes): Attr
   const node = state.nodes.get(inode);
   if (node?.attributes === undefined || node.stale || node.handles === 0) return undefined;
   if (!node.fresh && node.writer?.uncommitted !== true) return undefined;
-  const writer = state.writerOf(node);
+  const writer = state.writers.of(node);
   const seen = writer.overAttributes(node.attributes);
   const later = deferrable(changes, seen.mode, now);
   if (later === undefined) return undefined;
   writer.defer(later);
-  return state.tell(node.attributes);
+  return state.kernel.attributesReply(node.attributes);
 }
 
 /**
@@ -120,7 +121,7 @@ export async function setAttributes(
   for (;;) {
     const done = await state.session.mutate(command, { interrupt: caller });
     if (typeof done === "string") return done;
-    const attributes = state.changedHere(done);
+    const attributes = state.kernel.noteOwnChange(done);
     if (command.size === undefined || attributes.size <= command.size) return attributes;
   }
 }

@@ -102,7 +102,7 @@ class PlusEntry implements DirectoryEntryReply {
 
   get entry(): EntryReply | undefined {
     const { attributes, name } = this.#listed;
-    if (attributes !== undefined) this.#entry ??= this.#state.tellEntry(this.#parent, name, attributes);
+    if (attributes !== undefined) this.#entry ??= this.#state.kernel.entryReply(this.#parent, name, attributes);
     return this.#entry;
   }
 }

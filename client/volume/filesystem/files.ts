@@ -1,6 +1,6 @@
 import { orInterrupted, pause } from "../../../base/waiting.ts";
 import type { ErrnoCode } from "../../../core/errno.ts";
-import { FILE_BYTES_MAX, type Inode, ROOT_INODE, type Version } from "../../../core/ids.ts";
+import { FILE_BYTES_MAX, type Inode, type Version } from "../../../core/ids.ts";
 import type { Caller, Handlers, OpenReply, Result } from "../handlers.ts";
 import { setAttributes } from "./attributes.ts";
 import { type FileHandle, O_ACCMODE, O_APPEND, O_EXCL, O_RDONLY, O_TRUNC } from "./handles.ts";
@@ -18,21 +18,21 @@ type FileHandlers = Pick<
 
 /** Chunk maps that come with an open for reading: enough for all but large files. */
 const OPEN_CHUNKS = 2;
-const DISBELIEF_MS = 500;
+const INVALIDATION_MS_MAX = 500;
 
 /** Open files: opening, reading, writing, and making what was written durable. */
 export function fileHandlers(state: MountState, locks: LockReleases): FileHandlers {
   const { handles } = state;
 
-  /** Commits what is dirty; a failure is told once to each descriptor that was open when it happened. */
+  /** Commits what is dirty; a failure is reported once to each descriptor that was open when it happened. */
   async function commit(handle: FileHandle): Promise<Result<true>> {
     const { writer } = handle.node;
     await writer?.commit();
-    return told(handle);
+    return unreported(handle);
   }
 
-  function commitOrTell(caller: Caller, handle: FileHandle): Result<true> | Promise<Result<true>> {
-    if (!handle.node.writer?.dirty) return told(handle);
+  function commitOrReport(caller: Caller, handle: FileHandle): Result<true> | Promise<Result<true>> {
+    if (!handle.node.writer?.dirty) return unreported(handle);
     return orInterrupted(commit(handle), caller);
   }
 
@@ -43,7 +43,7 @@ export function fileHandlers(state: MountState, locks: LockReleases): FileHandle
   }
 
   async function writeSoon(caller: Caller, work: () => number): Promise<Result<number>> {
-    const waited = await orInterrupted(state.budget.room(), caller);
+    const waited = await orInterrupted(state.writers.budget.room(), caller);
     return waited === "EINTR" ? waited : work();
   }
 
@@ -63,7 +63,7 @@ export function fileHandlers(state: MountState, locks: LockReleases): FileHandle
       if (typeof made === "string") return made;
       const { inode } = made.entry.attributes;
       const node = state.nodes.obtain(inode);
-      node.pages = made.entry.attributes.changed;
+      node.cachedPages = made.entry.attributes.changed;
       node.fresh = true;
       const handle = addHandle(state, node, flags, made.version);
       // Nobody else knows the file yet, so that nobody can have removed it before the server hears of the open.
@@ -89,10 +89,10 @@ export function fileHandlers(state: MountState, locks: LockReleases): FileHandle
       if (offset + data.length > FILE_BYTES_MAX) return "EFBIG";
       const work = () => {
         const position = handle.append ? appendPosition(state, handle.node, offset) : offset;
-        state.writerOf(handle.node).write(position, data, killPrivileges);
+        state.writers.of(handle.node).write(position, data, killPrivileges);
         return data.length;
       };
-      return state.budget.full ? writeSoon(caller, work) : work();
+      return state.writers.budget.full ? writeSoon(caller, work) : work();
     },
 
     flush(caller, inode, number, lockOwner) {
@@ -102,7 +102,7 @@ export function fileHandlers(state: MountState, locks: LockReleases): FileHandle
       const committed = handle.broken
         ? "EIO"
         : handle.writable || handle.node.writer?.uncommitted
-          ? commitOrTell(caller, handle)
+          ? commitOrReport(caller, handle)
           : true;
       if (!locks.held(inode, lockOwner)) return committed;
       // Who gets the lock next sees what was written under it.
@@ -122,14 +122,14 @@ export function fileHandlers(state: MountState, locks: LockReleases): FileHandle
     fsync(caller, _, number) {
       const handle = handles.file(number);
       if (handle === undefined) return "EBADF";
-      return handle.broken ? "EIO" : commitOrTell(caller, handle);
+      return handle.broken ? "EIO" : commitOrReport(caller, handle);
     },
 
     async fallocate(caller, inode, number, mode, offset, length) {
       const handle = handles.file(number);
       if (handle === undefined || !handle.writable) return "EBADF";
       if (offset + length > FILE_BYTES_MAX) return "EFBIG";
-      const committed = await commitOrTell(caller, handle);
+      const committed = await commitOrReport(caller, handle);
       return committed === true ? fallocate(state, caller, inode, { mode, offset, length }) : committed;
     },
 
@@ -155,14 +155,7 @@ async function open(state: MountState, caller: Caller, inode: Inode, flags: numb
       return failed;
     }
   }
-  const { changed } = node.attributes!;
-  if (node.told !== undefined && node.told !== changed) {
-    // The kernel's size may be an older one, and it reads no further than that.
-    await state.caches.invalidateInode(inode, false);
-    node.told = undefined;
-  }
-  const keepCache = node.pages === changed;
-  node.pages = changed;
+  const keepCache = await state.kernel.opening(node);
   return { handle: addHandle(state, node, flags, opened.version), keepCache };
 }
 
@@ -173,14 +166,17 @@ export async function openChecked(
   inode: Inode,
   chunks: number,
 ): Promise<ErrnoCode | { node: Node; version: Version }> {
-  const beliefs = state.staleOpens.isSecond(caller.pid, inode) ? [] : state.nodes.beliefs(inode);
-  const opened = await state.reads.open(inode, beliefs, chunks, caller);
+  const names = state.staleOpens.isSecond(caller.pid, inode) ? [] : state.nodes.cachedNames(inode);
+  const opened = await state.reads.open(inode, names, chunks, caller);
   if (typeof opened === "string") return opened;
   if ("stale" in opened) {
     state.staleOpens.answeredStale(caller.pid);
-    const belief = beliefs[opened.stale];
-    // The kernel now looks all names up again; the false one is gone by then, unless its directory is busy.
-    if (belief !== undefined) await Promise.race([state.disbelieve(belief.parent, belief.name), pause(DISBELIEF_MS)]);
+    const stale = names[opened.stale];
+    if (stale !== undefined) {
+      // The kernel now looks all names up again; the false one is gone by then, unless its directory is busy.
+      const invalidated = state.kernel.invalidateEntry(stale.parent, stale.name);
+      await Promise.race([invalidated, pause(INVALIDATION_MS_MAX)]);
+    }
     return "ESTALE";
   }
   const node = state.nodes.learn(opened.attributes);
@@ -194,7 +190,7 @@ export function closeNode(state: MountState, node: Node): void {
   const release = () => state.reads.release(node.inode, 1);
   if (node.registering === undefined) release();
   else void node.registering.then(release);
-  if (node.inode !== ROOT_INODE) state.nodes.trim(node);
+  state.nodes.trim(node);
 }
 
 async function truncate(state: MountState, caller: Caller, node: Node): Promise<ErrnoCode | undefined> {
@@ -221,10 +217,10 @@ async function makeFile(
     { interrupt: caller },
   );
   if (typeof made === "string") return made;
-  state.touched(what.parent);
-  const node = state.nodes.obtain(state.changedHere(made).inode);
+  state.nodes.markStale(what.parent);
+  const node = state.nodes.obtain(state.kernel.noteOwnChange(made).inode);
   node.handles += 1;
-  return { entry: state.tellEntry(what.parent, what.name, node.attributes!), version: made.version };
+  return { entry: state.kernel.entryReply(what.parent, what.name, node.attributes!), version: made.version };
 }
 
 function addHandle(state: MountState, node: Node, flags: number, at: Version): number {
@@ -235,25 +231,24 @@ function addHandle(state: MountState, node: Node, flags: number, at: Version): n
     append: (flags & O_APPEND) !== 0,
     at,
     readAhead: new ReadAhead(state.readAheadBytes),
-    errorsTold: node.writer?.errors ?? 0,
+    errorsReported: node.writer?.errors ?? 0,
     broken: false,
   });
 }
 
-function told(handle: FileHandle): Result<true> {
+function unreported(handle: FileHandle): Result<true> {
   const { writer } = handle.node;
-  if (writer === undefined || writer.errors === handle.errorsTold) return true;
-  handle.errorsTold = writer.errors;
+  if (writer === undefined || writer.errors === handle.errorsReported) return true;
+  handle.errorsReported = writer.errors;
   return writer.error ?? "EIO";
 }
 
-/** Where an append goes: behind all that this mount knows the file to hold, not where the kernel believes its end to be. */
+/** Where an append goes: behind everything that this mount knows of the file, whatever size the kernel has cached. */
 function appendPosition(state: MountState, node: Node, offset: number): number {
   if (node.attributes === undefined || node.stale) return offset;
   const end = Math.max(node.attributes.size, node.writer?.end ?? 0);
   if (offset >= end) return offset;
   // The kernel has put these bytes into its pages at another place.
-  node.pages = undefined;
-  void state.caches.invalidateInode(node.inode, true);
+  void state.kernel.invalidatePages(node);
   return end;
 }

@@ -18,8 +18,8 @@ export interface FileHandle {
   /** Reads are no older than the open. */
   readonly at: Version;
   readonly readAhead: ReadAhead;
-  /** How many of the file's write errors this descriptor was told of, or are older than it. */
-  errorsTold: number;
+  /** How many of the file's write errors this descriptor has reported, or are older than it. */
+  errorsReported: number;
   /** Its state (a lock) is gone with a session: nothing more is done through it. */
   broken: boolean;
 }

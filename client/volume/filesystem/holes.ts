@@ -25,7 +25,7 @@ export async function fallocate(
     const part = { offset: at, length: Math.min(step, offset + length - at) };
     const done = await state.session.mutate({ kind: "fallocate", inode, mode: kind, ...part }, { interrupt: caller });
     if (typeof done === "string") return done;
-    state.changedHere(done);
+    state.kernel.noteOwnChange(done);
   }
   return true;
 }

@@ -79,9 +79,8 @@ async function refresh(state: MountState, inode: Inode, version: Version): Promi
   const found = await state.reads.attributes(inode, { freshness: "token", atLeast: version });
   if (typeof found === "string") return found;
   const node = state.nodes.learn(found.attributes);
-  if (node.pages === found.attributes.changed) return true;
-  node.pages = undefined;
-  node.told = undefined;
-  await state.caches.invalidateInode(inode, true);
+  if (node.cachedPages === found.attributes.changed) return true;
+  node.cachedAttributes = undefined;
+  await state.kernel.invalidatePages(node);
   return true;
 }

@@ -19,8 +19,8 @@ export function nameHandlers(state: MountState): NameHandlers {
     if (typeof done === "string") return done;
     const removed = done.outcome.removed ?? nodes.named(parent, name);
     nodes.unname(parent, name);
-    state.touched(parent);
-    if (removed !== undefined) state.touched(removed);
+    nodes.markStale(parent);
+    if (removed !== undefined) nodes.markStale(removed);
     return true;
   }
 
@@ -44,8 +44,8 @@ export function nameHandlers(state: MountState): NameHandlers {
         { interrupt: caller },
       );
       if (typeof made === "string") return made;
-      state.touched(parent);
-      return state.tellEntry(parent, name, state.changedHere(made));
+      nodes.markStale(parent);
+      return state.kernel.entryReply(parent, name, state.kernel.noteOwnChange(made));
     },
 
     unlink: (caller, parent, name) => remove(caller, "unlink", parent, name),
@@ -60,7 +60,7 @@ export function nameHandlers(state: MountState): NameHandlers {
       const other = nodes.unname(newParent, newName);
       if (moved !== undefined) nodes.name(newParent, newName, moved);
       if (mode === "exchange" && other !== undefined) nodes.name(parent, name, other);
-      for (const inode of [parent, newParent, moved, other]) if (inode !== undefined) state.touched(inode);
+      for (const inode of [parent, newParent, moved, other]) if (inode !== undefined) nodes.markStale(inode);
       return true;
     },
 
@@ -69,8 +69,8 @@ export function nameHandlers(state: MountState): NameHandlers {
       const command = { kind: "link", inode, parent: newParent, name: newName } as const;
       const done = await session.mutate(command, { interrupt: caller });
       if (typeof done === "string") return done;
-      state.touched(newParent);
-      return state.tellEntry(newParent, newName, state.changedHere(done));
+      nodes.markStale(newParent);
+      return state.kernel.entryReply(newParent, newName, state.kernel.noteOwnChange(done));
     },
 
     readlink: (caller, inode) => reads.readLink(inode, caller),
@@ -86,7 +86,7 @@ export async function lookup(
   if (name.length > NAME_BYTES_MAX) return "ENAMETOOLONG";
   const found = await state.reads.lookup(parent, name, { freshness: "committed", interrupt: caller });
   state.staleOpens.lookedUp(caller.pid, typeof found === "string" ? undefined : found.attributes.inode);
-  if (typeof found !== "string") return state.tellEntry(parent, name, found.attributes);
+  if (typeof found !== "string") return state.kernel.entryReply(parent, name, found.attributes);
   if (found === "ENOENT") state.nodes.unname(parent, name);
   return found;
 }

@@ -1,6 +1,7 @@
 import type { Attributes } from "../../../core/commands.ts";
 import { type ByteString, type Inode, ROOT_INODE, type Sequence } from "../../../core/ids.ts";
-import type { Belief } from "../metadata/metadata-reads.ts";
+import type { OpenFile } from "../../../proto/generated/metadata.ts";
+import type { CachedName } from "../metadata/metadata-reads.ts";
 import { ChunkMap } from "./chunk-map.ts";
 import type { FileWriter } from "./file-writer.ts";
 
@@ -18,10 +19,10 @@ export interface Node {
   /** The newest that is known; `stale` once something said that it changed. */
   attributes: Attributes | undefined;
   stale: boolean;
-  /** `changed` of the attributes that the kernel was last given. */
-  told: Sequence | undefined;
-  /** `changed` of the content that the kernel's pages are of; undefined: of nothing certain. */
-  pages: Sequence | undefined;
+  /** `changed` of the attributes that the kernel has cached; undefined: none. */
+  cachedAttributes: Sequence | undefined;
+  /** `changed` of the content that the kernel's cached pages are of; undefined: unknown, so they are not kept. */
+  cachedPages: Sequence | undefined;
   readonly chunks: ChunkMap;
   writer: FileWriter | undefined;
   /** The names the kernel may still lead here without asking. */
@@ -53,8 +54,8 @@ export class NodeTable {
         registering: undefined,
         attributes: undefined,
         stale: true,
-        told: undefined,
-        pages: undefined,
+        cachedAttributes: undefined,
+        cachedPages: undefined,
         chunks: new ChunkMap(),
         writer: undefined,
         names: new Map(),
@@ -105,8 +106,8 @@ export class NodeTable {
     return inode;
   }
 
-  /** What the kernel believes of a name now, as an object that is replaced when the kernel is told anew. */
-  belief(parent: Inode, name: ByteString): object | undefined {
+  /** The kernel's cached entry of a name: an object that is replaced when the kernel gets a new entry. */
+  cachedName(parent: Inode, name: ByteString): object | undefined {
     const inode = this.named(parent, name);
     return inode === undefined ? undefined : this.#nodes.get(inode)?.names.get(keyOf(parent, name));
   }
@@ -116,8 +117,8 @@ export class NodeTable {
   }
 
   /** Every name by which the kernel may have come to the inode without asking, from the root down. */
-  beliefs(inode: Inode): Belief[] {
-    const chain: Belief[] = [];
+  cachedNames(inode: Inode): CachedName[] {
+    const chain: CachedName[] = [];
     const seen = new Set<Inode>();
     let node = this.#nodes.get(inode);
     while (node !== undefined && node.inode !== ROOT_INODE && !seen.has(node.inode) && chain.length < DEPTH_MAX) {
@@ -130,6 +131,18 @@ export class NodeTable {
       node = parent === undefined ? undefined : this.#nodes.get(parent);
     }
     return chain.reverse();
+  }
+
+  /** The attributes that are known are outdated: a change of the inode, or of an entry of the directory. */
+  markStale(inode: Inode): void {
+    const node = this.#nodes.get(inode);
+    if (node !== undefined) node.stale = true;
+  }
+
+  openFiles(): OpenFile[] {
+    const open: OpenFile[] = [];
+    for (const { inode, handles } of this.#nodes.values()) if (handles > 0) open.push({ inode, handles });
+    return open;
   }
 
   parentOf(inode: Inode): Inode {

@@ -34,7 +34,8 @@ export interface ListedEntry {
   readonly attributes: Attributes | undefined;
 }
 
-export interface Belief {
+/** A directory entry that the kernel has cached and may have used to get to an inode. */
+export interface CachedName {
   readonly parent: Inode;
   readonly name: ByteString;
   readonly inode: Inode;
@@ -64,10 +65,10 @@ export class MetadataReads {
     return typeof answer === "string" ? answer : { version: versionOf(answer), attributes: attributesOf(answer) };
   }
 
-  /** With the first `chunks` chunks. On ESTALE: which belief is not true. */
+  /** With the first `chunks` chunks. `stale`: ESTALE, and the index of the first of `names` that does not hold at the server. */
   async open(
     inode: Inode,
-    beliefs: readonly Belief[],
+    names: readonly CachedName[],
     chunks: number,
     interrupt: Interruptible,
   ): Promise<ErrnoCode | { stale: number } | (At & { attributes: Attributes; chunks: Chunks })> {
@@ -76,13 +77,13 @@ export class MetadataReads {
       value: {
         inode,
         chunks,
-        beliefs: beliefs.map((belief) => ({ ...belief, name: toBytes(belief.name) })),
+        beliefs: names.map((cached) => ({ ...cached, name: toBytes(cached.name) })),
       },
     };
     const answer = await this.#router.read(body, { freshness: "committed", interrupt });
     if (typeof answer === "string") return answer;
     if (answer.status === Status.FAILED) {
-      return answer.error === "ESTALE" && beliefs.length > 0 ? { stale: answer.staleBelief } : errorOf(answer);
+      return answer.error === "ESTALE" && names.length > 0 ? { stale: answer.staleBelief } : errorOf(answer);
     }
     return {
       version: versionOf(answer),

@@ -38,7 +38,7 @@ function pattern(bytes: number, seed = 1): Buffer {
 /** A kernel that has not yet dropped what it was told to drop. */
 function slowKernel(disk: Disk) {
   const names: string[] = [];
-  disk.access.state.caches = {
+  disk.access.state.kernel.caches = {
     invalidateInode: () => Promise.resolve(),
     invalidateEntry: (_, name) => {
       names.push(name);
