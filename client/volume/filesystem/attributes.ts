@@ -5,32 +5,25 @@ import { deferrable } from "./deferred-changes.ts";
 import type { MountState } from "./mount-state.ts";
 import { now } from "./writers.ts";
 
-type AttributeHandlers = Pick<
-  Handlers,
-  "getattr" | "setattr" | "statfs" | "getxattr" | "listxattr" | "setxattr" | "removexattr" | "forget"
->;
+type AttributeHandlers = Pick<Handlers, "getattr" | "setattr" | "statfs">;
 
 const STAT_BLOCK_BYTES = 4096;
 /** A bucket has no end; df(1) wants one. */
 const CAPACITY_BLOCKS = 2 ** 38;
 const CAPACITY_INODES = 2 ** 36;
-const XATTR_CREATE = 1;
-const XATTR_REPLACE = 2;
 
-/** Attributes, extended attributes, and how full the volume is. */
+/** Attributes, and how full the volume is. */
 export function attributeHandlers(state: MountState): AttributeHandlers {
-  const { nodes, reads, session } = state;
+  const { nodes, reads, kernel } = state;
   return {
-    forget: (inode, count) => nodes.forget(inode, count),
-
     async getattr(caller, inode) {
       // What is open here was as new as the open, and every change since is pushed.
       const node = nodes.get(inode);
       if (node?.attributes !== undefined && node.handles > 0 && !node.stale && state.router.watched) {
-        return state.kernel.attributesReply(node.attributes);
+        return kernel.attributesReply(node.attributes);
       }
       const found = await reads.attributes(inode, { freshness: "committed", interrupt: caller });
-      return typeof found === "string" ? found : state.kernel.attributesReply(found.attributes);
+      return typeof found === "string" ? found : kernel.attributesReply(found.attributes);
     },
 
     async setattr(caller, inode, changes): Promise<Result<AttributesReply>> {
@@ -40,7 +33,7 @@ export function attributeHandlers(state: MountState): AttributeHandlers {
       await nodes.get(inode)?.writer?.commit();
       const command = { kind: "setattr", inode, ...rest, killPrivileges: killPrivileges || undefined } as const;
       const attributes = await setAttributes(state, caller, command);
-      return typeof attributes === "string" ? attributes : state.kernel.attributesReply(attributes);
+      return typeof attributes === "string" ? attributes : kernel.attributesReply(attributes);
     },
 
     async statfs(caller) {
@@ -54,34 +47,6 @@ export function attributeHandlers(state: MountState): AttributeHandlers {
         inodes: CAPACITY_INODES,
         inodesFree: Math.max(0, CAPACITY_INODES - usage.inodes),
       };
-    },
-
-    getxattr(caller, inode, name) {
-      // ACLs are asked for at nearly every copied file.
-      if (name.startsWith("system.")) return "EOPNOTSUPP";
-      if (hasNone(state, inode)) return "ENODATA";
-      return reads.getXattr(inode, name, caller);
-    },
-
-    listxattr: (caller, inode) => reads.listXattrs(inode, caller),
-
-    async setxattr(caller, inode, name, value, flags) {
-      if (name.startsWith("system.")) return "EOPNOTSUPP";
-      // A write takes file capabilities off: what was written before this must not come after it.
-      if (name.startsWith("security.")) await nodes.get(inode)?.writer?.commit();
-      const mode = flags & XATTR_CREATE ? "create" : flags & XATTR_REPLACE ? "replace" : "either";
-      const done = await session.mutate({ kind: "setxattr", inode, name, value, mode }, { interrupt: caller });
-      if (typeof done === "string") return done;
-      nodes.markStale(inode);
-      return true;
-    },
-
-    async removexattr(caller, inode, name) {
-      if (name.startsWith("system.")) return "EOPNOTSUPP";
-      const done = await session.mutate({ kind: "removexattr", inode, name }, { interrupt: caller });
-      if (typeof done === "string") return done;
-      nodes.markStale(inode);
-      return true;
     },
   };
 }
@@ -100,16 +65,6 @@ function deferred(state: MountState, inode: Inode, changes: SetAttributes): Attr
   if (later === undefined) return undefined;
   writer.defer(later);
   return state.kernel.attributesReply(node.attributes);
-}
-
-/**
- * Whether it is known that an inode has no xattrs: as of its open, or where the primary's pushes come straight here. The
- * kernel asks for security.capability before the first write to each file.
- */
-function hasNone({ nodes, router }: MountState, inode: Inode): boolean {
-  const node = nodes.get(inode);
-  if (node === undefined || node.stale || node.attributes?.xattrs !== 0 || !router.watched) return false;
-  return node.handles > 0 || router.ownIsPrimary;
 }
 
 /** A size may be reached in several commands: see core/files.ts on truncation. */

@@ -2,8 +2,8 @@ import type { ByteString, Inode } from "../../../core/ids.ts";
 import type { DirectoryEntryReply, EntryReply, Handlers } from "../handlers.ts";
 import type { ListedEntry } from "../metadata/metadata-reads.ts";
 import { DirectoryListing, type Placed } from "./directory-listing.ts";
-import { closeNode, openChecked } from "./files.ts";
 import type { MountState } from "./mount-state.ts";
+import { closeNode, openChecked } from "./opening.ts";
 
 type DirectoryHandlers = Pick<Handlers, "opendir" | "readdir" | "releasedir" | "fsyncdir">;
 type Listed = DirectoryEntryReply & { readonly nextOffset: number };

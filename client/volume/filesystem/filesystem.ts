@@ -1,6 +1,7 @@
 import type { Handlers } from "../handlers.ts";
 import { attributeHandlers } from "./attributes.ts";
 import { directoryHandlers } from "./directories.ts";
+import { xattrHandlers } from "./extended-attributes.ts";
 import { fileHandlers } from "./files.ts";
 import { lockHandlers } from "./locks.ts";
 import type { MountState } from "./mount-state.ts";
@@ -12,6 +13,7 @@ export function fileSystem(state: MountState): Handlers {
   return {
     ...nameHandlers(state),
     ...attributeHandlers(state),
+    ...xattrHandlers(state),
     ...fileHandlers(state, releases),
     ...directoryHandlers(state),
     ...locks,

@@ -1,8 +1,11 @@
-import { CHUNK_BYTES, type Inode, RANGE_CHUNKS_MAX } from "../../../core/ids.ts";
-import type { Caller, Result } from "../handlers.ts";
+import { CHUNK_BYTES, FILE_BYTES_MAX, type Inode, RANGE_CHUNKS_MAX } from "../../../core/ids.ts";
+import type { Caller, Handlers, Result } from "../handlers.ts";
 import { chunkOf } from "./chunk-map.ts";
+import { commitOrReport } from "./durability.ts";
 import type { FileHandle } from "./handles.ts";
 import type { MountState } from "./mount-state.ts";
+
+type SpaceHandlers = Pick<Handlers, "fallocate" | "lseek">;
 
 /** fallocate(2)'s modes (include/uapi/linux/falloc.h) and lseek(2)'s. */
 const KEEP_SIZE = 1;
@@ -11,7 +14,28 @@ const ZERO_RANGE = 16;
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
 
-export async function fallocate(
+/** The space in files: allocating and punching it, and finding the holes. Both work on what is committed. */
+export function spaceHandlers(state: MountState): SpaceHandlers {
+  const { handles } = state;
+  return {
+    async fallocate(caller, inode, number, mode, offset, length) {
+      const handle = handles.file(number);
+      if (handle === undefined || !handle.writable) return "EBADF";
+      if (offset + length > FILE_BYTES_MAX) return "EFBIG";
+      const committed = await commitOrReport(caller, handle);
+      return committed === true ? fallocate(state, caller, inode, { mode, offset, length }) : committed;
+    },
+
+    async lseek(caller, _, number, offset, whence) {
+      const handle = handles.file(number);
+      if (handle === undefined) return "EBADF";
+      await handle.node.writer?.commit();
+      return seek(state, caller, handle, { offset, whence });
+    },
+  };
+}
+
+async function fallocate(
   state: MountState,
   caller: Caller,
   inode: Inode,
@@ -48,7 +72,7 @@ function fallocateKind(mode: number): "allocate" | "keepSize" | "punch" | "zero"
 }
 
 /** Where the next data or the next hole begins. Expects that nothing is dirty. */
-export async function seek(
+async function seek(
   state: MountState,
   caller: Caller,
   { node, at }: FileHandle,
