@@ -7,7 +7,8 @@ import { type Response, Status } from "../../../proto/generated/metadata.ts";
 import { asVersion } from "../../../proto/versions.ts";
 import type { LockRange, Result } from "../handlers.ts";
 import type { RequestBody } from "./connection.ts";
-import type { ReadOptions, Router } from "./router.ts";
+import type { ReadOptions } from "./read-policy.ts";
+import type { Router } from "./router.ts";
 
 /** A run of a file: `offset` in the file, bytes from `sliceOffset` of the slice on. */
 export type Piece =

@@ -1,15 +1,14 @@
 import type { Logger } from "pino";
-import { backoffMs, type Interruptible, orInterrupted, pause, singleFlight } from "../../../base/waiting.ts";
+import { backoffMs, orInterrupted, pause, singleFlight } from "../../../base/waiting.ts";
 import { MemberAddresses } from "../../../config/member-addresses.ts";
 import type { VolumeDescription } from "../../../config/volume-description.ts";
 import type { ErrnoCode } from "../../../core/errno.ts";
-import { compareVersions, type EpochCode, NO_VERSION, type Sequence, type Version } from "../../../core/ids.ts";
+import type { EpochCode, Sequence, Version } from "../../../core/ids.ts";
 import { Freshness, type Hello, type Invalidation, type Response, Status } from "../../../proto/generated/metadata.ts";
 import { asVersion } from "../../../proto/versions.ts";
 import type { RequestBody } from "./connection.ts";
+import { type Consistency, type ReadOptions, ReadPolicy } from "./read-policy.ts";
 import { type Asked, RegionGroup } from "./region-group.ts";
-
-export type Consistency = "close-to-open" | "session" | "bounded";
 
 export interface RouterOptions {
   readonly volume: VolumeDescription;
@@ -26,16 +25,6 @@ export interface RouterEvents {
   onInvalidations(invalidations: readonly Invalidation[]): void;
   /** What was pushed may have been missed, or the past has changed: every cached answer is dropped. */
   onCachesLost(reason: "stream" | "epoch"): void;
-}
-
-/** `committed`: as the primary had it when asked. `token`: at least as new as `atLeast` and all this client has seen. */
-export type ReadFreshness = "committed" | "token";
-
-export interface ReadOptions {
-  readonly freshness: ReadFreshness;
-  /** More than the client's own token. */
-  readonly atLeast?: Version;
-  readonly interrupt?: Interruptible;
 }
 
 /** A mirror answers or says that it is behind within three seconds. */
@@ -63,10 +52,8 @@ export class Router {
   #primaryEpoch = 0;
   /** Who waits for an answer of the primary: called when it is primary no more. */
   readonly #waiting = new Set<(answer: "unreachable") => void>();
-  #seen: Version = NO_VERSION;
+  readonly #policy: ReadPolicy;
   #suspended = false;
-  /** The latest committed version that was asked for, and when: what `bounded` measures staleness by. */
-  #fresh: { version: Version; atMs: number } | undefined;
   #upkeep: NodeJS.Timeout | undefined;
   #closed = false;
   readonly findPrimary = singleFlight(() => this.#findPrimary());
@@ -74,13 +61,14 @@ export class Router {
   constructor(options: RouterOptions, events: RouterEvents) {
     this.#options = options;
     this.#events = events;
+    this.#policy = new ReadPolicy(options);
     this.#primary = options.volume.primary;
     for (const description of options.volume.regions.values()) {
       const group = new RegionGroup({
         region: description.name,
         volume: options.volume.volume,
         addresses: new MemberAddresses(description),
-        hello: () => options.hello(this.#seen),
+        hello: () => options.hello(this.#policy.seen),
         logger: options.logger,
         events: {
           onInvalidations: (_, invalidations) => events.onInvalidations(invalidations),
@@ -115,7 +103,7 @@ export class Router {
   }
 
   get seen(): Version {
-    return this.#seen;
+    return this.#policy.seen;
   }
 
   group(region: string): RegionGroup {
@@ -145,7 +133,7 @@ export class Router {
   /** A version that an answer was given at: the token, and whether an epoch began. */
   note(version: Version): void {
     this.#noteEpoch(version);
-    if (compareVersions(version, this.#seen) > 0) this.#seen = version;
+    this.#policy.noteSeen(version);
   }
 
   /** Asks something that changes nothing. The response is OK or FAILED; an errno when nobody could answer. */
@@ -183,22 +171,22 @@ export class Router {
 
   async #readOnce(body: RequestBody, options: ReadOptions): Promise<Response | ErrnoCode | undefined> {
     const askedMs = performance.now();
-    const wanted = this.#wanted(options, askedMs);
-    const own = await this.#own.ask(body, { ...wanted, ...patience(this.#own, this.ownIsPrimary) });
+    const required = this.#policy.required(options, askedMs);
+    const own = await this.#own.ask(body, { ...required, ...patience(this.#own, this.ownIsPrimary) });
     // What the mirror's server cannot ask, this mount perhaps can: its own way to the primary is another one.
-    const isUnsure = typeof own !== "string" && own.primaryUnreachable && wanted.freshness === Freshness.COMMITTED;
+    const isUnsure = typeof own !== "string" && own.primaryUnreachable && required.freshness === Freshness.COMMITTED;
     if (!isUnsure || this.ownIsPrimary) {
-      const fromOwn = this.#accept(own, wanted.freshness, askedMs);
+      const fromOwn = this.#accept(own, required.freshness, askedMs);
       if (fromOwn !== undefined) return fromOwn;
     }
     if (!this.ownIsPrimary) {
       const asked = await this.askPrimary(body, patience(this.group(this.#primary), false));
-      const fromPrimary = this.#accept(asked, wanted.freshness, askedMs);
+      const fromPrimary = this.#accept(asked, required.freshness, askedMs);
       if (fromPrimary !== undefined) return fromPrimary;
-      const unsure = isUnsure ? this.#accept(own, wanted.freshness, askedMs) : undefined;
+      const unsure = isUnsure ? this.#accept(own, required.freshness, askedMs) : undefined;
       if (unsure !== undefined) return unsure;
     } else void this.findPrimary();
-    return this.#readElsewhere(body, wanted.atLeast);
+    return this.#readElsewhere(body, required.atLeast);
   }
 
   /** Neither the own region nor the primary answers: any other one, as of what it has, if the mount allows that. */
@@ -215,17 +203,6 @@ export class Router {
     return undefined;
   }
 
-  #wanted({ freshness, atLeast }: ReadOptions, nowMs: number): { freshness: Freshness; atLeast: Version | undefined } {
-    let token = this.#seen;
-    if (atLeast !== undefined && compareVersions(atLeast, token) > 0) token = atLeast;
-    const tokenOnly = { freshness: Freshness.TOKEN, atLeast: token.sequence === 0 ? undefined : token };
-    if (freshness === "token" || this.#options.consistency === "session") return tokenOnly;
-    if (this.#options.consistency === "bounded" && this.#fresh !== undefined) {
-      if (nowMs - this.#fresh.atMs <= this.#options.maxStalenessMs) return tokenOnly;
-    }
-    return { freshness: Freshness.COMMITTED, atLeast: tokenOnly.atLeast };
-  }
-
   #accept(answer: Asked, freshness: Freshness, askedMs: number): Response | ErrnoCode | undefined {
     if (typeof answer === "string" || answer.status > Status.FAILED) return undefined;
     // A server that does not have the present epoch may stand past the fork: never served, whether or not the primary answers.
@@ -237,7 +214,7 @@ export class Router {
     if (answer.version !== undefined) {
       const version = asVersion(answer.version);
       this.note(version);
-      if (freshness === Freshness.COMMITTED && !answer.primaryUnreachable) this.#fresh = { version, atMs: askedMs };
+      if (freshness === Freshness.COMMITTED && !answer.primaryUnreachable) this.#policy.noteCommitted(askedMs);
     }
     return answer;
   }
