@@ -20,21 +20,21 @@ export interface FuseConnectionOptions {
   readonly handlers: Handlers;
   readonly logger: Logger;
   readonly buffers: ReadBuffers;
-  /** Hands a reply to the kernel: "gone" when nobody waits for it any more. */
+  /** Hands a reply to the kernel. "gone": its request was aborted; "refused": the reply was malformed. */
   readonly send: (reply: readonly Uint8Array[]) => "sent" | "gone" | "refused";
   readonly writeBytesMax: number;
   readonly requestDeadlineMs: number;
   readonly negativeEntryValidMs: number;
-  /** Tells whether the caller of an interrupted request is being killed; a test puts its own. */
+  /** Whether the thread that sent an interrupted request is being killed. Default: as /proc shows it; injected by tests. */
   readonly isDying?: (tid: number) => boolean;
 }
 
 /**
- * One connection with the kernel: takes requests, asks the handlers, and answers each exactly once: with what the
- * handler gave, or, when its caller is killed or its deadline has passed, with an error while the handler is aborted.
+ * One connection with the kernel: decodes requests, calls their handlers, and answers each request exactly once, with
+ * its handler's result or, when the request was given up, with an error.
  */
 export class FuseConnection {
-  /** Resolves when the kernel and this side have agreed (INIT). */
+  /** Resolves once the protocol version and features are negotiated (FUSE_INIT). */
   readonly ready: Promise<void>;
   readonly #options: FuseConnectionOptions;
   readonly #context: Context;
@@ -60,7 +60,7 @@ export class FuseConnection {
     });
   }
 
-  /** Takes one request. True: the buffer is still needed, and will be given back to the pool. */
+  /** Takes one request. True: the buffer is kept, and returned to the pool once the handler has finished. */
   receive(buffer: Buffer, bytes: number): boolean {
     if (bytes < IN_HEADER_BYTES) return false;
     const request = new Request(buffer);
@@ -95,20 +95,20 @@ export class FuseConnection {
   }
 
   /**
-   * Resolves when all requests that hold these pages or names now are answered; undefined when there are none. It always
-   * resolves: every request has a deadline.
+   * Resolves when all requests that hold these pages or names now are answered; undefined when there are none. It
+   * always resolves: every request has a deadline.
    */
   released(inode: Inode, held: Held): Promise<void> | undefined {
     return this.#pending.released(inode, held);
   }
 
-  /** From now on everything is refused with EIO, and what is pending is answered so: nothing in the kernel waits for us. */
+  /** Answers every pending and every later request with EIO, so that no thread in the kernel waits for this process. */
   drain(): void {
     this.#draining = true;
     this.#pending.giveUpAll("EIO");
   }
 
-  /** The kernel has unmounted, or will never hear of us again. */
+  /** The kernel has unmounted, or the descriptor is closed: no request follows. */
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
@@ -136,7 +136,9 @@ export class FuseConnection {
     }
   }
 
-  /** The data must outlive the buffer's next use when the answer comes later: small is copied, large keeps the buffer. */
+  /**
+   * A handler may use the data until it finishes: small data is copied, for large data the buffer is kept that long.
+   */
   #receiveWrite(request: Request, buffer: Buffer, bytes: number): boolean {
     const operation = operationOf(request.opcode);
     if (bytes - IN_HEADER_BYTES - WRITE_IN_BYTES <= COPIED_WRITE_BYTES_MAX) {
@@ -149,7 +151,10 @@ export class FuseConnection {
     return settled !== undefined;
   }
 
-  /** Asks the handler. Answers at once, or returns a promise (that never fails) of the moment its handler is done. */
+  /**
+   * Calls the handler. Undefined: the request is answered. A promise: resolves once the handler has finished, never
+   * rejects.
+   */
   #run(operation: Operation<unknown>, request: Request): Promise<void> | undefined {
     if (operation.refused !== undefined) {
       this.#fail(request, operation.refused);
@@ -180,7 +185,7 @@ export class FuseConnection {
     this.#pending.remove(pending);
   }
 
-  /** The one place where a handler's result becomes an answer. */
+  /** The only place where a handler's result becomes a reply. */
   #settle(operation: Operation<unknown>, request: Request, result: Result<unknown>): void {
     const error = this.#encode(operation, request, result);
     if (error !== undefined) this.#fail(request, ERRNO[error]);
@@ -204,7 +209,10 @@ export class FuseConnection {
     request.answered = true;
     const sent = this.#options.send([head, ...out.attached]);
     if (sent !== "refused") return sent;
-    this.#options.logger.error({ opcode: request.opcode, inode: request.inode }, "the kernel refused an answer");
+    this.#options.logger.error(
+      { opcode: request.opcode, inode: request.inode },
+      "the kernel refused a reply as malformed",
+    );
     this.#fail(request, ERRNO.EIO);
     return "gone";
   }
@@ -221,7 +229,7 @@ export class FuseConnection {
   }
 }
 
-/** What only gives back: it is passed on also while everything else is refused. */
+/** RELEASE and RELEASEDIR only free resources: their handlers are called even while all else is refused. */
 function isRelease(opcode: number): boolean {
   return opcode === OPCODE.RELEASE || opcode === OPCODE.RELEASEDIR;
 }

@@ -24,8 +24,8 @@ export interface PendingRequestsOptions {
 }
 
 /**
- * Requests whose handler has not finished. Those whose caller is killed, or whose deadline has passed, are given up: they
- * are answered with an error, and their handler is aborted.
+ * Requests whose handler has not finished. Those whose caller is killed, or whose deadline has passed, are given up:
+ * they are answered with an error, and their handler is aborted.
  */
 export class PendingRequests {
   readonly #options: PendingRequestsOptions;
@@ -43,12 +43,12 @@ export class PendingRequests {
 
   add(operation: Operation<unknown>, request: Request): PendingRequest {
     const pending: PendingRequest = { operation, request, waiters: [] };
-    request.deadlineMs = operation.patient ? Number.POSITIVE_INFINITY : performance.now() + this.#options.deadlineMs;
+    request.deadlineMs = operation.blocking ? Number.POSITIVE_INFINITY : performance.now() + this.#options.deadlineMs;
     this.#pending.set(request.key, pending);
     return pending;
   }
 
-  /** Its handler has finished, and it is answered. */
+  /** The handler has finished and the request is answered. */
   remove(pending: PendingRequest): void {
     this.#pending.delete(pending.request.key);
     this.#interrupted.delete(pending);
@@ -74,7 +74,7 @@ export class PendingRequests {
   interrupt(key: number): boolean {
     const pending = this.#pending.get(key);
     if (pending === undefined) return false;
-    if (pending.operation.patient || this.#options.isDying(pending.request.pid)) this.#giveUp(pending, "EINTR");
+    if (pending.operation.blocking || this.#options.isDying(pending.request.pid)) this.#giveUp(pending, "EINTR");
     else {
       this.#interrupted.add(pending);
       this.#interruptTimer ??= setInterval(() => this.#recheckInterrupted(), INTERRUPT_RECHECK_MS).unref();

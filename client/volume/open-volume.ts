@@ -4,8 +4,8 @@ import type { VolumeDescription } from "../../config/volume-description.ts";
 import type { RegionIndex } from "../../core/ids.ts";
 import { BlockCache } from "./blocks/block-cache.ts";
 import type { BlockService } from "./blocks/block-service.ts";
+import { MissingSlices } from "./blocks/missing-slices.ts";
 import { openBlocks } from "./blocks/open-blocks.ts";
-import { WantedSlices } from "./blocks/wanted-slices.ts";
 import { fileSystem } from "./filesystem/filesystem.ts";
 import { MountState } from "./filesystem/mount-state.ts";
 import type { Handlers } from "./handlers.ts";
@@ -14,8 +14,9 @@ import type { MountOptions } from "./options.ts";
 
 const CLOSE_SESSION_MS = 3000;
 /**
- * How long the kernel may use what it has cached without asking. Names may be valid for long everywhere: pushes invalidate
- * them, and an open checks every name that led to it. Attributes at a mirror are asked for again after a second, pushed or not.
+ * How long the kernel may cache names and attributes. Names for long in every region: pushes invalidate them, and an
+ * open checks every name that led to it. Attributes at a mirror for a second only, because a push arrives with the
+ * mirror's lag.
  */
 const VALID_MS = { names: 60_000, attributes: { primary: 60_000, mirror: 1000 } };
 
@@ -26,7 +27,7 @@ export interface VolumeAccess {
   close(): Promise<void>;
 }
 
-/** The volume as the kernel would see it, without the kernel. @throws UserError */
+/** Connects to a volume and makes a file system of it, which client/fuse or a test calls. @throws UserError */
 export async function openVolume(what: {
   volume: VolumeDescription;
   region: string;
@@ -91,14 +92,17 @@ function mountState(parts: {
 }): MountState {
   const { metadata, blocks, regions, options, logger } = parts;
   const { router, session, grants, reads } = metadata;
-  const wanted = new WantedSlices((slices) => reads.want(slices));
+  const missing = new MissingSlices((slices) => reads.reportMissing(slices));
   const cache = new BlockCache(blocks, {
     bytesMax: options.memoryCacheBytes,
     timeoutMs: options.readTimeoutMs,
     events: {
-      onWanted: (slice) => wanted.add(slice),
+      onMissing: (slice) => missing.add(slice),
       onCorrupt: (slice, index, { corruptIn }) =>
-        logger.error({ slice, index, regions: corruptIn.map((each) => regions[each]) }, "a block fails its checksum"),
+        logger.error(
+          { slice, index, regions: corruptIn.map((each) => regions[each]) },
+          "a block does not match its checksum",
+        ),
     },
   });
   return new MountState({
@@ -117,7 +121,7 @@ function mountState(parts: {
       primaryRegion: () => Math.max(0, regions.indexOf(router.primary)) as RegionIndex,
       writeTimeoutMs: options.writeTimeoutMs,
       onUploadFailure: (slice, { code, message }) =>
-        logger.warn({ slice, code }, `a block could not be stored, trying again: ${message ?? code}`),
+        logger.warn({ slice, code }, `a block could not be stored and is retried: ${message ?? code}`),
     },
   });
 }

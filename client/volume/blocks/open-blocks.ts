@@ -44,7 +44,9 @@ async function startService({ volume, regions, own, options, logger }: Buckets):
   }
 }
 
-/** Another region's bucket may be out of reach for now. A bucket that belongs to another volume or region is refused. */
+/**
+ * Another region's bucket may be out of reach for now. A bucket that belongs to another volume or region is refused.
+ */
 async function claimBuckets(blocks: BlockService, { volume, regions, own, uuid, logger }: Buckets): Promise<void> {
   await Promise.all(
     regions.map(async (region, index) => {

@@ -8,7 +8,7 @@ import { now } from "./writers.ts";
 type AttributeHandlers = Pick<Handlers, "getattr" | "setattr" | "statfs">;
 
 const STAT_BLOCK_BYTES = 4096;
-/** A bucket has no end; df(1) wants one. */
+/** A bucket has no capacity, but df(1) shows one. */
 const CAPACITY_BLOCKS = 2 ** 38;
 const CAPACITY_INODES = 2 ** 36;
 
@@ -17,7 +17,7 @@ export function attributeHandlers(state: MountState): AttributeHandlers {
   const { nodes, reads, kernel } = state;
   return {
     async getattr(caller, inode) {
-      // What is open here was as new as the open, and every change since is pushed.
+      // The attributes of an open file are as new as its open, and every change since then was pushed.
       const node = nodes.get(inode);
       if (node?.attributes !== undefined && node.handles > 0 && !node.stale && state.router.watched) {
         return kernel.attributesReply(node.attributes);
@@ -52,8 +52,9 @@ export function attributeHandlers(state: MountState): AttributeHandlers {
 }
 
 /**
- * cp -a, tar and rsync set owner, mode and times of each file while they have it open, and then close it: these wait for
- * the close, which commits them with the bytes. Only for a file that has something to commit, or is new.
+ * Leaves a change of owner, mode or times to the next commit of the file. cp -a, tar and rsync make these changes while
+ * they have the file open, and then close it: one commit serves both. Undefined where the change must be committed now:
+ * the file is not open, or is neither new nor dirty.
  */
 function deferred(state: MountState, inode: Inode, changes: SetAttributes): AttributesReply | undefined {
   const node = state.nodes.get(inode);
@@ -67,7 +68,7 @@ function deferred(state: MountState, inode: Inode, changes: SetAttributes): Attr
   return state.kernel.attributesReply(node.attributes);
 }
 
-/** A size may be reached in several commands: see core/files.ts on truncation. */
+/** Repeats the command until the size is reached: one command truncates a bounded number of chunks (core/files.ts). */
 export async function setAttributes(
   state: MountState,
   caller: Caller,

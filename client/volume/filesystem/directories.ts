@@ -8,14 +8,14 @@ import { closeNode, openChecked } from "./opening.ts";
 type DirectoryHandlers = Pick<Handlers, "opendir" | "readdir" | "releasedir" | "fsyncdir">;
 type Listed = DirectoryEntryReply & { readonly nextOffset: number };
 
-/** As many as one answer to the kernel can hold. */
+/** At least as many as fit in one reply to the kernel. */
 const ANSWER_ENTRIES = 512;
 /** "." and ".." come first. */
 const DOTS = 2;
 
 /**
- * Directories. A descriptor lists the directory as it was when it was opened or rewound (its first page) and then page by
- * page; an entry's offset is its place in the listing.
+ * Directories. A descriptor reads the first page when it is opened or rewound, and later pages no older than that one.
+ * The offset of an entry is its place in the listing.
  */
 export function directoryHandlers(state: MountState): DirectoryHandlers {
   const { handles } = state;
@@ -79,7 +79,9 @@ function listed(
   return result;
 }
 
-/** An entry of a READDIRPLUS. The kernel holds a reference by each one that it is given: that is when `entry` is read. */
+/**
+ * An entry of a READDIRPLUS. `entry` counts a lookup, so it must be read only for an entry that goes into the reply.
+ */
 class PlusEntry implements DirectoryEntryReply {
   readonly name: ByteString;
   readonly inode: Inode;

@@ -25,7 +25,7 @@ export function durabilityHandlers({ handles }: MountState, locks: LockReleases)
           ? commitOrReport(caller, handle)
           : true;
       if (!locks.held(inode, lockOwner)) return committed;
-      // Who gets the lock next sees what was written under it.
+      // The next holder of the lock must see what was written under it.
       return unlockAfter(committed, () => locks.closed(inode, lockOwner));
     },
 

@@ -7,12 +7,12 @@ type XattrHandlers = Pick<Handlers, "getxattr" | "listxattr" | "setxattr" | "rem
 const XATTR_CREATE = 1;
 const XATTR_REPLACE = 2;
 
-/** Extended attributes: any name but system.* (ACLs, which there are not). */
+/** Extended attributes of any name but system.* (ACLs are not supported). */
 export function xattrHandlers(state: MountState): XattrHandlers {
   const { nodes, reads, session } = state;
   return {
     getxattr(caller, inode, name) {
-      // ACLs are asked for at nearly every copied file.
+      // Programs that copy files ask for the ACL of nearly each of them.
       if (name.startsWith("system.")) return "EOPNOTSUPP";
       if (hasNone(state, inode)) return "ENODATA";
       return reads.getXattr(inode, name, caller);
@@ -22,7 +22,7 @@ export function xattrHandlers(state: MountState): XattrHandlers {
 
     async setxattr(caller, inode, name, value, flags) {
       if (name.startsWith("system.")) return "EOPNOTSUPP";
-      // A write takes file capabilities off: what was written before this must not come after it.
+      // A write removes file capabilities, so that what was written before this must be committed before it.
       if (name.startsWith("security.")) await nodes.get(inode)?.writer?.commit();
       const mode = flags & XATTR_CREATE ? "create" : flags & XATTR_REPLACE ? "replace" : "either";
       const done = await session.mutate({ kind: "setxattr", inode, name, value, mode }, { interrupt: caller });
@@ -42,8 +42,8 @@ export function xattrHandlers(state: MountState): XattrHandlers {
 }
 
 /**
- * Whether it is known that an inode has no xattrs: as of its open, or where the primary's pushes come straight here. The
- * kernel asks for security.capability before the first write to each file.
+ * Whether it is known without a request that an inode has no xattrs: since its open, or because the primary's pushes
+ * arrive here. The kernel asks for security.capability before the first write to each file.
  */
 function hasNone({ nodes, router }: MountState, inode: Inode): boolean {
   const node = nodes.get(inode);

@@ -7,7 +7,7 @@ import { lockHandlers } from "./locks.ts";
 import type { MountState } from "./mount-state.ts";
 import { nameHandlers } from "./names.ts";
 
-/** The file system that the kernel, or a test, asks: every request of client/volume/handlers.ts. */
+/** The file system: implements every request of client/volume/handlers.ts. */
 export function fileSystem(state: MountState): Handlers {
   const { releases, ...locks } = lockHandlers(state);
   return {

@@ -17,8 +17,8 @@ const NOT_MOUNTED: KernelCaches = {
 };
 
 /**
- * What the kernel has cached of this mount: attributes, directory entries and pages. Every reply that fills one of these
- * caches is made here, and every notification that invalidates one is sent from here.
+ * What the kernel has cached of this mount: attributes, directory entries and pages. Makes the replies that fill the
+ * first two, and sends all notifications that invalidate them.
  */
 export class KernelView {
   /** Set once the volume is mounted; before that there is nothing to invalidate. */
@@ -44,7 +44,7 @@ export class KernelView {
     };
   }
 
-  /** A directory entry for the kernel, which counts one more lookup of the inode (until FORGET). */
+  /** A directory entry for the kernel, which counts one lookup of the inode; a FORGET takes it back. */
   entryReply(parent: Inode, name: ByteString, attributes: Attributes): EntryReply {
     const reply = this.attributesReply(attributes);
     this.#nodes.name(parent, name, attributes.inode);
@@ -66,8 +66,8 @@ export class KernelView {
   }
 
   /**
-   * Learns the attributes that a change through this mount left. What the kernel has cached stays valid only if no change
-   * of another mount can have come in between: that is certain only while the primary's own pushes arrive here.
+   * Learns the attributes that a change through this mount left. What the kernel has cached stays valid only if no
+   * change of another mount can have come in between: that is certain only while the primary's own pushes arrive here.
    */
   noteOwnChange(done: Done): Attributes {
     const attributes = attributesOf(done);
@@ -110,8 +110,8 @@ export class KernelView {
   }
 
   /**
-   * The kernel drops a directory entry. Until it has, an open may still arrive through that name, so the name stays among
-   * those that an open checks.
+   * The kernel drops a directory entry. Until it has, an open may still arrive through that name, so the name stays
+   * among those that an open checks.
    */
   async invalidateEntry(parent: Inode, name: ByteString): Promise<void> {
     const cached = this.#nodes.cachedName(parent, name);

@@ -48,7 +48,7 @@ export class MountState {
     this.writers = new Writers({ nodes, kernel: this.kernel, session, uploads, dirtyBytesMax, logger });
   }
 
-  /** The session expired: its locks are gone, and whoever relied on one gets EIO from now on. */
+  /** The session expired, and its locks with it: descriptors of locked files get EIO from now on. */
   onSessionLost(): void {
     for (const handle of this.handles.all()) {
       const { posixOwners, flockOwners } = handle.node;

@@ -88,7 +88,10 @@ async function openExisting(
   return opened;
 }
 
-/** Opens at the server, which checks that the names the kernel may have used still lead here. Counts one open more. */
+/**
+ * Opens at the server, which checks that the names the kernel may have used still lead to the inode. Counts one more
+ * open.
+ */
 export async function openChecked(
   state: MountState,
   caller: Caller,
@@ -102,7 +105,7 @@ export async function openChecked(
     state.staleOpens.answeredStale(caller.pid);
     const stale = names[opened.stale];
     if (stale !== undefined) {
-      // The kernel now looks all names up again; the false one is gone by then, unless its directory is busy.
+      // The kernel now looks up all names again. The stale one is invalidated by then, unless its directory is busy.
       const invalidated = state.kernel.invalidateEntry(stale.parent, stale.name);
       await Promise.race([invalidated, pause(INVALIDATION_MS_MAX)]);
     }
@@ -122,7 +125,10 @@ export function closeNode(state: MountState, node: Node): void {
   state.nodes.trim(node);
 }
 
-/** Nobody else knows a new file yet, so that nobody can have removed it before the server hears of the open. */
+/**
+ * Registers the open of a new file. CREATE does not wait for it: no other client knows the file yet, so none can remove
+ * it.
+ */
 function registerOpen(state: MountState, node: Node): void {
   const registering = state.reads.noteOpen(node.inode).finally(() => {
     if (node.registering === registering) node.registering = undefined;

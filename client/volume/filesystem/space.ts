@@ -7,7 +7,7 @@ import type { MountState } from "./mount-state.ts";
 
 type SpaceHandlers = Pick<Handlers, "fallocate" | "lseek">;
 
-/** fallocate(2)'s modes (include/uapi/linux/falloc.h) and lseek(2)'s. */
+/** Modes of fallocate(2) (include/uapi/linux/falloc.h) and whence of lseek(2) (include/uapi/linux/fs.h). */
 const KEEP_SIZE = 1;
 const PUNCH_HOLE = 2;
 const ZERO_RANGE = 16;
@@ -43,7 +43,7 @@ async function fallocate(
 ): Promise<Result<true>> {
   const kind = fallocateKind(mode);
   if (kind === undefined) return "EOPNOTSUPP";
-  // What goes over the chunks there may be goes over so many in one command.
+  // A command that visits every chunk of its range may visit a bounded number of them.
   const step = kind === "punch" || kind === "zero" ? (RANGE_CHUNKS_MAX - 1) * CHUNK_BYTES : length;
   for (let at = offset; at < offset + length; at += step) {
     const part = { offset: at, length: Math.min(step, offset + length - at) };
@@ -60,7 +60,7 @@ function fallocateKind(mode: number): "allocate" | "keepSize" | "punch" | "zero"
       return "allocate";
     case KEEP_SIZE:
       return "keepSize";
-    // A hole reads as zeros: inside the size the two are the same.
+    // A hole reads as zeros, so inside the file both have the same effect.
     case PUNCH_HOLE | KEEP_SIZE:
     case ZERO_RANGE | KEEP_SIZE:
       return "punch";
@@ -71,7 +71,7 @@ function fallocateKind(mode: number): "allocate" | "keepSize" | "punch" | "zero"
   }
 }
 
-/** Where the next data or the next hole begins. Expects that nothing is dirty. */
+/** The offset of the next data or the next hole. Requires that nothing is dirty. */
 async function seek(
   state: MountState,
   caller: Caller,

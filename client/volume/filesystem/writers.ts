@@ -7,7 +7,7 @@ import type { KernelView } from "./kernel-view.ts";
 import type { Node, NodeTable } from "./nodes.ts";
 import { WriteBudget } from "./write-budget.ts";
 
-/** What writers need from outside the file system: where blocks go. */
+/** What writers need for their uploads. */
 export type UploadSettings = Omit<
   WriterEnvironment,
   "mutate" | "now" | "onCommitted" | "onFailed" | "onIdle" | "onDirty"
@@ -26,7 +26,7 @@ const IDLE_TICK_MS = 1000;
 /** Dirty bytes older than this are committed without an fsync. */
 const DIRTY_AGE_MS = 5000;
 
-/** Which inodes have uncommitted data, and their commits in the background: by age, and when memory is short. */
+/** The inodes with uncommitted data. Commits them in the background: by age, and when memory is short. */
 export class Writers {
   /** Dirty bytes of all files together. */
   readonly budget: WriteBudget;
@@ -60,7 +60,7 @@ export class Writers {
     await this.commitAll();
   }
 
-  /** The writer of a file, which is about to become dirty. */
+  /** The writer of a file that becomes dirty. */
   of(node: Node): FileWriter {
     node.writer ??= new FileWriter(node.inode, this.#environment);
     this.#writers.add(node.writer);
@@ -91,7 +91,7 @@ export class Writers {
     this.#nodes.trim(node);
   }
 
-  /** Frees memory. A file that is being committed is left alone: cut in small pieces it would be stored as small objects. */
+  /** Frees memory. Skips a file that is being committed: more commits would cut it into small objects. */
   #relieve(): void {
     for (const writer of this.#writers) if (!writer.committing) void writer.commit();
   }

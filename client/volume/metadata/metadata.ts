@@ -25,7 +25,7 @@ export interface FormattedVolume {
   readonly own: RegionIndex;
 }
 
-/** One mount's side of the metadata servers: the session for changes, the reads, and the router below both. */
+/** The metadata servers as one mount uses them: the session for changes, the reads, and the router below both. */
 export class Metadata {
   readonly router: Router;
   readonly session: ClientSession;
@@ -37,7 +37,7 @@ export class Metadata {
   readonly #openFiles: () => OpenFile[];
   #own = 0 as RegionIndex;
 
-  /** `openFiles`: the inodes that are open through this mount; each server we connect to learns them. */
+  /** `openFiles`: the inodes that are open through this mount, for the Hello to each server. */
   constructor(what: {
     volume: VolumeDescription;
     region: string;
@@ -69,7 +69,8 @@ export class Metadata {
   }
 
   /**
-   * Finds the primary, and the volume at the own region's leader. Precedes everything else.
+   * Finds the primary, and reads the volume's regions from the leader of the mount's region. Call it before any
+   * request.
    * @throws UserError when no server leads there, or the volume differs from the volume file.
    */
   async connect(): Promise<FormattedVolume> {

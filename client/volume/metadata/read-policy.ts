@@ -4,12 +4,15 @@ import { Freshness } from "../../../proto/generated/metadata.ts";
 
 export type Consistency = "close-to-open" | "session" | "bounded";
 
-/** `committed`: as the primary had it when asked. `token`: at least as new as `atLeast` and all this client has seen. */
+/**
+ * `committed`: no older than the primary's commit when the read is sent. `token`: no older than `atLeast`, and than
+ * what this client has seen.
+ */
 export type ReadFreshness = "committed" | "token";
 
 export interface ReadOptions {
   readonly freshness: ReadFreshness;
-  /** More than the client's own token. */
+  /** A version that the read must not be older than, besides the client's own token. */
   readonly atLeast?: Version;
   readonly interrupt?: Interruptible;
 }
@@ -25,7 +28,9 @@ export class ReadPolicy {
   readonly #consistency: Consistency;
   readonly #maxStalenessMs: number;
   #seen: Version = NO_VERSION;
-  /** When the last read was sent that saw the primary's commit (performance.now): `bounded` measures staleness from it. */
+  /**
+   * When the last read was sent that saw the primary's commit (performance.now): `bounded` measures staleness from it.
+   */
   #committedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: { readonly consistency: Consistency; readonly maxStalenessMs: number }) {

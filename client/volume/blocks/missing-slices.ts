@@ -4,10 +4,10 @@ const REPORT_AGAIN_MS = 5000;
 const REMEMBERED_MAX = 10_000;
 
 /**
- * Slices that a reader waits for and the region's own bucket lacks. Reports all of one turn of the event loop together, and
- * each of them at most every REPORT_AGAIN_MS.
+ * Slices that a reader waits for although the bucket of the mount's region lacks them. Reports those of one turn of the
+ * event loop together, and each slice at most every REPORT_AGAIN_MS.
  */
-export class WantedSlices {
+export class MissingSlices {
   readonly #report: (slices: readonly SliceId[]) => void;
   readonly #reportedMs = new Map<SliceId, number>();
   #waiting: SliceId[] = [];
