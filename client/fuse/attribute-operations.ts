@@ -54,7 +54,7 @@ export const statfs: Operation<StatFsReply> = {
   },
 };
 
-/** A value of unknown size: asked with room for 0 bytes, the kernel wants only its length. */
+/** A value of unknown size. With a size of 0 only its length is asked for (struct fuse_getxattr_out; getxattr(2)). */
 function putSized(out: ReplyWriter, value: Uint8Array, { sizeBytes }: Request): ErrnoCode | undefined {
   if (sizeBytes === 0) {
     out.u32(value.length);
@@ -66,7 +66,7 @@ function putSized(out: ReplyWriter, value: Uint8Array, { sizeBytes }: Request): 
   return undefined;
 }
 
-/** Until there are ACLs: the kernel is told once that there are none. `cp -a` asks for them on nearly every file. */
+/** There are no ACLs yet, and no handler is called for them: `cp -a` asks for the ACL of nearly every file. */
 function isAcl(name: ByteString): boolean {
   return name.startsWith("system.posix_acl_");
 }
@@ -136,7 +136,7 @@ function lockOperation(wait: boolean): Operation<true> {
       return handlers.setlk(request, request.inode, body.u64(0), body.token(8), range, { wait, flock });
     },
     ...nothing,
-    ...(wait && { patient: true as const }),
+    ...(wait && { blocking: true as const }),
   };
 }
 

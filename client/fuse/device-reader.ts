@@ -2,22 +2,25 @@ import fs from "node:fs";
 import net from "node:net";
 import type { ReadBuffers } from "./read-buffers.ts";
 
-/** Takes one request. True: it keeps the buffer, and gives it back to the pool itself. */
+/** Takes one request. True: the receiver keeps the buffer, and returns it to the pool itself. */
 export type Receive = (buffer: Buffer, bytes: number) => boolean;
 
 export interface DeviceReader {
-  /** Resolves when the connection has ended (unmounted); with an error when it ended otherwise. */
+  /** Resolves to undefined after an unmount, or to the error that ended the connection. Never rejects. */
   readonly ended: Promise<Error | undefined>;
-  /** Reads no more and closes the descriptor, which it owns. */
+  /** Stops reading and closes the descriptor, which the reader owns. */
   close(): void;
 }
 
-/** "Again": a request that was taken back while it was copied (ENOENT), a signal, nothing there. */
+/**
+ * Errors after which to read again. ENOENT: the request was interrupted while it was copied (as in libfuse,
+ * lib/fuse_lowlevel.c).
+ */
 const AGAIN = new Set(["EINTR", "EAGAIN", "ENOENT"]);
-/** The ways in which the kernel says that there is no mount any more. */
+/** The mount is gone: unmounted (ENODEV) or aborted (ECONNABORTED). */
 const UNMOUNTED = new Set(["ENODEV", "ECONNABORTED"]);
 
-/** What libuv's stream handle offers of what is needed here; Node has no public name for it. */
+/** The part of Node's internal stream handle (libuv's uv_stream_t) that is used here; it has no public type. */
 interface StreamHandle {
   open(fd: number): number;
   close(done?: () => void): void;
@@ -26,7 +29,7 @@ interface StreamHandle {
 type StreamHandleClass = new (type: number) => StreamHandle;
 const PIPE_SOCKET = 0;
 
-/** The class of the handle behind a socket of the Unix domain; undefined where this Node has none that fits. */
+/** The class of the handle behind a Unix domain socket; undefined where this version of Node has no such class. */
 function streamHandleClass(): StreamHandleClass | undefined {
   const socket = net.connect({ path: "/dev/null/none" }) as net.Socket & { _handle?: object };
   socket.on("error", () => {});
@@ -36,8 +39,8 @@ function streamHandleClass(): StreamHandleClass | undefined {
 }
 
 /**
- * Reads requests on the event loop: libuv's stream over the descriptor, one read(2) a request, no thread between.
- * To be made after mount(2): before, read gives EPERM. Undefined where the stream cannot be had.
+ * Reads requests on the event loop: a libuv stream over the descriptor, one read(2) per request, no thread in between.
+ * Call it after mount(2): before that, read(2) fails with EPERM. Undefined where Node offers no such stream.
  */
 export function readOnLoop(fd: number, buffers: ReadBuffers, receive: Receive): DeviceReader | undefined {
   const handleClass = streamHandleClass();
@@ -51,14 +54,14 @@ export function readOnLoop(fd: number, buffers: ReadBuffers, receive: Receive): 
     if (handle.open(fd) !== 0) return false;
     const { close } = handle;
     release = () => close.call(handle);
-    // An error destroys the socket; the descriptor lives until close(): answers and notifications are written to it.
+    // An error destroys the socket, but the descriptor must stay open until close(): replies and notifications use it.
     handle.close = (done) => {
       handle.readStop();
       if (done !== undefined) setImmediate(done);
     };
     let buffer: Buffer | undefined;
     const next = () => {
-      if (buffer !== undefined) return undefined; // the same again
+      if (buffer !== undefined) return undefined; // keep using the current buffer
       buffer = buffers.take();
       return buffer;
     };
@@ -87,10 +90,10 @@ export function readOnLoop(fd: number, buffers: ReadBuffers, receive: Receive): 
   };
 }
 
-/** Outstanding reads of the thread pool's four threads; each waits in the kernel, so the descriptor must block. */
+/** Of the pool's four threads. Each waits in read(2), so the descriptor must be in blocking mode. */
 const POOL_READS = 2;
 
-/** The fallback: reads by the thread pool. Slower, and it needs nothing but `fs.read`. */
+/** The fallback: reads in libuv's thread pool. Slower, but it needs nothing beyond `fs.read`. */
 export function readOnPool(fd: number, buffers: ReadBuffers, receive: Receive): DeviceReader {
   const ended = Promise.withResolvers<Error | undefined>();
   let closed = false;

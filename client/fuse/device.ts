@@ -5,13 +5,13 @@ import type { ReadBuffers } from "./read-buffers.ts";
 
 const DEVICE = "/dev/fuse";
 
-/** "loop": requests are read on the event loop; "pool": by two threads of libuv's pool (the fallback). */
+/** Where requests are read: "loop", on the event loop; "pool", in two threads of libuv's pool (the fallback). */
 export type Engine = "loop" | "pool";
 
-/** Opens the kernel's FUSE device; the descriptor is nothing until mount(2) was given it. */
+/** Opens the kernel's FUSE device. The descriptor has no connection until it is passed to mount(2). */
 export function openDevice(): number {
   try {
-    // Blocking, as the pool's reads need it; the loop's stream makes it non-blocking by itself.
+    // In blocking mode, as the pool's reads need it; the stream of the loop switches it to non-blocking itself.
     return fs.openSync(DEVICE, fs.constants.O_RDWR);
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
@@ -33,17 +33,17 @@ export function openDevice(): number {
   }
 }
 
-/** A mounted descriptor: requests come out, answers go in. */
+/** The descriptor of a mounted file system: requests are read from it, replies are written to it. */
 export class Device {
   readonly fd: number;
   readonly engine: Engine;
-  /** Resolves when nothing more comes: undefined after an unmount, else what went wrong. */
+  /** Resolves to undefined after an unmount or stop(), or to the error that ended the connection. Never rejects. */
   readonly ended: Promise<Error | undefined>;
   readonly #reader: DeviceReader;
   readonly #stopped = Promise.withResolvers<undefined>();
   #closed = false;
 
-  /** To be made after mount(2). The descriptor belongs to it. */
+  /** Owns the descriptor, which must have been passed to mount(2) before. */
   constructor(fd: number, options: { buffers: ReadBuffers; receive: Receive; engine: Engine }) {
     const { buffers, receive, engine } = options;
     this.fd = fd;
@@ -53,12 +53,15 @@ export class Device {
     this.ended = Promise.race([this.#reader.ended, this.#stopped.promise]);
   }
 
-  /** Says that it has ended though the kernel has not; requests still come, until close(). */
+  /** Resolves `ended` although the kernel still holds the connection. Requests keep arriving until close(). */
   stop(): void {
     this.#stopped.resolve(undefined);
   }
 
-  /** Writes one answer. "gone": its request was taken back, or the mount is gone; "refused": the kernel took it for wrong. */
+  /**
+   * Writes one reply, its parts in order. "gone": its request was aborted, or the mount is gone. "refused": the kernel
+   * found the reply malformed (EINVAL).
+   */
   send(reply: readonly Uint8Array[]): "sent" | "gone" | "refused" {
     if (this.#closed) return "gone";
     try {

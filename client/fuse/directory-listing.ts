@@ -8,8 +8,8 @@ const ENTRY_OUT_BYTES = 128;
 export type ListedEntry = DirectoryEntryReply & { readonly nextOffset: number };
 
 /**
- * struct fuse_dirent, or fuse_direntplus with `plus`, for as many entries as fit in `sizeBytes`; the kernel asks on from
- * the last one's offset. An entry that was not put gives the kernel no reference.
+ * struct fuse_dirent, or with `plus` struct fuse_direntplus, for as many entries as fit in `sizeBytes`. The kernel
+ * continues at the offset of the last one. Only an entry that was put counts as a lookup.
  */
 export function putDirectory(
   out: ReplyWriter,

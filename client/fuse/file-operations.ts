@@ -29,13 +29,13 @@ export const open: Operation<OpenReply> = {
   undo: (context, request, reply) => abandon(context.handlers.release(request, request.inode, reply.handle, undefined)),
 };
 
-/** O_TRUNC by a caller who may not keep set-uid: open has no word for that, truncate has. */
+/** O_TRUNC that must clear set-user-ID and set-group-ID: the `open` handler has no flag for that, `setattr` has. */
 async function truncateAndOpen({ handlers }: Context, request: Request, flags: number) {
   const truncated = await handlers.setattr(request, request.inode, { size: 0, killPrivileges: true });
   return typeof truncated === "string" ? truncated : handlers.open(request, request.inode, flags & ~O_TRUNC);
 }
 
-/** The answer of a clean-up that nobody waits for. */
+/** Ignores the result of a clean-up. */
 function abandon(reply: Reply<true>): void {
   if (reply instanceof Promise) reply.catch(() => {});
 }

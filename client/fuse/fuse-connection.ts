@@ -7,6 +7,7 @@ import { isDying } from "./interrupts.ts";
 import { negotiate, putInit } from "./negotiation.ts";
 import { type Context, type Held, type Operation, Request, uniqueKey } from "./operation.ts";
 import { operationOf } from "./operations.ts";
+import { type PendingRequest, PendingRequests } from "./pending-requests.ts";
 import { FUSE_MAJOR, IN_HEADER_BYTES, OPCODE } from "./protocol.ts";
 import type { ReadBuffers } from "./read-buffers.ts";
 import { ReplyWriter } from "./reply-writer.ts";
@@ -14,47 +15,32 @@ import { RequestBody } from "./request-body.ts";
 
 /** A WRITE up to this size is copied, so that 4 KiB in flight do not hold a buffer of 1 MiB. */
 const COPIED_WRITE_BYTES_MAX = 64 * 1024;
-/** How often an interrupted request's process is looked at again: a second signal makes no second INTERRUPT. */
-const INTERRUPT_RECHECK_MS = 100;
-const DEADLINE_CHECK_MS_MAX = 1000;
 
 export interface FuseConnectionOptions {
   readonly handlers: Handlers;
   readonly logger: Logger;
   readonly buffers: ReadBuffers;
-  /** Hands a reply to the kernel: "gone" when nobody waits for it any more. */
+  /** Hands a reply to the kernel. "gone": its request was aborted; "refused": the reply was malformed. */
   readonly send: (reply: readonly Uint8Array[]) => "sent" | "gone" | "refused";
   readonly writeBytesMax: number;
   readonly requestDeadlineMs: number;
   readonly negativeEntryValidMs: number;
-  /** Tells whether the caller of an interrupted request is being killed; a test puts its own. */
+  /** Whether the thread that sent an interrupted request is being killed. Default: as /proc shows it; injected by tests. */
   readonly isDying?: (tid: number) => boolean;
 }
 
-interface Pending {
-  readonly operation: Operation<unknown>;
-  readonly request: Request;
-  /** Called when it is answered. */
-  readonly waiters: (() => void)[];
-}
-
 /**
- * One connection with the kernel: takes requests, asks the handlers, and answers each exactly once: with what the
- * handler gave, or, when its caller is killed or its deadline has passed, with an error while the handler is aborted.
+ * One connection with the kernel: decodes requests, calls their handlers, and answers each request exactly once, with
+ * its handler's result or, when the request was given up, with an error.
  */
 export class FuseConnection {
-  /** Resolves when the kernel and this side have agreed (INIT). */
+  /** Resolves once the protocol version and features are negotiated (FUSE_INIT). */
   readonly ready: Promise<void>;
   readonly #options: FuseConnectionOptions;
   readonly #context: Context;
-  readonly #isDying: (tid: number) => boolean;
   readonly #body = new RequestBody();
   readonly #out: ReplyWriter;
-  /** Requests whose handler has promised an answer, oldest first. */
-  readonly #pending = new Map<number, Pending>();
-  readonly #interrupted = new Set<Pending>();
-  readonly #deadlineTimer: NodeJS.Timeout;
-  #interruptTimer: NodeJS.Timeout | undefined;
+  readonly #pending: PendingRequests;
   #resolveReady!: () => void;
   #draining = false;
   #ended = false;
@@ -62,16 +48,19 @@ export class FuseConnection {
   constructor(options: FuseConnectionOptions) {
     this.#options = options;
     this.#context = { handlers: options.handlers, negativeEntryValidMs: options.negativeEntryValidMs };
-    this.#isDying = options.isDying ?? isDying;
+    this.#pending = new PendingRequests({
+      logger: options.logger,
+      deadlineMs: options.requestDeadlineMs,
+      isDying: options.isDying ?? isDying,
+      answer: (request, error) => this.#fail(request, ERRNO[error]),
+    });
     this.#out = new ReplyWriter(options.writeBytesMax + 64 * 1024);
     this.ready = new Promise((resolve) => {
       this.#resolveReady = resolve;
     });
-    const checkMs = Math.min(DEADLINE_CHECK_MS_MAX, Math.ceil(options.requestDeadlineMs / 4));
-    this.#deadlineTimer = setInterval(() => this.#checkDeadlines(), checkMs).unref();
   }
 
-  /** Takes one request. True: the buffer is still needed, and will be given back to the pool. */
+  /** Takes one request. True: the buffer is kept, and returned to the pool once the handler has finished. */
   receive(buffer: Buffer, bytes: number): boolean {
     if (bytes < IN_HEADER_BYTES) return false;
     const request = new Request(buffer);
@@ -88,7 +77,8 @@ export class FuseConnection {
         this.#forgetMany(body);
         return false;
       case OPCODE.INTERRUPT:
-        this.#interrupt(request, uniqueKey(body.u32(0), body.u32(4)));
+        // With several readers it may have overtaken its request: after EAGAIN the kernel sends it again.
+        if (!this.#pending.interrupt(uniqueKey(body.u32(0), body.u32(4)))) this.#fail(request, ERRNO.EAGAIN);
         return false;
       case OPCODE.NOTIFY_REPLY:
         return false;
@@ -105,36 +95,25 @@ export class FuseConnection {
   }
 
   /**
-   * Resolves when the requests are answered that hold these pages or names now; undefined when there are none.
-   * Each has a deadline, so that it comes.
+   * Resolves when all requests that hold these pages or names now are answered; undefined when there are none. It
+   * always resolves: every request has a deadline.
    */
   released(inode: Inode, held: Held): Promise<void> | undefined {
-    const answered: Promise<void>[] = [];
-    for (const { operation, request, waiters } of this.#pending.values()) {
-      if (operation.holds !== held || request.answered) continue;
-      if (request.inode !== inode && request.secondInode !== inode) continue;
-      answered.push(
-        new Promise((resolve) => {
-          waiters.push(resolve);
-        }),
-      );
-    }
-    return answered.length === 0 ? undefined : Promise.all(answered).then(() => undefined);
+    return this.#pending.released(inode, held);
   }
 
-  /** From now on everything is refused with EIO, and what is pending is answered so: nothing in the kernel waits for us. */
+  /** Answers every pending and every later request with EIO, so that no thread in the kernel waits for this process. */
   drain(): void {
     this.#draining = true;
-    for (const pending of this.#pending.values()) this.#giveUp(pending, "EIO");
+    this.#pending.giveUpAll("EIO");
   }
 
-  /** The kernel has unmounted, or will never hear of us again. */
+  /** The kernel has unmounted, or the descriptor is closed: no request follows. */
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    clearInterval(this.#deadlineTimer);
-    clearInterval(this.#interruptTimer);
     this.drain();
+    this.#pending.close();
     this.#options.handlers.destroy();
   }
 
@@ -157,7 +136,9 @@ export class FuseConnection {
     }
   }
 
-  /** The data must outlive the buffer's next use when the answer comes later: small is copied, large keeps the buffer. */
+  /**
+   * A handler may use the data until it finishes: small data is copied, for large data the buffer is kept that long.
+   */
   #receiveWrite(request: Request, buffer: Buffer, bytes: number): boolean {
     const operation = operationOf(request.opcode);
     if (bytes - IN_HEADER_BYTES - WRITE_IN_BYTES <= COPIED_WRITE_BYTES_MAX) {
@@ -170,7 +151,10 @@ export class FuseConnection {
     return settled !== undefined;
   }
 
-  /** Asks the handler. Answers at once, or returns a promise (that never fails) of the moment its handler is done. */
+  /**
+   * Calls the handler. Undefined: the request is answered. A promise: resolves once the handler has finished, never
+   * rejects.
+   */
   #run(operation: Operation<unknown>, request: Request): Promise<void> | undefined {
     if (operation.refused !== undefined) {
       this.#fail(request, operation.refused);
@@ -187,30 +171,21 @@ export class FuseConnection {
       this.#settle(operation, request, result);
       return undefined;
     }
-    const pending: Pending = { operation, request, waiters: [] };
-    request.deadlineMs = operation.patient
-      ? Number.POSITIVE_INFINITY
-      : performance.now() + this.#options.requestDeadlineMs;
-    this.#pending.set(request.key, pending);
+    const pending = this.#pending.add(operation, request);
     return result.then(
       (value) => this.#settleLater(pending, value),
       (error) => this.#settleLater(pending, this.#bug(request, error)),
     );
   }
 
-  #settleLater(pending: Pending, result: Result<unknown>): void {
+  #settleLater(pending: PendingRequest, result: Result<unknown>): void {
     const { operation, request } = pending;
-    this.#pending.delete(request.key);
-    this.#interrupted.delete(pending);
-    if (request.answered) {
-      if (typeof result !== "string") operation.undo?.(this.#context, request, result);
-      return;
-    }
-    this.#settle(operation, request, result);
-    for (const wake of pending.waiters) wake();
+    if (!request.answered) this.#settle(operation, request, result);
+    else if (typeof result !== "string") operation.undo?.(this.#context, request, result);
+    this.#pending.remove(pending);
   }
 
-  /** The one place where a handler's result becomes an answer. */
+  /** The only place where a handler's result becomes a reply. */
   #settle(operation: Operation<unknown>, request: Request, result: Result<unknown>): void {
     const error = this.#encode(operation, request, result);
     if (error !== undefined) this.#fail(request, ERRNO[error]);
@@ -234,7 +209,10 @@ export class FuseConnection {
     request.answered = true;
     const sent = this.#options.send([head, ...out.attached]);
     if (sent !== "refused") return sent;
-    this.#options.logger.error({ opcode: request.opcode, inode: request.inode }, "the kernel refused an answer");
+    this.#options.logger.error(
+      { opcode: request.opcode, inode: request.inode },
+      "the kernel refused a reply as malformed",
+    );
     this.#fail(request, ERRNO.EIO);
     return "gone";
   }
@@ -249,55 +227,9 @@ export class FuseConnection {
     this.#options.logger.error({ err: error, opcode: request.opcode, inode: request.inode }, "a handler threw");
     return "EIO";
   }
-
-  /** Answers in the handler's stead, and tells the handler to stop. */
-  #giveUp(pending: Pending, error: ErrnoCode): void {
-    const { request } = pending;
-    this.#interrupted.delete(pending);
-    if (request.answered) return;
-    this.#fail(request, ERRNO[error]);
-    request.abort(error);
-    for (const wake of pending.waiters) wake();
-  }
-
-  #interrupt(request: Request, key: number): void {
-    const pending = this.#pending.get(key);
-    if (pending === undefined) {
-      // With several readers it may have overtaken its request: the kernel brings it again, unless that is answered.
-      this.#fail(request, ERRNO.EAGAIN);
-    } else if (pending.operation.patient || this.#isDying(pending.request.pid)) {
-      this.#giveUp(pending, "EINTR");
-    } else {
-      this.#interrupted.add(pending);
-      this.#interruptTimer ??= setInterval(() => this.#recheckInterrupted(), INTERRUPT_RECHECK_MS).unref();
-    }
-  }
-
-  #recheckInterrupted(): void {
-    for (const pending of this.#interrupted) {
-      if (this.#isDying(pending.request.pid)) this.#giveUp(pending, "EINTR");
-    }
-    if (this.#interrupted.size > 0) return;
-    clearInterval(this.#interruptTimer);
-    this.#interruptTimer = undefined;
-  }
-
-  #checkDeadlines(): void {
-    const nowMs = performance.now();
-    for (const pending of this.#pending.values()) {
-      const { request } = pending;
-      if (request.answered || request.deadlineMs === Number.POSITIVE_INFINITY) continue;
-      if (request.deadlineMs > nowMs) return;
-      this.#options.logger.warn(
-        { opcode: request.opcode, inode: request.inode, afterMs: this.#options.requestDeadlineMs },
-        "a request was not answered in time",
-      );
-      this.#giveUp(pending, "ETIMEDOUT");
-    }
-  }
 }
 
-/** What only gives back: it is passed on also while everything else is refused. */
+/** RELEASE and RELEASEDIR only free resources: their handlers are called even while all else is refused. */
 function isRelease(opcode: number): boolean {
   return opcode === OPCODE.RELEASE || opcode === OPCODE.RELEASEDIR;
 }

@@ -7,7 +7,10 @@ import { UserError } from "../../base/user-error.ts";
 const STAT_TIMEOUT_MS = 5_000;
 const DEAD_MOUNTS_MAX = 16;
 
-/** Runs a program to its end; its exit code and what it said. Never throws; -1: it could not be run, or took too long. */
+/**
+ * Runs a program; answers its exit code and its output. Never rejects. -1: it could not be started, or was killed at
+ * `timeoutMs`.
+ */
 export async function run(
   program: string,
   args: readonly string[],
@@ -32,8 +35,9 @@ export async function run(
 }
 
 /**
- * Answers the absolute path to mount at, without links. A mount that has lost its process (ENOTCONN) is cleaned away.
- * Throws UserError when nothing can be mounted there.
+ * Answers the absolute path to mount at, with symbolic links resolved. A mount whose process has died (ENOTCONN) is
+ * unmounted first.
+ * @throws UserError when nothing can be mounted there.
  */
 export async function prepareMountPoint(path: string): Promise<string> {
   for (let dead = 0; dead <= DEAD_MOUNTS_MAX; dead++) {
@@ -41,7 +45,7 @@ export async function prepareMountPoint(path: string): Promise<string> {
     switch (state) {
       case "dead": {
         const { code, output } = await run("umount", ["-l", path]);
-        if (code !== 0) throw new UserError(`${path}: a dead mount is in the way and umount -l failed: ${output}`);
+        if (code !== 0) throw new UserError(`${path}: a dead mount is there and umount -l failed: ${output}`);
         break;
       }
       case "missing":
@@ -56,21 +60,19 @@ export async function prepareMountPoint(path: string): Promise<string> {
         throw new UserError(`${path} is mounted already: unmount it first with umount ${path}`);
       case "hangs":
         throw new UserError(
-          `mount point ${path} does not answer: end what hangs there with umount -f ${path}; umount -l ${path}`,
+          `mount point ${path} does not answer: remove the hanging mount with umount -f ${path}; umount -l ${path}`,
         );
       case "free":
         return fs.realpath(path);
     }
   }
-  throw new UserError(
-    `${path}: dead mounts come back as fast as they are cleaned away; is another mount at work there?`,
-  );
+  throw new UserError(`${path}: dead mounts reappear as fast as they are removed: is another process mounting there?`);
 }
 
 async function inspect(path: string) {
   try {
     if (!(await fs.stat(path)).isDirectory()) return "file";
-    await fs.statfs(path); // asks the mount's process, where attributes may be the kernel's own
+    await fs.statfs(path); // always reaches the mount's process, unlike stat, which may be answered from a cache
     const real = await fs.realpath(path);
     const mounted = mountEntryAt(real);
     if (mounted?.fileSystem.startsWith("fuse")) return "mounted";

@@ -12,13 +12,13 @@ import { Notifier } from "./notifier.ts";
 import { ReadBuffers } from "./read-buffers.ts";
 
 const MIB = 1024 * 1024;
-/** fuse_in_header, fuse_write_in and what the kernel may add. */
+/** struct fuse_in_header, struct fuse_write_in, and extensions that a later kernel may add. */
 const REQUEST_HEADER_ROOM_BYTES = 8 * 1024;
 const READY_TIMEOUT_MS = 20_000;
 const UMOUNT_TIMEOUT_MS = 30_000;
 
 export interface FuseOptions {
-  /** Other users may enter; the kernel checks their permissions. Default true. */
+  /** Other users may access the mount; the kernel checks permissions (default_permissions). Default true. */
   readonly allowOther?: boolean;
   readonly readOnly?: boolean;
   /** The subtype that mount(8) and df show: `fuse.NAME`. Default "mirrorfs". */
@@ -27,26 +27,32 @@ export interface FuseOptions {
   readonly readAheadKb?: number;
   /** The largest READ and WRITE, bytes; a multiple of 4096 up to 1 MiB, the default. */
   readonly maxWriteBytes?: number;
-  /** How long the kernel may believe that a name is not there, ms. Default 0: not at all. */
+  /** How long the kernel may cache that a name does not exist (a negative entry), ms. Default 0: not at all. */
   readonly negativeEntryValidMs?: number;
-  /** After this long a request is answered with ETIMEDOUT, ms; more than any wait of the handlers. Default 120,000. */
+  /**
+   * A request that is not answered by then gets ETIMEDOUT, ms. Longer than any wait of the handlers. Default 120,000.
+   */
   readonly requestDeadlineMs?: number;
-  /** How long open files hold up `unmount` after the lazy one, ms; then they get EIO. Default 5,000. */
+  /** How long `unmount` waits for open files after the lazy unmount, ms; then they get EIO. Default 5,000. */
   readonly busyGraceMs?: number;
   readonly engine?: Engine;
 }
 
 export interface FuseMount {
   readonly caches: KernelCaches;
-  /** Unmounts, lazily when it is busy, and resolves when everything is closed. Never throws. */
+  /**
+   * Unmounts, lazily when the mount is busy (umount2(2), MNT_DETACH). Resolves when everything is closed. Never
+   * rejects.
+   */
   unmount(): Promise<void>;
-  /** Resolves when the mount is gone, whoever unmounted it, and everything is closed. */
+  /** Resolves when the file system is unmounted, by this process or another, and everything is closed. */
   readonly ended: Promise<void>;
 }
 
 /**
- * Mounts at an empty directory and serves it from this process, which must never touch the mount synchronously.
- * Resolves when the kernel has agreed. Throws UserError for what a user can mend.
+ * Mounts at an empty directory and serves it from this process, which must never access the mount synchronously.
+ * Resolves once the protocol is negotiated.
+ * @throws UserError for what a user can fix.
  */
 export async function mountFuse(what: {
   mountPoint: string;
@@ -95,7 +101,7 @@ export async function mountFuse(what: {
   ]);
   if (ready !== undefined) {
     await unmount();
-    throw new UserError(`${mountPoint}: the kernel did not begin to talk (${ready}); see dmesg`);
+    throw new UserError(`${mountPoint}: the kernel sent no FUSE_INIT (${ready}); see dmesg`);
   }
   await raiseReadAhead(entry, options.readAheadKb ?? 1024, logger);
   let unmounting: Promise<void> | undefined;
@@ -109,7 +115,7 @@ export async function mountFuse(what: {
   };
 }
 
-/** mount(8) with the device as its descriptor 3. Answers the error, if it was one. */
+/** Runs mount(8) with the device as descriptor 3. Answers the error if it failed. */
 async function attach(
   fd: number,
   {
@@ -131,16 +137,16 @@ async function attach(
   return new UserError(`cannot mount ${mountPoint}: ${output.split("\n")[0] || `mount exited with ${code}`}${remedy}`);
 }
 
-/** The kernel offers 128 KiB; a request that reaches over a network wants more in flight. */
+/** The kernel's default is 128 KiB; reads over a network need more in flight. */
 async function raiseReadAhead(entry: MountEntry | undefined, readAheadKb: number, logger: Logger): Promise<void> {
   try {
     await fs.writeFile(`/sys/class/bdi/${entry?.device}/read_ahead_kb`, String(readAheadKb));
   } catch (error) {
-    logger.warn({ err: error }, "the kernel's readahead stays at its default");
+    logger.warn({ err: error }, "the kernel's readahead could not be set, and stays at its default");
   }
 }
 
-/** What follows the end of the connection, in the order in which the descriptor may be let go. */
+/** Closes everything once the connection has ended, in the order that the descriptor requires. */
 async function closeAtEnd(parts: {
   device: Device;
   connection: FuseConnection;
@@ -150,9 +156,9 @@ async function closeAtEnd(parts: {
   const { device, connection, caches, logger } = parts;
   const error = await device.ended;
   if (error !== undefined) logger.error({ err: error }, "the connection to the kernel broke");
-  connection.drain(); // 1. every request has its answer, those still to come too,
-  await caches.stop(); // 2. so no notification waits in the kernel,
-  device.close(); // 3. and nothing writes to the descriptor when it goes.
+  connection.drain(); // 1. Every request is answered, also those that still arrive,
+  await caches.stop(); // 2. so that no notification is blocked in the kernel,
+  device.close(); // 3. and nothing writes to the descriptor when it is closed.
   connection.end();
 }
 

@@ -42,7 +42,10 @@ export const lookup: Operation<EntryReply | { absentMs: number }> = {
   },
 };
 
-/** An inode by its number alone, or its directory: what a file handle needs (EXPORT_SUPPORT: NFS, open_by_handle_at). */
+/**
+ * "." and "..": an inode by its number alone, or its parent, as file handles need it (EXPORT_SUPPORT;
+ * open_by_handle_at(2)).
+ */
 async function lookupSelf({ handlers }: Context, request: Request, parentOf: boolean): Promise<Result<EntryReply>> {
   const asEntry = (reply: Result<AttributesReply>) =>
     typeof reply === "string" ? reply : { ...reply, entryValidMs: 0 };

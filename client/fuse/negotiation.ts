@@ -2,8 +2,8 @@ import { FUSE_MAJOR, FUSE_MINOR } from "./protocol.ts";
 import type { ReplyWriter } from "./reply-writer.ts";
 import type { RequestBody } from "./request-body.ts";
 
-/** FUSE_INIT's flags, bits 0…31, that this side asks for where the kernel offers them. */
-const WANTED = {
+/** FUSE_INIT's flags, bits 0…31, that are requested where the kernel offers them. */
+const REQUESTED = {
   ASYNC_READ: 1 << 0,
   POSIX_LOCKS: 1 << 1,
   ATOMIC_O_TRUNC: 1 << 3,
@@ -16,19 +16,19 @@ const WANTED = {
   ASYNC_DIO: 1 << 15,
   PARALLEL_DIROPS: 1 << 18,
   MAX_PAGES: 1 << 22,
-  /** A link's target never changes and its inode number is never used again. */
+  /** A link's target never changes, and its inode number is never reused. */
   CACHE_SYMLINKS: 1 << 23,
-  /** Without it the kernel asks for security.capability before every write. */
+  /** Without it the kernel sends GETXATTR for security.capability before every write. */
   HANDLE_KILLPRIV_V2: 1 << 28,
   INIT_EXT: 1 << 30,
 };
 /** Bits 32…63. */
-const WANTED_HIGH = { HAS_RESEND: 1 << 7 };
+const REQUESTED_HIGH = { HAS_RESEND: 1 << 7 };
 
-const ALL_WANTED = Object.values(WANTED).reduce((all, flag) => all | flag);
-const ALL_WANTED_HIGH = Object.values(WANTED_HIGH).reduce((all, flag) => all | flag);
+const ALL_REQUESTED = Object.values(REQUESTED).reduce((all, flag) => all | flag);
+const ALL_REQUESTED_HIGH = Object.values(REQUESTED_HIGH).reduce((all, flag) => all | flag);
 
-/** Requests that the kernel sends without a process that waits for each (readahead, asynchronous direct I/O). */
+/** Background requests that the kernel may have in flight: readahead and asynchronous direct I/O. */
 const BACKGROUND_MAX = 128;
 const CONGESTION_THRESHOLD = 96;
 const PAGE_BYTES = 4096;
@@ -41,20 +41,20 @@ interface Negotiated {
   readonly readAheadBytesMax: number;
 }
 
-/** What struct fuse_init_in offers, cut to what is wanted. */
+/** From struct fuse_init_in: the flags that are both offered and requested. */
 export function negotiate(body: RequestBody): Negotiated {
   const offered = body.u32(12);
-  const offeredHigh = (offered & WANTED.INIT_EXT) !== 0 && body.length >= 20 ? body.u32(16) : 0;
+  const offeredHigh = (offered & REQUESTED.INIT_EXT) !== 0 && body.length >= 20 ? body.u32(16) : 0;
   return {
     major: body.u32(0),
     minor: Math.min(body.u32(4), FUSE_MINOR),
-    flags: offered & ALL_WANTED,
-    flagsHigh: offeredHigh & ALL_WANTED_HIGH,
+    flags: offered & ALL_REQUESTED,
+    flagsHigh: offeredHigh & ALL_REQUESTED_HIGH,
     readAheadBytesMax: body.u32(8),
   };
 }
 
-/** struct fuse_init_out. A kernel of a later major version asks again when it reads ours. */
+/** struct fuse_init_out. A kernel with a later major version sends a second INIT once it has read ours. */
 export function putInit(out: ReplyWriter, negotiated: Negotiated, writeBytesMax: number): void {
   out.u32(FUSE_MAJOR);
   out.u32(negotiated.minor);

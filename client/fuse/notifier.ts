@@ -5,9 +5,9 @@ import type { KernelCaches } from "../volume/handlers.ts";
 import { invalidateEntryMessage, invalidateInodeMessage } from "./notify-message.ts";
 import type { Held } from "./operation.ts";
 
-/** Messages handed to the thread at once; their completions come back together. */
+/** Messages that the thread gets at once; it reports their completion together. */
 const BATCH_MAX = 64;
-/** Nothing to drop: the kernel does not know the inode or the name, or the mount is gone with all its caches. */
+/** Nothing to invalidate: the kernel has not cached the inode or the name, or the mount is gone. */
 const BENIGN = new Set(["", "ENOENT", "ENOTDIR", "ENODEV", "ENOTCONN", "ECONNABORTED"]);
 
 interface Waiting {
@@ -16,23 +16,26 @@ interface Waiting {
   readonly resolve: () => void;
 }
 
-/** When the requests that now hold these pages or names are answered; undefined: there are none. */
+/** Resolves when all requests that hold these pages or names now are answered; undefined when there are none. */
 type Released = (inode: Inode, held: Held) => Promise<void> | undefined;
 
 /**
- * KernelCaches by FUSE_NOTIFY_INVAL_*. The same thing asked twice before it was written is written once.
+ * Invalidates the kernel's caches by FUSE_NOTIFY_INVAL_INODE and FUSE_NOTIFY_INVAL_ENTRY. A notification that is
+ * already queued is not queued again.
  *
- * The kernel lets a drop wait until requests on those pages or that directory are answered. They are waited for here
- * instead: so a slow one holds up no other drop, and the thread is hardly ever inside such a wait, in which a process
- * that is killed would leave a mount that hangs (the thread cannot die, and keeps the device open) until umount -f.
- * Hence no handler may wait for a drop of the pages that its own READ or WRITE, or the names that its own LOOKUP or
- * change of a directory concerns. An OPEN may.
+ * The kernel blocks the writer of a notification until requests that hold those pages, or the lock of that directory,
+ * are answered. We wait for these requests before we write. So a slow request delays no other notification, and the
+ * thread is hardly ever blocked in the kernel. A process that is killed while its thread is blocked there leaves a
+ * mount that hangs until umount -f: the thread cannot exit, and keeps the device open.
+ *
+ * Hence a handler must not wait for an invalidation of the pages that its own READ or WRITE holds, or of the names that
+ * its own LOOKUP or directory change holds. An OPEN may wait.
  */
 export class Notifier implements KernelCaches {
   readonly #fd: number;
   readonly #released: Released;
   readonly #logger: Logger;
-  /** Not yet written because a request is in the way. */
+  /** Waiting for a request that holds what they invalidate. */
   readonly #held = new Map<string, Waiting>();
   readonly #queue = new Map<string, Waiting>();
   #worker: Worker | undefined;
@@ -41,7 +44,7 @@ export class Notifier implements KernelCaches {
   #stopped = false;
   #idle: (() => void) | undefined;
 
-  /** `fd`: the mounted device's; it must stay open until `stop` has ended. */
+  /** `fd`: the descriptor of the mounted device; it must stay open until `stop` has resolved. */
   constructor(fd: number, released: Released, logger: Logger) {
     this.#fd = fd;
     this.#released = released;
@@ -52,7 +55,7 @@ export class Notifier implements KernelCaches {
     const message = () => invalidateInodeMessage(inode, content);
     if (!content) return this.#enqueue(`attributes ${inode}`, message, undefined);
     const released = this.#released(inode, "pages");
-    if (released !== undefined) this.invalidateInode(inode, false); // those wait for nothing
+    if (released !== undefined) this.invalidateInode(inode, false); // attributes need not wait
     return this.#enqueue(`content ${inode}`, message, released);
   }
 
@@ -62,8 +65,8 @@ export class Notifier implements KernelCaches {
   }
 
   /**
-   * Ends the thread; what was not yet written counts as done. It waits for a write that waits in the kernel, so what
-   * that waits for must have been answered before (FuseConnection.drain).
+   * Ends the thread; notifications that are not written yet count as done. Waits for a write that is blocked in the
+   * kernel, so every request must have been answered before (FuseConnection.drain).
    */
   async stop(): Promise<void> {
     this.#stopped = true;
@@ -123,7 +126,7 @@ export class Notifier implements KernelCaches {
     worker.unref();
     worker.on("message", (results: readonly string[]) => this.#written(results));
     worker.on("error", (error) => {
-      this.#logger.error({ err: error }, "the thread that drops kernel caches failed");
+      this.#logger.error({ err: error }, "the thread that invalidates the kernel's caches failed");
       this.#worker = undefined;
       this.#written([]);
     });
@@ -135,7 +138,7 @@ export class Notifier implements KernelCaches {
     this.#batch = [];
     for (const [index, waiting] of batch.entries()) {
       const error = results[index] ?? "";
-      if (!BENIGN.has(error)) this.#logger.warn({ error }, "the kernel refused to drop a cache");
+      if (!BENIGN.has(error)) this.#logger.warn({ error }, "the kernel refused an invalidation");
       waiting.resolve();
     }
     this.#idle?.();

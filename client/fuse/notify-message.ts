@@ -1,7 +1,7 @@
 import type { ByteString, Inode } from "../../core/ids.ts";
 import { NOTIFY_INVAL_ENTRY, NOTIFY_INVAL_INODE, OUT_HEADER_BYTES } from "./protocol.ts";
 
-/** A notification is a reply with unique 0 and its code where the error stands. */
+/** struct fuse_out_header of a notification: `unique` is 0, and `error` is the notification code. */
 function header(bytes: Buffer, code: number): void {
   bytes.writeUInt32LE(bytes.length, 0);
   bytes.writeInt32LE(code, 4);
@@ -12,7 +12,9 @@ function putU64(bytes: Buffer, value: number, at: number): void {
   bytes.writeUInt32LE(Math.floor(value / 0x1_0000_0000), at + 4);
 }
 
-/** struct fuse_notify_inval_inode_out. From offset 0 all pages go, and the attributes; offset -1: only these. */
+/**
+ * struct fuse_notify_inval_inode_out. Offset 0 invalidates the attributes and all pages, offset -1 only the attributes.
+ */
 export function invalidateInodeMessage(inode: Inode, content: boolean): Buffer {
   const bytes = Buffer.alloc(OUT_HEADER_BYTES + 24);
   header(bytes, NOTIFY_INVAL_INODE);
@@ -21,7 +23,7 @@ export function invalidateInodeMessage(inode: Inode, content: boolean): Buffer {
   return bytes;
 }
 
-/** struct fuse_notify_inval_entry_out, and the name with its NUL. */
+/** struct fuse_notify_inval_entry_out, followed by the name and a NUL. */
 export function invalidateEntryMessage(parent: Inode, name: ByteString): Buffer {
   const bytes = Buffer.alloc(OUT_HEADER_BYTES + 16 + name.length + 1);
   header(bytes, NOTIFY_INVAL_ENTRY);

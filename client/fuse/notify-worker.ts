@@ -2,8 +2,8 @@ import fs from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 
 /**
- * The thread that tells the kernel what to drop. A write here waits for pages and directories that have an unanswered
- * request; the event loop, which has to answer that request, must never wait for it.
+ * The thread that writes invalidations to the kernel. Such a write blocks while an unanswered request holds the pages
+ * or the directory; the event loop, which has to answer that request, must never block on it.
  */
 const { fd } = workerData as { fd: number };
 
@@ -16,5 +16,5 @@ function write(message: Uint8Array): string {
   }
 }
 
-/** A batch of messages in; for each, "" or the errno's name out. */
+/** Takes a batch of messages; replies for each of them "", or the name of the errno. */
 parentPort!.on("message", (batch: readonly Uint8Array[]) => parentPort!.postMessage(batch.map(write)));

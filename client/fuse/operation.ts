@@ -5,36 +5,39 @@ import type { OpcodeName } from "./protocol.ts";
 import type { ReplyWriter } from "./reply-writer.ts";
 import type { RequestBody } from "./request-body.ts";
 
-/** Opcodes about requests and the connection, not the file system: the session answers them, most with nothing. */
+/** Opcodes that concern the connection, not the file system: FuseConnection handles them, most without a reply. */
 type ControlName = "INIT" | "FORGET" | "BATCH_FORGET" | "INTERRUPT" | "DESTROY" | "NOTIFY_REPLY";
 export type OperationName = Exclude<OpcodeName, ControlName>;
 
-/** What operations need beyond the request. */
+/** What every operation needs besides its request. */
 export interface Context {
   readonly handlers: Handlers;
-  /** How long the kernel may believe that a name is not there, ms; 0: not at all. */
+  /** How long the kernel may cache that a name does not exist, ms; 0: not at all. */
   readonly negativeEntryValidMs: number;
 }
 
-/** How one opcode is decoded, asked and encoded. `call` runs at once, `encode` when the answer is there. */
+/** One opcode: `call` decodes a request and calls its handler, `encode` encodes the result once there is one. */
 export interface Operation<T> {
   call(context: Context, request: Request, body: RequestBody): Reply<T>;
-  /** Puts the members of the answer; or names the error that the answer comes to. */
+  /** Puts the members of the reply; or answers the errno to reply with instead. */
   encode(out: ReplyWriter, value: T, request: Request): ErrnoCode | undefined;
-  /** The answer reached nobody (interrupted, too late): gives back what it held. */
+  /** The reply did not reach the kernel (interrupted, too late): releases what the result holds. */
   undo?(context: Context, request: Request, value: T): void;
-  /** Waits for another process, as long as that takes: no deadline, and any signal ends it (F_SETLKW). */
-  readonly patient?: true;
-  /** What the kernel keeps locked until the answer, of the request's inode (and its `secondInode`). */
+  /** Waits for another process without a deadline; any signal ends it (F_SETLKW, fcntl(2)). */
+  readonly blocking?: true;
+  /** What the kernel keeps locked until the reply, of the request's inode and its `secondInode`. */
   readonly holds?: Held;
-  /** Always refused, with this errno. */
+  /** Not implemented: always answered with this errno. */
   readonly refused?: number;
 }
 
-/** Pages of a file, or the inode's own lock, which also guards a directory's names: what a notification waits for. */
+/**
+ * Locks that block a notification: those of a file's pages, or the inode's own, which also guards a directory's
+ * entries.
+ */
 export type Held = "pages" | "names";
 
-/** One request of the kernel, as the handlers see its caller. */
+/** One request of the kernel (struct fuse_in_header). The handlers see it as their caller. */
 export class Request implements Caller {
   readonly opcode: number;
   /** The two halves of `unique`, echoed in the reply. */
@@ -46,10 +49,10 @@ export class Request implements Caller {
   readonly pid: number;
   /** The other directory of a rename. */
   secondInode: Inode | undefined;
-  /** The bytes that the answer may hold, where the request says so. */
+  /** The largest reply, bytes, where the request states one. */
   sizeBytes = 0;
   answered = false;
-  /** When it gives up, on the session's clock, ms. */
+  /** When it is given up (performance.now). */
   deadlineMs = 0;
   #controller: AbortController | undefined;
 
@@ -73,7 +76,10 @@ export class Request implements Caller {
     this.#controller.abort(reason);
   }
 
-  /** What an INTERRUPT names it by. The top bit marks a request that the kernel sent again. */
+  /**
+   * Its `unique`, by which an INTERRUPT names it, without the top bit, which marks a request that was resent
+   * (HAS_RESEND).
+   */
   get key(): number {
     return uniqueKey(this.uniqueLow, this.uniqueHigh);
   }

@@ -10,8 +10,8 @@ function refuse(errno: number): Operation<never> {
 }
 
 /**
- * What each opcode comes to. ENOSYS is remembered by the kernel, which then does without: it copies by reading and
- * writing (COPY_FILE_RANGE), asks GETATTR (STATX), polls as always ready (POLL), checks permissions itself (ACCESS).
+ * The operation of each opcode. After ENOSYS the kernel does not send that opcode again but falls back: to READ and
+ * WRITE (COPY_FILE_RANGE), to GETATTR (STATX), to "always ready" (POLL), to its own permission check (ACCESS).
  */
 const TABLE: { readonly [K in OperationName]: Operation<unknown> } = {
   LOOKUP: names.lookup,
@@ -65,7 +65,7 @@ const UNKNOWN = refuse(ERRNO.ENOSYS);
 const BY_OPCODE: Operation<unknown>[] = [];
 for (const [name, operation] of Object.entries(TABLE)) BY_OPCODE[OPCODE[name as OperationName]] = operation;
 
-/** The operation of an opcode; of one that this protocol version does not know, a refusal with ENOSYS. */
+/** The operation of an opcode; ENOSYS for an opcode that this version of the protocol does not define. */
 export function operationOf(opcode: number): Operation<unknown> {
   return BY_OPCODE[opcode] ?? UNKNOWN;
 }

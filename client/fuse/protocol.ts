@@ -99,7 +99,7 @@ export const RENAME_EXCHANGE = 1 << 1;
 export const LOCK_MODES = ["read", "write", "unlock"] as const;
 
 export const O_TRUNC = 0o1000;
-/** What ioctl(2) gives where there is none; not among the errors of the file system's own. */
+/** The errno of an ioctl(2) that is not supported; core/errno.ts has only those that a file system returns. */
 export const ENOTTY = 25;
 
 const FORMAT_OF: { readonly [K in InodeKind]: number } = {

@@ -1,7 +1,10 @@
-/** Spare buffers kept; more are made while more requests hold one. */
+/** Free buffers that are kept; more exist while more requests hold one. */
 const SPARE_MAX = 16;
 
-/** Buffers that each hold the largest request. One belongs to its request until that has had its answer. */
+/**
+ * A pool of buffers, each as large as the largest request. A buffer belongs to one request until its handler has
+ * finished.
+ */
 export class ReadBuffers {
   readonly bytes: number;
   readonly #spare: Buffer[] = [];

@@ -7,12 +7,12 @@ const HIGH = 0x1_0000_0000;
 /** Data up to this size is copied behind the header: cheaper than a second buffer in writev(2). */
 const COPIED_BYTES_MAX = 16 * 1024;
 const HEADER_WORDS = OUT_HEADER_BYTES / 4;
-/** st_blksize: what programs read and write at a time when they do not know better. */
+/** st_blksize, the preferred I/O size (stat(3type)). */
 const BLOCK_SIZE = 4096;
 
 /**
- * Builds one reply at a time in one buffer: `begin`, members in order, `finish`. Every structure of the protocol is
- * a run of 32-bit words, so members are put as words (a store of a number above 2^32, or below 0, keeps its low 32 bits).
+ * Builds one reply at a time in one buffer: `begin`, members in order, `finish`. Every structure of the protocol is a
+ * run of 32-bit words, so members are put as words (a store of a number above 2^32, or below 0, keeps its low 32 bits).
  */
 export class ReplyWriter {
   readonly #bytes: Buffer;
@@ -69,7 +69,10 @@ export class ReplyWriter {
     this.#at = aligned / 4;
   }
 
-  /** The whole rest of the reply: file data, a target, an xattr. Ends it: nothing can be put after. Answers its length. */
+  /**
+   * Attaches the rest of the reply: file data, a link target, an xattr. Nothing can be put after it. Answers its
+   * length, bytes.
+   */
   data(chunks: readonly Uint8Array[]): number {
     this.#attached = chunks;
     for (const chunk of chunks) {
@@ -79,7 +82,7 @@ export class ReplyWriter {
     return this.#attachedBytes;
   }
 
-  /** Moves small attached data behind the header; then the reply is one buffer. Answers how long that is. */
+  /** Copies small attached data behind the header, so that the reply is one buffer. Answers its length, bytes. */
   inlineSmall(): number {
     let end = this.#at * 4;
     if (this.#attachedBytes > COPIED_BYTES_MAX) return end;
@@ -122,7 +125,7 @@ export function putAttributesReply(out: ReplyWriter, reply: AttributesReply): vo
   putAttributes(out, reply.attributes);
 }
 
-/** struct fuse_entry_out. Inode numbers are never used again, so the generation is always 0. */
+/** struct fuse_entry_out. Inode numbers are never reused, so the generation is always 0. */
 export function putEntry(out: ReplyWriter, reply: EntryReply): void {
   out.u64(reply.attributes.inode);
   out.u64(0);
@@ -133,7 +136,9 @@ export function putEntry(out: ReplyWriter, reply: EntryReply): void {
   putAttributes(out, reply.attributes);
 }
 
-/** struct fuse_entry_out of no inode: a name that is known not to be there, for so long (or of an entry not had, 0). */
+/**
+ * struct fuse_entry_out with nodeid 0: a negative entry that is valid for `entryValidMs`, or 0 where there is no entry.
+ */
 export function putNoEntry(out: ReplyWriter, entryValidMs: number): void {
   out.u64(0);
   out.u64(0);
@@ -144,7 +149,7 @@ export function putNoEntry(out: ReplyWriter, entryValidMs: number): void {
   for (let word = 0; word < 22; word++) out.u32(0);
 }
 
-/** struct fuse_open_out. `cacheFlags`: what keepCache means for this kind of file. */
+/** struct fuse_open_out. `cacheFlags`: the FOPEN_* flags that keepCache stands for. */
 export function putOpen(out: ReplyWriter, open: OpenReply, cacheFlags = FOPEN_KEEP_CACHE): void {
   out.u64(open.handle);
   out.u32((open.keepCache ? cacheFlags : 0) | (open.directIo ? FOPEN_DIRECT_IO : 0));

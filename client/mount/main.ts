@@ -4,12 +4,12 @@ import { mountFuse } from "../fuse/mount.ts";
 import { openVolume } from "../volume/open-volume.ts";
 import { parseMountOptions, type WrittenMountOptions } from "../volume/options.ts";
 
-/** What a handler may wait beyond its own time limits before the kernel is told that it timed out. */
+/** Added to the time limits of the handlers before a request is answered with ETIMEDOUT. */
 const DEADLINE_SLACK_MS = 60_000;
 
 /**
  * Mounts a volume at a directory, reading from `region`.
- * @throws UserError for what a user can mend: options, the mount point, metadata servers or buckets out of reach.
+ * @throws UserError for what a user can fix: options, the mount point, metadata servers or buckets out of reach.
  */
 export async function runMount(what: {
   volume: VolumeDescription;
@@ -34,12 +34,12 @@ export async function runMount(what: {
       },
       logger,
     });
-    access.state.caches = mount.caches;
+    access.state.kernel.caches = mount.caches;
     const ended = mount.ended.then(() => access.close());
     return {
       ended,
       async stop() {
-        await access.state.commitAll();
+        await access.state.writers.commitAll();
         await mount.unmount();
         await ended;
       },

@@ -3,9 +3,9 @@ import type { ErrnoCode } from "../../core/errno.ts";
 import type { ByteString, Inode, Time } from "../../core/ids.ts";
 
 /**
- * The file system as the kernel asks for it: what client/fuse calls and client/filesystem answers.
- * A failure is a value, the errno's name: `typeof result === "string"`. An answer that is at hand is returned as it is,
- * without a promise (a getattr costs 14 µs in all, a promise one of them).
+ * The file system's side of the FUSE protocol: client/fuse calls it, client/volume/filesystem implements it. A failure
+ * is a value, the errno's name: `typeof result === "string"`. A result that needs no waiting is returned without a
+ * promise (a getattr costs 14 µs in all, a promise one of them).
  */
 export type Result<T> = T | ErrnoCode;
 export type Reply<T> = Result<T> | Promise<Result<T>>;
@@ -14,24 +14,24 @@ export interface Caller {
   readonly uid: number;
   readonly gid: number;
   readonly pid: number;
-  /** Aborted when the kernel interrupts the request (FUSE_INTERRUPT) or its deadline passes. Made on first use. */
+  /** Aborted when the request is given up: interrupted (FUSE_INTERRUPT), or past its deadline. Created on first use. */
   readonly signal: AbortSignal;
 }
 
 export interface AttributesReply {
   readonly attributes: Attributes;
-  /** How long the kernel may use them unasked, ms. */
+  /** How long the kernel may cache them, ms (fuse_attr_out.attr_valid). */
   readonly validMs: number;
 }
 
 export interface EntryReply extends AttributesReply {
-  /** How long the kernel may lead the name to this inode unasked, ms. */
+  /** How long the kernel may cache that the name leads to this inode, ms (fuse_entry_out.entry_valid). */
   readonly entryValidMs: number;
 }
 
 export interface OpenReply {
   readonly handle: number;
-  /** The kernel may keep the pages it has (nothing changed since). */
+  /** The pages that the kernel has cached are still valid (FOPEN_KEEP_CACHE). */
   readonly keepCache: boolean;
   readonly directIo?: boolean;
 }
@@ -40,7 +40,7 @@ export interface DirectoryEntryReply {
   readonly name: ByteString;
   readonly inode: Inode;
   readonly kind: InodeKind;
-  /** With readdirplus: absent when it could not be had. */
+  /** With READDIRPLUS; absent when the attributes could not be read. */
   readonly entry?: EntryReply;
 }
 
@@ -59,7 +59,7 @@ export interface SetAttributes {
 export interface LockRange {
   readonly mode: "read" | "write" | "unlock";
   readonly start: number;
-  /** Inclusive; Number.MAX_SAFE_INTEGER: to the end. */
+  /** Inclusive; Number.MAX_SAFE_INTEGER: to the end of the file. */
   readonly end: number;
   readonly pid: number;
 }
@@ -74,11 +74,11 @@ export interface StatFsReply {
 
 export interface Handlers {
   lookup(caller: Caller, parent: Inode, name: ByteString): Reply<EntryReply>;
-  /** The kernel forgets `count` of the references that lookups and entries gave it. */
+  /** The kernel drops `count` of the lookups that it has counted: one for each entry it was given. */
   forget(inode: Inode, count: number): void;
   getattr(caller: Caller, inode: Inode, handle: number | undefined): Reply<AttributesReply>;
   setattr(caller: Caller, inode: Inode, changes: SetAttributes): Reply<AttributesReply>;
-  /** In an object: a target may read like an errno's name. */
+  /** In an object, because a target may be spelled like an errno. */
   readlink(caller: Caller, inode: Inode): Reply<{ readonly target: ByteString }>;
   make(
     caller: Caller,
@@ -97,7 +97,7 @@ export interface Handlers {
     mode: "replace" | "noreplace" | "exchange",
   ): Reply<true>;
   link(caller: Caller, inode: Inode, newParent: Inode, newName: ByteString): Reply<EntryReply>;
-  /** `flags`: open(2)'s, as the kernel gives them (O_TRUNC included: ATOMIC_O_TRUNC). */
+  /** `flags`: those of open(2), O_TRUNC included (ATOMIC_O_TRUNC). */
   open(caller: Caller, inode: Inode, flags: number): Reply<OpenReply>;
   create(
     caller: Caller,
@@ -115,7 +115,7 @@ export interface Handlers {
     offset: number,
     length: number,
   ): Reply<Uint8Array | readonly Uint8Array[]>;
-  /** `data` belongs to the callee after the call only if it copies it before the reply. Answers the bytes taken. */
+  /** `data` is valid until the handler has finished. Answers the number of bytes written. */
   write(
     caller: Caller,
     inode: Inode,
@@ -124,13 +124,13 @@ export interface Handlers {
     data: Uint8Array,
     killPrivileges: boolean,
   ): Reply<number>;
-  /** At each close(2) of a descriptor: what it wrote is stored, or the error comes here. */
+  /** At each close(2) of a descriptor: stores what was written, or answers the error that close(2) returns. */
   flush(caller: Caller, inode: Inode, handle: number, lockOwner: string): Reply<true>;
   release(caller: Caller, inode: Inode, handle: number, flockOwner: string | undefined): Reply<true>;
   fsync(caller: Caller, inode: Inode, handle: number, dataOnly: boolean): Reply<true>;
   fallocate(caller: Caller, inode: Inode, handle: number, mode: number, offset: number, length: number): Reply<true>;
   opendir(caller: Caller, inode: Inode): Reply<OpenReply>;
-  /** Entries from `offset` on (0: the beginning, "." and ".." included), as many as are at hand; [] at the end. */
+  /** Some of the entries after `offset`. 0 is the beginning, with "." and ".."; an empty array is the end. */
   readdir(
     caller: Caller,
     inode: Inode,
@@ -143,7 +143,7 @@ export interface Handlers {
   statfs(caller: Caller): Reply<StatFsReply>;
   getxattr(caller: Caller, inode: Inode, name: ByteString): Reply<Uint8Array>;
   listxattr(caller: Caller, inode: Inode): Reply<readonly ByteString[]>;
-  /** `flags`: setxattr(2)'s XATTR_CREATE (1), XATTR_REPLACE (2). */
+  /** `flags`: XATTR_CREATE (1) or XATTR_REPLACE (2), as in setxattr(2). */
   setxattr(caller: Caller, inode: Inode, name: ByteString, value: Uint8Array, flags: number): Reply<true>;
   removexattr(caller: Caller, inode: Inode, name: ByteString): Reply<true>;
   getlk(caller: Caller, inode: Inode, handle: number, owner: string, range: LockRange): Reply<LockRange>;
@@ -155,15 +155,18 @@ export interface Handlers {
     range: LockRange,
     options: { wait: boolean; flock: boolean },
   ): Reply<true>;
-  /** SEEK_DATA (3) and SEEK_HOLE (4). */
+  /** `whence`: SEEK_DATA (3) or SEEK_HOLE (4), as in lseek(2). */
   lseek(caller: Caller, inode: Inode, handle: number, offset: number, whence: number): Reply<number>;
-  /** The kernel has unmounted; nothing more comes. */
+  /** The file system is unmounted; no call follows. */
   destroy(): void;
 }
 
-/** What the file system tells the kernel, unasked (FUSE_NOTIFY_INVAL_*). Each resolves when the kernel has dropped it. */
+/**
+ * Invalidates the kernel's caches (FUSE_NOTIFY_INVAL_*). Each promise resolves once the kernel has done so; none
+ * rejects.
+ */
 export interface KernelCaches {
-  /** `content: false`: the attributes only (never waits for a page). */
+  /** Attributes, and with `content` also the pages. Attributes alone never wait for a request that holds a page. */
   invalidateInode(inode: Inode, content: boolean): Promise<void>;
   invalidateEntry(parent: Inode, name: ByteString): Promise<void>;
 }

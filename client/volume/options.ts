@@ -7,15 +7,15 @@ const MIB = 1024 * 1024;
 const milliseconds = z.coerce.number().int().min(0).max(86_400_000);
 const flag = z.union([z.boolean(), z.enum(["", "true", "false"]).transform((text) => text !== "false")]);
 
-/** Mount options as written after `-o` (text), or given in a program. */
+/** Mount options, as text after `-o` or as values from a program. */
 const schema = z.strictObject({
-  /** How new a read is at a mirror: docs/SEMANTICS.md. */
+  /** How new reads at a mirror are; see docs/SEMANTICS.md. */
   consistency: z.enum(["close-to-open", "session", "bounded"]).default("close-to-open"),
   maxStalenessMs: milliseconds.default(1000),
   onPrimaryLoss: z.enum(["serve", "fail"]).default("serve"),
   writeTimeoutMs: milliseconds.min(100).default(60_000),
   readTimeoutMs: milliseconds.min(100).default(30_000),
-  /** Blocks are kept there; absent: in memory only. */
+  /** Directory of the disk cache; absent: blocks are cached in memory only. */
   cacheDir: z.string().refine(isAbsolute, "must be an absolute path").optional(),
   cacheBytes: z.coerce
     .number()
@@ -27,19 +27,19 @@ const schema = z.strictObject({
     .int()
     .min(16 * MIB)
     .default(128 * MIB),
-  /** Dirty bytes in memory, over all files; past it writers wait. */
+  /** Dirty bytes in memory, over all files; beyond that, writers wait. */
   writeBufferBytes: z.coerce
     .number()
     .int()
     .min(16 * MIB)
     .default(256 * MIB),
-  /** How far the client fetches ahead of a reader who reads on. */
+  /** How far the client prefetches for a sequential reader. */
   readAheadBytes: z.coerce
     .number()
     .int()
     .min(0)
     .default(32 * MIB),
-  /** How far the kernel does. */
+  /** The kernel's own readahead. */
   readAheadKb: z.coerce.number().int().min(0).max(65_536).optional(),
   allowOther: flag.optional(),
   readOnly: flag.optional(),
@@ -48,10 +48,10 @@ const schema = z.strictObject({
 export type MountOptions = z.output<typeof schema>;
 export type WrittenMountOptions = Partial<MountOptions> | Readonly<Record<string, string>>;
 
-/** fstab's words for what the schema calls otherwise. */
+/** The names that mount(8) and fstab(5) use for options of the schema. */
 const ALIASES: Readonly<Record<string, string>> = { ro: "readOnly", allow_other: "allowOther" };
 
-/** @throws UserError that names the option. */
+/** @throws UserError which names the option. */
 export function parseMountOptions(written: WrittenMountOptions): MountOptions {
   const named = Object.fromEntries(Object.entries(written).map(([key, value]) => [ALIASES[key] ?? key, value]));
   const parsed = schema.safeParse(named);

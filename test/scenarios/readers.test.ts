@@ -20,7 +20,7 @@ test("14: a block that is deleted while a client's map still names it costs a se
   await writer.write("file", Buffer.alloc(50_000, "old"));
   const reader = await world.open();
   // Nothing tells this client that the file has changed.
-  reader.access.state.onInvalidations = () => {};
+  reader.access.state.kernel.invalidate = () => {};
   const file = await reader.open("file", O_RDONLY);
   const old = blocksOf("aws");
   expect(old).toHaveLength(1);

@@ -1,6 +1,7 @@
 import { pino } from "pino";
 import { afterEach, expect, test } from "vitest";
-import { type Consistency, Router } from "../../client/volume/metadata/router.ts";
+import type { Consistency } from "../../client/volume/metadata/read-policy.ts";
+import { Router } from "../../client/volume/metadata/router.ts";
 import { Freshness, Status } from "../../proto/generated/metadata.ts";
 import { ScriptedServer } from "../client/support/scripted-server.ts";
 import { describeVolume } from "../client/support/volume.ts";

@@ -139,7 +139,7 @@ test("A listing names each entry that exists throughout it exactly once, whateve
 
 test("Names are as new as the open: a lookup finds what the primary has by then, and an open by a name that has moved is ESTALE", async () => {
   // A kernel that is slow to drop what it was told to drop.
-  gcp.access.state.caches = { invalidateInode: async () => {}, invalidateEntry: () => new Promise(() => {}) };
+  gcp.access.state.kernel.caches = { invalidateInode: async () => {}, invalidateEntry: () => new Promise(() => {}) };
   await aws.mkdir("names");
   for (let round = 0; round < 10; round++) {
     await aws.write("names/name", `${round}`);

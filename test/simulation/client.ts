@@ -1,6 +1,7 @@
 import { ClientSession } from "../../client/volume/metadata/client-session.ts";
 import { SliceGrants } from "../../client/volume/metadata/grants.ts";
-import { type ReadFreshness, Router } from "../../client/volume/metadata/router.ts";
+import type { ReadFreshness } from "../../client/volume/metadata/read-policy.ts";
+import { Router } from "../../client/volume/metadata/router.ts";
 import { decodeAttributes } from "../../core/codec.ts";
 import type { Command } from "../../core/commands.ts";
 import {

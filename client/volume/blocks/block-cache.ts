@@ -7,8 +7,8 @@ import { MemoryBlock, type Pins } from "./pins.ts";
 import type { ReadAnswer, ReadFailure } from "./protocol.ts";
 
 export interface BlockCacheEvents {
-  /** The own bucket lacks it. */
-  onWanted(slice: SliceId): void;
+  /** The bucket of the mount's region lacks a block of the slice. */
+  onMissing(slice: SliceId): void;
   onCorrupt(slice: SliceId, index: number, answer: ReadAnswer): void;
 }
 
@@ -17,10 +17,10 @@ interface Fetch {
   readonly waiting: Pins[];
 }
 
-/** From here on a block is read into a buffer that is used again: new ones of that size keep the garbage collector busy. */
+/** From this size on a block is read into a pooled buffer: new buffers of that size keep the garbage collector busy. */
 const REUSED_FROM_BYTES = 1024 * 1024;
 
-/** Blocks in memory, whole and verified; one fetch of a block at a time, however many wait for it. */
+/** Whole, verified blocks in memory. A block is fetched once at a time, for all readers that wait for it. */
 export class BlockCache {
   readonly #service: BlockService;
   readonly #events: BlockCacheEvents;
@@ -42,7 +42,7 @@ export class BlockCache {
     });
   }
 
-  /** A block that is at hand is returned as it is; a failure is a word. The bytes stay what they are while `pins` holds them. */
+  /** A cached block is returned without a promise. The bytes are valid while `pins` holds them. */
   get(slice: Slice, index: number, pins: Pins): Uint8Array | Promise<Uint8Array | ReadFailure> {
     const key = `${slice.id}/${index}`;
     const block = this.#blocks.get(key);
@@ -55,7 +55,7 @@ export class BlockCache {
     return fetch.done;
   }
 
-  /** Fetches it where it is not here yet; nobody waits. */
+  /** Fetches a block that is not cached. */
   prefetch(slice: Slice, index: number): void {
     const key = `${slice.id}/${index}`;
     if (!this.#blocks.has(key) && !this.#fetching.has(key)) this.#fetch(key, slice, index);
@@ -76,14 +76,14 @@ export class BlockCache {
     });
     const done = reading.then((answer) => {
       this.#fetching.delete(key);
-      if (answer.wanted) this.#events.onWanted(slice.id);
+      if (answer.missingInOwn) this.#events.onMissing(slice.id);
       if (answer.corruptIn.length > 0) this.#events.onCorrupt(slice.id, index, answer);
       if (answer.failure !== undefined) {
         if (into !== undefined) giveBuffer(into);
         return answer.failure;
       }
       const block = new MemoryBlock(into ?? answer.data!);
-      // Pinned before it can be evicted.
+      // Pin it before it can be evicted.
       for (const pins of waiting) pins.add(block);
       this.#blocks.set(key, block);
       return block.data;
@@ -94,7 +94,7 @@ export class BlockCache {
   }
 }
 
-/** Bytes of one block of a slice: all are full but the last. */
+/** Length of one block of a slice: all blocks but the last are full. */
 function blockBytes(slice: Slice, index: number): number {
   return Math.min(BLOCK_BYTES, slice.bytes - index * BLOCK_BYTES);
 }

@@ -9,12 +9,12 @@ import type { BlockRead, ReadAnswer } from "./protocol.ts";
 export interface BlockSource {
   readonly region: RegionIndex;
   readonly store: ObjectStore;
-  /** On a disk of this machine already: not worth a second copy in the cache. */
+  /** A `file:` bucket, which is on a disk already: its blocks are not cached on disk again. */
   readonly local: boolean;
 }
 
 const ATTEMPT_MS = 10_000;
-/** A source that failed is asked last for so long, so that one dead bucket does not delay each block. */
+/** For this long a source that failed is tried last, so that one dead bucket does not delay every block. */
 const SUSPECT_MS = 3000;
 const PAUSE_FIRST_MS = 50;
 const PAUSE_MOST_MS = 2000;
@@ -22,8 +22,8 @@ const PAUSE_MOST_MS = 2000;
 type Tried = Uint8Array | "notFound" | "corrupt" | "failed";
 
 /**
- * Reads a block from wherever it is: the disk cache, the own bucket, its home, any other. No byte leaves here unless the
- * whole block matches the checksum that the metadata states.
+ * Reads a block from the disk cache, the bucket of the mount's region, the bucket of the slice's home, or any other.
+ * Returns it only if the whole block matches the checksum in the metadata.
  */
 export class BlockReader {
   readonly #volume: string;
@@ -41,9 +41,9 @@ export class BlockReader {
 
   async read(block: BlockRead): Promise<ReadAnswer> {
     const cached = await this.#cache?.get(block);
-    if (cached !== undefined) return { data: placed(cached, block), wanted: false, corruptIn: [], from: "disk" };
+    if (cached !== undefined) return { data: placed(cached, block), missingInOwn: false, corruptIn: [], from: "disk" };
     const deadlineMs = performance.now() + block.timeoutMs;
-    let wanted = false;
+    let missingInOwn = false;
     const corruptIn = new Set<RegionIndex>();
     for (let attempt = 0; ; attempt++) {
       let unanswered = 0;
@@ -51,13 +51,13 @@ export class BlockReader {
         const tried = await this.#try(source, block, deadlineMs);
         if (tried instanceof Uint8Array) {
           if (!source.local) void this.#cache?.put(block, tried);
-          return { data: placed(tried, block), wanted, corruptIn: [...corruptIn], from: source.region };
+          return { data: placed(tried, block), missingInOwn, corruptIn: [...corruptIn], from: source.region };
         }
         if (tried === "failed") unanswered += 1;
         else if (tried === "corrupt") corruptIn.add(source.region);
-        else if (source.region === this.#own) wanted = true;
+        else if (source.region === this.#own) missingInOwn = true;
       }
-      const answer = { wanted, corruptIn: [...corruptIn], from: undefined };
+      const answer = { missingInOwn, corruptIn: [...corruptIn], from: undefined };
       if (unanswered === 0) return { ...answer, failure: corruptIn.size > 0 ? "corrupt" : "missing" };
       const pauseMs = backoffMs(attempt, PAUSE_FIRST_MS, PAUSE_MOST_MS);
       if (performance.now() + pauseMs > deadlineMs) return { ...answer, failure: "unreachable" };
@@ -65,7 +65,7 @@ export class BlockReader {
     }
   }
 
-  /** Own bucket, home, the others; those that failed lately behind the rest. */
+  /** The own bucket, the home, the others; sources that failed lately come last. */
   #order(home: RegionIndex): readonly BlockSource[] {
     const now = performance.now();
     const rank = ({ region }: BlockSource): number => {
@@ -90,7 +90,7 @@ export class BlockReader {
   }
 }
 
-/** Puts verified bytes where they are wanted. Answers them where they are wanted nowhere. */
+/** Copies verified bytes into the requester's buffer; answers them when the requester gave none. */
 function placed(data: Uint8Array, { into }: BlockRead): Uint8Array | undefined {
   if (into === undefined) return data;
   if (data.buffer !== into.buffer) into.set(data);

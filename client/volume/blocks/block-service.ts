@@ -12,7 +12,7 @@ import type {
   WorkerStart,
 } from "./protocol.ts";
 
-/** The blocks of a volume as the file system's thread asks for them; the work is done in a thread of its own. */
+/** A volume's blocks. The work is done in a thread of its own. */
 export interface BlockService {
   read(block: BlockRead): Promise<ReadAnswer>;
   upload(block: BlockUpload): Promise<UploadAnswer>;
@@ -20,7 +20,7 @@ export interface BlockService {
   close(): Promise<void>;
 }
 
-/** @throws when the thread cannot start (a cache directory that cannot be made). */
+/** Starts the thread. @throws when it cannot start (the cache directory cannot be created). */
 export async function openBlockService(start: WorkerStart, onFailure: (error: Error) => void): Promise<BlockService> {
   const worker = new Worker(new URL("./worker.ts", import.meta.url), { workerData: start, name: "blocks" });
   const waiting = new Map<number, (answer: AnswerOf[keyof AnswerOf]) => void>();

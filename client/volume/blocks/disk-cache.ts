@@ -11,14 +11,14 @@ export interface CachedBlock {
   readonly crc32c: number;
 }
 
-/** More blocks than this waiting for the disk, and the next one is not cached: the disk is slower than the network. */
+/** With this many blocks being written no other is cached: the disk is slower than the network. */
 const WRITING_MAX = 16;
 const TEMPORARY = ".tmp";
 
 /**
- * Blocks on the local disk, the least recently used ones dropped past `bytesMax`. A file's name says which block it is and
- * what its checksum must be; a file is complete or absent, and what fails its checksum is dropped as if it were absent.
- * It outlives the process, and nothing depends on it.
+ * Blocks on the local disk; the least recently used ones are evicted beyond `bytesMax`. The name of a file states the
+ * block and its checksum. A file is complete or absent; one that does not match its checksum is deleted and counts as
+ * absent. The cache survives the process, and may be deleted at any time.
  */
 export class DiskCache {
   readonly #directory: string;
@@ -37,7 +37,7 @@ export class DiskCache {
     });
   }
 
-  /** Takes over what an earlier process left there. */
+  /** Opens a cache with the files that an earlier process left there. */
   static async open(directory: string, bytesMax: number): Promise<DiskCache> {
     await mkdir(directory, { recursive: true });
     const cache = new DiskCache(directory, bytesMax);
@@ -58,7 +58,7 @@ export class DiskCache {
     return cache;
   }
 
-  /** The block, checked; `undefined` when it is not here. */
+  /** The block, verified; `undefined` when it is not cached. */
   async get(block: CachedBlock): Promise<Uint8Array | undefined> {
     const name = nameOf(block);
     if (this.#files.get(name) === undefined) return undefined;
@@ -66,19 +66,19 @@ export class DiskCache {
       const data = await readFile(this.#path(name));
       if (data.length === block.bytes && crc32c(data) === block.crc32c) return data;
     } catch {
-      // Another process may have dropped it.
+      // Another process may have deleted it.
     }
     this.#files.delete(name);
     await rm(this.#path(name), { force: true }).catch(() => {});
     return undefined;
   }
 
-  /** Keeps a block whose checksum was verified. Never fails: a full disk is a cache that keeps nothing. */
+  /** Keeps a verified block. Never rejects: on a full disk nothing more is cached. */
   async put(block: CachedBlock, data: Uint8Array): Promise<void> {
     const name = nameOf(block);
     if (this.#writing >= WRITING_MAX || this.#files.has(name)) return;
     this.#writing += 1;
-    // The caller gives its memory away to another thread before the disk has it.
+    // The caller transfers its memory to another thread before it is written.
     const copy = Buffer.from(data);
     const path = this.#path(name);
     const temporary = `${path}.${process.pid}-${++this.#temporaries}${TEMPORARY}`;

@@ -1,6 +1,6 @@
 import { giveBuffer } from "./block-buffers.ts";
 
-/** A block in memory. Its bytes may be given to another block once nothing has it pinned and the cache has let it go. */
+/** A block in memory. Its buffer is reused once the block is evicted and no reader has it pinned. */
 export class MemoryBlock {
   readonly data: Uint8Array;
   #pins = 0;
@@ -31,7 +31,7 @@ export class MemoryBlock {
 
 let releasing: MemoryBlock[] = [];
 
-/** The blocks that one read looks into: they stay as they are until its answer has been sent. */
+/** The blocks that one read uses: their buffers are not reused until its reply was sent. */
 export class Pins {
   #blocks: MemoryBlock[] = [];
 
@@ -41,8 +41,8 @@ export class Pins {
   }
 
   /**
-   * To be called when the answer is made. It is sent in this turn of the event loop, synchronously or at the promise's
-   * resolution; the blocks are let go of in the next one.
+   * Call it when the result is complete. The reply is sent in this turn of the event loop, synchronously or when the
+   * promise resolves; the blocks are unpinned in the next turn.
    */
   releaseSoon(): void {
     if (this.#blocks.length === 0) return;

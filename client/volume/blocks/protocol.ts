@@ -1,13 +1,13 @@
 import type { RegionIndex, SliceId } from "../../../core/ids.ts";
 
-/** What the file system's thread and the thread of the object stores say to each other. */
+/** Messages between the file system's thread and the thread of the object stores. */
 
 export interface WorkerStart {
   readonly volume: string;
   /** By region index. */
   readonly buckets: readonly { readonly region: string; readonly url: string }[];
   readonly own: RegionIndex;
-  /** Absent: no cache on disk. */
+  /** The disk cache; absent: none. */
   readonly cache: { readonly directory: string; readonly bytesMax: number } | undefined;
 }
 
@@ -17,9 +17,9 @@ export interface BlockRead {
   readonly bytes: number;
   readonly crc32c: number;
   readonly home: RegionIndex;
-  /** How long to go on while no source answers. */
+  /** How long to retry while a source does not answer. */
   readonly timeoutMs: number;
-  /** Shared memory of the block's length that is to hold it; absent: the bytes come with the answer. */
+  /** Shared memory of the block's length, to read into; absent: the bytes come with the answer. */
   readonly into?: Uint8Array;
 }
 
@@ -27,26 +27,29 @@ export interface BlockUpload {
   readonly region: RegionIndex;
   readonly slice: SliceId;
   readonly index: number;
-  /** In shared memory, which must not change until the answer; or copied by the posting. */
+  /** Shared memory, which must not change until the answer, or memory that postMessage copies. */
   readonly data: Uint8Array;
 }
 
 export type Question =
   | { readonly kind: "read"; readonly block: BlockRead }
   | { readonly kind: "upload"; readonly block: BlockUpload }
-  /** Whether the region's bucket can be used, and belongs to the region of the volume with this uuid. */
+  /** Checks that the region's bucket can be used, and that it belongs to this region of the volume with this uuid. */
   | { readonly kind: "claim"; readonly region: RegionIndex; readonly uuid: string }
   | { readonly kind: "close" };
 
-/** `missing`: no bucket has it, each one said so. `corrupt`: what there is fails its checksum. `unreachable`: nobody answered in time. */
+/**
+ * `missing`: every bucket answered that it lacks the block. `corrupt`: every bucket answered, and no copy matches the
+ * checksum. `unreachable`: some bucket did not answer in time.
+ */
 export type ReadFailure = "missing" | "corrupt" | "unreachable";
 
 export interface ReadAnswer {
-  /** Absent when it failed, and when the bytes are where the question wanted them. */
+  /** Absent after a failure, and when the bytes were read into `BlockRead.into`. */
   readonly data?: Uint8Array;
   readonly failure?: ReadFailure;
-  /** The own bucket said that it has no such block. */
-  readonly wanted: boolean;
+  /** The bucket of the mount's region answered that it lacks the block. */
+  readonly missingInOwn: boolean;
   /** Regions whose copy failed its checksum. */
   readonly corruptIn: readonly RegionIndex[];
   readonly from: "disk" | RegionIndex | undefined;
@@ -54,7 +57,7 @@ export interface ReadAnswer {
 
 export interface UploadAnswer {
   readonly crc32c?: number;
-  /** An ObjectStoreErrorCode. */
+  /** Of the failure: an ObjectStoreErrorCode. */
   readonly code?: string;
   readonly message?: string;
 }
@@ -66,7 +69,7 @@ export interface PlainAnswer {
 }
 
 export interface ClaimAnswer extends PlainAnswer {
-  /** The bucket can be used and is another's: one sentence for the user. */
+  /** The bucket can be used, but belongs to another volume or region: one sentence for the user. */
   readonly foreign?: string;
 }
 

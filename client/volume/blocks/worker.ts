@@ -19,8 +19,8 @@ import type {
 } from "./protocol.ts";
 
 /**
- * The thread of the object stores and of the disk cache: what they do to an event loop (checksums, TLS, bodies) must not
- * be done to the one that answers the kernel.
+ * The thread of the object stores and of the disk cache. Checksums, TLS and large bodies would block the event loop
+ * that answers the kernel.
  */
 const READS_AT_ONCE = 16;
 const UPLOADS_AT_ONCE = 8;

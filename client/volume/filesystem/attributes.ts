@@ -2,34 +2,28 @@ import type { Attributes, CommandOf } from "../../../core/commands.ts";
 import type { Inode } from "../../../core/ids.ts";
 import type { AttributesReply, Caller, Handlers, Result, SetAttributes } from "../handlers.ts";
 import { deferrable } from "./deferred-changes.ts";
-import { type MountState, now } from "./mount-state.ts";
+import type { MountState } from "./mount-state.ts";
+import { now } from "./writers.ts";
 
-type AttributeHandlers = Pick<
-  Handlers,
-  "getattr" | "setattr" | "statfs" | "getxattr" | "listxattr" | "setxattr" | "removexattr" | "forget"
->;
+type AttributeHandlers = Pick<Handlers, "getattr" | "setattr" | "statfs">;
 
 const STAT_BLOCK_BYTES = 4096;
-/** A bucket has no end; df(1) wants one. */
+/** A bucket has no capacity, but df(1) shows one. */
 const CAPACITY_BLOCKS = 2 ** 38;
 const CAPACITY_INODES = 2 ** 36;
-const XATTR_CREATE = 1;
-const XATTR_REPLACE = 2;
 
-/** Attributes, extended attributes, and how full the volume is. */
+/** Attributes, and how full the volume is. */
 export function attributeHandlers(state: MountState): AttributeHandlers {
-  const { nodes, reads, session } = state;
+  const { nodes, reads, kernel } = state;
   return {
-    forget: (inode, count) => nodes.forget(inode, count),
-
     async getattr(caller, inode) {
-      // What is open here was as new as the open, and every change since is pushed.
+      // The attributes of an open file are as new as its open, and every change since then was pushed.
       const node = nodes.get(inode);
       if (node?.attributes !== undefined && node.handles > 0 && !node.stale && state.router.watched) {
-        return state.tell(node.attributes);
+        return kernel.attributesReply(node.attributes);
       }
       const found = await reads.attributes(inode, { freshness: "committed", interrupt: caller });
-      return typeof found === "string" ? found : state.tell(found.attributes);
+      return typeof found === "string" ? found : kernel.attributesReply(found.attributes);
     },
 
     async setattr(caller, inode, changes): Promise<Result<AttributesReply>> {
@@ -39,7 +33,7 @@ export function attributeHandlers(state: MountState): AttributeHandlers {
       await nodes.get(inode)?.writer?.commit();
       const command = { kind: "setattr", inode, ...rest, killPrivileges: killPrivileges || undefined } as const;
       const attributes = await setAttributes(state, caller, command);
-      return typeof attributes === "string" ? attributes : state.tell(attributes);
+      return typeof attributes === "string" ? attributes : kernel.attributesReply(attributes);
     },
 
     async statfs(caller) {
@@ -54,64 +48,27 @@ export function attributeHandlers(state: MountState): AttributeHandlers {
         inodesFree: Math.max(0, CAPACITY_INODES - usage.inodes),
       };
     },
-
-    getxattr(caller, inode, name) {
-      // ACLs are asked for at nearly every copied file.
-      if (name.startsWith("system.")) return "EOPNOTSUPP";
-      if (hasNone(state, inode)) return "ENODATA";
-      return reads.getXattr(inode, name, caller);
-    },
-
-    listxattr: (caller, inode) => reads.listXattrs(inode, caller),
-
-    async setxattr(caller, inode, name, value, flags) {
-      if (name.startsWith("system.")) return "EOPNOTSUPP";
-      // A write takes file capabilities off: what was written before this must not come after it.
-      if (name.startsWith("security.")) await nodes.get(inode)?.writer?.commit();
-      const mode = flags & XATTR_CREATE ? "create" : flags & XATTR_REPLACE ? "replace" : "either";
-      const done = await session.mutate({ kind: "setxattr", inode, name, value, mode }, { interrupt: caller });
-      if (typeof done === "string") return done;
-      state.touched(inode);
-      return true;
-    },
-
-    async removexattr(caller, inode, name) {
-      if (name.startsWith("system.")) return "EOPNOTSUPP";
-      const done = await session.mutate({ kind: "removexattr", inode, name }, { interrupt: caller });
-      if (typeof done === "string") return done;
-      state.touched(inode);
-      return true;
-    },
   };
 }
 
 /**
- * cp -a, tar and rsync set owner, mode and times of each file while they have it open, and then close it: these wait for
- * the close, which commits them with the bytes. Only for a file that has something to commit, or is new.
+ * Leaves a change of owner, mode or times to the next commit of the file. cp -a, tar and rsync make these changes while
+ * they have the file open, and then close it: one commit serves both. Undefined where the change must be committed now:
+ * the file is not open, or is neither new nor dirty.
  */
 function deferred(state: MountState, inode: Inode, changes: SetAttributes): AttributesReply | undefined {
   const node = state.nodes.get(inode);
   if (node?.attributes === undefined || node.stale || node.handles === 0) return undefined;
   if (!node.fresh && node.writer?.uncommitted !== true) return undefined;
-  const writer = state.writerOf(node);
+  const writer = state.writers.of(node);
   const seen = writer.overAttributes(node.attributes);
   const later = deferrable(changes, seen.mode, now);
   if (later === undefined) return undefined;
   writer.defer(later);
-  return state.tell(node.attributes);
+  return state.kernel.attributesReply(node.attributes);
 }
 
-/**
- * Whether it is known that an inode has no xattrs: as of its open, or where the primary's pushes come straight here. The
- * kernel asks for security.capability before the first write to each file.
- */
-function hasNone({ nodes, router }: MountState, inode: Inode): boolean {
-  const node = nodes.get(inode);
-  if (node === undefined || node.stale || node.attributes?.xattrs !== 0 || !router.watched) return false;
-  return node.handles > 0 || router.ownIsPrimary;
-}
-
-/** A size may be reached in several commands: see core/files.ts on truncation. */
+/** Repeats the command until the size is reached: one command truncates a bounded number of chunks (core/files.ts). */
 export async function setAttributes(
   state: MountState,
   caller: Caller,
@@ -120,7 +77,7 @@ export async function setAttributes(
   for (;;) {
     const done = await state.session.mutate(command, { interrupt: caller });
     if (typeof done === "string") return done;
-    const attributes = state.changedHere(done);
+    const attributes = state.kernel.noteOwnChange(done);
     if (command.size === undefined || attributes.size <= command.size) return attributes;
   }
 }

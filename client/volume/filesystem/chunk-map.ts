@@ -3,11 +3,11 @@ import type { Chunks, Piece } from "../metadata/metadata-reads.ts";
 
 const CHUNKS_MAX = 64;
 
-/** Which pieces a file's chunks are made of, each as of a sequence. */
+/** The pieces of a file's chunks, with the sequence that each chunk was read at. The last CHUNKS_MAX are kept. */
 export class ChunkMap {
   readonly #chunks = new Map<number, { pieces: readonly Piece[]; at: Sequence }>();
 
-  /** The pieces of a chunk, if they are as new as the file's last change. */
+  /** The pieces of a chunk, if they were read at or after `changed`, the file's last change. */
   get(index: number, changed: Sequence): readonly Piece[] | undefined {
     const chunk = this.#chunks.get(index);
     return chunk !== undefined && chunk.at >= changed ? chunk.pieces : undefined;
@@ -30,10 +30,10 @@ export function chunkOf(offset: number): number {
   return Math.floor(offset / CHUNK_BYTES);
 }
 
-/** The pieces that touch [from, to), cut to it, in order. */
+/** The pieces that overlap [from, to), cut to that range, in order. */
 export function cutPieces(pieces: readonly Piece[], from: number, to: number): Piece[] {
   const cut: Piece[] = [];
-  // Sorted and never overlapping, so the first that ends behind `from` is found by halving.
+  // Sorted and without overlap: a binary search finds the first piece that ends after `from`.
   let low = 0;
   let high = pieces.length;
   while (low < high) {

@@ -2,7 +2,7 @@ import type { Attributes } from "../../../core/commands.ts";
 import type { Time } from "../../../core/ids.ts";
 import type { SetAttributes } from "../handlers.ts";
 
-/** What chmod, chown and utimens leave to the commit of the bytes that were written around them. */
+/** Changes by chmod, chown and utimens that are committed together with the bytes that were written around them. */
 export interface DeferredChanges {
   readonly mode?: number;
   readonly uid?: number;
@@ -14,7 +14,7 @@ export interface DeferredChanges {
 
 const SET_UID_OR_GID = 0o6000;
 
-/** The part of a setattr that may wait; undefined when it may not: a size, or privileges that a chown takes away. */
+/** The changes of a setattr, if they may be deferred. Undefined if not: a size, or a chown that clears set-user-ID. */
 export function deferrable(changes: SetAttributes, mode: number, now: () => Time): DeferredChanges | undefined {
   if (changes.size !== undefined) return undefined;
   const chowns = changes.uid !== undefined || changes.gid !== undefined || changes.killPrivileges === true;

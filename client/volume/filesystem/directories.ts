@@ -2,20 +2,20 @@ import type { ByteString, Inode } from "../../../core/ids.ts";
 import type { DirectoryEntryReply, EntryReply, Handlers } from "../handlers.ts";
 import type { ListedEntry } from "../metadata/metadata-reads.ts";
 import { DirectoryListing, type Placed } from "./directory-listing.ts";
-import { closeNode, openChecked } from "./files.ts";
 import type { MountState } from "./mount-state.ts";
+import { closeNode, openChecked } from "./opening.ts";
 
 type DirectoryHandlers = Pick<Handlers, "opendir" | "readdir" | "releasedir" | "fsyncdir">;
 type Listed = DirectoryEntryReply & { readonly nextOffset: number };
 
-/** As many as one answer to the kernel can hold. */
+/** At least as many as fit in one reply to the kernel. */
 const ANSWER_ENTRIES = 512;
 /** "." and ".." come first. */
 const DOTS = 2;
 
 /**
- * Directories. A descriptor lists the directory as it was when it was opened or rewound (its first page) and then page by
- * page; an entry's offset is its place in the listing.
+ * Directories. A descriptor reads the first page when it is opened or rewound, and later pages no older than that one.
+ * The offset of an entry is its place in the listing.
  */
 export function directoryHandlers(state: MountState): DirectoryHandlers {
   const { handles } = state;
@@ -79,7 +79,9 @@ function listed(
   return result;
 }
 
-/** An entry of a READDIRPLUS. The kernel holds a reference by each one that it is given: that is when `entry` is read. */
+/**
+ * An entry of a READDIRPLUS. `entry` counts a lookup, so it must be read only for an entry that goes into the reply.
+ */
 class PlusEntry implements DirectoryEntryReply {
   readonly name: ByteString;
   readonly inode: Inode;
@@ -102,7 +104,7 @@ class PlusEntry implements DirectoryEntryReply {
 
   get entry(): EntryReply | undefined {
     const { attributes, name } = this.#listed;
-    if (attributes !== undefined) this.#entry ??= this.#state.tellEntry(this.#parent, name, attributes);
+    if (attributes !== undefined) this.#entry ??= this.#state.kernel.entryReply(this.#parent, name, attributes);
     return this.#entry;
   }
 }

@@ -3,11 +3,11 @@ import type { ByteString, Version } from "../../../core/ids.ts";
 import type { ListedEntry } from "../metadata/metadata-reads.ts";
 
 const PAGE_ENTRIES = 1_000;
-/** Of a page that is read again: as many, and those that have come among them. */
+/** Limit for a page that is read again: new entries may have come in between. */
 const PAGE_ENTRIES_AGAIN = 4_000;
-/** Numbers a page's entries have room for: more than it can ever have. */
+/** Places that are reserved for each page: more than it can have entries. */
 const PAGE_SPAN = 4_096;
-/** Kept in memory. The kernel goes back a little, when what it was given did not fit; hardly ever farther. */
+/** Pages in memory. The kernel goes back a few entries when a reply was full, and hardly ever further. */
 const PAGES_KEPT = 4;
 
 interface Page {
@@ -16,25 +16,25 @@ interface Page {
   readonly end: boolean;
 }
 
-/** Asks for the entries after a name; `at`: no older than the listing's first page. */
+/** Reads the entries after a name. `at`: the version of the first page; the answer must not be older. */
 type FetchPage = (after: ByteString, limit: number, at: Version | undefined) => Promise<Page | ErrnoCode>;
 
-/** An entry, and where the listing goes on after it. */
+/** An entry, and the place after it. */
 export type Placed = ListedEntry & { readonly next: number };
 
 /**
- * What one descriptor lists: the directory's names in order, page by page, of which a few are kept. Of the others it keeps
- * the name that each begins after: one goes back to them by reading them again. A place is a page and a number in it, so
- * that it stays what it is while entries come and go before it.
+ * The listing of one directory descriptor: names in order, page by page. A few pages are kept; of the others only the
+ * name that each starts after, and they are read again when the reader goes back. A place is a page and an index in
+ * that page, so it stays valid while entries are added and removed in earlier pages.
  */
 export class DirectoryListing {
   #at: Version | undefined;
-  /** The name that each page known so far comes after. */
+  /** By page: the name that it starts after. */
   #after: ByteString[] = ["" as ByteString];
   #ended = false;
   readonly #pages = new Map<number, readonly ListedEntry[]>();
 
-  /** From the beginning, as the directory is then. */
+  /** Starts again at the beginning, with the directory as it is then (rewinddir(3)). */
   rewind(): void {
     this.#at = undefined;
     this.#after = ["" as ByteString];
@@ -42,7 +42,7 @@ export class DirectoryListing {
     this.#pages.clear();
   }
 
-  /** Up to `limit` entries from a place on: [] at the end. */
+  /** Up to `limit` entries from a place on; an empty array is the end. */
   async from(place: number, limit: number, fetch: FetchPage): Promise<readonly Placed[] | ErrnoCode> {
     let first = place % PAGE_SPAN;
     for (let index = Math.floor(place / PAGE_SPAN); ; index += 1) {
@@ -57,7 +57,7 @@ export class DirectoryListing {
     }
   }
 
-  /** undefined: there is none. */
+  /** The entries of a page; undefined after the last page. */
   async #page(index: number, fetch: FetchPage): Promise<readonly ListedEntry[] | ErrnoCode | undefined> {
     for (;;) {
       const kept = this.#pages.get(index);

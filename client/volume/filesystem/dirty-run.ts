@@ -2,11 +2,12 @@ import { BLOCK_BYTES, CHUNK_BYTES } from "../../../core/ids.ts";
 import { giveBuffer, takeBuffer } from "../blocks/block-buffers.ts";
 
 /**
- * A contiguous piece of a file that was written and is not committed yet; it becomes one slice, or inline data. Inside one
- * chunk, cut in blocks from its own beginning. Its first `frozenBlocks` are being uploaded and change no more.
+ * A contiguous range of a file that was written and is not committed yet. A commit stores it as one slice or as inline
+ * data. It never crosses a chunk, and is cut into blocks from its own start. The first `frozenBlocks` blocks are
+ * uploading and immutable.
  */
 export class DirtyRun {
-  /** In the file. */
+  /** Of its first byte in the file. */
   readonly offset: number;
   #length = 0;
   readonly #blocks: Uint8Array[] = [];
@@ -32,7 +33,7 @@ export class DirtyRun {
     return this.end === (this.chunk + 1) * CHUNK_BYTES;
   }
 
-  /** Blocks that are full, and will be longer no more. */
+  /** Blocks that have their full length. */
   get fullBlocks(): number {
     return Math.floor(this.#length / BLOCK_BYTES);
   }
@@ -49,7 +50,7 @@ export class DirtyRun {
     this.#frozenBlocks = Math.max(this.#frozenBlocks, blocks);
   }
 
-  /** Whether bytes at `offset` can go into this run: they touch it, and not a block that is frozen. */
+  /** Whether a write at `offset` can go into this run: it is adjacent or inside, and not in a frozen block. */
   takes(offset: number): boolean {
     return offset >= this.offset + this.#frozenBlocks * BLOCK_BYTES && offset <= this.end;
   }
@@ -58,7 +59,7 @@ export class DirtyRun {
     return offset < this.end && offset + length > this.offset;
   }
 
-  /** Writes where `takes(offset)` holds, or anywhere below `reserve`d length; the caller keeps it inside the chunk. */
+  /** Requires `takes(offset)`, and that the data ends inside the chunk. */
   write(offset: number, data: Uint8Array): void {
     let at = offset - this.offset;
     this.#length = Math.max(this.#length, at + data.length);
@@ -75,12 +76,12 @@ export class DirtyRun {
     }
   }
 
-  /** The bytes of a block, as long as it is now. */
+  /** The bytes of a block at its current length; not a copy. */
   block(index: number): Uint8Array {
     return this.#blocks[index]!.subarray(0, Math.min(BLOCK_BYTES, this.#length - index * BLOCK_BYTES));
   }
 
-  /** The bytes as one piece; for short runs. */
+  /** All bytes in one array; for short runs. */
   bytes(): Uint8Array {
     if (this.blockCount === 1) return this.block(0);
     const all = new Uint8Array(this.#length);
@@ -88,7 +89,7 @@ export class DirtyRun {
     return all;
   }
 
-  /** Copies what it has of the file's range [offset, offset + target.length) into `target`. */
+  /** Copies its bytes of the file's range [offset, offset + target.length) into `target`. */
   overlay(target: Uint8Array, offset: number): void {
     const from = Math.max(offset, this.offset);
     const to = Math.min(offset + target.length, this.end);
@@ -117,7 +118,9 @@ export class DirtyRun {
   }
 }
 
-/** Puts a write into the runs of a file (in the order of their making, the later one on top). Answers the bytes added. */
+/**
+ * Puts a write into the runs of a file, oldest run first; a later run hides an earlier one. Answers the bytes added.
+ */
 export function writeIntoRuns(runs: DirtyRun[], offset: number, data: Uint8Array): number {
   let added = 0;
   for (let done = 0; done < data.length; ) {
@@ -133,7 +136,7 @@ export function writeIntoRuns(runs: DirtyRun[], offset: number, data: Uint8Array
   return added;
 }
 
-/** The newest run that takes these bytes, if no newer one lies over them; else a new one. */
+/** The newest run that takes these bytes, unless a newer run overlaps them; else a new run. */
 function runFor(runs: DirtyRun[], offset: number, length: number): DirtyRun {
   const chunk = Math.floor(offset / CHUNK_BYTES);
   for (let index = runs.length - 1; index >= 0; index--) {
@@ -147,8 +150,8 @@ function runFor(runs: DirtyRun[], offset: number, length: number): DirtyRun {
 }
 
 /**
- * The same bytes in as few runs as can be: neighbours and overlaps joined, the later one's bytes on top. For runs of
- * which nothing has been uploaded yet.
+ * The same bytes in as few runs as possible: adjacent and overlapping runs are joined, later bytes over earlier ones.
+ * Only for runs of which no block was uploaded.
  */
 export function joinRuns(runs: readonly DirtyRun[]): DirtyRun[] {
   const spans: { start: number; end: number }[] = [];

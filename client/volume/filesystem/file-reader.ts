@@ -11,7 +11,7 @@ import type { ReadAhead } from "./read-ahead.ts";
 
 const ZEROS = new Uint8Array(1024 * 1024);
 const CONSISTENT_TRIES = 5;
-/** Chunk maps fetched at once, when one is missing: they are small, and files are read on. */
+/** Chunk maps that are fetched together when one is missing: they are small, and most reads are sequential. */
 const CHUNKS_AT_ONCE = 4;
 const NOTHING: readonly Uint8Array[] = [];
 
@@ -19,7 +19,7 @@ export interface ReadRequest {
   readonly node: Node;
   readonly offset: number;
   readonly length: number;
-  /** Nothing older than this: the version that the open was answered at. */
+  /** The version that the open was answered at: nothing older may be read. */
   readonly atLeast: Version;
   readonly readAhead: ReadAhead;
   readonly caller: Interruptible;
@@ -28,7 +28,7 @@ export interface ReadRequest {
 type Bytes = readonly Uint8Array[];
 type BlockBytes = ReturnType<BlockCache["get"]>;
 
-/** Reads files: dirty bytes over the blocks that the chunk map names, holes as zeros, never a byte past the end. */
+/** Reads files: dirty bytes over the committed ones, holes as zeros, nothing past the end of the file. */
 export class FileReader {
   readonly #nodes: NodeTable;
   readonly #reads: MetadataReads;
@@ -40,21 +40,21 @@ export class FileReader {
     this.#blocks = blocks;
   }
 
-  /** What is at hand is returned without a promise. */
+  /** Bytes that are in memory are returned without a promise. EIO where a block cannot be read. */
   read(request: ReadRequest): Result<Bytes> | Promise<Result<Bytes>> {
     const pins = new Pins();
-    const atHand = this.#readAtHand(request, pins);
-    if (atHand === undefined) {
+    const cached = this.#readCached(request, pins);
+    if (cached === undefined) {
       return orInterrupted(
         this.#readSlowly(request, pins).finally(() => pins.releaseSoon()),
         request.caller,
       );
     }
     pins.releaseSoon();
-    return atHand;
+    return cached;
   }
 
-  /** The pieces of a range as the volume has them; where the maps are not at hand, asks. */
+  /** The committed pieces of a range; loads chunk maps that are not cached. */
   async pieces(
     node: Node,
     from: number,
@@ -71,7 +71,7 @@ export class FileReader {
     return "EIO";
   }
 
-  /** Fetches attributes and chunk maps that belong to one state of the file. */
+  /** Fetches attributes and chunk maps that belong to the same state of the file. */
   async load(
     node: Node,
     first: number,
@@ -83,7 +83,7 @@ export class FileReader {
     let least = atLeast;
     for (let tries = 0; tries < CONSISTENT_TRIES; tries++) {
       const options = { freshness: "token" as const, atLeast: least, interrupt: caller };
-      // Asked in one turn, they go in one frame and are mostly read at one version.
+      // Sent in one turn of the event loop, both go in one frame and are mostly read at the same version.
       const [attributes, chunks] = await Promise.all([
         this.#reads.attributes(node.inode, options),
         this.#reads.chunks(node.inode, first, count, options),
@@ -116,27 +116,27 @@ export class FileReader {
     return pieces;
   }
 
-  #readAtHand(request: ReadRequest, pins: Pins): Bytes | undefined {
+  #readCached(request: ReadRequest, pins: Pins): Bytes | undefined {
     const { node, offset } = request;
     if (node.attributes === undefined || node.stale || node.writer?.dirty) return undefined;
     const end = Math.min(offset + request.length, node.attributes.size);
     if (end <= offset) return NOTHING;
     const pieces = this.#knownPieces(node, offset, end);
     if (pieces === undefined) return undefined;
-    this.#readOn(request, end);
+    this.#prefetch(request, end);
     const bytes: Uint8Array[] = [];
     let at = offset;
     for (const piece of pieces) {
       pushZeros(bytes, piece.offset - at);
       at = piece.offset + piece.length;
       if (piece.kind === "inline") bytes.push(piece.data);
-      else if (!this.#pushBlocksAtHand(bytes, piece, pins)) return undefined;
+      else if (!this.#pushCachedBlocks(bytes, piece, pins)) return undefined;
     }
     pushZeros(bytes, end - at);
     return bytes;
   }
 
-  #pushBlocksAtHand(bytes: Uint8Array[], piece: Extract<Piece, { kind: "slice" }>, pins: Pins): boolean {
+  #pushCachedBlocks(bytes: Uint8Array[], piece: Extract<Piece, { kind: "slice" }>, pins: Pins): boolean {
     for (const part of blockParts(piece)) {
       const block = this.#blocks.get(piece.slice, part.index, pins);
       if (!(block instanceof Uint8Array)) return false;
@@ -157,25 +157,25 @@ export class FileReader {
       const commits = node.writer?.commits;
       const bytes = await this.#readRange(request, end, pins);
       if (bytes === "ESTALE" && missing++ === 0) {
-        // A slice that is in no bucket was merged or deleted since the map was read: the map is read again, once.
+        // A slice that is in no bucket was deleted after the chunk map was read: read the map again, once.
         node.chunks.clear();
         continue;
       }
       if (typeof bytes === "string") return bytes === "ESTALE" ? "EIO" : bytes;
-      // Bytes that left the writer meanwhile are in neither of the two that were read.
+      // Bytes that were committed in the meantime may be in neither the map that was read nor the writer: read again.
       if (node.writer?.commits === commits) return this.#overlaid(node, offset, bytes);
     }
   }
 
-  /** The range as the volume has it; "ESTALE" when a block is in no bucket. */
-  async #readRange(request: ReadRequest, wantedEnd: number, pins: Pins): Promise<Result<Bytes>> {
+  /** The committed bytes of the range; "ESTALE" when a block is in no bucket. */
+  async #readRange(request: ReadRequest, requestedEnd: number, pins: Pins): Promise<Result<Bytes>> {
     const { node, offset } = request;
-    if (node.writer?.covers(offset, wantedEnd - offset)) return [new Uint8Array(wantedEnd - offset)];
-    const pieces = await this.pieces(node, offset, wantedEnd, request.atLeast, request.caller);
+    if (node.writer?.covers(offset, requestedEnd - offset)) return [new Uint8Array(requestedEnd - offset)];
+    const pieces = await this.pieces(node, offset, requestedEnd, request.atLeast, request.caller);
     if (typeof pieces === "string") return pieces;
-    // The maps may be newer than the size that the range was cut to: nothing is read past the end that belongs to them.
-    const end = Math.min(wantedEnd, sizeOf(node));
-    this.#readOn(request, end);
+    // The maps may be newer than the size that the range was cut to: cut it to the size that belongs to them.
+    const end = Math.min(requestedEnd, sizeOf(node));
+    this.#prefetch(request, end);
     return this.#assemble(cutPieces(pieces, offset, end), { offset, end, pins });
   }
 
@@ -183,7 +183,7 @@ export class FileReader {
     pieces: readonly Piece[],
     { offset, end, pins }: { offset: number; end: number; pins: Pins },
   ): Promise<Result<Bytes>> {
-    // All blocks are asked for before the first is waited for.
+    // Requests all blocks before it waits for the first.
     const parts = pieces.flatMap((piece): { offset: number; data: BlockBytes; from: number; to: number }[] =>
       piece.kind === "inline"
         ? [{ offset: piece.offset, data: piece.data, from: 0, to: piece.length }]
@@ -219,8 +219,8 @@ export class FileReader {
     return [whole];
   }
 
-  /** Fetches ahead of a reader who reads on. */
-  #readOn({ node, offset, readAhead, atLeast, caller }: ReadRequest, end: number): void {
+  /** Prefetches for a sequential reader. */
+  #prefetch({ node, offset, readAhead, atLeast, caller }: ReadRequest, end: number): void {
     const ahead = readAhead.next(offset, end - offset);
     if (ahead === undefined) return;
     const to = Math.min(ahead.to, node.attributes?.size ?? end);
@@ -240,7 +240,9 @@ export class FileReader {
   }
 }
 
-/** Which bytes of which blocks a piece of a slice is; `offset` is in the file. */
+/**
+ * The parts of blocks that a piece of a slice consists of; `offset` is in the file, `from` and `to` are in the block.
+ */
 function blockParts(
   piece: Extract<Piece, { kind: "slice" }>,
 ): { index: number; from: number; to: number; offset: number }[] {

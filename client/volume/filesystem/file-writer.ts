@@ -8,15 +8,18 @@ import { SliceUpload, type UploadEnvironment } from "./slice-upload.ts";
 
 export interface WriterEnvironment extends UploadEnvironment {
   mutate(source: CommandSource): Promise<Done | ErrnoCode>;
-  /** The ids at hand were refused. */
+  /** The granted slice ids were refused: they must not be used again. */
   dropGrants(): void;
   now(): Time;
-  /** Called in the turn in which the bytes leave the writer: from then on they are read from the volume. */
+  /**
+   * Called in the same turn of the event loop in which the bytes leave the writer: readers then find them in the
+   * volume.
+   */
   onCommitted(inode: Inode, done: Done): void;
   onFailed(inode: Inode, error: ErrnoCode): void;
-  /** A batch has been committed, or has failed. */
+  /** A batch was committed or has failed. */
   onIdle(inode: Inode): void;
-  /** Dirty bytes came or went. */
+  /** By how much the number of dirty bytes changed. */
   onDirty(bytes: number): void;
 }
 
@@ -27,14 +30,14 @@ interface Batch {
   readonly changes: DeferredChanges | undefined;
 }
 
-/** More runs than this make every write slower than a commit in the background. */
+/** With more runs, each write would cost more than a commit in the background. */
 const RUNS_MAX = 256;
 const EXTENTS_MAX = 64;
 const REFUSED_MAX = 3;
 
 /**
- * What was written to one file and is not yet committed. Writes go into runs; a commit takes the runs there are as a
- * batch, and batches are committed one after the other, while the blocks of all of them are stored at the same time.
+ * What was written to one file and is not yet committed. Writes go into runs. A commit takes the current runs as a
+ * batch; batches are committed one after the other, while the blocks of all batches are uploaded at the same time.
  */
 export class FileWriter {
   readonly #inode: Inode;
@@ -46,7 +49,7 @@ export class FileWriter {
   #mtime: Time | undefined;
   #killPrivileges = false;
   #changes: DeferredChanges | undefined;
-  /** When something was changed last. */
+  /** Time of the last write or deferred change. */
   #touched: Time | undefined;
   #dirtySinceMs = 0;
   #errors = 0;
@@ -62,29 +65,31 @@ export class FileWriter {
     return this.uncommitted || this.#batches.length > 0;
   }
 
-  /** There is something that no commit has taken yet. */
+  /** Whether there is anything that no commit has taken yet. */
   get uncommitted(): boolean {
     return this.#runs.length > 0 || this.#changes !== undefined;
   }
 
-  /** When the oldest byte that no commit has taken yet was written (performance.now); Infinity when there is none. */
+  /** Since when there is something that no commit has taken yet (performance.now); Infinity when there is nothing. */
   get dirtySinceMs(): number {
     return this.uncommitted ? this.#dirtySinceMs : Number.POSITIVE_INFINITY;
   }
 
-  /** A commit is under way: its memory will be free. */
+  /** Whether a commit is in progress, which will free its memory. */
   get committing(): boolean {
     return this.#batches.length > 0;
   }
 
-  /** Where the last dirty byte ends. */
+  /** End of the last dirty byte, as an offset in the file; 0 when nothing is dirty. */
   get end(): number {
     let end = 0;
     for (const run of this.#all()) end = Math.max(end, run.end);
     return end;
   }
 
-  /** How many failures there have been: who remembers a smaller number has not been told the last error. */
+  /**
+   * Number of failed commits so far. A descriptor that remembers a smaller number has not reported the last `error`.
+   */
   get errors(): number {
     return this.#errors;
   }
@@ -93,7 +98,7 @@ export class FileWriter {
     return this.#error;
   }
 
-  /** Grows when bytes leave the writer: a read that began before must look again. */
+  /** Grows whenever bytes leave the writer: a read that began before must be repeated. */
   get commits(): number {
     return this.#commits;
   }
@@ -104,21 +109,21 @@ export class FileWriter {
     this.#environment.onDirty(writeIntoRuns(this.#runs, offset, data));
     this.#mtime = this.#environment.now();
     this.#touched = this.#mtime;
-    // A time that was set before a write does not outlast it.
+    // A write replaces a modification time that was set before it.
     if (this.#changes?.mtime !== undefined) this.#changes = { ...this.#changes, mtime: this.#mtime };
     this.#killPrivileges ||= killPrivileges;
     this.#storeFullBlocks();
     if (this.#runs.length > RUNS_MAX || this.#runs.at(-1)!.chunkIsFull) void this.commit();
   }
 
-  /** Leaves a change of attributes to the next commit: for a file that is being written here, and is closed soon. */
+  /** Leaves a change of attributes to the next commit. */
   defer(changes: DeferredChanges): void {
     if (!this.uncommitted) this.#dirtySinceMs = performance.now();
     this.#touched = this.#environment.now();
     this.#changes = { ...this.#changes, ...changes };
   }
 
-  /** Resolves when all that is dirty now is committed or has failed (`errors`). */
+  /** Resolves when all that is dirty now is committed or has failed (see `errors`). Never rejects. */
   commit(): Promise<void> {
     if (!this.uncommitted) return this.#tail;
     const batch: Batch = {
@@ -136,7 +141,7 @@ export class FileWriter {
     return this.#tail;
   }
 
-  /** Attributes as an application sees them while its writes are still on their way. */
+  /** Attributes with the uncommitted writes and changes applied, as an application must see them. */
   overAttributes(attributes: Attributes): Attributes {
     let result = attributes;
     for (const batch of this.#batches) result = overlaid(result, batch.runs, batch.mtime, batch.changes);
@@ -144,7 +149,7 @@ export class FileWriter {
     return this.dirty ? { ...result, ctime: this.#touched ?? result.ctime } : result;
   }
 
-  /** Lays the dirty bytes of the file's range over `target`. */
+  /** Copies the dirty bytes of the file's range [offset, offset + target.length) over `target`. */
   overlay(target: Uint8Array, offset: number): void {
     for (const run of this.#all()) run.overlay(target, offset);
   }
@@ -154,7 +159,7 @@ export class FileWriter {
     return false;
   }
 
-  /** True when nothing of the range is left to read from the volume. */
+  /** True when one run holds the whole range, so that nothing need be read from the volume. */
   covers(offset: number, length: number): boolean {
     for (const run of this.#all()) if (run.offset <= offset && run.end >= offset + length) return true;
     return false;
@@ -180,7 +185,7 @@ export class FileWriter {
     return upload;
   }
 
-  /** Joins neighbours among the runs that nothing is stored of, without changing the order of the others. */
+  /** Joins adjacent runs of which no block is uploaded, without changing the order of the others. */
   #joined(runs: readonly DirtyRun[]): DirtyRun[] {
     const result: DirtyRun[] = [];
     let loose: DirtyRun[] = [];
@@ -200,13 +205,14 @@ export class FileWriter {
   }
 
   async #commitBatch(batch: Batch): Promise<void> {
-    // Both go in one frame; after bytes that may take privileges away, a mode must come later.
+    // Both go in one frame. But a mode must follow bytes whose commit clears set-user-ID.
     const changing = batch.killPrivileges ? undefined : this.#commitChanges(batch);
     while (batch.runs.length > 0) {
       const next = batch.runs.slice(0, EXTENTS_MAX);
-      // A bug on the way must fail this commit, not stop all that follow.
+      // An unexpected rejection must fail this commit, not block all that follow.
       const done = await this.#commitRuns(next, batch).catch((): ErrnoCode => "EIO");
-      // In one turn: the volume answers for these bytes, and they leave. What follows a failure is lost with it.
+      // In one turn: the volume has these bytes, and the writer drops them. After a failure the rest of the batch is
+      // lost, too.
       const runs = batch.runs.splice(0, typeof done === "string" ? batch.runs.length : next.length);
       this.#commits += 1;
       this.#settle(done);

@@ -1,79 +1,34 @@
-import { orInterrupted, pause } from "../../../base/waiting.ts";
-import type { ErrnoCode } from "../../../core/errno.ts";
-import { FILE_BYTES_MAX, type Inode, ROOT_INODE, type Version } from "../../../core/ids.ts";
-import type { Caller, Handlers, OpenReply, Result } from "../handlers.ts";
-import { setAttributes } from "./attributes.ts";
-import { type FileHandle, O_ACCMODE, O_APPEND, O_EXCL, O_RDONLY, O_TRUNC } from "./handles.ts";
-import { fallocate, seek } from "./holes.ts";
+import { orInterrupted } from "../../../base/waiting.ts";
+import { FILE_BYTES_MAX } from "../../../core/ids.ts";
+import type { Caller, Handlers, Result } from "../handlers.ts";
+import { durabilityHandlers } from "./durability.ts";
 import type { LockReleases } from "./locks.ts";
 import type { MountState } from "./mount-state.ts";
-import { lookup } from "./names.ts";
 import type { Node } from "./nodes.ts";
-import { ReadAhead } from "./read-ahead.ts";
+import { openHandlers } from "./opening.ts";
+import { spaceHandlers } from "./space.ts";
 
-type FileHandlers = Pick<
-  Handlers,
-  "open" | "create" | "read" | "write" | "flush" | "release" | "fsync" | "fallocate" | "lseek"
->;
+type DataHandlers = Pick<Handlers, "read" | "write">;
 
-/** Chunk maps that come with an open for reading: enough for all but large files. */
-const OPEN_CHUNKS = 2;
-const DISBELIEF_MS = 500;
+/** Open files: opening and closing, reading and writing, making what was written durable, and the space in them. */
+export function fileHandlers(state: MountState, locks: LockReleases) {
+  return {
+    ...openHandlers(state, locks),
+    ...dataHandlers(state),
+    ...durabilityHandlers(state, locks),
+    ...spaceHandlers(state),
+  };
+}
 
-/** Open files: opening, reading, writing, and making what was written durable. */
-export function fileHandlers(state: MountState, locks: LockReleases): FileHandlers {
-  const { handles } = state;
+function dataHandlers(state: MountState): DataHandlers {
+  const { handles, writers } = state;
 
-  /** Commits what is dirty; a failure is told once to each descriptor that was open when it happened. */
-  async function commit(handle: FileHandle): Promise<Result<true>> {
-    const { writer } = handle.node;
-    await writer?.commit();
-    return told(handle);
-  }
-
-  function commitOrTell(caller: Caller, handle: FileHandle): Result<true> | Promise<Result<true>> {
-    if (!handle.node.writer?.dirty) return told(handle);
-    return orInterrupted(commit(handle), caller);
-  }
-
-  async function unlockAfter(committed: Result<true> | Promise<Result<true>>, unlock: () => Promise<unknown>) {
-    const result = await committed;
-    await unlock();
-    return result;
-  }
-
-  async function writeSoon(caller: Caller, work: () => number): Promise<Result<number>> {
-    const waited = await orInterrupted(state.budget.room(), caller);
-    return waited === "EINTR" ? waited : work();
+  async function writeOnceThereIsRoom(caller: Caller, write: () => number): Promise<Result<number>> {
+    const waited = await orInterrupted(writers.budget.room(), caller);
+    return waited === "EINTR" ? waited : write();
   }
 
   return {
-    open: (caller, inode, flags) => open(state, caller, inode, flags),
-
-    async create(caller, parent, name, mode, umask, flags) {
-      const made = await makeFile(state, caller, { parent, name, mode: mode & ~umask & 0o7777 });
-      if (made === "EEXIST" && !(flags & O_EXCL)) {
-        const entry = await lookup(state, caller, parent, name);
-        if (typeof entry === "string") return entry;
-        const opened = await open(state, caller, entry.attributes.inode, flags);
-        if (typeof opened !== "string") return { entry, open: opened };
-        state.nodes.forget(entry.attributes.inode, 1);
-        return opened;
-      }
-      if (typeof made === "string") return made;
-      const { inode } = made.entry.attributes;
-      const node = state.nodes.obtain(inode);
-      node.pages = made.entry.attributes.changed;
-      node.fresh = true;
-      const handle = addHandle(state, node, flags, made.version);
-      // Nobody else knows the file yet, so that nobody can have removed it before the server hears of the open.
-      const registering = state.reads.noteOpen(inode).finally(() => {
-        if (node.registering === registering) node.registering = undefined;
-      });
-      node.registering = registering;
-      return { entry: made.entry, open: { handle, keepCache: true } };
-    },
-
     read(caller, _, number, offset, length) {
       const handle = handles.file(number);
       if (handle === undefined) return "EBADF";
@@ -87,173 +42,22 @@ export function fileHandlers(state: MountState, locks: LockReleases): FileHandle
       if (handle === undefined || !handle.writable) return "EBADF";
       if (handle.broken) return "EIO";
       if (offset + data.length > FILE_BYTES_MAX) return "EFBIG";
-      const work = () => {
+      const write = () => {
         const position = handle.append ? appendPosition(state, handle.node, offset) : offset;
-        state.writerOf(handle.node).write(position, data, killPrivileges);
+        writers.of(handle.node).write(position, data, killPrivileges);
         return data.length;
       };
-      return state.budget.full ? writeSoon(caller, work) : work();
-    },
-
-    flush(caller, inode, number, lockOwner) {
-      const handle = handles.file(number);
-      if (handle === undefined) return true;
-      handle.node.fresh = false;
-      const committed = handle.broken
-        ? "EIO"
-        : handle.writable || handle.node.writer?.uncommitted
-          ? commitOrTell(caller, handle)
-          : true;
-      if (!locks.held(inode, lockOwner)) return committed;
-      // Who gets the lock next sees what was written under it.
-      return unlockAfter(committed, () => locks.closed(inode, lockOwner));
-    },
-
-    release(_, inode, number, flockOwner) {
-      const handle = handles.file(number);
-      if (handle === undefined) return true;
-      handles.remove(number);
-      void locks.released(inode, flockOwner);
-      void handle.node.writer?.commit();
-      closeNode(state, handle.node);
-      return true;
-    },
-
-    fsync(caller, _, number) {
-      const handle = handles.file(number);
-      if (handle === undefined) return "EBADF";
-      return handle.broken ? "EIO" : commitOrTell(caller, handle);
-    },
-
-    async fallocate(caller, inode, number, mode, offset, length) {
-      const handle = handles.file(number);
-      if (handle === undefined || !handle.writable) return "EBADF";
-      if (offset + length > FILE_BYTES_MAX) return "EFBIG";
-      const committed = await commitOrTell(caller, handle);
-      return committed === true ? fallocate(state, caller, inode, { mode, offset, length }) : committed;
-    },
-
-    async lseek(caller, _, number, offset, whence) {
-      const handle = handles.file(number);
-      if (handle === undefined) return "EBADF";
-      await handle.node.writer?.commit();
-      return seek(state, caller, handle, { offset, whence });
+      return writers.budget.full ? writeOnceThereIsRoom(caller, write) : write();
     },
   };
 }
 
-async function open(state: MountState, caller: Caller, inode: Inode, flags: number): Promise<Result<OpenReply>> {
-  const truncates = (flags & O_TRUNC) !== 0;
-  const writesOnly = (flags & O_ACCMODE) === 1;
-  const opened = await openChecked(state, caller, inode, writesOnly || truncates ? 0 : OPEN_CHUNKS);
-  if (typeof opened === "string") return opened;
-  const { node } = opened;
-  if (truncates) {
-    const failed = await truncate(state, caller, node);
-    if (failed !== undefined) {
-      closeNode(state, node);
-      return failed;
-    }
-  }
-  const { changed } = node.attributes!;
-  if (node.told !== undefined && node.told !== changed) {
-    // The kernel's size may be an older one, and it reads no further than that.
-    await state.caches.invalidateInode(inode, false);
-    node.told = undefined;
-  }
-  const keepCache = node.pages === changed;
-  node.pages = changed;
-  return { handle: addHandle(state, node, flags, opened.version), keepCache };
-}
-
-/** Opens at the server, which checks that the names the kernel may have used still lead here. Counts one open more. */
-export async function openChecked(
-  state: MountState,
-  caller: Caller,
-  inode: Inode,
-  chunks: number,
-): Promise<ErrnoCode | { node: Node; version: Version }> {
-  const beliefs = state.staleOpens.isSecond(caller.pid, inode) ? [] : state.nodes.beliefs(inode);
-  const opened = await state.reads.open(inode, beliefs, chunks, caller);
-  if (typeof opened === "string") return opened;
-  if ("stale" in opened) {
-    state.staleOpens.answeredStale(caller.pid);
-    const belief = beliefs[opened.stale];
-    // The kernel now looks all names up again; the false one is gone by then, unless its directory is busy.
-    if (belief !== undefined) await Promise.race([state.disbelieve(belief.parent, belief.name), pause(DISBELIEF_MS)]);
-    return "ESTALE";
-  }
-  const node = state.nodes.learn(opened.attributes);
-  if (chunks > 0) node.chunks.set(opened.chunks, opened.version.sequence);
-  node.handles += 1;
-  return { node, version: opened.version };
-}
-
-export function closeNode(state: MountState, node: Node): void {
-  node.handles -= 1;
-  const release = () => state.reads.release(node.inode, 1);
-  if (node.registering === undefined) release();
-  else void node.registering.then(release);
-  if (node.inode !== ROOT_INODE) state.nodes.trim(node);
-}
-
-async function truncate(state: MountState, caller: Caller, node: Node): Promise<ErrnoCode | undefined> {
-  await node.writer?.commit();
-  const truncated = await setAttributes(state, caller, { kind: "setattr", inode: node.inode, size: 0 });
-  return typeof truncated === "string" ? truncated : undefined;
-}
-
-async function makeFile(
-  state: MountState,
-  caller: Caller,
-  what: { parent: Inode; name: Parameters<Handlers["create"]>[2]; mode: number },
-) {
-  const made = await state.session.mutate(
-    {
-      kind: "make",
-      ...what,
-      inodeKind: "file",
-      uid: caller.uid,
-      gid: caller.gid,
-      device: 0,
-      target: "" as typeof what.name,
-    },
-    { interrupt: caller },
-  );
-  if (typeof made === "string") return made;
-  state.touched(what.parent);
-  const node = state.nodes.obtain(state.changedHere(made).inode);
-  node.handles += 1;
-  return { entry: state.tellEntry(what.parent, what.name, node.attributes!), version: made.version };
-}
-
-function addHandle(state: MountState, node: Node, flags: number, at: Version): number {
-  return state.handles.add({
-    kind: "file",
-    node,
-    writable: (flags & O_ACCMODE) !== O_RDONLY,
-    append: (flags & O_APPEND) !== 0,
-    at,
-    readAhead: new ReadAhead(state.readAheadBytes),
-    errorsTold: node.writer?.errors ?? 0,
-    broken: false,
-  });
-}
-
-function told(handle: FileHandle): Result<true> {
-  const { writer } = handle.node;
-  if (writer === undefined || writer.errors === handle.errorsTold) return true;
-  handle.errorsTold = writer.errors;
-  return writer.error ?? "EIO";
-}
-
-/** Where an append goes: behind all that this mount knows the file to hold, not where the kernel believes its end to be. */
+/** Where an append goes: behind everything that this mount knows of the file, whatever size the kernel has cached. */
 function appendPosition(state: MountState, node: Node, offset: number): number {
   if (node.attributes === undefined || node.stale) return offset;
   const end = Math.max(node.attributes.size, node.writer?.end ?? 0);
   if (offset >= end) return offset;
   // The kernel has put these bytes into its pages at another place.
-  node.pages = undefined;
-  void state.caches.invalidateInode(node.inode, true);
+  void state.kernel.invalidatePages(node);
   return end;
 }

@@ -3,7 +3,7 @@ import type { DirectoryListing } from "./directory-listing.ts";
 import type { Node } from "./nodes.ts";
 import type { ReadAhead } from "./read-ahead.ts";
 
-/** open(2)'s flags as the kernel gives them (x86-64 and arm64 agree on those used here, but for O_DIRECT). */
+/** Flags of open(2) (include/uapi/asm-generic/fcntl.h); these are the same on x86-64 and arm64. */
 export const O_ACCMODE = 0o3;
 export const O_RDONLY = 0;
 export const O_EXCL = 0o200;
@@ -15,12 +15,12 @@ export interface FileHandle {
   readonly node: Node;
   readonly writable: boolean;
   readonly append: boolean;
-  /** Reads are no older than the open. */
+  /** The version that the open was answered at. Reads are no older. */
   readonly at: Version;
   readonly readAhead: ReadAhead;
-  /** How many of the file's write errors this descriptor was told of, or are older than it. */
-  errorsTold: number;
-  /** Its state (a lock) is gone with a session: nothing more is done through it. */
+  /** `FileWriter.errors` when this descriptor last reported an error, or was opened. */
+  errorsReported: number;
+  /** It held a lock in a session that expired: every further request through it is EIO. */
   broken: boolean;
 }
 
@@ -30,7 +30,7 @@ export interface DirectoryHandle {
   readonly listing: DirectoryListing;
 }
 
-/** What is open, by the number that the kernel gives back. */
+/** Open files and directories, by the file handle in the kernel's requests (`fh`). */
 export class HandleTable {
   readonly #handles = new Map<number, FileHandle | DirectoryHandle>();
   #next = 1;

@@ -6,19 +6,19 @@ import type { MountState } from "./mount-state.ts";
 type LockHandlers = Pick<Handlers, "getlk" | "setlk">;
 type Table = "posix" | "flock";
 
-/** What closing a descriptor does to locks. */
+/** How closing a descriptor releases locks. */
 export interface LockReleases {
-  /** Whether the owner may hold a POSIX lock on the file. */
+  /** Whether this owner may hold a POSIX lock on the file. */
   held(inode: Inode, owner: string): boolean;
-  /** close(2): POSIX drops all that the process holds on the file. */
+  /** On close(2) of any descriptor of the file POSIX releases all locks that the process holds on it (fcntl(2)). */
   closed(inode: Inode, owner: string): Promise<unknown>;
-  /** The last close of an open file description: its flock goes. `undefined`: it had none. */
+  /** On the last close of an open file description its flock is released (flock(2)). `undefined`: it had none. */
   released(inode: Inode, owner: string | undefined): Promise<unknown> | undefined;
 }
 
 const TO_THE_END = Number.MAX_SAFE_INTEGER;
 
-/** Advisory locks: kept in the volume, at the primary, for all mounts. */
+/** Advisory locks. They are part of the volume, and are granted by the primary to the mounts of all regions. */
 export function lockHandlers(state: MountState): LockHandlers & { readonly releases: LockReleases } {
   const { nodes, session, reads } = state;
 
@@ -42,9 +42,9 @@ export function lockHandlers(state: MountState): LockHandlers & { readonly relea
     async setlk(caller, inode, number, owner, range, { wait, flock }): Promise<Result<true>> {
       if (state.handles.file(number)?.broken) return "EIO";
       const table = flock ? "flock" : "posix";
-      // Who gets the lock next sees what was written under it.
+      // The next holder of the lock must see what was written under it.
       if (range.mode === "unlock") await nodes.get(inode)?.writer?.commit();
-      // From the asking on: a close that overtakes the answer must unlock as well.
+      // Before the request is sent: a close that overtakes its answer must unlock, too.
       else owners(inode, table).add(owner);
       const waits = wait && range.mode !== "unlock";
       const locking = session.mutate(command(inode, table, owner, range), { wait: waits, interrupt: caller });
@@ -53,7 +53,7 @@ export function lockHandlers(state: MountState): LockHandlers & { readonly relea
         if (typeof done === "string") return done;
         return range.mode === "unlock" ? true : refresh(state, inode, done.version);
       }
-      // The server may yet grant it to nobody: then it is given back.
+      // The lock may still be granted although the caller no longer waits: then it is released.
       void locking.then((late) => {
         if (typeof late !== "string") void session.mutate(command(inode, table, owner, { ...range, mode: "unlock" }));
       });
@@ -74,14 +74,13 @@ export function lockHandlers(state: MountState): LockHandlers & { readonly relea
   };
 }
 
-/** What was written under the lock by those who held it before is seen from now on: older pages go. */
+/** Under the lock, reads must see what its earlier holders wrote: cached pages that are older are invalidated. */
 async function refresh(state: MountState, inode: Inode, version: Version): Promise<Result<true>> {
   const found = await state.reads.attributes(inode, { freshness: "token", atLeast: version });
   if (typeof found === "string") return found;
   const node = state.nodes.learn(found.attributes);
-  if (node.pages === found.attributes.changed) return true;
-  node.pages = undefined;
-  node.told = undefined;
-  await state.caches.invalidateInode(inode, true);
+  if (node.cachedPages === found.attributes.changed) return true;
+  node.cachedAttributes = undefined;
+  await state.kernel.invalidatePages(node);
   return true;
 }

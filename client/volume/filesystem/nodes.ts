@@ -1,39 +1,40 @@
 import type { Attributes } from "../../../core/commands.ts";
 import { type ByteString, type Inode, ROOT_INODE, type Sequence } from "../../../core/ids.ts";
-import type { Belief } from "../metadata/metadata-reads.ts";
+import type { OpenFile } from "../../../proto/generated/metadata.ts";
+import type { CachedName } from "../metadata/metadata-reads.ts";
 import { ChunkMap } from "./chunk-map.ts";
 import type { FileWriter } from "./file-writer.ts";
 
-/** An inode that the kernel knows of, or that is open here. */
+/** An inode that the kernel has looked up, or that is open here. */
 export interface Node {
   readonly inode: Inode;
-  /** References that lookups and entries gave the kernel, less those it forgot. */
+  /** The kernel's lookup count: entries it was given, less those it has forgotten (FORGET). */
   lookups: number;
-  /** Descriptors open here, as the servers count them. */
+  /** Open descriptors of this mount, as the servers count them, too. */
   handles: number;
-  /** Made here, and not closed since. */
+  /** Created through this mount, and not closed since. */
   fresh: boolean;
-  /** The server is being told of an open that nobody waited for: a release must not overtake it. */
+  /** The request that registers an open at the server without delaying CREATE; a release must not overtake it. */
   registering: Promise<unknown> | undefined;
-  /** The newest that is known; `stale` once something said that it changed. */
+  /** The newest attributes that are known; `stale` once they are known to be outdated. */
   attributes: Attributes | undefined;
   stale: boolean;
-  /** `changed` of the attributes that the kernel was last given. */
-  told: Sequence | undefined;
-  /** `changed` of the content that the kernel's pages are of; undefined: of nothing certain. */
-  pages: Sequence | undefined;
+  /** `changed` of the attributes that the kernel has cached; undefined: none. */
+  cachedAttributes: Sequence | undefined;
+  /** `changed` of the content that the kernel's cached pages are of; undefined: unknown, so they are not kept. */
+  cachedPages: Sequence | undefined;
   readonly chunks: ChunkMap;
   writer: FileWriter | undefined;
-  /** The names the kernel may still lead here without asking. */
+  /** Directory entries of this inode that the kernel may have cached. */
   readonly names: Map<string, { readonly parent: Inode; readonly name: ByteString }>;
-  /** Lock owners that took a lock through this mount: only these need an unlock at close. */
+  /** Owners that have taken a lock through this mount: only these need an unlock at close. */
   readonly posixOwners: Set<string>;
   readonly flockOwners: Set<string>;
 }
 
 const DEPTH_MAX = 1024;
 
-/** What this mount knows of inodes and names: what the kernel believes, and what is newest. */
+/** The inodes and names that this mount knows: their newest attributes, and what the kernel has cached of them. */
 export class NodeTable {
   readonly #nodes = new Map<Inode, Node>();
   readonly #names = new Map<string, Inode>();
@@ -53,8 +54,8 @@ export class NodeTable {
         registering: undefined,
         attributes: undefined,
         stale: true,
-        told: undefined,
-        pages: undefined,
+        cachedAttributes: undefined,
+        cachedPages: undefined,
         chunks: new ChunkMap(),
         writer: undefined,
         names: new Map(),
@@ -70,7 +71,7 @@ export class NodeTable {
     return this.#nodes.values();
   }
 
-  /** Keeps attributes that were read, unless newer ones are known (answers may overtake each other). */
+  /** Keeps attributes that were read, unless newer ones are known: answers may overtake each other. */
   learn(attributes: Attributes): Node {
     const node = this.obtain(attributes.inode);
     if (node.attributes === undefined || attributes.changed >= node.attributes.changed) {
@@ -80,7 +81,7 @@ export class NodeTable {
     return node;
   }
 
-  /** From now on the kernel leads `name` to this inode; to a directory it leads by one name only. */
+  /** The kernel is about to cache that `name` leads to this inode. A directory has only one name. */
   name(parent: Inode, name: ByteString, inode: Inode): void {
     const key = keyOf(parent, name);
     const node = this.obtain(inode);
@@ -91,11 +92,11 @@ export class NodeTable {
     const before = this.#names.get(key);
     if (before !== undefined && before !== inode) this.#nodes.get(before)?.names.delete(key);
     this.#names.set(key, inode);
-    // A new object each time: who wants to end an older belief can see that there is a newer one.
+    // A new object each time: an invalidation of the older entry can see that there is a newer one.
     node.names.set(key, { parent, name });
   }
 
-  /** The kernel leads `name` nowhere. Answers where it led. */
+  /** The kernel no longer has an entry of `name`. Answers the inode that it led to. */
   unname(parent: Inode, name: ByteString): Inode | undefined {
     const key = keyOf(parent, name);
     const inode = this.#names.get(key);
@@ -105,8 +106,8 @@ export class NodeTable {
     return inode;
   }
 
-  /** What the kernel believes of a name now, as an object that is replaced when the kernel is told anew. */
-  belief(parent: Inode, name: ByteString): object | undefined {
+  /** The kernel's cached entry of a name: an object that is replaced when the kernel gets a new entry. */
+  cachedName(parent: Inode, name: ByteString): object | undefined {
     const inode = this.named(parent, name);
     return inode === undefined ? undefined : this.#nodes.get(inode)?.names.get(keyOf(parent, name));
   }
@@ -115,9 +116,9 @@ export class NodeTable {
     return this.#names.get(keyOf(parent, name));
   }
 
-  /** Every name by which the kernel may have come to the inode without asking, from the root down. */
-  beliefs(inode: Inode): Belief[] {
-    const chain: Belief[] = [];
+  /** Every name through which the kernel may have reached the inode without a LOOKUP, from the root down. */
+  cachedNames(inode: Inode): CachedName[] {
+    const chain: CachedName[] = [];
     const seen = new Set<Inode>();
     let node = this.#nodes.get(inode);
     while (node !== undefined && node.inode !== ROOT_INODE && !seen.has(node.inode) && chain.length < DEPTH_MAX) {
@@ -130,6 +131,18 @@ export class NodeTable {
       node = parent === undefined ? undefined : this.#nodes.get(parent);
     }
     return chain.reverse();
+  }
+
+  /** The attributes that are known are outdated: a change of the inode, or of an entry of the directory. */
+  markStale(inode: Inode): void {
+    const node = this.#nodes.get(inode);
+    if (node !== undefined) node.stale = true;
+  }
+
+  openFiles(): OpenFile[] {
+    const open: OpenFile[] = [];
+    for (const { inode, handles } of this.#nodes.values()) if (handles > 0) open.push({ inode, handles });
+    return open;
   }
 
   parentOf(inode: Inode): Inode {
@@ -145,7 +158,7 @@ export class NodeTable {
     this.trim(node);
   }
 
-  /** Lets go of a node that neither the kernel nor a handle nor a write needs any more. */
+  /** Drops a node that is neither known to the kernel nor open nor dirty. */
   trim(node: Node): void {
     if (node.lookups > 0 || node.handles > 0 || node.writer?.dirty || node.inode === ROOT_INODE) return;
     for (const key of node.names.keys()) this.#names.delete(key);

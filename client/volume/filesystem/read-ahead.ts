@@ -1,10 +1,10 @@
 import { BLOCK_BYTES } from "../../../core/ids.ts";
 
-/** The kernel reads ahead by itself and its requests overtake each other: so far apart is still "reading on". */
+/** Reads this far from the expected offset count as sequential: the kernel's own readahead sends them out of order. */
 const SLACK_BYTES = 2 * 1024 * 1024;
 const WINDOW_FIRST_BYTES = 2 * BLOCK_BYTES;
 
-/** One descriptor's reading: how far to fetch ahead of it. Grows while it reads on, ends when it jumps. */
+/** How far to prefetch for one descriptor. The window doubles while reads are sequential; a seek closes it. */
 export class ReadAhead {
   readonly #bytesMax: number;
   #expected = 0;
@@ -17,7 +17,7 @@ export class ReadAhead {
     this.#bytesMax = bytesMax;
   }
 
-  /** Notes a read; answers the range to fetch now, if there is one. */
+  /** Notes a read. Answers the range to prefetch now, if any. */
   next(offset: number, length: number): { from: number; to: number } | undefined {
     const end = offset + length;
     if (Math.abs(offset - this.#expected) > SLACK_BYTES) {
@@ -30,7 +30,8 @@ export class ReadAhead {
     this.#expected = Math.max(this.#expected, end);
     this.#sequential += 1;
     if (this.#sequential < 2 || this.#bytesMax === 0) return undefined;
-    // Fetching begins again when half of the window has been read, so that each time there is a run of blocks to ask for.
+    // Prefetches again only when half of the window has been read, so that there are several blocks to request each
+    // time.
     const from = Math.max(end, this.#fetchedTo);
     if (from - end > this.#window / 2) return undefined;
     this.#window = Math.min(this.#bytesMax, Math.max(WINDOW_FIRST_BYTES, this.#window * 2));
@@ -38,12 +39,12 @@ export class ReadAhead {
     return { from, to: this.#fetchedTo };
   }
 
-  /** A chunk's map is asked for once ahead of time. */
+  /** Loads a chunk's map ahead of time, once at a time. */
   loadOnce(chunk: number, load: () => Promise<unknown>): void {
     if (this.#loading.has(chunk)) return;
     this.#loading.add(chunk);
     void load().finally(() => {
-      // The range was not fetched: the next read tries again, with the map at hand.
+      // The range was not prefetched: the next read tries again, with the map in the cache.
       this.#fetchedTo = Math.min(this.#fetchedTo, this.#expected);
       this.#loading.delete(chunk);
     });

@@ -8,25 +8,29 @@ import type { DirtyRun } from "./dirty-run.ts";
 
 export interface UploadEnvironment {
   readonly blocks: BlockService;
-  /** An id that the session was granted. */
+  /** A slice id that was granted to the session. */
   takeSlice(): Promise<SliceId | ErrnoCode>;
-  /** Index of the region that is primary by now: whose bucket the blocks go to. */
+  /** Index of the current primary: the blocks go to its bucket. */
   primaryRegion(): RegionIndex;
   readonly writeTimeoutMs: number;
   onUploadFailure(slice: SliceId, answer: UploadAnswer): void;
 }
 
+/** Where the run is being stored: under one id, in one bucket. */
 interface Place {
   readonly region: RegionIndex;
   readonly slice: Promise<SliceId | ErrnoCode>;
-  /** By block: its checksum once it is stored; what failed is undefined. */
+  /** By block: its checksum once it is stored; undefined for a block that is not uploaded or has failed. */
   readonly blocks: (Promise<UploadAnswer> | undefined)[];
 }
 
 const PAUSE_FIRST_MS = 100;
 const PAUSE_MOST_MS = 3000;
 
-/** Stores a run's blocks as one slice in the primary's bucket, from the first full block on; begins anew where the primary moves. */
+/**
+ * Stores a run's blocks as one slice in the primary's bucket, while the run still grows; starts over when the primary
+ * moves.
+ */
 export class SliceUpload {
   readonly #run: DirtyRun;
   readonly #environment: UploadEnvironment;
@@ -38,12 +42,12 @@ export class SliceUpload {
     this.#environment = environment;
   }
 
-  /** True when an upload was given up half-way: the buffers may still be read by it. */
+  /** True when an attempt was abandoned: its uploads may still read the buffers. */
   get moved(): boolean {
     return this.#moved;
   }
 
-  /** Begins to store the first `blocks` blocks, which change no more. */
+  /** Starts to store the first `blocks` blocks, which are immutable from now on. */
   begin(blocks: number): Place {
     this.#run.freeze(blocks);
     this.#place ??= { region: this.#environment.primaryRegion(), slice: this.#environment.takeSlice(), blocks: [] };
@@ -52,7 +56,10 @@ export class SliceUpload {
     return place;
   }
 
-  /** The slice, once all of the run is stored in the bucket of the region that is primary at that time. */
+  /**
+   * Resolves to the slice once the whole run is stored in the current primary's bucket. EIO or ENOSPC after
+   * `writeTimeoutMs`.
+   */
   async finish(): Promise<Slice | ErrnoCode> {
     const deadlineMs = performance.now() + this.#environment.writeTimeoutMs;
     for (let attempt = 0; ; attempt++) {
@@ -74,13 +81,13 @@ export class SliceUpload {
       for (const [index, answer] of answers.entries()) {
         if (answer?.crc32c === undefined) place.blocks[index] = undefined;
       }
-      // Another content lies under this id: it is nobody's to use.
+      // Other content is stored under this id, so the id must not be used.
       if (failed.code === "conflict") this.forget();
       await pause(backoffMs(attempt, PAUSE_FIRST_MS, PAUSE_MOST_MS));
     }
   }
 
-  /** What was stored is of no use (the primary moved, the id was refused): the next try takes another id. */
+  /** What was stored cannot be used (the primary moved, or the id was refused): the next attempt takes another id. */
   forget(): void {
     this.#place = undefined;
     this.#moved = true;

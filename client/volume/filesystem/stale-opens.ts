@@ -1,18 +1,18 @@
 import type { Inode } from "../../../core/ids.ts";
 
-/** Threads that can be inside open(2) at once, for all that is worth remembering. */
+/** Threads that are remembered; more are hardly ever inside open(2) at once. */
 const THREADS_MAX = 4096;
-/** The second walk begins at once, and takes as many round trips as the path has names. */
+/** The second walk starts at once, and takes one round trip for each name of the path. */
 const SECOND_WALK_MS = 10_000;
 
 /**
- * Opens that were answered ESTALE. The kernel then walks the whole path again inside the same open(2), asking for each
- * name (fs/namei.c, LOOKUP_REVAL), and opens once more; a second ESTALE would reach the application. The names it has just
- * asked for led there during that very open(2), so the second open need not believe them: whoever replaces a file in a
- * loop, as a "latest" checkpoint is, must not fail those who read it.
+ * Opens that were answered ESTALE. The kernel then walks the whole path again inside the same open(2), with a LOOKUP
+ * for each name (LOOKUP_REVAL, do_filp_open in fs/namei.c), and opens once more. A second ESTALE would reach the
+ * application. The names of the second walk led to the inode during that open(2), so the second open does not check
+ * them again: a program that replaces a file in a loop, such as a "latest" checkpoint, must not make its readers fail.
  */
 export class StaleOpens {
-  /** By the thread in open(2): what its last lookup since the ESTALE led to. */
+  /** By thread inside open(2): the inode that its last LOOKUP since the ESTALE led to. */
   readonly #threads = new Map<number, { readonly untilMs: number; inode: Inode | undefined }>();
 
   answeredStale(thread: number): void {
@@ -22,7 +22,7 @@ export class StaleOpens {
     if (this.#threads.size > THREADS_MAX) this.#threads.delete(this.#threads.keys().next().value!);
   }
 
-  /** `inode` undefined: the name led nowhere, and with that the open(2) has ended. */
+  /** `inode` undefined: the name does not exist, so the open(2) has failed. */
   lookedUp(thread: number, inode: Inode | undefined): void {
     const walk = this.#threads.get(thread);
     if (walk === undefined) return;
@@ -30,7 +30,7 @@ export class StaleOpens {
     else walk.inode = inode;
   }
 
-  /** Whether this open is the second one, of what the lookups led to. Either way it is no longer expected. */
+  /** Whether this is the second open of that open(2), of the inode that its lookups led to. Forgets the thread. */
   isSecond(thread: number, inode: Inode): boolean {
     const walk = this.#threads.get(thread);
     this.#threads.delete(thread);

@@ -1,11 +1,11 @@
-/** How many bytes may be dirty in memory, over all files. Past it writers wait. */
+/** Limits the bytes that are dirty in memory, over all files: writers wait while the budget is used up. */
 export class WriteBudget {
   readonly #bytesMax: number;
   readonly #relieve: () => void;
   #used = 0;
   #waiters: (() => void)[] = [];
 
-  /** `relieve`: begins to commit what is dirty. */
+  /** `relieve`: starts to commit what is dirty. */
   constructor(bytesMax: number, relieve: () => void) {
     this.#bytesMax = bytesMax;
     this.#relieve = relieve;
@@ -27,7 +27,7 @@ export class WriteBudget {
     for (const resume of waiters) resume();
   }
 
-  /** Resolves when there is room. */
+  /** Resolves when there is room again. */
   async room(): Promise<void> {
     while (this.full) {
       this.#relieve();

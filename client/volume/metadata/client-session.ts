@@ -9,7 +9,10 @@ import { type Response, Status } from "../../../proto/generated/metadata.ts";
 import { asVersion } from "../../../proto/versions.ts";
 import type { Router } from "./router.ts";
 
-/** A command, or what makes it anew for each attempt (a write whose blocks must lie in the primary's bucket). */
+/**
+ * A command, or a function that makes it for each attempt (a write, whose blocks must be in the current primary's
+ * bucket).
+ */
 export type CommandSource = Command | (() => Promise<Command | ErrnoCode>);
 
 export interface Done {
@@ -19,17 +22,20 @@ export interface Done {
 
 export interface MutateOptions {
   readonly interrupt?: Interruptible;
-  /** Locks: the server answers when the lock can be had. */
+  /** For locks: the server answers once the lock is granted. */
   readonly wait?: boolean;
 }
 
 const FIND_MS = 1000;
-/** A leader that does not answer for so long may have lost its group: it is asked again who leads, under the same number. */
+/**
+ * A leader that does not answer by then may have lost its group: the leader is looked up again, and the request is
+ * resent.
+ */
 const ANSWER_MS = 5000;
 
 /**
- * The client's session with the volume: each change has a number, and a change whose answer was lost is sent again
- * under the same number, to whoever leads by then, so that it is done exactly once.
+ * The client's session with the volume (Ongaro's dissertation, section 6.3): each change has a number. A change whose
+ * answer was lost is sent again under the same number, to the current leader, so that it is carried out exactly once.
  */
 export class ClientSession {
   readonly #router: Router;
@@ -41,7 +47,7 @@ export class ClientSession {
   #id = randomSession();
   #open = false;
   #nextNumber = 1;
-  /** In ascending order: the first one is the low-water mark. */
+  /** Numbers without an answer, ascending: the first one is the low-water mark. */
   readonly #outstanding = new Set<number>();
   readonly #opening = singleFlight(() => this.#openOnce());
 
@@ -65,7 +71,7 @@ export class ClientSession {
     return this.#id;
   }
 
-  /** Opens the session at the primary; false when that could not be done in this attempt. */
+  /** Opens the session at the primary. One attempt; answers whether the session is open. */
   open(): Promise<boolean> {
     return this.#open ? Promise.resolve(true) : this.#opening();
   }
@@ -75,7 +81,7 @@ export class ClientSession {
     this.#open = false;
   }
 
-  /** Changes the volume: the outcome once it is durable, or the errno that it came to. */
+  /** Changes the volume. Resolves to the outcome once it is durable, or to an errno; EIO after `writeTimeoutMs`. */
   async mutate(source: CommandSource, options: MutateOptions = {}): Promise<Done | ErrnoCode> {
     const number = this.#nextNumber++;
     this.#outstanding.add(number);
@@ -107,7 +113,7 @@ export class ClientSession {
     return "EIO";
   }
 
-  /** One attempt; `undefined`: again. */
+  /** One attempt; `undefined`: to be retried. */
   async #ask(number: number, encoded: Uint8Array, wait: boolean): Promise<Done | ErrnoCode | undefined> {
     const id = this.#id;
     const lowWater = this.#outstanding.values().next().value ?? number;
@@ -141,7 +147,7 @@ export class ClientSession {
     if (typeof answer === "string" || answer.status !== Status.OK) return false;
     const result = readOutcome(answer);
     if (typeof result === "string") {
-      this.#logger.error({ error: result }, "the session was refused");
+      this.#logger.error({ error: result }, "the primary refused to open the session");
       return false;
     }
     this.#open = true;
@@ -149,12 +155,12 @@ export class ClientSession {
   }
 
   /**
-   * The server knows the session no more: it ended past a fork, or this client was silent for longer than a session lives.
-   * Either way no request of it that is still under way was carried out, so they go out again in a new one.
+   * The server no longer knows this session: it was opened past a fork, or it expired while this client was silent.
+   * Either way none of its outstanding requests was carried out, so they are sent again in a new session.
    */
   #lose(id: SessionId): void {
     if (id !== this.#id) return;
-    this.#logger.warn({ session: id }, "the session is gone: opening another");
+    this.#logger.warn({ session: id }, "the session has expired: opening another");
     this.#id = randomSession();
     this.#open = false;
     this.#router.reconnectAll();
@@ -169,7 +175,7 @@ function readOutcome(answer: Response): Done | ErrnoCode | "NOSESSION" {
   return { outcome, version: asVersion(answer.version) };
 }
 
-/** The attributes that a command's outcome carries, where it must. */
+/** The attributes in the outcome of a command that always has them. */
 export function attributesOf(done: Done): Attributes {
   const { attributes } = done.outcome;
   if (attributes === undefined) throw new Error("the outcome carries no attributes");
@@ -180,7 +186,7 @@ function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** Random, not zero, below 2^53. */
+/** Random, never 0, below 2^53. */
 function randomSession(): SessionId {
   return (randomBytes(6).readUIntBE(0, 6) * 16 + 1) as SessionId;
 }

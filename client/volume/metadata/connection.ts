@@ -14,18 +14,20 @@ import {
 } from "../../../proto/generated/metadata.ts";
 
 export type RequestBody = NonNullable<Request["body"]>;
-/** `lost`: the stream ended before the answer; `timeout`: no answer in time (it may still be carried out). */
+/**
+ * `lost`: the stream ended before the answer. `timeout`: no answer in time. Either way the request may be carried out.
+ */
 export type Answer = Response | "lost" | "timeout";
 
 export interface ConnectionEvents {
-  /** Called before the responses of the same frame are handed out. */
+  /** Called before the responses of the same frame are delivered. */
   onInvalidations(invalidations: readonly Invalidation[]): void;
   onVersion(version: WireVersion): void;
-  /** Once, when the stream is over; every request in flight has been answered "lost" by then. */
+  /** Called once, when the stream has ended and every request in flight was answered "lost". */
   onEnd(connection: Connection): void;
 }
 
-/** A refused or dead address must not be remembered across streams: each has its own subchannel and a short backoff. */
+/** A failure must not delay later streams to the address: each stream has its own subchannel, with a short back-off. */
 export const CHANNEL_OPTIONS: ClientOptions = {
   "grpc.use_local_subchannel_pool": 1,
   "grpc.initial_reconnect_backoff_ms": 50,
@@ -48,27 +50,27 @@ interface InFlight {
 }
 
 /**
- * One long-lived stream to one metadata server. Requests are numbered; all that is asked in a turn of the event loop
- * goes in one frame. At most IN_FLIGHT_MAX are under way, the others wait in line.
+ * One long-lived stream to one metadata server. Requests are numbered; all requests of one turn of the event loop go in
+ * one frame. At most IN_FLIGHT_MAX are in flight, the others are queued.
  */
 export class Connection {
   readonly address: string;
-  /** The server's first words; `undefined` when the stream ended before them. */
+  /** The server's Welcome; `undefined` when the stream ended before it. */
   readonly welcomed: Promise<Welcome | undefined>;
   #welcome: (welcome: Welcome | undefined) => void = () => {};
   #stream: ClientDuplexStream<ClientFrame, ServerFrame>;
   readonly #client: MetadataClient;
   readonly #events: ConnectionEvents;
   readonly #inFlight = new Map<number, InFlight>();
-  #line: { request: Request; inFlight: InFlight }[] = [];
+  #queue: { request: Request; inFlight: InFlight }[] = [];
   #nextId = 1;
   #flushing = false;
   #draining = false;
   #ended = false;
-  #heardMs = performance.now();
-  #asked = false;
+  #receivedMs = performance.now();
+  #probing = false;
   readonly #openedMs = performance.now();
-  #greeted = false;
+  #gotWelcome = false;
   readonly #timer: NodeJS.Timeout;
 
   constructor(address: string, hello: Hello, events: ConnectionEvents) {
@@ -90,7 +92,7 @@ export class Connection {
     return !this.#ended;
   }
 
-  /** Asks; always resolves. `timeoutMs`: Infinity waits as long as the stream lives. */
+  /** Sends a request. Never rejects. `timeoutMs`: Infinity waits for as long as the stream lives. */
   request(
     body: RequestBody,
     freshness: Freshness,
@@ -101,7 +103,7 @@ export class Connection {
     return new Promise((resolve) => {
       const request: Request = { id: this.#nextId, freshness, atLeast, body };
       this.#nextId = (this.#nextId % 0x7fffffff) + 1;
-      this.#line.push({ request, inFlight: { resolve, deadlineMs: performance.now() + timeoutMs } });
+      this.#queue.push({ request, inFlight: { resolve, deadlineMs: performance.now() + timeoutMs } });
       this.#schedule();
     });
   }
@@ -113,9 +115,9 @@ export class Connection {
     this.#stream.cancel();
     this.#client.close();
     this.#welcome(undefined);
-    const unanswered = [...this.#inFlight.values(), ...this.#line.map((waiting) => waiting.inFlight)];
+    const unanswered = [...this.#inFlight.values(), ...this.#queue.map((queued) => queued.inFlight)];
     this.#inFlight.clear();
-    this.#line = [];
+    this.#queue = [];
     for (const { resolve } of unanswered) resolve("lost");
     this.#events.onEnd(this);
   }
@@ -130,7 +132,7 @@ export class Connection {
   }
 
   #flush(): void {
-    while (!this.#ended && !this.#draining && this.#line.length > 0 && this.#inFlight.size < IN_FLIGHT_MAX) {
+    while (!this.#ended && !this.#draining && this.#queue.length > 0 && this.#inFlight.size < IN_FLIGHT_MAX) {
       const frame = this.#takeFrame();
       if (!this.#stream.write(frame)) {
         this.#draining = true;
@@ -145,25 +147,25 @@ export class Connection {
   #takeFrame(): ClientFrame {
     const requests: Request[] = [];
     let bytes = 0;
-    const room = Math.min(this.#line.length, FRAME_REQUESTS_MAX, IN_FLIGHT_MAX - this.#inFlight.size);
+    const room = Math.min(this.#queue.length, FRAME_REQUESTS_MAX, IN_FLIGHT_MAX - this.#inFlight.size);
     while (requests.length < room && bytes < FRAME_COMMAND_BYTES_MAX) {
-      const { request, inFlight } = this.#line[requests.length]!;
+      const { request, inFlight } = this.#queue[requests.length]!;
       requests.push(request);
       this.#inFlight.set(request.id, inFlight);
       if (request.body?.$case === "mutate") bytes += request.body.value.command.length;
     }
-    this.#line = this.#line.slice(requests.length);
+    this.#queue = this.#queue.slice(requests.length);
     return { hello: undefined, requests };
   }
 
   #receive(frame: ServerFrame): void {
     if (this.#ended) return;
-    this.#heardMs = performance.now();
+    this.#receivedMs = performance.now();
     if (frame.welcome !== undefined) {
-      this.#greeted = true;
+      this.#gotWelcome = true;
       this.#welcome(frame.welcome);
     }
-    // What changed is dropped before an answer that was read after it is believed.
+    // Invalidations first: an answer in the same frame may have been read after them, and must not be invalidated.
     if (frame.invalidations.length > 0) this.#events.onInvalidations(frame.invalidations);
     if (frame.version !== undefined) this.#events.onVersion(frame.version);
     for (const response of frame.responses) {
@@ -172,23 +174,26 @@ export class Connection {
       this.#inFlight.delete(response.id);
       inFlight.resolve(response);
     }
-    if (this.#line.length > 0) this.#schedule();
+    if (this.#queue.length > 0) this.#schedule();
   }
 
-  /** Deadlines of requests, and of the server's silence: a half-dead stream must end, for its pushes are relied on. */
+  /**
+   * Deadlines of requests, and of a silent server: caches are valid only while pushes arrive, so a dead stream must
+   * end.
+   */
   #tick(): void {
     const now = performance.now();
-    const silent = this.#asked && now - this.#heardMs > SILENCE_MS;
-    if (silent || (!this.#greeted && now - this.#openedMs > WELCOME_MS)) this.close();
+    const silent = this.#probing && now - this.#receivedMs > SILENCE_MS;
+    if (silent || (!this.#gotWelcome && now - this.#openedMs > WELCOME_MS)) this.close();
     for (const [id, { deadlineMs, resolve }] of this.#inFlight) {
       if (deadlineMs > now) continue;
       this.#inFlight.delete(id);
       resolve("timeout");
     }
-    if (now - this.#heardMs < QUIET_MS || this.#asked) return;
-    this.#asked = true;
+    if (now - this.#receivedMs < QUIET_MS || this.#probing) return;
+    this.#probing = true;
     void this.request({ $case: "keepAlive", value: {} }, 0, undefined, Number.POSITIVE_INFINITY).then(() => {
-      this.#asked = false;
+      this.#probing = false;
     });
   }
 }

@@ -6,7 +6,9 @@ import type { ClientSession } from "./client-session.ts";
 const GRANT_COUNT = 1024;
 const PREFETCH_BELOW = 256;
 
-/** Slice ids out of ranges that the volume has granted to this session; the next range is fetched before one runs out. */
+/**
+ * Slice ids from ranges that were granted to this session. The next range is fetched before the last one is used up.
+ */
 export class SliceGrants {
   readonly #session: ClientSession;
   #ranges: { first: number; count: number }[] = [];
@@ -31,7 +33,7 @@ export class SliceGrants {
     return id;
   }
 
-  /** The ids at hand are worth nothing any more: another session, or grants that were lost with a fork. */
+  /** Drops the granted ids: the session has expired, or the grants were lost with a fork. */
   drop(): void {
     this.#ranges = [];
     this.#generation += 1;

@@ -7,9 +7,10 @@ import { type Response, Status } from "../../../proto/generated/metadata.ts";
 import { asVersion } from "../../../proto/versions.ts";
 import type { LockRange, Result } from "../handlers.ts";
 import type { RequestBody } from "./connection.ts";
-import type { ReadOptions, Router } from "./router.ts";
+import type { ReadOptions } from "./read-policy.ts";
+import type { Router } from "./router.ts";
 
-/** A run of a file: `offset` in the file, bytes from `sliceOffset` of the slice on. */
+/** A range of a file, at `offset` in the file: inline data, or the bytes of a slice from `sliceOffset` on. */
 export type Piece =
   | { readonly kind: "inline"; readonly offset: number; readonly length: number; readonly data: Uint8Array }
   | {
@@ -20,7 +21,7 @@ export type Piece =
       readonly sliceOffset: number;
     };
 
-/** Sorted pieces of each chunk that was asked for, holes left out. */
+/** By index of each requested chunk: its pieces, sorted, without the holes. */
 export type Chunks = ReadonlyMap<number, readonly Piece[]>;
 
 export interface At {
@@ -34,7 +35,8 @@ export interface ListedEntry {
   readonly attributes: Attributes | undefined;
 }
 
-export interface Belief {
+/** A directory entry that the kernel has cached and may have used to get to an inode. */
+export interface CachedName {
   readonly parent: Inode;
   readonly name: ByteString;
   readonly inode: Inode;
@@ -42,7 +44,7 @@ export interface Belief {
 
 const LOCK_QUERY = { findMs: 5000, answerMs: 5000 };
 
-/** The questions to the metadata servers, in core's types. Each failure is an errno. */
+/** The read requests to the metadata servers, in core's types. A failure is an errno. */
 export class MetadataReads {
   readonly #router: Router;
 
@@ -64,10 +66,13 @@ export class MetadataReads {
     return typeof answer === "string" ? answer : { version: versionOf(answer), attributes: attributesOf(answer) };
   }
 
-  /** With the first `chunks` chunks. On ESTALE: which belief is not true. */
+  /**
+   * With the first `chunks` chunks. `stale`: ESTALE, and the index of the first of `names` that does not hold at the
+   * server.
+   */
   async open(
     inode: Inode,
-    beliefs: readonly Belief[],
+    names: readonly CachedName[],
     chunks: number,
     interrupt: Interruptible,
   ): Promise<ErrnoCode | { stale: number } | (At & { attributes: Attributes; chunks: Chunks })> {
@@ -76,13 +81,13 @@ export class MetadataReads {
       value: {
         inode,
         chunks,
-        beliefs: beliefs.map((belief) => ({ ...belief, name: toBytes(belief.name) })),
+        beliefs: names.map((cached) => ({ ...cached, name: toBytes(cached.name) })),
       },
     };
     const answer = await this.#router.read(body, { freshness: "committed", interrupt });
     if (typeof answer === "string") return answer;
     if (answer.status === Status.FAILED) {
-      return answer.error === "ESTALE" && beliefs.length > 0 ? { stale: answer.staleBelief } : errorOf(answer);
+      return answer.error === "ESTALE" && names.length > 0 ? { stale: answer.staleBelief } : errorOf(answer);
     }
     return {
       version: versionOf(answer),
@@ -91,7 +96,7 @@ export class MetadataReads {
     };
   }
 
-  /** Tells the server of an open that nobody waits for (create: the answer to the kernel does not depend on it). */
+  /** Registers an open at the server that needs no check (CREATE). */
   noteOpen(inode: Inode): Promise<unknown> {
     return this.#router.read({ $case: "open", value: { inode, beliefs: [], chunks: 0 } }, { freshness: "token" });
   }
@@ -148,7 +153,7 @@ export class MetadataReads {
     return typeof answer === "string" ? answer : (answer.usage ?? { bytes: 0, inodes: 0 });
   }
 
-  /** Who holds a lock in the way; asked of the primary, where locks are. */
+  /** The lock that conflicts with this one, as F_GETLK in fcntl(2). Asks the primary, which has all locks. */
   async heldLock(inode: Inode, table: "posix" | "flock", owner: string, range: LockRange): Promise<Result<LockRange>> {
     const { mode, start, end } = range;
     const body: RequestBody = { $case: "getLock", value: { inode, table, owner, mode, start, end } };
@@ -159,8 +164,8 @@ export class MetadataReads {
     return { ...answer.lock, mode: answer.lock.mode === "write" ? "write" : "read" };
   }
 
-  /** A reader waits for these slices in this region. */
-  want(slices: readonly SliceId[]): void {
+  /** Reports slices that a reader in this region misses in its bucket, so that they are copied first. */
+  reportMissing(slices: readonly SliceId[]): void {
     void this.#router.read({ $case: "wantBlocks", value: { slices: [...slices] } }, { freshness: "token" });
   }
 

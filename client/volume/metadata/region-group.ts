@@ -18,7 +18,7 @@ import { CHANNEL_OPTIONS, Connection, type RequestBody } from "./connection.ts";
 export interface RegionGroupEvents {
   onInvalidations(region: string, invalidations: readonly Invalidation[]): void;
   onVersion(version: WireVersion): void;
-  /** The stream to the region's leader began. */
+  /** A stream to the region's leader was opened. */
   onStream(region: string): void;
   onStreamLost(region: string): void;
 }
@@ -26,21 +26,21 @@ export interface RegionGroupEvents {
 export interface AskOptions {
   readonly freshness: Freshness;
   readonly atLeast: WireVersion | undefined;
-  /** How long to look for a leader, whenever there is none. */
+  /** How long to look for a leader while there is none. */
   readonly findMs: number;
-  /** How long a leader may take to answer; Infinity: as long as its stream lives. */
+  /** How long a leader may take to answer; Infinity: as long as the stream lives. */
   readonly answerMs: number;
 }
 
-/** `unreachable`: no leader was found in time. `timeout`: there was one, and it did not answer in time. */
+/** `unreachable`: no leader was found in time. `timeout`: a leader was found, but did not answer in time. */
 export type Asked = Response | "unreachable" | "timeout";
 
 const STATUS_MS = 1500;
-/** After one member's answer the others get this long to contradict it. */
+/** Back-off between attempts to find a leader. */
 const FINDING_FIRST_MS = 20;
 const FINDING_MOST_MS = 400;
 
-/** One region's metadata servers: finds their leader, holds the stream to it, and finds it again. */
+/** The metadata servers of one region: finds their leader, and keeps a stream to it through changes of leader. */
 export class RegionGroup {
   readonly region: string;
   readonly #volume: string;
@@ -72,17 +72,20 @@ export class RegionGroup {
     this.#logger = options.logger;
   }
 
-  /** True while the stream to the leader lives: what it pushes can be relied on. */
+  /** True while the stream to the leader lives, so that its pushes arrive. */
   get connected(): boolean {
     return this.#connection?.alive === true;
   }
 
-  /** How long there has been no leader to talk to, as far as anybody has looked; 0: there is one, or nobody looked. */
+  /** How long no leader could be reached; 0 while there is a stream, or when no stream was needed yet. */
   get downForMs(): number {
     return this.#downSinceMs === undefined ? 0 : performance.now() - this.#downSinceMs;
   }
 
-  /** The leader's first words, once there is a leader and a volume: a server without one is not greeted. */
+  /**
+   * The leader's Welcome. Waits until the region has a leader and is formatted; undefined when that takes longer than
+   * `timeoutMs`.
+   */
   async welcome(timeoutMs: number): Promise<Welcome | undefined> {
     const deadlineMs = performance.now() + timeoutMs;
     while (performance.now() < deadlineMs && !this.#closed) {
@@ -94,7 +97,7 @@ export class RegionGroup {
     return undefined;
   }
 
-  /** Asks the leader, whoever that is by now. Always resolves. */
+  /** Sends the request to the current leader. Never rejects. */
   async ask(body: RequestBody, options: AskOptions): Promise<Asked> {
     const giveUpMs = performance.now() + options.findMs + options.answerMs;
     for (let attempt = 0; performance.now() < giveUpMs; attempt++) {
@@ -112,7 +115,10 @@ export class RegionGroup {
     return "timeout";
   }
 
-  /** What the region's members say of it: the leader's word, else that of the member who is furthest. */
+  /**
+   * The region's status: from its leader, else from the member with the highest epoch. Undefined when no member
+   * answers.
+   */
   async status(timeoutMs: number = STATUS_MS): Promise<RegionStatus | undefined> {
     let best: RegionStatus | undefined;
     await new Promise<void>((resolve) => {
@@ -129,7 +135,7 @@ export class RegionGroup {
     return best;
   }
 
-  /** Drops the stream, so that the next request says Hello anew (a new session). */
+  /** Drops the stream, so that the next request opens one with a new Hello (for a new session). */
   reconnect(): void {
     this.#connection?.close();
   }

@@ -1,15 +1,14 @@
 import type { Logger } from "pino";
-import { backoffMs, type Interruptible, orInterrupted, pause, singleFlight } from "../../../base/waiting.ts";
+import { backoffMs, orInterrupted, pause, singleFlight } from "../../../base/waiting.ts";
 import { MemberAddresses } from "../../../config/member-addresses.ts";
 import type { VolumeDescription } from "../../../config/volume-description.ts";
 import type { ErrnoCode } from "../../../core/errno.ts";
-import { compareVersions, type EpochCode, NO_VERSION, type Sequence, type Version } from "../../../core/ids.ts";
+import type { EpochCode, Sequence, Version } from "../../../core/ids.ts";
 import { Freshness, type Hello, type Invalidation, type Response, Status } from "../../../proto/generated/metadata.ts";
 import { asVersion } from "../../../proto/versions.ts";
 import type { RequestBody } from "./connection.ts";
+import { type Consistency, type ReadOptions, ReadPolicy } from "./read-policy.ts";
 import { type Asked, RegionGroup } from "./region-group.ts";
-
-export type Consistency = "close-to-open" | "session" | "bounded";
 
 export interface RouterOptions {
   readonly volume: VolumeDescription;
@@ -24,35 +23,25 @@ export interface RouterOptions {
 
 export interface RouterEvents {
   onInvalidations(invalidations: readonly Invalidation[]): void;
-  /** What was pushed may have been missed, or the past has changed: every cached answer is dropped. */
+  /** Pushes may have been missed (`stream`), or history has changed (`epoch`): every cached answer is to be dropped. */
   onCachesLost(reason: "stream" | "epoch"): void;
 }
 
-/** `committed`: as the primary had it when asked. `token`: at least as new as `atLeast` and all this client has seen. */
-export type ReadFreshness = "committed" | "token";
-
-export interface ReadOptions {
-  readonly freshness: ReadFreshness;
-  /** More than the client's own token. */
-  readonly atLeast?: Version;
-  readonly interrupt?: Interruptible;
-}
-
-/** A mirror answers or says that it is behind within three seconds. */
+/** A mirror answers, or answers BEHIND, within three seconds. */
 const READ_ANSWER_MS = 4500;
-/** How long a region without a leader is waited for before another one is asked; once it is over, nobody waits again. */
+/** How long to wait for a region without a leader before another region is asked; later reads do not wait again. */
 const MIRROR_FIND_MS = 1500;
-/** A primary region between two leaders is waited for before a mirror's older state is served instead. */
+/** The same for the primary's region: an election is waited for before the older state of a mirror is served. */
 const PRIMARY_FIND_MS = 10_000;
 const STATUS_MS = 1500;
-/** While all regions are asked which is primary, whoever waits for one goes on with what is known after this. */
-const LOOK_AGAIN_MS = 300;
+/** How long a request waits for the search for the primary before it is retried with what is known. */
+const FIND_PRIMARY_MS = 300;
 const UPKEEP_MS = 3000;
 const KEEP_ALIVE = { freshness: Freshness.TOKEN, atLeast: undefined, findMs: 2000, answerMs: 2500 };
 
 /**
- * Which metadata group is asked what: reads go to the own region, changes to the primary's. Follows the primary from
- * region to region by the highest epoch that any of them knows.
+ * Routes reads to the mount's own region and changes to the primary's region. Follows the primary from region to region
+ * by the highest epoch that any of them reports.
  */
 export class Router {
   readonly #options: RouterOptions;
@@ -61,12 +50,10 @@ export class Router {
   readonly #own: RegionGroup;
   #primary: string;
   #primaryEpoch = 0;
-  /** Who waits for an answer of the primary: called when it is primary no more. */
+  /** Ends the wait of each request to the primary when another region becomes primary. */
   readonly #waiting = new Set<(answer: "unreachable") => void>();
-  #seen: Version = NO_VERSION;
+  readonly #policy: ReadPolicy;
   #suspended = false;
-  /** The latest committed version that was asked for, and when: what `bounded` measures staleness by. */
-  #fresh: { version: Version; atMs: number } | undefined;
   #upkeep: NodeJS.Timeout | undefined;
   #closed = false;
   readonly findPrimary = singleFlight(() => this.#findPrimary());
@@ -74,13 +61,14 @@ export class Router {
   constructor(options: RouterOptions, events: RouterEvents) {
     this.#options = options;
     this.#events = events;
+    this.#policy = new ReadPolicy(options);
     this.#primary = options.volume.primary;
     for (const description of options.volume.regions.values()) {
       const group = new RegionGroup({
         region: description.name,
         volume: options.volume.volume,
         addresses: new MemberAddresses(description),
-        hello: () => options.hello(this.#seen),
+        hello: () => options.hello(this.#policy.seen),
         logger: options.logger,
         events: {
           onInvalidations: (_, invalidations) => events.onInvalidations(invalidations),
@@ -96,7 +84,7 @@ export class Router {
     this.#own = this.group(options.region);
   }
 
-  /** The region that changes are sent to, as far as is known. */
+  /** The region that is primary, as far as this client knows. */
   get primary(): string {
     return this.#primary;
   }
@@ -109,13 +97,13 @@ export class Router {
     return this.#closed;
   }
 
-  /** True while the own region's pushes arrive: kernel caches may live long only then. */
+  /** True while the own region's pushes arrive: the kernel may cache only then. */
   get watched(): boolean {
     return this.#own.connected;
   }
 
   get seen(): Version {
-    return this.#seen;
+    return this.#policy.seen;
   }
 
   group(region: string): RegionGroup {
@@ -124,7 +112,7 @@ export class Router {
     return group;
   }
 
-  /** Keeps the streams to the own and the primary region alive: for the pushes, and for the session. */
+  /** Keeps the streams to the own region (for its pushes) and to the primary (for the session) alive. */
   start(): void {
     this.#upkeep = setInterval(() => {
       void this.#keepAlive(this.#own);
@@ -142,13 +130,15 @@ export class Router {
     for (const group of this.#groups.values()) group.reconnect();
   }
 
-  /** A version that an answer was given at: the token, and whether an epoch began. */
+  /** Notes the version that an answer was given at: it advances the token, and may show a new epoch. */
   note(version: Version): void {
     this.#noteEpoch(version);
-    if (compareVersions(version, this.#seen) > 0) this.#seen = version;
+    this.#policy.noteSeen(version);
   }
 
-  /** Asks something that changes nothing. The response is OK or FAILED; an errno when nobody could answer. */
+  /**
+   * Sends a read. Resolves to a response with status OK or FAILED, or to an errno: EINTR, or EIO after `readTimeoutMs`.
+   */
   async read(body: RequestBody, options: ReadOptions): Promise<Response | ErrnoCode> {
     const deadlineMs = performance.now() + this.#options.readTimeoutMs;
     for (let attempt = 0; performance.now() < deadlineMs && !this.#closed; attempt++) {
@@ -160,7 +150,7 @@ export class Router {
     return "EIO";
   }
 
-  /** Asks the primary's leader, whichever region that is by now. One attempt: where it fails, the primary is looked for. */
+  /** Sends a request to the current primary's leader. One attempt; after a failure the primary is looked for again. */
   async askPrimary(body: RequestBody, limits: { findMs: number; answerMs: number }): Promise<Asked> {
     if (this.#closed) return "unreachable";
     const options = { freshness: Freshness.COMMITTED, atLeast: undefined, ...limits };
@@ -169,13 +159,13 @@ export class Router {
     const answer = await Promise.race([this.group(this.#primary).ask(body, options), moved.promise]);
     this.#waiting.delete(moved.resolve);
     if (typeof answer === "string") {
-      await Promise.race([this.findPrimary(), pause(LOOK_AGAIN_MS)]);
+      await Promise.race([this.findPrimary(), pause(FIND_PRIMARY_MS)]);
       return answer;
     }
     if (answer.status === Status.NOT_PRIMARY) {
       if (answer.primary !== "" && answer.primary !== this.#primary && this.#groups.has(answer.primary)) {
         this.#moveTo(answer.primary);
-      } else await Promise.race([this.findPrimary(), pause(LOOK_AGAIN_MS)]);
+      } else await Promise.race([this.findPrimary(), pause(FIND_PRIMARY_MS)]);
     }
     if (answer.version !== undefined && answer.status <= Status.FAILED) this.note(asVersion(answer.version));
     return answer;
@@ -183,30 +173,33 @@ export class Router {
 
   async #readOnce(body: RequestBody, options: ReadOptions): Promise<Response | ErrnoCode | undefined> {
     const askedMs = performance.now();
-    const wanted = this.#wanted(options, askedMs);
-    const own = await this.#own.ask(body, { ...wanted, ...patience(this.#own, this.ownIsPrimary) });
-    // What the mirror's server cannot ask, this mount perhaps can: its own way to the primary is another one.
-    const isUnsure = typeof own !== "string" && own.primaryUnreachable && wanted.freshness === Freshness.COMMITTED;
+    const required = this.#policy.required(options, askedMs);
+    const own = await this.#own.ask(body, { ...required, ...timeLimits(this.#own, this.ownIsPrimary) });
+    // The mirror's servers cannot reach the primary, but this mount may: its network path is another one.
+    const isUnsure = typeof own !== "string" && own.primaryUnreachable && required.freshness === Freshness.COMMITTED;
     if (!isUnsure || this.ownIsPrimary) {
-      const fromOwn = this.#accept(own, wanted.freshness, askedMs);
+      const fromOwn = this.#accept(own, required.freshness, askedMs);
       if (fromOwn !== undefined) return fromOwn;
     }
     if (!this.ownIsPrimary) {
-      const asked = await this.askPrimary(body, patience(this.group(this.#primary), false));
-      const fromPrimary = this.#accept(asked, wanted.freshness, askedMs);
+      const asked = await this.askPrimary(body, timeLimits(this.group(this.#primary), false));
+      const fromPrimary = this.#accept(asked, required.freshness, askedMs);
       if (fromPrimary !== undefined) return fromPrimary;
-      const unsure = isUnsure ? this.#accept(own, wanted.freshness, askedMs) : undefined;
+      const unsure = isUnsure ? this.#accept(own, required.freshness, askedMs) : undefined;
       if (unsure !== undefined) return unsure;
     } else void this.findPrimary();
-    return this.#readElsewhere(body, wanted.atLeast);
+    return this.#readElsewhere(body, required.atLeast);
   }
 
-  /** Neither the own region nor the primary answers: any other one, as of what it has, if the mount allows that. */
+  /**
+   * Neither the own region nor the primary answers: reads the state of any other region, if `onPrimaryLoss` allows
+   * that.
+   */
   async #readElsewhere(body: RequestBody, atLeast: Version | undefined): Promise<Response | ErrnoCode | undefined> {
     if (this.#options.onPrimaryLoss === "fail") return undefined;
     for (const [region, group] of this.#groups) {
       if (region === this.#options.region || region === this.#primary) continue;
-      const answer = await group.ask(body, { freshness: Freshness.TOKEN, atLeast, ...patience(group, false) });
+      const answer = await group.ask(body, { freshness: Freshness.TOKEN, atLeast, ...timeLimits(group, false) });
       const accepted = this.#accept(answer, Freshness.TOKEN, 0);
       if (accepted === undefined) continue;
       this.#suspend(true);
@@ -215,20 +208,10 @@ export class Router {
     return undefined;
   }
 
-  #wanted({ freshness, atLeast }: ReadOptions, nowMs: number): { freshness: Freshness; atLeast: Version | undefined } {
-    let token = this.#seen;
-    if (atLeast !== undefined && compareVersions(atLeast, token) > 0) token = atLeast;
-    const tokenOnly = { freshness: Freshness.TOKEN, atLeast: token.sequence === 0 ? undefined : token };
-    if (freshness === "token" || this.#options.consistency === "session") return tokenOnly;
-    if (this.#options.consistency === "bounded" && this.#fresh !== undefined) {
-      if (nowMs - this.#fresh.atMs <= this.#options.maxStalenessMs) return tokenOnly;
-    }
-    return { freshness: Freshness.COMMITTED, atLeast: tokenOnly.atLeast };
-  }
-
   #accept(answer: Asked, freshness: Freshness, askedMs: number): Response | ErrnoCode | undefined {
     if (typeof answer === "string" || answer.status > Status.FAILED) return undefined;
-    // A server that does not have the present epoch may stand past the fork: never served, whether or not the primary answers.
+    // A server without the current epoch may hold changes past a fork: never served, whether or not the primary
+    // answers.
     if (answer.version !== undefined && answer.version.epoch < this.#primaryEpoch) return undefined;
     if (freshness === Freshness.COMMITTED) {
       this.#suspend(answer.primaryUnreachable);
@@ -237,7 +220,7 @@ export class Router {
     if (answer.version !== undefined) {
       const version = asVersion(answer.version);
       this.note(version);
-      if (freshness === Freshness.COMMITTED && !answer.primaryUnreachable) this.#fresh = { version, atMs: askedMs };
+      if (freshness === Freshness.COMMITTED && !answer.primaryUnreachable) this.#policy.noteCommitted(askedMs);
     }
     return answer;
   }
@@ -246,9 +229,9 @@ export class Router {
     if (suspended === this.#suspended) return;
     this.#suspended = suspended;
     const { logger, onPrimaryLoss } = this.#options;
-    if (!suspended) logger.info("the primary answers again: close-to-open holds");
+    if (!suspended) logger.info("the primary answers again: close-to-open is restored");
     else if (onPrimaryLoss === "serve")
-      logger.warn("the primary is out of reach: reads are served as of the mirror's state");
+      logger.warn("the primary is out of reach: reads are served from the mirror's state, which may be older");
     else logger.warn("the primary is out of reach: reads fail (onPrimaryLoss=fail)");
   }
 
@@ -257,13 +240,13 @@ export class Router {
     const first = this.#primaryEpoch === 0;
     this.#primaryEpoch = version.epoch;
     if (first) return;
-    // An epoch may have begun before what was seen of the last one: nothing read there is believed on.
+    // The new epoch may have forked off before the versions that were seen of the last one: cached answers are invalid.
     this.#options.logger.info({ epoch: version.epoch }, "a new epoch has begun");
     this.#events.onCachesLost("epoch");
     void this.findPrimary();
   }
 
-  /** Asks every region; each answer counts as soon as it is there. */
+  /** Asks every region for its epoch; applies each answer as soon as it arrives. */
   async #findPrimary(): Promise<void> {
     let best = this.#primaryEpoch;
     await Promise.all(
@@ -291,8 +274,8 @@ export class Router {
   }
 }
 
-/** How long a read waits for a region: what has been down for so long already is not waited for again. */
-function patience(group: RegionGroup, isPrimary: boolean): { findMs: number; answerMs: number } {
+/** How long a read waits for a region. The time that the region has been down already is subtracted. */
+function timeLimits(group: RegionGroup, isPrimary: boolean): { findMs: number; answerMs: number } {
   const findMs = isPrimary ? PRIMARY_FIND_MS : MIRROR_FIND_MS;
   return { findMs: Math.max(0, findMs - group.downForMs), answerMs: READ_ANSWER_MS };
 }

@@ -32,7 +32,7 @@ const ATTR = bytes(
 );
 const ENTRY = Buffer.concat([bytes(BigInt(LARGE), 0n, 60n, 1n, 1_000_000, 500_000_000), ATTR]);
 
-/** Hands one request to a session with these handlers; answers what came back at once. */
+/** Hands one request to a connection with these handlers; answers the replies that were sent synchronously. */
 function ask(handlers: Partial<Handlers>, message: Buffer) {
   const it = session(handlers);
   it.receive(message);
@@ -41,13 +41,13 @@ function ask(handlers: Partial<Handlers>, message: Buffer) {
 }
 
 describe("bytes as the kernel writes and reads them", () => {
-  test("INIT: takes of what is offered what it wants, and no more", () => {
+  test("INIT: requests flags only among those that the kernel offers", () => {
     const offered = bytes(7, 45, 131072, 0xffffffff, 0xffffffff, Buffer.alloc(44));
     const { body } = ask({}, request("INIT", offered));
     expect(body).toHaveLength(64);
-    const wanted = 0x50c4_e47b | (1 << 23);
+    const requested = 0x50c4_e47b | (1 << 23);
     expect([0, 4, 8].map((at) => body.readUInt32LE(at))).toEqual([7, 45, 131072]);
-    expect(body.readUInt32LE(12).toString(16)).toBe((wanted >>> 0).toString(16));
+    expect(body.readUInt32LE(12).toString(16)).toBe((requested >>> 0).toString(16));
     expect([body.readUInt32LE(20), body.readUInt32LE(24), body.readUInt16LE(28)]).toEqual([1048576, 1, 256]);
     expect(body.readUInt32LE(32)).toBe(1 << 7);
 
@@ -56,7 +56,7 @@ describe("bytes as the kernel writes and reads them", () => {
     expect(ask({}, request("INIT", bytes(6, 1, 0, 0))).errno).toBe(22);
   });
 
-  test("LOOKUP: the name as bytes, the caller, the unique as it came; entry and attributes of 53-bit numbers", () => {
+  test("LOOKUP: the name as bytes, the caller, the same unique; entry and attributes with 53-bit numbers", () => {
     const seen: unknown[] = [];
     const lookup: Handlers["lookup"] = (caller, parent, name) => {
       seen.push([caller.uid, caller.gid, caller.pid, parent, name]);
@@ -67,7 +67,7 @@ describe("bytes as the kernel writes and reads them", () => {
     expect(seen).toEqual([[1000, 100, 4242, LARGE, "\x01\xff\n"]]);
   });
 
-  test("LOOKUP: a name that is not there is an error, or a negative entry with its stated life", () => {
+  test("LOOKUP: a name that does not exist is an error, or a negative entry with its validity", () => {
     const lookup = () => "ENOENT" as const;
     expect(ask({ lookup }, request("LOOKUP", bytes("no")))).toMatchObject({ errno: 2, body: Buffer.alloc(0) });
     const it = session({ lookup }, { negativeEntryValidMs: 2500 });
@@ -150,7 +150,7 @@ describe("bytes as the kernel writes and reads them", () => {
     ]);
   });
 
-  test("READLINK: a target that reads like an errno is a target", () => {
+  test("READLINK: a target that is spelled like an errno is a target", () => {
     const readlink = () => ({ target: "ENOENT" as ByteString });
     expect(ask({ readlink }, request("READLINK", Buffer.alloc(0)))).toMatchObject({
       errno: 0,
@@ -247,7 +247,7 @@ describe("bytes as the kernel writes and reads them", () => {
     expect(ask2("READDIRPLUS", 4096)).toEqual(Buffer.concat([Buffer.alloc(128), dot, ENTRY, long]));
   });
 
-  test("xattrs: asked for the size, for the value, with too little room; never for ACLs", () => {
+  test("xattrs: a request for the size, for the value, with too small a buffer; ACLs never reach a handler", () => {
     const getxattr = () => Buffer.from("value");
     expect(ask({ getxattr }, request("GETXATTR", bytes(0, 0, "user.a"))).body).toEqual(bytes(5, 0));
     expect(ask({ getxattr }, request("GETXATTR", bytes(5, 0, "user.a"))).body.toString()).toBe("value");

@@ -10,7 +10,7 @@ const tick = () => new Promise(setImmediate);
 const READ = bytes(1n, 0n, 4096, 0, 0n, 0, 0);
 const SILENT = new Set(["FORGET", "BATCH_FORGET", "NOTIFY_REPLY"]);
 
-/** A READ that the test answers when it likes. */
+/** A READ handler that finishes when the test calls `resolve`. */
 function held() {
   const { promise, resolve } = Promise.withResolvers<Uint8Array | ErrnoCode>();
   const seen: Caller[] = [];
@@ -29,7 +29,7 @@ describe("every request has one answer", () => {
         throw new Error("bug");
       },
       rejects: () => Promise.reject(new Error("bug")),
-      "says nonsense": () => Promise.resolve({}),
+      "answers nonsense": () => Promise.resolve({}),
     };
     for (const [name, behaviour] of Object.entries(behaviours)) {
       for (let opcode = 1; opcode < 70; opcode++) {
@@ -40,13 +40,13 @@ describe("every request has one answer", () => {
         it.receive(request(opcode, Buffer.concat([bytes(7, 45), Buffer.alloc(200)]), { unique: 8n }));
         await tick();
         const opcodeName = Object.entries(OPCODE).find(([, number]) => number === opcode)?.[0] ?? "unknown";
-        const wanted = SILENT.has(opcodeName) ? 0 : 1;
-        expect([name, opcodeName, it.answers.length]).toEqual([name, opcodeName, wanted]);
+        const expected = SILENT.has(opcodeName) ? 0 : 1;
+        expect([name, opcodeName, it.answers.length]).toEqual([name, opcodeName, expected]);
       }
     }
   });
 
-  test("unknown opcodes, and those the kernel does without: ENOSYS; ioctl: ENOTTY; temporary files: EOPNOTSUPP", () => {
+  test("unknown opcodes, and those for which the kernel has a fallback: ENOSYS; ioctl: ENOTTY; temporary files: EOPNOTSUPP", () => {
     const errnoOf = (opcode: number) => {
       const it = session({});
       it.receive(request(opcode, Buffer.alloc(64)));
@@ -58,7 +58,7 @@ describe("every request has one answer", () => {
     expect([OPCODE.IOCTL, OPCODE.TMPFILE, OPCODE.SYNCFS].map(errnoOf)).toEqual([25, 95, 0]);
   });
 
-  test("FORGET and BATCH_FORGET only count", () => {
+  test("FORGET and BATCH_FORGET reach the handler, and have no reply", () => {
     const forgotten: unknown[] = [];
     const it = session({ forget: (inode, count) => forgotten.push([inode, count]) });
     it.receive(request("FORGET", bytes(3n), { node: 9n }));
@@ -71,7 +71,7 @@ describe("every request has one answer", () => {
     ]);
   });
 
-  test("the end: pending requests get EIO, destroy comes once", async () => {
+  test("at the end pending requests get EIO, and destroy is called once", async () => {
     const { read, seen } = held();
     let destroyed = 0;
     const it = session({ read, destroy: () => destroyed++ });
@@ -86,7 +86,7 @@ describe("every request has one answer", () => {
   });
 });
 
-describe("a write's bytes are its handler's until the answer", () => {
+describe("the data of a WRITE stays valid until its handler has finished", () => {
   for (const size of [1, 4096, 65_536, 65_537, 1024 * 1024]) {
     test(`${size} bytes, answered later`, async () => {
       let got: Buffer | undefined;
@@ -110,7 +110,7 @@ describe("a write's bytes are its handler's until the answer", () => {
     });
   }
 
-  test("an interrupted one keeps its buffer until the handler is done", async () => {
+  test("an interrupted WRITE keeps its buffer until its handler has finished", async () => {
     const gate = Promise.withResolvers<void>();
     let got: Buffer | undefined;
     const it = session({
@@ -136,7 +136,7 @@ describe("interrupts and deadlines", () => {
     vi.useRealTimers();
   });
 
-  test("a caller that is killed gets EINTR at once; the handler is told, and its late answer goes nowhere", async () => {
+  test("a caller that is killed gets EINTR at once; the handler is aborted, and its late result is ignored", async () => {
     const { read, resolve, seen } = held();
     const it = session({ read });
     it.receive(request("READ", READ, { unique: 6n }));
@@ -148,7 +148,7 @@ describe("interrupts and deadlines", () => {
     expect(it.answers).toHaveLength(1);
   });
 
-  test("a caller that catches the signal waits on; killed later, it gets EINTR then", async () => {
+  test("a caller that catches the signal keeps waiting; when it is killed later, it gets EINTR", async () => {
     const { read, seen } = held();
     vi.useFakeTimers();
     let dying = false;
@@ -162,13 +162,13 @@ describe("interrupts and deadlines", () => {
     expect(it.answers).toMatchObject([{ unique: 2n, errno: 4 }]);
   });
 
-  test("an interrupt of what is answered, or not yet here, is asked to come again", () => {
+  test("an INTERRUPT of a request that is answered, or has not arrived, gets EAGAIN", () => {
     const it = session({});
     it.receive(request("INTERRUPT", bytes(2n), { unique: 3n }));
     expect(it.answers).toMatchObject([{ unique: 3n, errno: 11 }]);
   });
 
-  test("what is not answered in time gets ETIMEDOUT, oldest first; waiting for a lock has no deadline", async () => {
+  test("a request that is not answered in time gets ETIMEDOUT, oldest first; a wait for a lock has no deadline", async () => {
     vi.useFakeTimers();
     const { read, seen } = held();
     const setlk = () => new Promise<never>(() => {});
@@ -185,7 +185,7 @@ describe("interrupts and deadlines", () => {
     it.session.end();
   });
 
-  test("an open that came too late, or reached nobody, is released; an entry forgotten", async () => {
+  test("an open whose reply is too late, or does not reach the kernel, is released", async () => {
     const undone: unknown[] = [];
     const opened = Promise.withResolvers<{ handle: number; keepCache: boolean }>();
     const handlers: Partial<Handlers> = {
@@ -213,7 +213,7 @@ describe("interrupts and deadlines", () => {
     ]);
   });
 
-  test("who is dying: by the signals pending in /proc", () => {
+  test("whether a thread is being killed, by the pending signals in /proc", () => {
     const status = (lines: Record<string, string>, state = "S (sleeping)") =>
       Object.entries({ State: state, SigPnd: "0", ShdPnd: "0", SigBlk: "0", SigIgn: "0", SigCgt: "0", ...lines })
         .map(([name, value]) => `${name}:\t${name === "State" ? value : value.padStart(16, "0")}`)

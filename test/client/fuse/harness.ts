@@ -5,13 +5,13 @@ import path from "node:path";
 import type { MemoryHandlers } from "./memory/handlers.ts";
 import type { Order, ServerOptions } from "./server.ts";
 
-/** After this long a server is killed whatever happens: its mount then fails instead of hanging the tests. */
+/** A server is killed after this time in any case, so that its mount fails instead of hanging the tests. */
 const SERVER_LIFE_MS = 90_000;
 const START_TIMEOUT_MS = 15_000;
 
 export const canMount = process.getuid?.() === 0 && spawnSync("test", ["-c", "/dev/fuse"]).status === 0;
 
-/** Whether a program is installed. A test that needs another says so in its name. */
+/** Whether a program is installed. A test that is skipped without it names the program in its title. */
 export function has(program: string): boolean {
   return spawnSync("sh", ["-c", `command -v ${program}`]).status === 0;
 }
@@ -52,14 +52,14 @@ export function run(
   });
 }
 
-/** Runs a program that has to succeed; answers what it printed. */
+/** Runs a program that must succeed; answers its standard output. */
 export async function ok(command: readonly string[], options: Parameters<typeof run>[1] = {}): Promise<string> {
   const ran = await run(command, options);
   if (ran.code !== 0) throw new Error(`${command.join(" ")}: exit ${ran.code}\n${ran.stdout}\n${ran.stderr}`);
   return ran.stdout;
 }
 
-/** Runs a Python program that has to succeed; answers the JSON that it printed last. */
+/** Runs a Python program that must succeed; answers the JSON that it printed last. */
 export async function python(program: string, options: Parameters<typeof run>[1] = {}): Promise<unknown> {
   const out = await ok(["python3", "-c", program], options);
   return out.trim() === "" ? undefined : JSON.parse(out.trim().split("\n").at(-1)!);
@@ -77,11 +77,11 @@ interface Message {
 
 export interface Server {
   readonly pid: number;
-  /** The mount. Touched by other processes, or asynchronously. */
+  /** The mount point. Access it only from other processes, or asynchronously. */
   readonly directory: string;
   order(order: Order): Promise<unknown>;
   counts(): Promise<Counts>;
-  /** What the server said last: `ended` with its counts, or `failed`. */
+  /** The server's last messages: `ended` with its counts, or `failed`. */
   readonly last: { ended?: Counts; failed?: string };
   readonly exited: Promise<void>;
   kill(signal: NodeJS.Signals): void;
@@ -137,7 +137,7 @@ export async function serve(directory: string, options: ServerOptions = {}): Pro
   };
 }
 
-/** Ends a server, however it stands, and leaves neither mount nor directory. */
+/** Ends a server in any state, and removes its mount and its directory. */
 export async function clean(server: Server): Promise<void> {
   server.kill("SIGTERM");
   const timer = setTimeout(() => server.kill("SIGKILL"), 12_000);
@@ -147,7 +147,7 @@ export async function clean(server: Server): Promise<void> {
 }
 
 async function cleanDirectory(directory: string): Promise<void> {
-  // Not mounted any more is what it should be; then umount fails, and that is well.
+  // Usually the mount is gone already, and umount fails.
   await run(["umount", "-l", directory], { seconds: 5 });
   await fs.rmdir(directory);
 }

@@ -109,7 +109,7 @@ print(json.dumps(out))`);
     expect(locks).toEqual(["1 2 3 True", "2 5 0 False", "taken", "11", "taken", "taken", "11", "taken"]);
   });
 
-  test("a lock that is waited for is had when its holder goes, and any signal ends the wait with EINTR", async () => {
+  test("a lock is granted to a waiter once its holder releases it, and any signal ends the wait with EINTR", async () => {
     const waited = await inMount(`
 import fcntl, os, json, signal, subprocess, sys, time
 open("wait", "w").close()
@@ -124,7 +124,7 @@ print(json.dumps([first, still, b.stdout.readline().strip(), b.wait()]))`);
     expect(waited).toEqual(["signalled", true, "locked", 0]);
   });
 
-  test("what was opened stays readable after unlink, and goes at the close", async () => {
+  test("an open file stays readable after unlink, and is removed at its last close", async () => {
     const kept = await inMount(`
 import os, json
 f = open("gone", "w+"); f.write("still"); f.flush(); os.unlink("gone")
@@ -132,7 +132,7 @@ f.seek(0); print(json.dumps([f.read(), os.fstat(f.fileno()).st_nlink, os.path.ex
     expect(kept).toEqual(["still", 0, false, 0]);
   });
 
-  test("modes: umask, set-uid cleared by another's write and by chown, device numbers, fifos, sockets", async () => {
+  test("modes: umask, set-uid cleared by chown and by writes of another user, device numbers, fifos, sockets", async () => {
     const modes = await inMount(`
 import os, json, socket, stat
 old = os.umask(0o027)
@@ -167,7 +167,7 @@ print(json.dumps(out))`);
     ]);
   });
 
-  test("allocating, holes, copying in the kernel and temporary files", async () => {
+  test("posix_fallocate, holes, copy_file_range and O_TMPFILE", async () => {
     const out = await inMount(`
 import os, json, ctypes
 def errno(f):
@@ -182,7 +182,7 @@ print(json.dumps(out))`);
     expect(out).toEqual([10000, 0, 10000, 6, 5, "12345", 95, 0]);
   });
 
-  test("a directory of 5,000 names lists each once, also while names go", async () => {
+  test("a listing of 5,000 names has each name once, also while names are removed", async () => {
     const listed = await inMount(`
 import os, json
 os.mkdir("many")
@@ -196,7 +196,7 @@ print(json.dumps([first, len(seen), os.listdir("many"), os.stat("many").st_nlink
     expect(listed).toEqual([true, 5000, [], 2]);
   });
 
-  test("mmap: shared writes come back; a program runs from the mount", async () => {
+  test("mmap: shared writes are read back; a program runs from the mount", async () => {
     const mapped = await inMount(`
 import mmap, os, json, subprocess, shutil
 open("map", "wb").write(b"a" * 10000)
@@ -206,7 +206,7 @@ print(json.dumps([open("map", "rb").read()[4999:5006].decode(), subprocess.run([
     expect(mapped).toEqual(["ahelloa", "run\n"]);
   });
 
-  test("file handles: an inode is opened by its number (EXPORT), also after the kernel has forgotten it", async () => {
+  test("file handles: an inode is opened by its number (EXPORT_SUPPORT), also after the kernel has forgotten it", async () => {
     const out = await inMount(`
 import ctypes, os, json, struct
 libc = ctypes.CDLL(None, use_errno=True)

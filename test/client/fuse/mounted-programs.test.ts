@@ -26,7 +26,7 @@ describe.skipIf(!canMount).each(settings)(
     });
     const at = (name: string) => path.join(server.directory, name);
 
-    test("cp -a and diff -r: a tree comes back as it was", async () => {
+    test("cp -a and diff -r: the copy of a tree is equal to it", async () => {
       await ok(["cp", "-a", SOURCE, at("tree")]);
       await ok(["diff", "-r", SOURCE, at("tree")]);
       const list = (of: string) => ok(["find", ".", "-printf", "%p %y %m %U %G %s %T@ %l\\n"], { cwd: of });

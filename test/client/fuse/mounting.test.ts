@@ -32,7 +32,7 @@ describe.skipIf(!canMount)("mounting and unmounting (needs root and /dev/fuse)",
     expect(await isMounted(server.directory)).toBe(true);
   });
 
-  test("a path with spaces, through a symlink, is found again", async () => {
+  test("a mount point with spaces, given through a symlink, is unmounted again", async () => {
     const directory = await temporaryDirectory();
     await fs.mkdir(path.join(directory, "a b"));
     await fs.symlink("a b", path.join(directory, "link"));
@@ -45,13 +45,13 @@ describe.skipIf(!canMount)("mounting and unmounting (needs root and /dev/fuse)",
     await fs.rm(directory, { recursive: true });
   });
 
-  test("readahead is what was asked for", async () => {
+  test("readahead is set as requested", async () => {
     const server = await mounted({ fuse: { readAheadKb: 2048 } });
     const device = (await ok(["mountpoint", "-d", server.directory])).trim();
     expect((await fs.readFile(`/sys/class/bdi/${device}/read_ahead_kb`, "utf8")).trim()).toBe("2048");
   });
 
-  test.each(["loop", "pool"] as const)("umount by anybody ends the server (%s)", async (engine) => {
+  test.each(["loop", "pool"] as const)("umount by another process ends the server (%s)", async (engine) => {
     const server = await mounted({ fuse: { engine } });
     await ok(["sh", "-c", 'echo x > "$1/f"; cat "$1/f"', "sh", server.directory]);
     await ok(["umount", server.directory]);
@@ -60,7 +60,7 @@ describe.skipIf(!canMount)("mounting and unmounting (needs root and /dev/fuse)",
   });
 
   test.each(["loop", "pool"] as const)(
-    "a busy mount is detached; who still has a file open gets EIO (%s)",
+    "a busy mount is detached; a program that still has a file open gets EIO (%s)",
     async (engine) => {
       const server = await mounted({ fuse: { engine, busyGraceMs: 300 } });
       await ok(["sh", "-c", 'echo x > "$1/f"', "sh", server.directory]);
@@ -101,7 +101,7 @@ describe.skipIf(!canMount)("mounting and unmounting (needs root and /dev/fuse)",
   );
 });
 
-describe.skipIf(!canMount)("waiting requests on a mount (needs root and /dev/fuse)", () => {
+describe.skipIf(!canMount)("pending requests on a mount (needs root and /dev/fuse)", () => {
   const servers: Server[] = [];
   afterEach(async () => {
     for (const server of servers.splice(0)) await clean(server);
@@ -118,13 +118,13 @@ describe.skipIf(!canMount)("waiting requests on a mount (needs root and /dev/fus
     return { value: await work, ms: performance.now() - start };
   };
 
-  test("a process that is killed in a read is gone at once, and the handler is told", async () => {
+  test("a process that is killed in read(2) ends at once, and the handler is aborted", async () => {
     const server = await mounted({ memory: { directIo: true } });
     await write(server, "never");
     const reading = run(["cat", path.join(server.directory, "never")], {
       onStart: async (child) => {
         await expect.poll(async () => (await server.counts()).reads).toBe(1);
-        child.kill("SIGTERM"); // timeout(1) passes it on
+        child.kill("SIGTERM"); // timeout(1) forwards it
       },
     });
     const { ms } = await timed(reading);
@@ -137,7 +137,7 @@ describe.skipIf(!canMount)("waiting requests on a mount (needs root and /dev/fus
     async () => {
       const server = await mounted({ memory: { directIo: true } });
       await write(server, "slow-1500", "slow");
-      // An alarm each 100 ms, and no retry on EINTR: libc's open and read, called as C would.
+      // An alarm every 100 ms. libc's open and read are called directly, because Python's own retry after EINTR.
       const program = `
 import ctypes, signal, sys
 libc = ctypes.CDLL(None, use_errno=True); hits = []
@@ -151,7 +151,7 @@ print(fd >= 0, n, e)`;
     },
   );
 
-  test("a request that is never answered ends at the deadline", async () => {
+  test("a request that no handler answers ends at its deadline", async () => {
     const server = await mounted({ fuse: { requestDeadlineMs: 600, busyGraceMs: 300 }, memory: { directIo: true } });
     await write(server, "never");
     const { value, ms } = await timed(run(["cat", path.join(server.directory, "never")]));
@@ -160,7 +160,7 @@ print(fd >= 0, n, e)`;
     expect(await ok(["ls", server.directory])).toBe("never\n");
   });
 
-  test("an unmount answers what is never answered: nothing is left hanging", async () => {
+  test("an unmount answers the requests that no handler answers, so that nothing hangs", async () => {
     const server = await mounted();
     await write(server, "never");
     const reading = run(["cat", path.join(server.directory, "never")]);

@@ -5,7 +5,7 @@ import { canMount, clean, ok, run, type Server, serve, temporaryDirectory } from
 
 const CACHED = { memory: { validMs: 600_000, keepCache: true }, fuse: { busyGraceMs: 300 } };
 
-describe.skipIf(!canMount)("what the kernel is told to drop (needs root and /dev/fuse)", () => {
+describe.skipIf(!canMount)("invalidation of the kernel's caches (needs root and /dev/fuse)", () => {
   const servers: Server[] = [];
   afterEach(async () => {
     for (const server of servers.splice(0)) await clean(server);
@@ -23,10 +23,10 @@ describe.skipIf(!canMount)("what the kernel is told to drop (needs root and /dev
     return (await fs.stat(at(server, name))).ino;
   }
 
-  test("pages and attributes stay for their time, and go when told", async () => {
+  test("pages and attributes stay cached while valid, and are dropped when invalidated", async () => {
     const server = await mounted();
     const inode = await write(server, "f", "first");
-    // Twice: a READ leaves the access time to be asked again, and the other attributes with it.
+    // Twice: a READ invalidates the access time, so that all attributes are requested again.
     for (let again = 0; again < 2; again++) expect(await cat(server, "f")).toBe("first");
     await server.order({ order: "poke", inode, text: "second!" });
     expect([await cat(server, "f"), await size(server, "f")]).toEqual(["first", 5]);
@@ -37,7 +37,7 @@ describe.skipIf(!canMount)("what the kernel is told to drop (needs root and /dev
     expect(await cat(server, "f")).toBe("third..");
   });
 
-  test("names go when told; what the kernel does not know is no error", async () => {
+  test("names are dropped when invalidated; to invalidate what the kernel has not cached is no error", async () => {
     const server = await mounted();
     await write(server, "f", "x");
     await write(server, "\u00ff", "x");
@@ -50,7 +50,7 @@ describe.skipIf(!canMount)("what the kernel is told to drop (needs root and /dev
     await server.order({ order: "invalidate", inode: 999, content: true });
   });
 
-  /** Takes a name away behind the kernel's back, and makes sure that it does not know. */
+  /** Removes a name without a notification. Answers whether the kernel still finds it in its cache. */
   async function serverSideUnlink(server: Server, name: string): Promise<boolean> {
     await server.order({ order: "unlinkBehind", name });
     return (await fs.stat(at(server, name))).isFile();
@@ -64,7 +64,7 @@ describe.skipIf(!canMount)("what the kernel is told to drop (needs root and /dev
     return { inode, reading };
   }
 
-  test("a drop waits for a read that is under way, and the others do not wait for it", async () => {
+  test("an invalidation waits for a READ in flight, and other invalidations do not wait for it", async () => {
     const server = await mounted();
     await write(server, "other", "quick");
     const { inode, reading } = await readerOf(server, "slow-1500");
@@ -83,7 +83,7 @@ describe.skipIf(!canMount)("what the kernel is told to drop (needs root and /dev
     expect((await server.counts()).reads).toBe(2);
   });
 
-  test("the loop goes on while the kernel holds the thread that notifies it", async () => {
+  test("requests are answered while the kernel blocks the thread that notifies it", async () => {
     const server = await mounted();
     await write(server, "other", "quick");
     const { inode, reading } = await readerOf(server, "slow-1500");
@@ -98,7 +98,7 @@ describe.skipIf(!canMount)("what the kernel is told to drop (needs root and /dev
   });
 
   test.each(["invalidate", "invalidateRegardless"] as const)(
-    "an unmount ends a drop that waits for a read that is never answered (%s)",
+    "an unmount ends an invalidation that waits for a READ without an answer (%s)",
     async (order) => {
       const server = await mounted();
       const { inode, reading } = await readerOf(server, "never");
@@ -110,7 +110,7 @@ describe.skipIf(!canMount)("what the kernel is told to drop (needs root and /dev
     },
   );
 
-  test("kill -9 while a drop waits for a read: the mount fails, it does not hang", async () => {
+  test("kill -9 while an invalidation waits for a READ: the mount fails, it does not hang", async () => {
     const server = await mounted();
     const { inode, reading } = await readerOf(server, "never");
     server.order({ order: "invalidate", inode, content: true });
@@ -121,7 +121,7 @@ describe.skipIf(!canMount)("what the kernel is told to drop (needs root and /dev
     await expect(fs.statfs(server.directory)).rejects.toThrow("ENOTCONN");
   });
 
-  test("READLINK is asked once: a target never changes", async () => {
+  test("READLINK is sent once: a target never changes", async () => {
     const server = await mounted();
     await ok(["ln", "-s", "target", at(server, "link")]);
     for (let again = 0; again < 3; again++) expect(await ok(["readlink", at(server, "link")])).toBe("target\n");

@@ -4,14 +4,14 @@ import { OPCODE, type OpcodeName } from "../../../client/fuse/protocol.ts";
 import { ReadBuffers } from "../../../client/fuse/read-buffers.ts";
 import type { Handlers } from "../../../client/volume/handlers.ts";
 
-/** Requests as the kernel writes them, member by member, and the answers that came. */
+/** A reply as the kernel would read it. */
 export interface Answer {
   readonly unique: bigint;
   readonly errno: number;
   readonly body: Buffer;
 }
 
-/** Little-endian members: a number is 32 bits, a bigint 64, a string its bytes with NUL, a buffer itself. */
+/** Little-endian members: a number is 32 bits, a bigint 64, a string its bytes and a NUL, a buffer itself. */
 export function bytes(...members: (number | bigint | string | Buffer)[]): Buffer {
   return Buffer.concat(
     members.map((member) => {
@@ -35,7 +35,7 @@ export function request(
   return Buffer.concat([bytes(40 + body.length, number, unique, node, uid, gid, pid, 0), body]);
 }
 
-/** A session whose kernel is the test. */
+/** A FuseConnection whose kernel is the test. */
 export function session(handlers: Partial<Handlers>, options: Partial<FuseConnectionOptions> = {}) {
   const answers: Answer[] = [];
   const buffers = new ReadBuffers(1024 * 1024 + 8192);
@@ -59,7 +59,7 @@ export function session(handlers: Partial<Handlers>, options: Partial<FuseConnec
     answers,
     buffers,
     session: made,
-    /** Hands a request over as the device does: in a buffer that the next one overwrites. Answers whether it is kept. */
+    /** Delivers a request as the device does: in a buffer that the next one overwrites. Answers whether it was kept. */
     receive(message: Buffer): boolean {
       const buffer = buffers.take();
       message.copy(buffer);

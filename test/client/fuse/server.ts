@@ -7,8 +7,8 @@ import { type ByteString, type Inode, ROOT_INODE } from "../../../core/ids.ts";
 import { MemoryHandlers, type MemoryOptions } from "./memory/handlers.ts";
 
 /**
- * A process that serves a mount of the file system in memory: `node server.ts DIR OPTIONS-JSON`, spoken to over IPC.
- * The process that uses a mount must never be the one that serves it.
+ * A process that serves a mount of the file system in memory: `node server.ts DIR OPTIONS-JSON`, controlled over IPC.
+ * A process must never use a mount that it serves.
  */
 export interface ServerOptions {
   readonly fuse?: FuseOptions;
@@ -28,7 +28,7 @@ const { fuse, memory = {} } = JSON.parse(optionsJson) as ServerOptions;
 const handlers = new MemoryHandlers(memory);
 const logger = pino({ level: process.env.LOG_LEVEL ?? "warn" }, pino.destination(2));
 
-/** Writes also while a request is in the way, as may happen when one comes in that moment. */
+/** A notifier that does not wait for requests first: as if the request arrived just after the check. */
 let regardless: Notifier | undefined;
 
 function deviceDescriptor(): number {
@@ -38,22 +38,22 @@ function deviceDescriptor(): number {
   return Number(links[0]);
 }
 
-function tell(message: object): void {
-  // The test that asked may have gone, or the mount, and the channel with it.
+function report(message: object): void {
+  // The test may have ended already, and the channel with it.
   if (process.connected) process.send?.(message);
 }
 
 try {
   const mount = await mountFuse({ mountPoint, source: "memory", handlers, options: fuse, logger });
   process.on("message", async ({ id, ...order }: Order & { id: number }) => {
-    tell({ id, result: await obey(order as Order) });
+    report({ id, result: await obey(order as Order) });
   });
   process.on("SIGTERM", () => mount.unmount());
-  tell({ ready: true });
+  report({ ready: true });
   console.log("ready");
   await mount.ended;
   await regardless?.stop();
-  tell({ ended: handlers.counts });
+  report({ ended: handlers.counts });
   process.disconnect?.();
 
   async function obey(order: Order): Promise<unknown> {
@@ -66,7 +66,7 @@ try {
       case "invalidateEntry":
         return mount.caches.invalidateEntry(order.parent as Inode, order.name as ByteString);
       case "poke": {
-        // A change that the kernel does not know of, as from another machine.
+        // A change without a notification, as if made by another machine.
         const node = handlers.nodes.get(order.inode as Inode)!;
         node.data = Buffer.from(order.text);
         node.size = node.data.length;
@@ -81,7 +81,7 @@ try {
     }
   }
 } catch (error) {
-  tell({ failed: error instanceof UserError ? `UserError: ${error.message}` : String(error) });
+  report({ failed: error instanceof UserError ? `UserError: ${error.message}` : String(error) });
   if (!(error instanceof UserError)) console.error(error);
   process.exitCode = 1;
   process.disconnect?.();

@@ -13,7 +13,7 @@ import {
 
 export type Script = (request: Request, server: ScriptedServer) => Partial<Response> | "silence" | "hang up";
 
-/** One metadata server that does what a test says. */
+/** A metadata server whose answers are scripted by a test. */
 export class ScriptedServer {
   readonly region: string;
   readonly hellos: Hello[] = [];

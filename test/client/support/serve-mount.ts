@@ -4,8 +4,9 @@ import { runMetaServer } from "../../../meta-server/main.ts";
 import { singleRegion } from "./volume.ts";
 
 /**
- * A process of its own that serves one metadata server and a mount of it: who uses the mount must never be in it.
- * Arguments: directory, port, mount point, options as JSON. Says "ready"; unmounts when its standard input ends.
+ * A process with one metadata server and a mount of its volume. Programs that use the mount must run in other
+ * processes. Arguments: directory, port, mount point, options as JSON. Prints "ready"; unmounts when its standard input
+ * ends.
  */
 const [dir, port, mountPoint, options] = process.argv.slice(2);
 const volume = singleRegion(dir!, Number(port));

@@ -13,7 +13,7 @@ import { describeVolume } from "./volume.ts";
 
 const logger = pino({ level: process.env.MIRRORFS_TEST_LOG ?? "silent" }, pino.destination(2));
 
-/** Metadata servers and file buckets of some regions in this process, and file systems over them without a kernel. */
+/** Metadata servers and file: buckets of some regions in this process, and file systems on them without a kernel. */
 export class World {
   readonly dir: string;
   readonly volume: VolumeDescription;
@@ -71,12 +71,12 @@ export const ROOT = 1 as Inode;
 
 let threads = 0;
 
-/** A thread of its own, unless it goes on in the same system call. */
+/** The caller of a request: a new thread, unless the test continues a system call of `pid`. */
 export function caller(pid = ++threads) {
   return { uid: 0, gid: 0, pid, signal: new AbortController().signal };
 }
 
-/** What a program does with a file system, in a few words. A failure throws its errno. */
+/** The system calls of a program, by path. A failure throws an Error with the name of the errno. */
 export class Disk {
   readonly access: VolumeAccess;
 
@@ -107,7 +107,7 @@ export class Disk {
     return ok(await this.handlers.make(caller(), parent, name, what)).attributes.inode;
   }
 
-  /** On ESTALE the kernel looks all names up again and opens once more, in the same open(2). */
+  /** After ESTALE the kernel looks up all names again and opens once more, in the same open(2). */
   async open(path: string, flags: number): Promise<File> {
     if (flags & O_CREAT) {
       const { parent, name } = await this.#split(path);
@@ -122,7 +122,7 @@ export class Disk {
     });
   }
 
-  /** As the kernel opens a path that it has in its caches: by the inode alone. */
+  /** Opens by the inode alone, as the kernel does for a path whose entries it has cached. */
   async openInode(inode: Inode, flags: number, thread?: number): Promise<File> {
     const opened = ok(await this.handlers.open(caller(thread), inode, flags));
     return new File(this, inode, opened.handle);

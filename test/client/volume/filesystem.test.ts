@@ -35,17 +35,17 @@ function pattern(bytes: number, seed = 1): Buffer {
   return data;
 }
 
-/** A kernel that has not yet dropped what it was told to drop. */
+/** A kernel that never finishes to invalidate an entry. */
 function slowKernel(disk: Disk) {
   const names: string[] = [];
-  disk.access.state.caches = {
+  disk.access.state.kernel.caches = {
     invalidateInode: () => Promise.resolve(),
     invalidateEntry: (_, name) => {
       names.push(name);
       return new Promise(() => {});
     },
   };
-  return { dropped: () => names };
+  return { invalidated: () => names };
 }
 
 async function openAndClose(disk: Disk, inode: Inode): Promise<void> {
@@ -54,7 +54,7 @@ async function openAndClose(disk: Disk, inode: Inode): Promise<void> {
 }
 
 describe("files", () => {
-  test("small data and large data come back as written", async () => {
+  test("small and large files are read as they were written", async () => {
     for (const [name, bytes] of [
       ["empty", 0],
       ["small", 100],
@@ -85,7 +85,7 @@ describe("files", () => {
     await file.close();
   });
 
-  test("what is written and not yet committed is read by this mount, with its size", async () => {
+  test("uncommitted data is read by this mount, with the size of the file", async () => {
     const file = await disk.open("dirty", O_CREAT | O_RDWR);
     await file.write("0123456789");
     const reader = await disk.open("dirty", O_RDONLY);
@@ -120,7 +120,7 @@ describe("files", () => {
     expect(String(await disk.read("log"))).toBe("one two three");
   });
 
-  test("a time that was set stays, whatever was still to be written (cp -p)", async () => {
+  test("a time that was set is kept when earlier writes are committed (cp -p)", async () => {
     const file = await disk.open("copied", O_CREAT | O_WRONLY);
     await file.write("data");
     const mtime = { seconds: 1_000_000_000, nanoseconds: 123_456_789 };
@@ -143,7 +143,7 @@ describe("files", () => {
     await expect(disk.lookup("gone")).rejects.toThrow("ENOENT");
   });
 
-  test("any writes, truncations and punched holes leave what they would leave in a plain file", {
+  test("any sequence of writes, truncations and punched holes leaves what it leaves in a plain file", {
     timeout: 60_000,
   }, async () => {
     const at = fc.constantFrom(0, 1, 4095, 100_000, 4 * MIB - 3, 4 * MIB);
@@ -187,7 +187,7 @@ describe("files", () => {
 });
 
 describe("errors", () => {
-  test("a write that could not be stored is told once to each descriptor: at its fsync, else at its close", async () => {
+  test("a failed write is reported once to each descriptor, at its next fsync or close", async () => {
     const file = await disk.open("failing", O_CREAT | O_WRONLY);
     const second = await disk.open("failing", O_WRONLY);
     const { session } = disk.access.state;
@@ -203,7 +203,7 @@ describe("errors", () => {
     expect(String(await disk.read("failing"))).toBe("kept");
   });
 
-  test("a writer waits where memory is full, and goes on", async () => {
+  test("a writer waits while the write budget is used up, and then continues", async () => {
     const small = await world.open("aws", { writeBufferBytes: String(16 * MIB) });
     const data = pattern(80 * MIB);
     const file = await small.open("flood", O_CREAT | O_WRONLY);
@@ -231,7 +231,7 @@ describe("names", () => {
     expect(await disk.handlers.rmdir(caller(), ROOT, "dir" as ByteString)).toBe("ENOTEMPTY");
   });
 
-  test("a directory of thousands is listed once each, page by page", async () => {
+  test("thousands of names are listed page by page, each once", async () => {
     await disk.mkdir("many");
     await Promise.all(Array.from({ length: 1500 }, (_, index) => disk.mkdir(`many/${index}`)));
     const names = await other.list("many");
@@ -239,7 +239,7 @@ describe("names", () => {
     expect(new Set(names).size).toBe(1500);
   });
 
-  test("a name that is too long is refused before it is sent", async () => {
+  test("a name that is too long is refused without a request", async () => {
     const name = "n".repeat(256) as ByteString;
     expect(await disk.handlers.lookup(caller(), ROOT, name)).toBe("ENAMETOOLONG");
   });
@@ -258,26 +258,26 @@ describe("names", () => {
 });
 
 describe("two mounts", () => {
-  test("what was closed in one is read by the next open in the other", async () => {
+  test("an open in one mount reads what was closed in the other", async () => {
     for (let round = 0; round < 20; round++) {
       await disk.write("turns", `round ${round} from one`);
       expect(String(await other.read("turns")).slice(0, 20)).toBe(`round ${round} from one`.slice(0, 20));
     }
   });
 
-  test("an open by a name that leads elsewhere by now is ESTALE, until the kernel has dropped it", async () => {
+  test("an open by a name that was moved is ESTALE until the kernel has dropped its entry", async () => {
     const kernel = slowKernel(other);
     await disk.write("moving", "old");
     const inode = await other.lookup("moving");
     await disk.rename("moving", "moved");
     await disk.write("moving", "new");
     await expect(openAndClose(other, inode)).rejects.toThrow("ESTALE");
-    expect(kernel.dropped()).toContain("moving");
+    expect(kernel.invalidated()).toContain("moving");
     expect(String(await other.read("moving"))).toBe("new");
     expect(String(await other.read("moved"))).toBe("old");
   });
 
-  test("a renamed directory above makes the opens below ESTALE", async () => {
+  test("an open below a directory that was renamed is ESTALE", async () => {
     slowKernel(other);
     await disk.mkdir("above");
     await disk.write("above/file", "content");
@@ -304,7 +304,7 @@ describe("two mounts", () => {
     await theirs.close();
   });
 
-  test("a file capability that is set between a write and the close outlasts the write", async () => {
+  test("a file capability that is set between a write and the close is not removed by the write", async () => {
     const name = "security.capability" as ByteString;
     const file = await disk.open("capable", O_CREAT | O_WRONLY);
     await file.write("#!/bin/sh");
@@ -315,7 +315,7 @@ describe("two mounts", () => {
     expect(await other.handlers.getxattr(caller(), file.inode, name)).toBe("ENODATA");
   });
 
-  test("pages are kept over a close and an open when nothing changed, and only then", async () => {
+  test("cached pages are kept from one open to the next only if the file did not change", async () => {
     await disk.write("pages", "one");
     const inode = await other.lookup("pages");
     const open = async () => {

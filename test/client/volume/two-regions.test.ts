@@ -26,7 +26,7 @@ function admin(of: World, region: string): AdminClient {
 }
 
 // Promise: Close-to-open across regions: an open at any mount sees all that was closed before at any other
-test("close-to-open across regions: an open at the mirror sees the last close at the primary, and the other way", async () => {
+test("close-to-open across regions: an open at the mirror sees the last close at the primary, and vice versa", async () => {
   const { primary, mirror } = await twoRegions();
   for (let round = 0; round < 25; round++) {
     await primary.write("a", `primary ${round}`.padEnd(20));
@@ -82,7 +82,7 @@ async function pendingBlocks(of: World, region: string): Promise<number> {
   return (await statusOf(of, region)).pendingBlocks;
 }
 
-/** As the region's agent would, of all that is pending there. */
+/** Copies all that is pending in the region and reports it, as the region's agent would. */
 async function reportAllResident(of: World, region: string): Promise<void> {
   const agent = new AgentClient(of.volume.regions.get(region)!.meta[0]!, channelCredentials());
   const watch = agent.watchPending({ volume: "test", agent: "a" });
@@ -94,7 +94,7 @@ async function reportAllResident(of: World, region: string): Promise<void> {
   agent.close();
 }
 
-test("a block that a reader misses in its bucket is to be copied again: at a mirror, and at its home", async () => {
+test("a block that a reader misses in its bucket becomes pending again: at a mirror, and at its home", async () => {
   const { world, primary, mirror } = await twoRegions();
   const data = Buffer.alloc(5 * MIB, 3);
   await primary.write("gone", data);
@@ -112,7 +112,7 @@ test("a block that a reader misses in its bucket is to be copied again: at a mir
 
 // Promise: With the primary out of reach a mirror serves what it has, and says so in the log; with onPrimaryLoss=fail
 // an open is EIO
-test("with the primary gone, reads are served as of the mirror's state; fail says EIO instead", async () => {
+test("with the primary gone, reads are served from the mirror's state; with onPrimaryLoss=fail they are EIO", async () => {
   const { world, primary, mirror } = await twoRegions({ writeTimeoutMs: "2000", readTimeoutMs: "2500" });
   const strict = await world.open("gcp", { onPrimaryLoss: "fail", readTimeoutMs: "2500" });
   await primary.write("a", "content");
@@ -199,7 +199,7 @@ test("with the primary killed and the mirror promoted, jobs go on, in both regio
   await again.close();
 });
 
-test("a new mount beside an old primary with a past of its own reads the new primary's present, never that past", async () => {
+test("a new mount in the region of an old, forked primary reads the new primary's state, never the fork", async () => {
   const { world, primary, mirror } = await twoRegions({ writeTimeoutMs: "1000", readTimeoutMs: "4000" });
   await primary.write("a", "in both");
   expect(String(await mirror.read("a"))).toBe("in both");

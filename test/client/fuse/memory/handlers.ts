@@ -19,13 +19,13 @@ const ROOT = 1 as Inode;
 /** Inode numbers that only fit in 53 bits. */
 const FIRST_INODE = 2 ** 52 + 12_345;
 
-/** What a test orders: how long the kernel may keep things, what is slow. */
+/** What a test can set: how long the kernel may cache, and what is slow. */
 export interface MemoryOptions {
-  /** Kernel cache time of entries and attributes, ms. */
+  /** How long entries and attributes are valid in the kernel, ms. */
   validMs?: number;
   keepCache?: boolean;
   directIo?: boolean;
-  /** Every answer comes by a promise, so long after, ms. */
+  /** Every result comes by a promise, after this delay, ms. */
   delayMs?: number;
 }
 
@@ -63,7 +63,7 @@ export class MemoryHandlers implements Handlers {
     return this.nodes.get(inode);
   }
 
-  /** At once, or by a promise where the test asked for that. */
+  /** Returns the result directly, or by a promise when `delayMs` is set. */
   #later<T>(value: Result<T>): Reply<T> {
     const { delayMs } = this.options;
     if (delayMs === undefined) return value;
@@ -291,7 +291,7 @@ export class MemoryHandlers implements Handlers {
       if (killPrivileges) node.mode &= ~0o6000;
       return data.length;
     };
-    // Later: the bytes must still be there.
+    // After the delay the bytes must still be valid.
     return this.options.delayMs === undefined
       ? put()
       : new Promise<void>((resolve) => setTimeout(resolve, this.options.delayMs)).then(put);

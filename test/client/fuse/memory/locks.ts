@@ -19,7 +19,7 @@ export class LockTable {
     );
   }
 
-  /** Takes, changes or gives back a range; what other parts of the owner's ranges say stays. */
+  /** Locks, converts or unlocks a range; the owner's other ranges stay as they are. */
   put(owner: string, range: LockRange): void {
     const kept: Held[] = [];
     for (const held of this.#held) {

@@ -19,7 +19,7 @@ export interface Node {
   size: number;
   data: Buffer;
   readonly children: Map<ByteString, Node>;
-  /** readdir's offsets: each name keeps its own for as long as it is there. */
+  /** Offsets for readdir: each name keeps its offset for as long as it exists. */
   readonly cookies: Map<ByteString, number>;
   nextCookie: number;
   readonly xattrs: Map<ByteString, Buffer>;
@@ -81,7 +81,7 @@ export function entryOf(node: Node, validMs: number): EntryReply {
   return { attributes: attributesOf(node), validMs, entryValidMs: validMs };
 }
 
-/** Writes, growing by doubling: a file of many small writes costs no square. */
+/** Writes; the buffer grows by doubling, so that many small writes take linear time. */
 export function writeAt(node: Node, offset: number, bytes: Uint8Array): void {
   const end = offset + bytes.length;
   reserve(node, end);
@@ -89,7 +89,7 @@ export function writeAt(node: Node, offset: number, bytes: Uint8Array): void {
   if (end > node.size) node.size = end;
 }
 
-/** truncate(2): what lies behind the end reads as zeros when the file grows again. */
+/** truncate(2): bytes beyond the end read as zeros when the file grows again. */
 export function resize(node: Node, size: number): void {
   if (size < node.size) node.data.fill(0, size, Math.min(node.size, node.data.length));
   else reserve(node, size);

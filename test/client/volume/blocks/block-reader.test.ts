@@ -36,17 +36,17 @@ function reader(...behaviours: Behaviour[]) {
 
 test("the own bucket comes first, then the home, then the others", async () => {
   const own = reader("has", "has", "has");
-  expect(await own.reader.read(block)).toMatchObject({ from: 0, wanted: false });
+  expect(await own.reader.read(block)).toMatchObject({ from: 0, missingInOwn: false });
   expect(own.asked).toEqual([0]);
   const home = reader("lacks", "has", "has");
-  expect(await home.reader.read(block)).toMatchObject({ from: 1, wanted: true });
+  expect(await home.reader.read(block)).toMatchObject({ from: 1, missingInOwn: true });
   const other = reader("lacks", "lacks", "has");
-  expect(await other.reader.read(block)).toMatchObject({ from: 2, wanted: true });
+  expect(await other.reader.read(block)).toMatchObject({ from: 2, missingInOwn: true });
 });
 
 // Promise: No byte reaches an application that does not match the checksum that the metadata states; another copy is
 // read, or none
-test("a wrong byte never leaves: another copy is read, or none", async () => {
+test("a block that does not match its checksum is never returned: another copy is read, or none", async () => {
   const other = reader("wrong", "has");
   const answer = await other.reader.read(block);
   expect(answer).toMatchObject({ from: 1, corruptIn: [0] });
@@ -55,7 +55,7 @@ test("a wrong byte never leaves: another copy is read, or none", async () => {
   expect(await none.reader.read(block)).toMatchObject({ failure: "corrupt", corruptIn: [0] });
 });
 
-test("that every bucket lacks it is said at once; that one does not answer is waited for", async () => {
+test("a block that every bucket lacks fails at once; a bucket that does not answer is waited for", async () => {
   const gone = reader("lacks", "lacks");
   expect(await gone.reader.read(block)).toMatchObject({ failure: "missing" });
   const down = reader("lacks", "down");

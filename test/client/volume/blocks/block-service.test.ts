@@ -53,7 +53,7 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-/** A block in the shared memory that the file system writes into. */
+/** A block in shared memory, as the file system uploads it. */
 function shared(bytes: number, seed: number): Uint8Array {
   const buffer = takeBuffer(bytes).subarray(0, bytes);
   for (let at = 0; at < bytes; at++) buffer[at] = (at * seed) & 255;
@@ -76,12 +76,12 @@ test.each([
     const data = shared(bytes, slice);
     expect(await blocks.upload({ region, slice: slice as SliceId, index: 0, data })).toEqual({ crc32c: crc32c(data) });
     const read = await blocks.read(request(slice, data, region));
-    expect(read).toMatchObject({ from: region, wanted: region !== AWS });
+    expect(read).toMatchObject({ from: region, missingInOwn: region !== AWS });
     expect(Buffer.compare(read.data!, data)).toBe(0);
   }
 });
 
-test("an upload that is repeated is the same upload; another content under its key is refused", async () => {
+test("a repeated upload succeeds; other content under the same key is refused", async () => {
   const data = shared(6000, 3);
   const upload = { region: AWS, slice: 40 as SliceId, index: 0, data };
   await blocks.upload(upload);
@@ -89,7 +89,7 @@ test("an upload that is repeated is the same upload; another content under its k
   expect(await blocks.upload({ ...upload, data: shared(6000, 5) })).toMatchObject({ code: "conflict" });
 });
 
-test("what was read once is on the disk from then on, buckets or not", async () => {
+test("a block that was read once is then read from the disk cache, also without buckets", async () => {
   const data = shared(BLOCK_BYTES, 7);
   await blocks.upload({ region: AWS, slice: 50 as SliceId, index: 0, data });
   await blocks.read(request(50, data));
@@ -99,7 +99,7 @@ test("what was read once is on the disk from then on, buckets or not", async () 
   expect(await blocks.read(request(50, data))).toMatchObject({ from: "disk" });
 });
 
-test("a bucket is claimed once, and refused to another volume from then on", async () => {
+test("a bucket that was claimed is refused to another volume", async () => {
   expect(await blocks.claim(AWS, "uuid-1")).toEqual({ ok: true });
   expect(await blocks.claim(AWS, "uuid-1")).toEqual({ ok: true });
   const { ok, foreign } = await blocks.claim(AWS, "uuid-2");
@@ -107,5 +107,5 @@ test("a bucket is claimed once, and refused to another volume from then on", asy
 });
 
 test("a block that no bucket has is missing, not empty", async () => {
-  expect(await blocks.read(request(60, shared(100, 1)))).toMatchObject({ failure: "missing", wanted: true });
+  expect(await blocks.read(request(60, shared(100, 1)))).toMatchObject({ failure: "missing", missingInOwn: true });
 });

@@ -23,7 +23,7 @@ async function files(): Promise<string[]> {
   return names.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
 }
 
-test("what was put is there again, also for the next process", async () => {
+test("a cached block is found again, also by the next process", async () => {
   const cache = await DiskCache.open(dir, 100_000);
   const { at, data } = block(7);
   await cache.put(at, data);
@@ -32,7 +32,7 @@ test("what was put is there again, also for the next process", async () => {
   expect(await next.get(at)).toEqual(Buffer.from(data));
 });
 
-test("the least recently used blocks make room", async () => {
+test("the least recently used blocks are evicted", async () => {
   const cache = await DiskCache.open(dir, 3000);
   for (const slice of [1, 2, 3]) await cache.put(block(slice).at, block(slice).data);
   await cache.get(block(1).at);
@@ -42,7 +42,7 @@ test("the least recently used blocks make room", async () => {
   await expect.poll(async () => (await files()).length).toBe(3);
 });
 
-test("a block that changed on the disk is not served, and goes", async () => {
+test("a block that was damaged on the disk is not served, and is deleted", async () => {
   const cache = await DiskCache.open(dir, 100_000);
   const { at, data } = block(7);
   await cache.put(at, data);
@@ -54,7 +54,7 @@ test("a block that changed on the disk is not served, and goes", async () => {
   expect(await files()).toEqual([]);
 });
 
-test("what a crash left half-written is cleared away", async () => {
+test("a file that a crash left half-written is deleted", async () => {
   const cache = await DiskCache.open(dir, 100_000);
   await cache.put(block(7).at, block(7).data);
   const [path] = await files();

@@ -19,7 +19,7 @@ function name(i: number): string {
   return `n${i.toString().padStart(6, "0")}`;
 }
 
-/** As a server answers. */
+/** Answers like a server. */
 async function fetch(after: ByteString, limit: number) {
   asked.push(limit);
   const first = names.findIndex((one) => one > after);
@@ -30,7 +30,7 @@ async function fetch(after: ByteString, limit: number) {
   return { version, entries, end: page.length < limit };
 }
 
-/** Reads on from a place to the end. @returns the names, and each one's place */
+/** Reads from a place to the end. @returns the names, and the place of each */
 async function readAll(from = 0): Promise<{ names: string[]; places: number[] }> {
   const found = { names: [] as string[], places: [] as number[] };
   for (let place = from; ; ) {
@@ -65,7 +65,7 @@ test("a large directory is listed in pages, each name once, and only a few pages
   expect(asked.length).toBe(10);
 });
 
-test("a place far back stays what it is while names come and go elsewhere", async () => {
+test("a place far back stays valid while names are added and removed elsewhere", async () => {
   const { places } = await readAll();
   const at = places[20_500]!;
   names = names.filter((one) => one < name(3_000) || one >= name(5_000));
@@ -75,7 +75,7 @@ test("a place far back stays what it is while names come and go elsewhere", asyn
   expect((await readAll(at)).names).toEqual(names.filter((one) => one >= name(20_500)));
 });
 
-test("a page that has shrunk goes on with the next, and one that has grown shows all that were in it", async () => {
+test("a page that has shrunk is followed by the next, and one that has grown lists all its earlier names", async () => {
   const { places } = await readAll();
   names = names.filter((one) => one < name(2_100) || one >= name(3_000));
   expect(await nameAt(places[2_500]!)).toBe(name(3_000));
@@ -85,7 +85,7 @@ test("a page that has shrunk goes on with the next, and one that has grown shows
   expect(Array.from({ length: 2_000 }, (_, i) => name(7_000 + i)).filter((one) => !shown.has(one))).toEqual([]);
 });
 
-test("rewound, it lists what is there now; an error is passed on, and is none the next time", async () => {
+test("after a rewind it lists the current names; an error is returned, and the next call can succeed", async () => {
   await readAll();
   names = ["a", "b"];
   listing.rewind();

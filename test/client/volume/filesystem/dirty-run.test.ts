@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { type DirtyRun, joinRuns, writeIntoRuns } from "../../../../client/volume/filesystem/dirty-run.ts";
 import { BLOCK_BYTES, CHUNK_BYTES } from "../../../../core/ids.ts";
 
-/** Writes around a block's and a chunk's end, where the cutting happens. */
+/** Writes around the ends of a block and of a chunk, where runs are cut. */
 const EDGES = [0, 10, 4096, BLOCK_BYTES - 5, BLOCK_BYTES, CHUNK_BYTES - 7, CHUNK_BYTES, CHUNK_BYTES + BLOCK_BYTES - 3];
 const write = fc.record({
   edge: fc.constantFrom(...EDGES),
@@ -12,7 +12,7 @@ const write = fc.record({
   freeze: fc.boolean(),
 });
 
-/** What the runs say of the windows around the edges, one byte after the other; -1: nothing. */
+/** The bytes that the runs hold around these ends, one after the other; -1: none. */
 function contents(runs: readonly DirtyRun[]): number[] {
   return EDGES.flatMap((edge) => {
     const bytes = new Uint8Array(128);
@@ -25,7 +25,7 @@ function contents(runs: readonly DirtyRun[]): number[] {
   });
 }
 
-test("runs hold what was written last, byte for byte, and none crosses a chunk", () => {
+test("runs hold the last byte written at each offset, and no run crosses a chunk", () => {
   fc.assert(
     fc.property(fc.array(write, { minLength: 1, maxLength: 30 }), (writes) => {
       const runs: DirtyRun[] = [];
@@ -35,7 +35,7 @@ test("runs hold what was written last, byte for byte, and none crosses a chunk",
         const value = (index + 1) % 256;
         added += writeIntoRuns(runs, edge + shift, new Uint8Array(length).fill(value));
         for (let at = 0; at < length; at++) model.set(edge + shift + at, value);
-        // What is being stored changes no more: later bytes must lie in runs of their own.
+        // A block that is being stored is immutable: later bytes must go into other runs.
         if (freeze) for (const run of runs) run.freeze(run.fullBlocks);
       }
       const expected = EDGES.flatMap((edge) => Array.from({ length: 128 }, (_, at) => model.get(edge + at) ?? -1));
@@ -48,7 +48,7 @@ test("runs hold what was written last, byte for byte, and none crosses a chunk",
   );
 });
 
-test("a file written from its beginning to its end is one run a chunk", () => {
+test("a file that is written sequentially has one run in each chunk", () => {
   const runs: DirtyRun[] = [];
   const data = new Uint8Array(1024 * 1024);
   for (let offset = 0; offset < CHUNK_BYTES + 3 * data.length; offset += data.length) writeIntoRuns(runs, offset, data);
@@ -59,7 +59,7 @@ test("a file written from its beginning to its end is one run a chunk", () => {
   expect(runs[0]!.chunkIsFull).toBe(true);
 });
 
-test("blocks that are being stored are not written into", () => {
+test("blocks that are being stored are not changed", () => {
   const runs: DirtyRun[] = [];
   writeIntoRuns(runs, 0, new Uint8Array(BLOCK_BYTES + 10).fill(1));
   runs[0]!.freeze(1);
@@ -72,7 +72,7 @@ test("blocks that are being stored are not written into", () => {
   expect(runs[0]!.block(0)[100]).toBe(1);
 });
 
-test("neighbours and overlaps are joined, what lies apart is not", () => {
+test("adjacent and overlapping runs are joined, others are not", () => {
   const runs: DirtyRun[] = [];
   for (const offset of [8192, 4096, 0, 40_960]) writeIntoRuns(runs, offset, new Uint8Array(4096).fill(offset / 4096));
   const joined = joinRuns(runs);

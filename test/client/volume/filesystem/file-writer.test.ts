@@ -8,7 +8,7 @@ import { BLOCK_BYTES, type Inode, NO_VERSION, type RegionIndex, type SliceId } f
 
 type Write = Extract<Command, { kind: "write" }>;
 
-/** A volume in a few lines: takes the commands, stores the blocks, fails where it is told to. */
+/** A fake volume: takes the commands, stores the blocks, and fails where the test says so. */
 class FakeVolume {
   readonly commands: Write[] = [];
   readonly changes: Command[] = [];
@@ -52,7 +52,7 @@ class FakeVolume {
     this.writer = new FileWriter(5 as Inode, environment);
   }
 
-  /** Runs once a command is made and before it is carried out. */
+  /** Called after a command was made and before it is carried out. */
   beforeNext(work: () => void): void {
     this.#before = work;
   }
@@ -92,7 +92,7 @@ test("small writes go inline, several in one command, and nothing stays dirty", 
   expect(volume.writer.dirty).toBe(false);
 });
 
-test("full blocks are stored while the file is still written; the command comes after the last of them", async () => {
+test("full blocks are stored while the file is still being written; the command follows the last of them", async () => {
   const volume = new FakeVolume();
   for (let at = 0; at < 9; at++) volume.writer.write(at * MIB, new Uint8Array(MIB).fill(at), false);
   await expect.poll(() => volume.uploads.length).toBe(2);
@@ -109,7 +109,7 @@ test("full blocks are stored while the file is still written; the command comes 
 
 // Promise: When fsync or close returns, every block of the file is stored in the primary's bucket and the command that
 // names it is committed, in this order
-test("no command names a block that is not stored: a failed upload is tried again first", async () => {
+test("no command names a block that is not stored: a failed upload is retried first", async () => {
   const volume = new FakeVolume();
   volume.uploadFailures.push("unavailable", "slowDown");
   volume.writer.write(0, new Uint8Array(MIB), false);
@@ -118,7 +118,7 @@ test("no command names a block that is not stored: a failed upload is tried agai
   expect(volume.commands.length).toBe(1);
 });
 
-test("what is not acknowledged when the primary moves is stored again in the new one's bucket", async () => {
+test("blocks that are not committed when the primary moves are stored again in the new primary's bucket", async () => {
   const volume = new FakeVolume();
   volume.writer.write(0, new Uint8Array(BLOCK_BYTES + MIB), false);
   volume.beforeNext(() => {
@@ -134,7 +134,7 @@ test("what is not acknowledged when the primary moves is stored again in the new
   expect(volume.commands[0]!.extents[0]).toMatchObject({ slice: { id: 101, home: 1 } });
 });
 
-test("ids that were refused are dropped, and the slice is stored under another", async () => {
+test("after its id was refused a slice is stored under another id", async () => {
   const volume = new FakeVolume();
   volume.writer.write(0, new Uint8Array(MIB), false);
   volume.failures.push("ESTALE");
@@ -152,7 +152,7 @@ test("a chunk with too much inline data gets slices instead", async () => {
   expect(volume.commands[0]!.extents[0]).toMatchObject({ kind: "slice", slice: { bytes: 100 } });
 });
 
-test("a commit that fails is counted, and its bytes are let go of (seaweedfs#4485)", async () => {
+test("a commit that fails is counted, and its bytes are dropped (seaweedfs#4485)", async () => {
   const volume = new FakeVolume();
   volume.writer.write(0, new Uint8Array(100), false);
   volume.failures.push("EDQUOT");
@@ -171,7 +171,7 @@ test("a bucket that stays away fails the commit in bounded time, and no command 
   expect(volume.writer.error).toBe("EIO");
 });
 
-test("owner, mode and times that were set around a write go with it; a write after them ends the time", async () => {
+test("owner, mode and times that were set around a write are committed with it; a later write replaces the time", async () => {
   const volume = new FakeVolume();
   const time = { seconds: 5, nanoseconds: 0 };
   volume.writer.write(0, new Uint8Array(10), false);
@@ -192,7 +192,7 @@ test("owner, mode and times that were set around a write go with it; a write aft
   expect(volume.commands.at(-1)!.mtime).toEqual({ seconds: 1, nanoseconds: 0 });
 });
 
-test("commits of one file go one after the other, and what is under way is still read", async () => {
+test("commits of one file follow one another, and uncommitted bytes can be read until then", async () => {
   const volume = new FakeVolume();
   volume.writer.write(0, new Uint8Array(10).fill(1), false);
   const first = volume.writer.commit();

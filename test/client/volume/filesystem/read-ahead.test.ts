@@ -4,7 +4,7 @@ import { ReadAhead } from "../../../../client/volume/filesystem/read-ahead.ts";
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-test("who reads on is read ahead for, ever further, up to the limit", () => {
+test("the window grows with sequential reads, up to the limit", () => {
   const ahead = new ReadAhead(32 * MIB);
   const ranges = [];
   for (let offset = 0; offset < 128 * MIB; offset += MIB) {
@@ -17,13 +17,13 @@ test("who reads on is read ahead for, ever further, up to the limit", () => {
   expect(Math.max(...ranges.map(({ from, to }) => to - from))).toBeLessThanOrEqual(32 * MIB);
 });
 
-test("who jumps is not read ahead for", () => {
+test("nothing is prefetched after a seek", () => {
   const ahead = new ReadAhead(32 * MIB);
   for (const offset of [0, 900 * MIB, 10 * MIB, 500 * MIB, 40 * MIB])
     expect(ahead.next(offset, 4 * KIB)).toBeUndefined();
 });
 
-test("the kernel's own readahead, whose requests overtake each other, counts as reading on", () => {
+test("the kernel's own readahead, whose requests arrive out of order, counts as sequential", () => {
   const ahead = new ReadAhead(32 * MIB);
   for (const offset of [0, 256, 128, 384]) ahead.next(offset * KIB, 128 * KIB);
   expect(ahead.next(512 * KIB, 128 * KIB) ?? "fetched before").toBeDefined();

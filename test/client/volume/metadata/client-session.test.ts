@@ -129,7 +129,7 @@ test("changes follow the primary to another region, without a new session", asyn
   expect(lost).toContain("epoch");
 });
 
-test("a session that is gone is opened anew, under another id, and the change is done in that one", async () => {
+test("after the session has expired another is opened, and the change is carried out in that one", async () => {
   let known = true;
   const all = await servers({
     aws: (request) => {
@@ -147,7 +147,7 @@ test("a session that is gone is opened anew, under another id, and the change is
   expect(all.aws.hellos.at(-1)!.session).toBe(session.id);
 });
 
-test("a full server is asked again, more slowly", async () => {
+test("a request is retried with back-off while the server is busy", async () => {
   let busy = 3;
   const all = await servers({
     aws: (request) => (!opens(request) && busy-- > 0 ? { status: Status.BUSY } : { status: Status.OK, outcome }),
@@ -163,7 +163,7 @@ test("no primary for longer than writeTimeoutMs is EIO", async () => {
   expect(performance.now() - startMs).toBeGreaterThan(3000);
 });
 
-test("a mirror that is behind sends its reader to the primary", async () => {
+test("a read that finds the mirror behind goes to the primary", async () => {
   const error = "ENOENT";
   const all = await servers({ aws: () => ({ status: Status.FAILED, error }), gcp: () => ({ status: Status.BEHIND }) });
   const { router } = client(all, "gcp");
@@ -175,7 +175,7 @@ test("a mirror that is behind sends its reader to the primary", async () => {
   expect([all.gcp.requests.length, all.aws.requests.length]).toEqual([1, 1]);
 });
 
-test("a mirror that cannot reach the primary is believed under serve, and is EIO under fail", async () => {
+test("a mirror that cannot reach the primary serves reads with onPrimaryLoss=serve; with fail they are EIO", async () => {
   const answer = { status: Status.OK, primaryUnreachable: true };
   const all = await servers({ aws: () => "silence", gcp: () => answer });
   const body = { $case: "getAttributes", value: { inode: 9 } } as const;
@@ -186,7 +186,7 @@ test("a mirror that cannot reach the primary is believed under serve, and is EIO
   expect(await strict.read(body, { freshness: "token" })).toMatchObject(answer);
 });
 
-test("with the own region's stream everything that was pushed by it is doubted", async () => {
+test("the loss of the own region's stream invalidates all caches", async () => {
   const all = await servers({ aws: () => ({ status: Status.OK }) });
   const { router, lost } = client(all);
   await router.read({ $case: "statFs", value: {} }, { freshness: "token" });

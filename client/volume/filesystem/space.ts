@@ -1,17 +1,41 @@
-import { CHUNK_BYTES, type Inode, RANGE_CHUNKS_MAX } from "../../../core/ids.ts";
-import type { Caller, Result } from "../handlers.ts";
+import { CHUNK_BYTES, FILE_BYTES_MAX, type Inode, RANGE_CHUNKS_MAX } from "../../../core/ids.ts";
+import type { Caller, Handlers, Result } from "../handlers.ts";
 import { chunkOf } from "./chunk-map.ts";
+import { commitOrReport } from "./durability.ts";
 import type { FileHandle } from "./handles.ts";
 import type { MountState } from "./mount-state.ts";
 
-/** fallocate(2)'s modes (include/uapi/linux/falloc.h) and lseek(2)'s. */
+type SpaceHandlers = Pick<Handlers, "fallocate" | "lseek">;
+
+/** Modes of fallocate(2) (include/uapi/linux/falloc.h) and whence of lseek(2) (include/uapi/linux/fs.h). */
 const KEEP_SIZE = 1;
 const PUNCH_HOLE = 2;
 const ZERO_RANGE = 16;
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
 
-export async function fallocate(
+/** The space in files: allocating and punching it, and finding the holes. Both work on what is committed. */
+export function spaceHandlers(state: MountState): SpaceHandlers {
+  const { handles } = state;
+  return {
+    async fallocate(caller, inode, number, mode, offset, length) {
+      const handle = handles.file(number);
+      if (handle === undefined || !handle.writable) return "EBADF";
+      if (offset + length > FILE_BYTES_MAX) return "EFBIG";
+      const committed = await commitOrReport(caller, handle);
+      return committed === true ? fallocate(state, caller, inode, { mode, offset, length }) : committed;
+    },
+
+    async lseek(caller, _, number, offset, whence) {
+      const handle = handles.file(number);
+      if (handle === undefined) return "EBADF";
+      await handle.node.writer?.commit();
+      return seek(state, caller, handle, { offset, whence });
+    },
+  };
+}
+
+async function fallocate(
   state: MountState,
   caller: Caller,
   inode: Inode,
@@ -19,13 +43,13 @@ export async function fallocate(
 ): Promise<Result<true>> {
   const kind = fallocateKind(mode);
   if (kind === undefined) return "EOPNOTSUPP";
-  // What goes over the chunks there may be goes over so many in one command.
+  // A command that visits every chunk of its range may visit a bounded number of them.
   const step = kind === "punch" || kind === "zero" ? (RANGE_CHUNKS_MAX - 1) * CHUNK_BYTES : length;
   for (let at = offset; at < offset + length; at += step) {
     const part = { offset: at, length: Math.min(step, offset + length - at) };
     const done = await state.session.mutate({ kind: "fallocate", inode, mode: kind, ...part }, { interrupt: caller });
     if (typeof done === "string") return done;
-    state.changedHere(done);
+    state.kernel.noteOwnChange(done);
   }
   return true;
 }
@@ -36,7 +60,7 @@ function fallocateKind(mode: number): "allocate" | "keepSize" | "punch" | "zero"
       return "allocate";
     case KEEP_SIZE:
       return "keepSize";
-    // A hole reads as zeros: inside the size the two are the same.
+    // A hole reads as zeros, so inside the file both have the same effect.
     case PUNCH_HOLE | KEEP_SIZE:
     case ZERO_RANGE | KEEP_SIZE:
       return "punch";
@@ -47,8 +71,8 @@ function fallocateKind(mode: number): "allocate" | "keepSize" | "punch" | "zero"
   }
 }
 
-/** Where the next data or the next hole begins. Expects that nothing is dirty. */
-export async function seek(
+/** The offset of the next data or the next hole. Requires that nothing is dirty. */
+async function seek(
   state: MountState,
   caller: Caller,
   { node, at }: FileHandle,

@@ -1,0 +1,110 @@
+import type { Logger } from "pino";
+import type { ErrnoCode } from "../../../core/errno.ts";
+import type { Inode, Time } from "../../../core/ids.ts";
+import type { ClientSession } from "../metadata/client-session.ts";
+import { FileWriter, type WriterEnvironment } from "./file-writer.ts";
+import type { KernelView } from "./kernel-view.ts";
+import type { Node, NodeTable } from "./nodes.ts";
+import { WriteBudget } from "./write-budget.ts";
+
+/** What writers need for their uploads. */
+export type UploadSettings = Omit<
+  WriterEnvironment,
+  "mutate" | "now" | "onCommitted" | "onFailed" | "onIdle" | "onDirty"
+>;
+
+export interface WritersOptions {
+  readonly nodes: NodeTable;
+  readonly kernel: KernelView;
+  readonly session: ClientSession;
+  readonly uploads: UploadSettings;
+  readonly dirtyBytesMax: number;
+  readonly logger: Logger;
+}
+
+const IDLE_TICK_MS = 1000;
+/** Dirty bytes older than this are committed without an fsync. */
+const DIRTY_AGE_MS = 5000;
+
+/** The inodes with uncommitted data. Commits them in the background: by age, and when memory is short. */
+export class Writers {
+  /** Dirty bytes of all files together. */
+  readonly budget: WriteBudget;
+  readonly #nodes: NodeTable;
+  readonly #kernel: KernelView;
+  readonly #logger: Logger;
+  readonly #environment: WriterEnvironment;
+  readonly #writers = new Set<FileWriter>();
+  readonly #ticker: NodeJS.Timeout;
+
+  constructor(options: WritersOptions) {
+    this.#nodes = options.nodes;
+    this.#kernel = options.kernel;
+    this.#logger = options.logger;
+    this.budget = new WriteBudget(options.dirtyBytesMax, () => this.#relieve());
+    this.#environment = {
+      ...options.uploads,
+      mutate: (source) => options.session.mutate(source),
+      now,
+      onCommitted: (_, done) => this.#kernel.noteOwnChange(done),
+      onIdle: (inode) => this.#retire(inode),
+      onFailed: (inode, error) => this.#onWriteFailed(inode, error),
+      onDirty: (bytes) => (bytes > 0 ? this.budget.take(bytes) : this.budget.give(-bytes)),
+    };
+    this.#ticker = setInterval(() => this.#commitOld(), IDLE_TICK_MS);
+  }
+
+  /** Ends the background work; what is dirty is committed first. */
+  async close(): Promise<void> {
+    clearInterval(this.#ticker);
+    await this.commitAll();
+  }
+
+  /** The writer of a file that becomes dirty. */
+  of(node: Node): FileWriter {
+    node.writer ??= new FileWriter(node.inode, this.#environment);
+    this.#writers.add(node.writer);
+    return node.writer;
+  }
+
+  async commitAll(): Promise<void> {
+    await Promise.all([...this.#writers].map((writer) => writer.commit()));
+  }
+
+  #onWriteFailed(inode: Inode, error: ErrnoCode): void {
+    this.#logger.error(
+      { inode, error },
+      "what was written could not be stored: the next fsync or close of the file says so",
+    );
+    const node = this.#nodes.get(inode);
+    if (node === undefined) return;
+    // The kernel's pages hold bytes that the volume does not.
+    node.stale = true;
+    node.chunks.clear();
+    void this.#kernel.invalidatePages(node);
+  }
+
+  #retire(inode: Inode): void {
+    const node = this.#nodes.get(inode);
+    if (node?.writer === undefined || node.writer.dirty) return;
+    this.#writers.delete(node.writer);
+    this.#nodes.trim(node);
+  }
+
+  /** Frees memory. Skips a file that is being committed: more commits would cut it into small objects. */
+  #relieve(): void {
+    for (const writer of this.#writers) if (!writer.committing) void writer.commit();
+  }
+
+  #commitOld(): void {
+    const old = performance.now() - DIRTY_AGE_MS;
+    for (const writer of this.#writers) if (writer.dirtySinceMs < old) void writer.commit();
+  }
+}
+
+/** The wall clock, to the microsecond. */
+export function now(): Time {
+  const ms = performance.timeOrigin + performance.now();
+  const seconds = Math.floor(ms / 1000);
+  return { seconds, nanoseconds: Math.floor((ms - seconds * 1000) * 1000) * 1000 };
+}
