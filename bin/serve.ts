@@ -10,9 +10,15 @@ interface Service {
 /** How long a clean stop may take before the process goes all the same; and how long a start that is interrupted. */
 const STOP_MS_MAX = 20_000;
 const START_MS_MAX = 3_000;
+/**
+ * Signals that come so soon after the first are the same one. The kernel sends the signal of a parent's death
+ * (PR_SET_PDEATHSIG) again for each thread of the parent that the child is handed to on the way: up to five times for a
+ * Node that is killed, and on a busy machine not all at once.
+ */
+const SAME_SIGNAL_MS = 2_000;
 
 /**
- * Runs a service until SIGINT, SIGTERM or SIGHUP (a second one ends the process at once), or until it ends by itself.
+ * Runs a service until SIGINT, SIGTERM or SIGHUP (another one, later, ends the process at once), or until it ends by itself.
  * A signal that comes while it starts waits a little for the start, so that it is stopped in order.
  */
 export async function serve(service: Service | Promise<Service>, logger: Logger): Promise<void> {
@@ -33,11 +39,11 @@ export async function serve(service: Service | Promise<Service>, logger: Logger)
 
 function nextSignal(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
-    let came = false;
+    let cameMs: number | undefined;
     for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
       process.on(name, () => {
-        if (came) process.exit(1);
-        came = true;
+        cameMs ??= performance.now();
+        if (performance.now() - cameMs > SAME_SIGNAL_MS) process.exit(1);
         resolve(name);
       });
     }
