@@ -1,11 +1,31 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import fs from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { mountEntryAt } from "../../base/mount-table.ts";
+import { type MountEntry, mountEntryAt } from "../../base/mount-table.ts";
 import { UserError } from "../../base/user-error.ts";
 
 const STAT_TIMEOUT_MS = 5_000;
+const DETACH_TIMEOUT_MS = 3_000;
+const UMOUNT_TIMEOUT_MS = 5_000;
 const DEAD_MOUNTS_MAX = 16;
+
+/**
+ * umount(8) of a mount that this process serves. By default umount looks at the mount first (stat and statfs, to learn its type).
+ * These would be requests to this process, which may wait for metadata servers as long as a read may.
+ */
+export function umount(mountPoint: string, flags: readonly string[] = []): Promise<{ code: number; output: string }> {
+  return run("umount", ["--no-canonicalize", ...flags, mountPoint], { timeoutMs: UMOUNT_TIMEOUT_MS });
+}
+
+/**
+ * For a process that exits now, whatever the mount is doing: aborts the connection, which ends every wait in the kernel, and
+ * detaches the mount. A mount that outlives its process answers every system call with ENOTCONN.
+ */
+export function detachAtExit(mountPoint: string, entry: MountEntry | undefined): void {
+  if (entry === undefined || mountEntryAt(mountPoint)?.device !== entry.device) return;
+  const args = ["--no-canonicalize", "--force", "--lazy", mountPoint];
+  spawnSync("umount", args, { stdio: "ignore", timeout: DETACH_TIMEOUT_MS, killSignal: "SIGKILL" });
+}
 
 /**
  * Runs a program; answers its exit code and its output. Never rejects. -1: it could not be started, or was killed at

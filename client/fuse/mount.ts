@@ -7,7 +7,7 @@ import { UserError } from "../../base/user-error.ts";
 import type { Handlers, KernelCaches } from "../volume/handlers.ts";
 import { Device, type Engine, openDevice } from "./device.ts";
 import { FuseConnection } from "./fuse-connection.ts";
-import { prepareMountPoint, run } from "./mount-point.ts";
+import { detachAtExit, prepareMountPoint, run, umount } from "./mount-point.ts";
 import { Notifier } from "./notifier.ts";
 import { ReadBuffers } from "./read-buffers.ts";
 
@@ -15,7 +15,6 @@ const MIB = 1024 * 1024;
 /** struct fuse_in_header, struct fuse_write_in, and extensions that a later kernel may add. */
 const REQUEST_HEADER_ROOM_BYTES = 8 * 1024;
 const READY_TIMEOUT_MS = 20_000;
-const UMOUNT_TIMEOUT_MS = 30_000;
 
 export interface FuseOptions {
   /** Other users may access the mount; the kernel checks permissions (default_permissions). Default true. */
@@ -73,6 +72,10 @@ export async function mountFuse(what: {
     closeSync(fd);
     throw mountFailure;
   }
+  const entry = mountEntryAt(mountPoint);
+  // Also when the process exits in the middle of its start or its end.
+  const atExit = () => detachAtExit(mountPoint, entry);
+  process.on("exit", atExit);
 
   const buffers = new ReadBuffers(writeBytesMax + REQUEST_HEADER_ROOM_BYTES);
   const connection = new FuseConnection({
@@ -90,8 +93,9 @@ export async function mountFuse(what: {
     engine: options.engine ?? "loop",
   });
   const caches = new Notifier(fd, (inode, held) => connection.released(inode, held), logger);
-  const ended = closeAtEnd({ device, connection, caches, logger });
-  const entry = mountEntryAt(mountPoint);
+  const ended = closeAtEnd({ device, connection, caches, logger }).then(() => {
+    process.off("exit", atExit);
+  });
   const unmount = () => detach({ mountPoint, entry, device, ended, logger, busyGraceMs: options.busyGraceMs ?? 5_000 });
 
   const ready = await Promise.race([
@@ -173,15 +177,15 @@ async function detach(what: {
   const { mountPoint, entry, device, ended, logger, busyGraceMs } = what;
   // Only our own: it may have been unmounted already, and another mounted in its place.
   if (mountEntryAt(mountPoint)?.device === entry?.device) {
-    const umount = await run("umount", [mountPoint], { timeoutMs: UMOUNT_TIMEOUT_MS });
-    if (umount.code !== 0) {
+    const unmounted = await umount(mountPoint);
+    if (unmounted.code !== 0) {
       logger.warn(
-        { mountPoint, busyGraceMs, umount: umount.output },
+        { mountPoint, busyGraceMs, umount: unmounted.output },
         "unmounted lazily: files still open soon get EIO",
       );
       // Reads of the thread pool wait in the kernel until the connection is aborted.
-      if (device.engine === "pool") await run("umount", ["-f", mountPoint], { timeoutMs: UMOUNT_TIMEOUT_MS });
-      await run("umount", ["-l", mountPoint], { timeoutMs: UMOUNT_TIMEOUT_MS });
+      if (device.engine === "pool") await umount(mountPoint, ["--force"]);
+      await umount(mountPoint, ["--lazy"]);
     }
   }
   const over = await Promise.race([ended.then(() => true), sleep(busyGraceMs, false, { ref: false })]);

@@ -80,6 +80,29 @@ describe.skipIf(!canMount)("mounting and unmounting (needs root and /dev/fuse)",
     },
   );
 
+  test("an unmount asks nothing of the mount: whoever would have to answer may be gone", async () => {
+    const server = await mounted();
+    await server.order({ order: "fallAsleep" });
+    const startMs = performance.now();
+    server.kill("SIGTERM");
+    await server.exited;
+    expect(performance.now() - startMs).toBeLessThan(4_000);
+    expect(await isMounted(server.directory)).toBe(false);
+  });
+
+  test.each(["loop", "pool"] as const)(
+    "a process that exits takes its mount along, whatever it was doing (%s)",
+    async (engine) => {
+      const server = await mounted({ fuse: { engine }, memory: { directIo: true } });
+      await ok(["sh", "-c", 'echo x > "$1/never"', "sh", server.directory]);
+      const reader = run(["cat", path.join(server.directory, "never")]);
+      await expect.poll(async () => (await server.counts()).reads).toBe(1);
+      await server.order({ order: "exit" });
+      expect(await isMounted(server.directory)).toBe(false);
+      expect((await reader).code).toBe(1);
+    },
+  );
+
   test.each(["loop", "pool"] as const)(
     "kill -9 of the server: ENOTCONN, and the next mount cleans up (%s)",
     async (engine) => {

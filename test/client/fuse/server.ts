@@ -21,6 +21,8 @@ export type Order =
   | { readonly order: "poke"; readonly inode: number; readonly text: string }
   | { readonly order: "unlinkBehind"; readonly name: string }
   | { readonly order: "counts" }
+  | { readonly order: "fallAsleep" }
+  | { readonly order: "exit" }
   | { readonly order: "unmount" };
 
 const [mountPoint = "", optionsJson = "{}"] = process.argv.slice(2);
@@ -76,6 +78,11 @@ try {
         return handlers.nodes.get(ROOT_INODE)!.children.delete(order.name as ByteString);
       case "counts":
         return handlers.counts;
+      case "fallAsleep":
+        handlers.options.delayMs = 80_000;
+        return undefined;
+      case "exit":
+        return process.exit(3);
       case "unmount":
         return mount.unmount();
     }
