@@ -39,7 +39,7 @@ export async function runMount(what: {
     return {
       ended,
       async stop() {
-        await access.state.writers.commitAll();
+        await access.state.writers.commitOrGiveUp();
         await mount.unmount();
         await ended;
       },

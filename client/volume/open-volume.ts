@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import { UserError } from "../../base/user-error.ts";
+import { pause } from "../../base/waiting.ts";
 import type { VolumeDescription } from "../../config/volume-description.ts";
 import type { RegionIndex } from "../../core/ids.ts";
 import { BlockCache } from "./blocks/block-cache.ts";
@@ -12,7 +13,8 @@ import type { Handlers } from "./handlers.ts";
 import { Metadata } from "./metadata/metadata.ts";
 import type { MountOptions } from "./options.ts";
 
-const CLOSE_SESSION_MS = 3000;
+const CLOSE_SESSION_MS = 2000;
+const CLOSE_BLOCKS_MS = 2000;
 /**
  * How long the kernel may cache names and attributes. Names for long in every region: pushes invalidate them, and an
  * open checks every name that led to it. Attributes at a mirror for a second only, because a push arrives with the
@@ -23,7 +25,7 @@ const VALID_MS = { names: 60_000, attributes: { primary: 60_000, mirror: 1000 } 
 export interface VolumeAccess {
   readonly handlers: Handlers;
   readonly state: MountState;
-  /** Commits what is dirty and lets go of everything. */
+  /** Commits what is dirty, in bounded time, and releases everything. */
   close(): Promise<void>;
 }
 
@@ -65,13 +67,9 @@ function access(state: MountState, { router, session }: Metadata, blocks: BlockS
   async function close(): Promise<void> {
     await state.writers.close();
     // A session that cannot be closed now ends by itself.
-    const timeout = AbortSignal.timeout(CLOSE_SESSION_MS);
-    await Promise.race([
-      session.close(),
-      new Promise<void>((resolve) => timeout.addEventListener("abort", () => resolve())),
-    ]);
+    if (router.primaryDownForMs === 0) await Promise.race([session.close(), pause(CLOSE_SESSION_MS)]);
     router.close();
-    await blocks.close();
+    await Promise.race([blocks.close(), pause(CLOSE_BLOCKS_MS)]);
   }
   return {
     handlers: fileSystem(state),

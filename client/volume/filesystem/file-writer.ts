@@ -40,7 +40,7 @@ const REFUSED_MAX = 3;
  * batch; batches are committed one after the other, while the blocks of all batches are uploaded at the same time.
  */
 export class FileWriter {
-  readonly #inode: Inode;
+  readonly inode: Inode;
   readonly #environment: WriterEnvironment;
   #runs: DirtyRun[] = [];
   #batches: Batch[] = [];
@@ -57,7 +57,7 @@ export class FileWriter {
   #commits = 0;
 
   constructor(inode: Inode, environment: WriterEnvironment) {
-    this.#inode = inode;
+    this.inode = inode;
     this.#environment = environment;
   }
 
@@ -78,6 +78,13 @@ export class FileWriter {
   /** Whether a commit is in progress, which will free its memory. */
   get committing(): boolean {
     return this.#batches.length > 0;
+  }
+
+  /** How many bytes are not committed yet. */
+  get dirtyBytes(): number {
+    let bytes = 0;
+    for (const run of this.#all()) bytes += run.length;
+    return bytes;
   }
 
   /** End of the last dirty byte, as an offset in the file; 0 when nothing is dirty. */
@@ -220,23 +227,23 @@ export class FileWriter {
     }
     await (changing ?? this.#commitChanges(batch));
     this.#batches = this.#batches.filter((other) => other !== batch);
-    this.#environment.onIdle(this.#inode);
+    this.#environment.onIdle(this.inode);
   }
 
   async #commitChanges({ changes }: Batch): Promise<void> {
     if (changes === undefined) return;
-    const command = { kind: "setattr", inode: this.#inode, ...changes } as const;
+    const command = { kind: "setattr", inode: this.inode, ...changes } as const;
     this.#settle(await this.#environment.mutate(command).catch((): ErrnoCode => "EIO"));
   }
 
   #settle(done: Done | ErrnoCode): void {
     if (typeof done !== "string") {
-      this.#environment.onCommitted(this.#inode, done);
+      this.#environment.onCommitted(this.inode, done);
       return;
     }
     this.#errors += 1;
     this.#error = done;
-    this.#environment.onFailed(this.#inode, done);
+    this.#environment.onFailed(this.inode, done);
   }
 
   async #commitRuns(runs: readonly DirtyRun[], batch: Batch): Promise<Done | ErrnoCode> {
@@ -264,7 +271,7 @@ export class FileWriter {
     }
     return {
       kind: "write",
-      inode: this.#inode,
+      inode: this.inode,
       extents,
       mtime: batch.mtime,
       killPrivileges: batch.killPrivileges || undefined,

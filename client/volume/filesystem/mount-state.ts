@@ -45,7 +45,16 @@ export class MountState {
     this.readAheadBytes = options.readAheadBytes;
     this.reader = new FileReader(nodes, reads, options.blocks);
     this.kernel = new KernelView(nodes, router, options.validMs);
-    this.writers = new Writers({ nodes, kernel: this.kernel, session, uploads, dirtyBytesMax, logger });
+    const primaryDownForMs = () => router.primaryDownForMs;
+    this.writers = new Writers({
+      nodes,
+      kernel: this.kernel,
+      session,
+      uploads,
+      dirtyBytesMax,
+      primaryDownForMs,
+      logger,
+    });
   }
 
   /** The session expired, and its locks with it: descriptors of locked files get EIO from now on. */

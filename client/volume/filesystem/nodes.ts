@@ -27,6 +27,8 @@ export interface Node {
   writer: FileWriter | undefined;
   /** Directory entries of this inode that the kernel may have cached. */
   readonly names: Map<string, { readonly parent: Inode; readonly name: ByteString }>;
+  /** The name under which the kernel last reached this inode; kept when it is invalidated. For log lines. */
+  lastName: { readonly parent: Inode; readonly name: ByteString } | undefined;
   /** Owners that have taken a lock through this mount: only these need an unlock at close. */
   readonly posixOwners: Set<string>;
   readonly flockOwners: Set<string>;
@@ -59,6 +61,7 @@ export class NodeTable {
         chunks: new ChunkMap(),
         writer: undefined,
         names: new Map(),
+        lastName: undefined,
         posixOwners: new Set(),
         flockOwners: new Set(),
       };
@@ -93,7 +96,9 @@ export class NodeTable {
     if (before !== undefined && before !== inode) this.#nodes.get(before)?.names.delete(key);
     this.#names.set(key, inode);
     // A new object each time: an invalidation of the older entry can see that there is a newer one.
-    node.names.set(key, { parent, name });
+    const named = { parent, name };
+    node.names.set(key, named);
+    node.lastName = named;
   }
 
   /** The kernel no longer has an entry of `name`. Answers the inode that it led to. */
@@ -143,6 +148,19 @@ export class NodeTable {
     const open: OpenFile[] = [];
     for (const { inode, handles } of this.#nodes.values()) if (handles > 0) open.push({ inode, handles });
     return open;
+  }
+
+  /** Path below the mount point, by the names last known here, for log lines: `/dir/file`, or `(inode N)/file`. */
+  pathOf(inode: Inode): string {
+    const parts: string[] = [];
+    let at: Inode = inode;
+    while (at !== ROOT_INODE && parts.length < DEPTH_MAX) {
+      const name = this.#nodes.get(at)?.lastName;
+      if (name === undefined) return [`(inode ${at})`, ...parts.reverse()].join("/");
+      parts.push(Buffer.from(name.name, "latin1").toString("utf8"));
+      at = name.parent;
+    }
+    return `/${parts.reverse().join("/")}`;
   }
 
   parentOf(inode: Inode): Inode {

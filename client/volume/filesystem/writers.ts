@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import { pause } from "../../../base/waiting.ts";
 import type { ErrnoCode } from "../../../core/errno.ts";
 import type { Inode, Time } from "../../../core/ids.ts";
 import type { ClientSession } from "../metadata/client-session.ts";
@@ -19,12 +20,20 @@ export interface WritersOptions {
   readonly session: ClientSession;
   readonly uploads: UploadSettings;
   readonly dirtyBytesMax: number;
+  /** How long the primary has been out of reach; 0 while it is in reach. */
+  readonly primaryDownForMs: () => number;
   readonly logger: Logger;
 }
 
 const IDLE_TICK_MS = 1000;
 /** Dirty bytes older than this are committed without an fsync. */
 const DIRTY_AGE_MS = 5000;
+/**
+ * How long a mount that ends continues to commit, while the primary is in reach and while it is not. A service manager, or
+ * bin/serve.ts, gives a process little more time than this to end.
+ */
+const LAST_COMMITS_MS_MAX = { primaryUp: 12_000, primaryDown: 3000 };
+const LAST_COMMITS_POLL_MS = 100;
 
 /** The inodes with uncommitted data. Commits them in the background: by age, and when memory is short. */
 export class Writers {
@@ -36,11 +45,16 @@ export class Writers {
   readonly #environment: WriterEnvironment;
   readonly #writers = new Set<FileWriter>();
   readonly #ticker: NodeJS.Timeout;
+  readonly #primaryDownForMs: () => number;
+  /** When the mount was first asked to end (performance.now). */
+  #endingSinceMs: number | undefined;
+  readonly #reportedLost = new Set<FileWriter>();
 
   constructor(options: WritersOptions) {
     this.#nodes = options.nodes;
     this.#kernel = options.kernel;
     this.#logger = options.logger;
+    this.#primaryDownForMs = options.primaryDownForMs;
     this.budget = new WriteBudget(options.dirtyBytesMax, () => this.#relieve());
     this.#environment = {
       ...options.uploads,
@@ -54,10 +68,25 @@ export class Writers {
     this.#ticker = setInterval(() => this.#commitOld(), IDLE_TICK_MS);
   }
 
-  /** Ends the background work; what is dirty is committed first. */
+  /** Ends the background work; what is dirty is committed first, as far as `commitOrGiveUp` gets. */
   async close(): Promise<void> {
     clearInterval(this.#ticker);
-    await this.commitAll();
+    await this.commitOrGiveUp();
+  }
+
+  /**
+   * For a mount that ends: commits what is dirty in bounded time, and logs by path what is lost. The time counts from the
+   * first call, however often it is called.
+   */
+  async commitOrGiveUp(): Promise<void> {
+    this.#endingSinceMs ??= performance.now();
+    const committed = this.#commitAll().then(() => true);
+    while (!(await Promise.race([committed, pause(LAST_COMMITS_POLL_MS).then(() => false)]))) {
+      const { primaryUp, primaryDown } = LAST_COMMITS_MS_MAX;
+      const forMs = performance.now() - this.#endingSinceMs;
+      const isDown = this.#primaryDownForMs() > primaryDown;
+      if (forMs > primaryUp || (isDown && forMs > primaryDown)) return this.#reportLost();
+    }
   }
 
   /** The writer of a file that becomes dirty. */
@@ -67,13 +96,25 @@ export class Writers {
     return node.writer;
   }
 
-  async commitAll(): Promise<void> {
+  async #commitAll(): Promise<void> {
     await Promise.all([...this.#writers].map((writer) => writer.commit()));
+  }
+
+  #reportLost(): void {
+    for (const writer of this.#writers) {
+      if (!writer.dirty || this.#reportedLost.has(writer)) continue;
+      this.#reportedLost.add(writer);
+      const { inode, dirtyBytes } = writer;
+      this.#logger.error(
+        { path: this.#nodes.pathOf(inode), inode, bytes: dirtyBytes },
+        "lost: what was written here could not be committed before the mount ended",
+      );
+    }
   }
 
   #onWriteFailed(inode: Inode, error: ErrnoCode): void {
     this.#logger.error(
-      { inode, error },
+      { path: this.#nodes.pathOf(inode), inode, error },
       "what was written could not be stored: the next fsync or close of the file says so",
     );
     const node = this.#nodes.get(inode);

@@ -93,6 +93,11 @@ export class Router {
     return this.#primary === this.#options.region;
   }
 
+  /** How long the primary has had no leader that could be found. */
+  get primaryDownForMs(): number {
+    return this.group(this.#primary).downForMs;
+  }
+
   get closed(): boolean {
     return this.#closed;
   }

@@ -2,7 +2,7 @@ import { mkdtempSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pino } from "pino";
+import { type Logger, pino } from "pino";
 import { openVolume, type VolumeAccess } from "../../../client/volume/open-volume.ts";
 import { parseMountOptions, type WrittenMountOptions } from "../../../client/volume/options.ts";
 import type { VolumeDescription } from "../../../config/volume-description.ts";
@@ -47,8 +47,8 @@ export class World {
   }
 
   /** A file system as a mount of `region` would have it. */
-  async open(region = "aws", options: WrittenMountOptions = {}): Promise<Disk> {
-    const access = await openVolume({ volume: this.volume, region, options: parseMountOptions(options), logger });
+  async open(region = "aws", options: WrittenMountOptions = {}, log: Logger = logger): Promise<Disk> {
+    const access = await openVolume({ volume: this.volume, region, options: parseMountOptions(options), logger: log });
     this.#accesses.push(access);
     return new Disk(access);
   }
