@@ -93,6 +93,10 @@ export class Up {
     return Number(readFileSync(join(this.dir, "run", `${name}.pid`), "utf8"));
   }
 
+  log(name: string): string {
+    return readFileSync(join(this.dir, "log", `${name}.log`), "utf8");
+  }
+
   async mirrorfs(...args: string[]): Promise<Ran> {
     return await run(MIRRORFS, [...args, "--config", join(this.dir, "volume.yaml")]);
   }
