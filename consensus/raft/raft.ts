@@ -1,86 +1,15 @@
-import { assert } from "./assert.ts";
-import type { Configuration } from "./configuration.ts";
-import {
-  answerOldTerm,
-  dismissStranger,
-  isHeldOff,
-  isStranger,
-  mayStand,
-  onNotMember,
-  onPreVote,
-  onPreVoteResponse,
-  onVote,
-  onVoteResponse,
-  recordVote,
-  startElection,
-  startPreElection,
-  tickElection,
-} from "./election.ts";
+import { startPreElection } from "./election.ts";
 import type { Entry } from "./entry.ts";
+import type { Input, Save } from "./input.ts";
 import { Log, type LogStart } from "./log.ts";
-import { changeRefusal, configure } from "./membership.ts";
-import type { HardState, LogPosition, Message } from "./messages.ts";
+import { changeRefusal } from "./membership.ts";
+import type { HardState, Message } from "./messages.ts";
 import type { Progress } from "./progress.ts";
-import { askRead, confirmReads, isReadable, onReadRequest, onReadResponse, tickReads } from "./read-index.ts";
-import {
-  advanceCommit,
-  appendOwn,
-  onAppend,
-  onAppendAccepted,
-  onAppendRejected,
-  onFetched,
-  onHeartbeat,
-  onHeartbeatResponse,
-  onSnapshotSent,
-  onUnreachable,
-  replicate,
-  sendHeartbeats,
-} from "./replication.ts";
-import { becomeFollower, resetElectionTimer } from "./roles.ts";
+import { isReadable } from "./read-index.ts";
+import { replicate, sendHeartbeats } from "./replication.ts";
+import { resetElectionTimer } from "./roles.ts";
 import { type Fetch, type RaftConfig, RaftState, type ReadState, type Role } from "./state.ts";
-import { startTransfer, tickTransfer } from "./transfer.ts";
-
-export type Input =
-  | { readonly type: "message"; readonly message: Message }
-  | { readonly type: "tick" }
-  /** Where there are leases: what a clock says that never goes back. Before each read that is asked for. */
-  | { readonly type: "clock"; readonly nowMs: number }
-  /** Taken only by a leader that is not handing over: then log.lastIndex grows by their number. */
-  | { readonly type: "propose"; readonly data: readonly Uint8Array[] }
-  /** Taken only where `changeRefusal` is undefined. */
-  | { readonly type: "configure"; readonly to: Configuration }
-  | { readonly type: "readIndex"; readonly id: number }
-  | { readonly type: "transfer"; readonly to: number }
-  /** A save has become durable, and so has every earlier one. */
-  | { readonly type: "saved"; readonly save: Save }
-  | {
-      readonly type: "fetched";
-      readonly term: number;
-      readonly to: number;
-      readonly from: number;
-      readonly entries: readonly Entry[];
-    }
-  | { readonly type: "unreachable"; readonly peer: number }
-  | { readonly type: "snapshotSent"; readonly to: number; readonly index: number | undefined }
-  /** A snapshot from the leader of `term` begins to be put in place: from now on nothing is appended or applied. */
-  | { readonly type: "restoring"; readonly leader: number; readonly term: number }
-  /** The machine and the log on disk have been replaced by the snapshot; undefined: they have not. */
-  | { readonly type: "restored"; readonly to: SnapshotPosition | undefined }
-  | { readonly type: "cut"; readonly through: number };
-
-/** What a log goes on from after a snapshot. */
-export interface SnapshotPosition {
-  /** The last entry that the snapshot holds. */
-  readonly at: LogPosition;
-  /** The members as of that entry. */
-  readonly configuration: Configuration;
-}
-
-/** To be written in one piece. The entries take the place of all from the first one's index on. */
-export interface Save {
-  readonly hardState: HardState;
-  readonly entries: readonly Entry[];
-}
+import { step } from "./step.ts";
 
 /**
  * What follows from the inputs since the last Ready. In this order: `messages` may go at once (a leader's appends go out
@@ -192,7 +121,7 @@ export class Raft {
   }
 
   step(input: Input): void {
-    (onInput[input.type] as (state: RaftState, input: Input) => void)(this.#state, input);
+    step(this.#state, input);
   }
 
   /** `committedBytesMax` 0: the machine has no room, nothing committed is handed out. */
@@ -233,127 +162,4 @@ export class Raft {
     this.#savedNewcomer = newcomer;
     return { hardState: { term, vote, commit: log.commit, newcomer }, entries };
   }
-}
-
-const onInput: { [K in Input["type"]]: (state: RaftState, input: Extract<Input, { type: K }>) => void } = {
-  message: (state, { message }) => receive(state, message),
-  tick,
-  clock: (state, { nowMs }) => {
-    state.nowMs = nowMs;
-  },
-  propose: (state, { data }) => {
-    if (state.accepting) appendOwn(state, data);
-  },
-  configure: (state, { to }) => configure(state, to),
-  readIndex: (state, { id }) => askRead(state, id),
-  transfer: (state, { to }) => startTransfer(state, to),
-  saved: (state, { save }) => onSaved(state, save),
-  fetched: (state, { term, to, from, entries }) => onFetched(state, term, to, from, entries),
-  unreachable: (state, { peer }) => onUnreachable(state, peer),
-  snapshotSent: (state, { to, index }) => onSnapshotSent(state, to, index),
-  restoring: (state, { leader, term }) => {
-    if (term > state.term || state.role !== "follower") becomeFollower(state, term, leader);
-    state.restoring = true;
-  },
-  restored: (state, { to }) => {
-    state.restoring = false;
-    if (to !== undefined) state.log.reset(to.at, to.configuration);
-  },
-  cut: (state, { through }) => state.log.cut(through),
-};
-
-const onMessage: {
-  [K in Exclude<Message["type"], "notMember">]: (state: RaftState, message: Extract<Message, { type: K }>) => void;
-} = {
-  preVote: onPreVote,
-  preVoteResponse: onPreVoteResponse,
-  vote: onVote,
-  voteResponse: onVoteResponse,
-  append: (state, message) => {
-    follow(state, message.from);
-    onAppend(state, message);
-  },
-  heartbeat: (state, message) => {
-    follow(state, message.from);
-    onHeartbeat(state, message);
-  },
-  appendAccepted: onAppendAccepted,
-  appendRejected: onAppendRejected,
-  heartbeatResponse: onHeartbeatResponse,
-  timeoutNow: (state) => {
-    if (state.role !== "leader" && !state.restoring && mayStand(state)) startElection(state, true);
-  },
-  readRequest: onReadRequest,
-  readResponse: onReadResponse,
-};
-
-function receive(state: RaftState, message: Message): void {
-  if (message.type === "notMember") {
-    onNotMember(state, message); // whatever the term: who was removed may be ahead or behind
-    return;
-  }
-  if ((message.type === "preVote" || message.type === "vote") && isStranger(state, message)) {
-    if (message.type === "preVote") dismissStranger(state, message);
-    return;
-  }
-  if (message.term < state.term) {
-    answerOldTerm(state, message);
-    return;
-  }
-  if ((message.type === "preVote" || message.type === "vote") && isHeldOff(state, message)) return;
-  if (message.term > state.term && beginsTerm(message)) {
-    const fromLeader = message.type === "append" || message.type === "heartbeat";
-    becomeFollower(state, message.term, fromLeader ? message.from : 0);
-  }
-  (onMessage[message.type] as (state: RaftState, message: Message) => void)(state, message);
-}
-
-/** A pre-vote asks about a term, and a grant answers about it: neither begins it. */
-function beginsTerm(message: Message): boolean {
-  return message.type !== "preVote" && !(message.type === "preVoteResponse" && message.granted);
-}
-
-function onSaved(state: RaftState, { hardState, entries }: Save): void {
-  const last = entries.at(-1);
-  if (last !== undefined) state.log.saved(last);
-  if (state.role === "leader") advanceCommit(state);
-  if (hardState.term === state.term && hardState.vote === state.self) recordVote(state, state.self, true);
-}
-
-function tick(state: RaftState): void {
-  if (state.quietTicks > 0) state.quietTicks--;
-  tickReads(state);
-  if (state.role === "leader") tickLeader(state);
-  else tickElection(state);
-}
-
-function tickLeader(state: RaftState): void {
-  const { heartbeatTicks } = state.config;
-  for (const progress of state.progress.values()) progress.silentTicks++;
-  if (!hasQuorum(state)) {
-    becomeFollower(state, state.term, 0); // §6.2: its clients are better served by another
-    return;
-  }
-  tickTransfer(state);
-  if (++state.heartbeatElapsed < heartbeatTicks) return;
-  state.heartbeatElapsed = 0;
-  sendHeartbeats(state);
-  confirmReads(state); // the last that had to answer may be a member no more
-}
-
-/** Has a quorum of the voters answered within an election timeout? */
-function hasQuorum(state: RaftState): boolean {
-  const { electionTicks } = state.config;
-  const isHeard = (id: number) =>
-    id === state.self || (state.progress.get(id)?.silentTicks ?? electionTicks) < electionTicks;
-  return state.voters.filter(isHeard).length >= state.quorum;
-}
-
-function follow(state: RaftState, leader: number): void {
-  assert(state.role !== "leader", "one leader a term");
-  assert(state.leader === 0 || state.leader === leader, "one leader a term");
-  if (state.role !== "follower" || state.leader !== leader) becomeFollower(state, state.term, leader);
-  state.electionElapsed = 0;
-  state.quietTicks = state.config.electionTicks;
-  state.dismissed = false;
 }

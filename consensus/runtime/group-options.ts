@@ -2,11 +2,13 @@ import type { Logger } from "pino";
 import type { Refusals } from "../../proto/refusals.ts";
 import type { GroupMember, StateMachine } from "../group.ts";
 import type { LogStore } from "../log-store.ts";
+import type { Raft } from "../raft/raft.ts";
 import type { Transport } from "../transport/transport.ts";
+import type { Lifecycle } from "./lifecycle.ts";
 import type { Timers } from "./timers.ts";
 import type { GroupTuning } from "./tuning.ts";
 
-interface LeaseOptions {
+export interface LeaseOptions {
   /** By how much one member's clock may run faster than another's. */
   readonly clockDriftPercent: number;
   /** Of a clock that never goes back and never stands still. */
@@ -36,4 +38,18 @@ export interface GroupOptions {
   /** Reads under a leader lease; without it each asks a quorum. */
   readonly lease?: LeaseOptions | undefined;
   readonly tuning?: Partial<GroupTuning>;
+}
+
+/** What the parts of a running group share. */
+export interface GroupContext {
+  readonly raft: Raft;
+  readonly log: LogStore;
+  readonly machine: StateMachine;
+  readonly transport: Transport;
+  readonly timers: Timers;
+  readonly random: () => number;
+  readonly logger: Logger;
+  readonly refusals: Refusals;
+  readonly tuning: GroupTuning;
+  readonly lifecycle: Lifecycle;
 }

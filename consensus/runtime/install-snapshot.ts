@@ -1,6 +1,6 @@
 import type { StateMachine } from "../group.ts";
 import type { LogStore } from "../log-store.ts";
-import type { SnapshotPosition } from "../raft/raft.ts";
+import type { SnapshotPosition } from "../raft/input.ts";
 
 /**
  * Replaces the machine's state, then the log. The mark written first tells a restarted server that the log is to be

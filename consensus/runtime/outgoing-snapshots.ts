@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { MachineSnapshot, StateMachine } from "../group.ts";
-import type { Raft, SnapshotPosition } from "../raft/raft.ts";
+import type { SnapshotPosition } from "../raft/input.ts";
+import type { Raft } from "../raft/raft.ts";
 import { type SnapshotHeader, SnapshotRefused, type SnapshotSource, type Transport } from "../transport/transport.ts";
 import type { Timers } from "./timers.ts";
 

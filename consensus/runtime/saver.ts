@@ -1,7 +1,7 @@
 import type { LogStore } from "../log-store.ts";
 import type { Entry } from "../raft/entry.ts";
+import type { Save } from "../raft/input.ts";
 import type { Message } from "../raft/messages.ts";
-import type { Save } from "../raft/raft.ts";
 
 export interface SaverEvents {
   /** In the order of the saves; then the promises may go. */

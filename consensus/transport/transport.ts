@@ -1,7 +1,7 @@
 /** How a member reaches the others of its group: gRPC in a server, a simulated network in the tests. */
 import type { GroupMember } from "../group.ts";
+import type { SnapshotPosition } from "../raft/input.ts";
 import type { Message } from "../raft/messages.ts";
-import type { SnapshotPosition } from "../raft/raft.ts";
 
 export interface SnapshotHeader extends SnapshotPosition {
   /** Term of the leader that sends it. */

@@ -6,8 +6,9 @@ import {
   UNKNOWN_CONFIGURATION,
 } from "../../../consensus/raft/configuration.ts";
 import type { Entry } from "../../../consensus/raft/entry.ts";
+import type { Save } from "../../../consensus/raft/input.ts";
 import type { HardState, Message } from "../../../consensus/raft/messages.ts";
-import { Raft, type Save } from "../../../consensus/raft/raft.ts";
+import { Raft } from "../../../consensus/raft/raft.ts";
 
 export interface MemberOptions {
   readonly voters?: readonly number[];
