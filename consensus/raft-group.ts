@@ -18,7 +18,10 @@ import { DEFAULT_TUNING, type GroupTuning } from "./runtime/tuning.ts";
 import { StorageError } from "./storage-error.ts";
 import type { SnapshotHeader, SnapshotIntake } from "./transport/transport.ts";
 
-/** Recovers from the disk, then takes part. The group owns log, machine and transport from here on, and closes them. */
+/**
+ * Recovers from the disk and starts the member. The group owns log, machine and transport from here on, and closes them.
+ * @throws StorageError when log and state do not belong together
+ */
 export async function openGroup(options: GroupOptions): Promise<Group> {
   const tuning = { ...DEFAULT_TUNING, ...options.tuning };
   const first = options.join === true ? UNKNOWN_CONFIGURATION : firstConfiguration(options.members);
@@ -38,7 +41,7 @@ export async function openGroup(options: GroupOptions): Promise<Group> {
   return new RaftGroup(options, tuning, raft);
 }
 
-/** One member at work: wires the core, the disk, the network and the machine together. The turn itself is ReadyLoop's. */
+/** Wires the core, the disk, the network and the machine together. The turn itself is in ReadyLoop. */
 class RaftGroup implements Group {
   readonly member: GroupMember;
   readonly #named: readonly GroupMember[];
@@ -74,7 +77,7 @@ class RaftGroup implements Group {
       idle: () => this.#loop.idle(),
       onRestoring: (leader, term) => this.#loop.step({ type: "restoring", leader, term }),
       onRestored: (to) => this.#loop.restored(to),
-      onBroken: (error) => lifecycle.fail(error),
+      onFatal: (error) => lifecycle.fail(error),
     });
     this.#compaction = new Compaction(context);
     this.#feed = new StatusFeed(context, options.members, this);
@@ -153,11 +156,11 @@ class RaftGroup implements Group {
     const to = role === "leader" ? furthestVoter(this.status().members, raft.id) : undefined;
     if (to === undefined) return Promise.resolve(false);
     return new Promise((resolve) => {
-      const settle = (handed: boolean) => {
+      const settle = (transferred: boolean) => {
         unsubscribe();
         cancel();
-        logger.info({ to, handed }, "raft: leadership is handed over");
-        resolve(handed);
+        logger.info({ to, transferred }, "raft: leadership transfer ended");
+        resolve(transferred);
       };
       const cancel = timers.after(tuning.electionTicks * tuning.tickMs, () => settle(false));
       const unsubscribe = this.onChange((status) => {
@@ -189,7 +192,7 @@ class RaftGroup implements Group {
     await machine.close();
   }
 
-  /** A snapshot replaces the log: not while a cut of it is under way. */
+  /** Busy while the log is being compacted: a snapshot replaces the log. */
   #receiveSnapshot(from: number, header: SnapshotHeader): SnapshotIntake | undefined {
     if (this.#context.lifecycle.stopped || this.#compaction.cutting !== undefined) throw new Error("busy");
     return this.#incoming.receive(from, header);
@@ -202,6 +205,6 @@ class RaftGroup implements Group {
   #onEnd(): void {
     for (const cancel of this.#cancelTimers) cancel();
     this.#loop.failAll();
-    this.#incoming.giveUp("this member stops");
+    this.#incoming.abort("this member is stopping");
   }
 }

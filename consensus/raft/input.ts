@@ -1,4 +1,4 @@
-/** What goes into the core: everything that happens to a member, as a value. */
+/** Everything that can happen to a member, as values: the input of the core. */
 import type { Configuration } from "./configuration.ts";
 import type { Entry } from "./entry.ts";
 import type { HardState, LogPosition, Message } from "./messages.ts";
@@ -6,16 +6,19 @@ import type { HardState, LogPosition, Message } from "./messages.ts";
 export type Input =
   | { readonly type: "message"; readonly message: Message }
   | { readonly type: "tick" }
-  /** Where there are leases: what a clock says that never goes back. Before each read that is asked for. */
+  /** With leases: the time on a monotonic clock, before each turn and each read. */
   | { readonly type: "clock"; readonly nowMs: number }
-  /** Taken only by a leader that is not handing over: then log.lastIndex grows by their number. */
+  /** Ignored unless `accepting`; else each becomes an entry after log.lastIndex, in order. */
   | { readonly type: "propose"; readonly data: readonly Uint8Array[] }
-  /** Taken only where `changeRefusal` is undefined. */
+  /** Ignored unless `changeRefusal` is undefined. */
   | { readonly type: "configure"; readonly to: Configuration }
+  /** A linearizable read; the result is a ReadState with this id. */
   | { readonly type: "readIndex"; readonly id: number }
+  /** Transfer leadership to that member. */
   | { readonly type: "transfer"; readonly to: number }
-  /** A save has become durable, and so has every earlier one. */
+  /** This save and every earlier one are durable. */
   | { readonly type: "saved"; readonly save: Save }
+  /** The result of a Fetch; `term` is that of the request. */
   | {
       readonly type: "fetched";
       readonly term: number;
@@ -23,23 +26,29 @@ export type Input =
       readonly from: number;
       readonly entries: readonly Entry[];
     }
+  /** Messages to that member were lost. */
   | { readonly type: "unreachable"; readonly peer: number }
+  /** The member has installed a snapshot up to `index`; undefined: the transfer failed. */
   | { readonly type: "snapshotSent"; readonly to: number; readonly index: number | undefined }
-  /** A snapshot from the leader of `term` begins to be put in place: from now on nothing is appended or applied. */
+  /**
+   * The installation of a snapshot from the leader of `term` has started: nothing is appended or applied until
+   * `restored`.
+   */
   | { readonly type: "restoring"; readonly leader: number; readonly term: number }
-  /** The machine and the log on disk have been replaced by the snapshot; undefined: they have not. */
+  /** The state machine and the log on disk are replaced by the snapshot; undefined: it failed, and they are unchanged. */
   | { readonly type: "restored"; readonly to: SnapshotPosition | undefined }
+  /** The log is compacted up to and including `through`. */
   | { readonly type: "cut"; readonly through: number };
 
-/** What a log goes on from after a snapshot. */
+/** Where a log continues after a snapshot. */
 export interface SnapshotPosition {
-  /** The last entry that the snapshot holds. */
+  /** The last entry that the snapshot includes. */
   readonly at: LogPosition;
-  /** The members as of that entry. */
+  /** The configuration in effect at that entry. */
   readonly configuration: Configuration;
 }
 
-/** To be written in one piece. The entries take the place of all from the first one's index on. */
+/** To be written atomically. The entries replace all from the first one's index on. */
 export interface Save {
   readonly hardState: HardState;
   readonly entries: readonly Entry[];

@@ -11,15 +11,14 @@ import { resetElectionTimer } from "./roles.ts";
 import { type Fetch, type RaftConfig, RaftState, type ReadState, type Role } from "./state.ts";
 import { step } from "./step.ts";
 
-/**
- * What follows from the inputs since the last Ready. In this order: `messages` may go at once (a leader's appends go out
- * beside its own write, §10.2.1); `save` is written; `promises` go once it is durable, as do those of a Ready without a
- * save once every earlier save is; `committed` is durable here already and is applied in order.
- */
+/** What is to be done after the inputs since the last Ready; runtime/ready-loop.ts has the order. */
 export interface Ready {
+  /** May be sent at once: a leader replicates in parallel with its own write (§10.2.1). */
   readonly messages: readonly Message[];
   readonly save: Save | undefined;
+  /** May be sent once this save, and every earlier one, is durable. */
   readonly promises: readonly Message[];
+  /** Durable on this member, and to be applied in order. */
   readonly committed: readonly Entry[];
   readonly reads: readonly ReadState[];
   readonly fetches: readonly Fetch[];
@@ -30,11 +29,14 @@ export interface Ready {
 export interface RaftStart {
   readonly hardState: HardState;
   readonly log: LogStart;
-  /** Entries kept in memory beyond those that must be. */
+  /** Bound of the entries kept in memory beyond those that must be. */
   readonly tailBytesMax: number;
 }
 
-/** One member of a group: the algorithm of the Raft dissertation, without clock, network, disk or chance of its own. */
+/**
+ * One member of a group, as a deterministic state machine: inputs go into `step`, and `takeReady` returns what is to be
+ * done. It has no clock, network, disk or randomness of its own.
+ */
 export class Raft {
   readonly #state: RaftState;
   #savedTerm: number;
@@ -48,7 +50,7 @@ export class Raft {
     this.#savedNewcomer = this.#state.newcomer;
     resetElectionTimer(this.#state);
     if (this.#state.isAlone) startPreElection(this.#state);
-    else if (start.hardState.term > 0) this.#state.quietTicks = config.electionTicks;
+    else if (start.hardState.term > 0) this.#state.noVoteTicks = config.electionTicks;
   }
 
   get id(): number {
@@ -79,34 +81,37 @@ export class Raft {
     return this.#state.accepting;
   }
 
-  /** Why a leader can propose no change of the members now. */
+  /** Why no membership change can be proposed now; undefined when one can. */
   get changeRefusal(): ReturnType<typeof changeRefusal> {
     return changeRefusal(this.#state);
   }
 
-  /** Another member said that this one was removed. */
+  /** Another member's committed configuration does not hold this server. */
   get dismissed(): boolean {
     return this.#state.dismissed;
   }
 
-  /** What this leader has committed may be read at the time it was last told, with nobody asked. */
+  /**
+   * Whether a read at the commit index is linearizable without a round of heartbeats, at the time of the latest `clock`
+   * input.
+   */
   get isReadable(): boolean {
     return isReadable(this.#state);
   }
 
-  /** Index of the entry that opened this leader's term; once it is applied, so is all that came before the term. */
+  /** Index of the first entry of this leader's term; once it is applied, so is everything committed in earlier terms. */
   get termStart(): number {
     return this.#state.termStart;
   }
 
-  /** A leader's knowledge of a member: undefined when it does not lead or for itself. */
+  /** At the leader: of another member. Undefined otherwise. */
   progress(member: number): Pick<Progress, "match" | "silentTicks" | "unconfirmedBytes"> | undefined {
     return this.#state.progress.get(member);
   }
 
   /**
-   * What cannot come from this group, whatever was lost or late: another leader of the same term, or entries in the place
-   * of committed ones. To be dropped: stepping it would stop the server.
+   * Whether a message cannot come from a correct member, even if it was delayed or repeated: a second leader in a term,
+   * or entries that conflict with committed ones. The caller must drop it: stepping it would violate an invariant.
    */
   contradicts(message: Message): boolean {
     const { term, role, leader, log } = this.#state;
@@ -124,13 +129,13 @@ export class Raft {
     step(this.#state, input);
   }
 
-  /** `committedBytesMax` 0: the machine has no room, nothing committed is handed out. */
+  /** `committedBytesMax`: about how much may be applied; 0: the state machine has no room. */
   takeReady(committedBytesMax: number): Ready {
     const state = this.#state;
     if (state.role === "leader") {
-      if (state.roundWanted) {
+      if (state.needsRound) {
         state.round++;
-        state.roundWanted = false;
+        state.needsRound = false;
         sendHeartbeats(state);
       }
       replicate(state);

@@ -1,24 +1,24 @@
-/** How a member reacts to each kind of input and of message: two total tables. */
+/** The step function: one total table for the inputs, one for the messages. */
 import { assert } from "./assert.ts";
 import {
   answerOldTerm,
-  dismissStranger,
-  isHeldOff,
-  isStranger,
-  mayStand,
+  isDisregarded,
+  isFromNonMember,
+  mayCampaign,
   onNotMember,
   onPreVote,
   onPreVoteResponse,
   onVote,
   onVoteResponse,
   recordVote,
+  rejectNonMember,
   startElection,
   tickElection,
 } from "./election.ts";
 import type { Input, Save } from "./input.ts";
 import { configure } from "./membership.ts";
 import type { Message } from "./messages.ts";
-import { askRead, confirmReads, onReadRequest, onReadResponse, tickReads } from "./read-index.ts";
+import { confirmReads, expireForwardedReads, onReadRequest, onReadResponse, requestRead } from "./read-index.ts";
 import {
   advanceCommit,
   appendOwn,
@@ -50,7 +50,7 @@ const onInput: { [K in Input["type"]]: (state: RaftState, input: Extract<Input, 
     if (state.accepting) appendOwn(state, data);
   },
   configure: (state, { to }) => configure(state, to),
-  readIndex: (state, { id }) => askRead(state, id),
+  readIndex: (state, { id }) => requestRead(state, id),
   transfer: (state, { to }) => startTransfer(state, to),
   saved: (state, { save }) => onSaved(state, save),
   fetched: (state, { term, to, from, entries }) => onFetched(state, term, to, from, entries),
@@ -84,41 +84,41 @@ const onMessage: { [K in Message["type"]]: (state: RaftState, message: Extract<M
   appendRejected: onAppendRejected,
   heartbeatResponse: onHeartbeatResponse,
   timeoutNow: (state) => {
-    if (state.role !== "leader" && !state.restoring && mayStand(state)) startElection(state, true);
+    if (state.role !== "leader" && !state.restoring && mayCampaign(state)) startElection(state, true);
   },
   notMember: onNotMember,
   readRequest: onReadRequest,
   readResponse: onReadResponse,
 };
 
-/** The rules that hold for every message (figure 3.1, "all servers"), then the message's own. */
+/** The rules for all servers first (figure 3.1), then those of the message's type. */
 function receive(state: RaftState, message: Message): void {
   if (isAdmitted(state, message))
     (onMessage[message.type] as (state: RaftState, message: Message) => void)(state, message);
 }
 
-/** Compares terms, and begins the message's term where it is a later one. False: the message goes no further. */
+/** Compares terms, and adopts a later one. @returns false when the message is to be ignored */
 function isAdmitted(state: RaftState, message: Message): boolean {
   const { type, from, term } = message;
-  if (type === "notMember") return true; // its sender's term may be ahead of the removed server's, or behind
+  if (type === "notMember") return true; // valid in any term: a removed server's may be ahead or behind
   if (type === "preVote" || type === "vote") {
-    if (isStranger(state, message)) {
-      if (type === "preVote") dismissStranger(state, message);
+    if (isFromNonMember(state, message)) {
+      if (type === "preVote") rejectNonMember(state, message);
       return false;
     }
-    if (term >= state.term && isHeldOff(state, message)) return false;
+    if (term >= state.term && isDisregarded(state, message)) return false;
   }
   if (term < state.term) {
     answerOldTerm(state, message);
     return false;
   }
-  if (term > state.term && beginsTerm(message))
+  if (term > state.term && startsTerm(message))
     becomeFollower(state, term, type === "append" || type === "heartbeat" ? from : 0);
   return true;
 }
 
-/** A pre-vote asks about a term, and a grant answers about it: neither begins it. */
-function beginsTerm(message: Message): boolean {
+/** A pre-vote and its grant carry a term that has not started (§9.6). */
+function startsTerm(message: Message): boolean {
   return message.type !== "preVote" && !(message.type === "preVoteResponse" && message.granted);
 }
 
@@ -130,8 +130,8 @@ function onSaved(state: RaftState, { hardState, entries }: Save): void {
 }
 
 function tick(state: RaftState): void {
-  if (state.quietTicks > 0) state.quietTicks--;
-  tickReads(state);
+  if (state.noVoteTicks > 0) state.noVoteTicks--;
+  expireForwardedReads(state);
   if (state.role === "leader") tickLeader(state);
   else tickElection(state);
 }
@@ -140,29 +140,30 @@ function tickLeader(state: RaftState): void {
   const { heartbeatTicks } = state.config;
   for (const progress of state.progress.values()) progress.silentTicks++;
   if (!hasQuorum(state)) {
-    becomeFollower(state, state.term, 0); // §6.2: its clients are better served by another
+    becomeFollower(state, state.term, 0); // check-quorum (§6.2): clients should find another leader
     return;
   }
   tickTransfer(state);
   if (++state.heartbeatElapsed < heartbeatTicks) return;
   state.heartbeatElapsed = 0;
   sendHeartbeats(state);
-  confirmReads(state); // the last that had to answer may be a member no more
+  confirmReads(state); // a membership change may have made the quorum smaller
 }
 
-/** Has a quorum of the voters answered within an election timeout? */
+/** Whether a quorum of the voters has responded within an election timeout. */
 function hasQuorum(state: RaftState): boolean {
   const { electionTicks } = state.config;
-  const isHeard = (id: number) =>
+  const isActive = (id: number) =>
     id === state.self || (state.progress.get(id)?.silentTicks ?? electionTicks) < electionTicks;
-  return state.voters.filter(isHeard).length >= state.quorum;
+  return state.voters.filter(isActive).length >= state.quorum;
 }
 
+/** Recognizes the sender of an append or a heartbeat as the leader. */
 function follow(state: RaftState, leader: number): void {
-  assert(state.role !== "leader", "one leader a term");
-  assert(state.leader === 0 || state.leader === leader, "one leader a term");
+  assert(state.role !== "leader", "there is one leader per term");
+  assert(state.leader === 0 || state.leader === leader, "there is one leader per term");
   if (state.role !== "follower" || state.leader !== leader) becomeFollower(state, state.term, leader);
   state.electionElapsed = 0;
-  state.quietTicks = state.config.electionTicks;
+  state.noVoteTicks = state.config.electionTicks;
   state.dismissed = false;
 }

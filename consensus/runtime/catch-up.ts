@@ -9,8 +9,8 @@ import { OutgoingSnapshots } from "./outgoing-snapshots.ts";
 const SNAPSHOT_RETRY_MS = 500;
 
 /**
- * What a leader does outside the turn for followers that are behind: reads entries from the log on disk, and sends a
- * snapshot when they were cut. Each result is an input of a later turn.
+ * What a leader does for followers that are far behind, outside the turn: reads old entries from disk, and sends a
+ * snapshot when they were compacted. Each result is an input of a later turn.
  */
 export class CatchUp {
   readonly outgoing: OutgoingSnapshots;
@@ -46,7 +46,7 @@ export class CatchUp {
       index = await this.outgoing.send(to);
     } catch (error) {
       if (error instanceof StorageError) return lifecycle.fail(error);
-      logger.warn({ to, reason: (error as Error).message }, "raft: a snapshot was not delivered");
+      logger.warn({ to, reason: (error as Error).message }, "raft: snapshot not delivered, will retry");
       await new Promise<void>((resolve) => timers.after(SNAPSHOT_RETRY_MS, resolve));
     }
     this.#step({ type: "snapshotSent", to, index });

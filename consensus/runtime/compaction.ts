@@ -1,6 +1,6 @@
 import type { GroupContext } from "./group-options.ts";
 
-/** Cuts the log from the front, one cut at a time. */
+/** Log compaction: cuts the log at its front, one cut at a time. */
 export class Compaction {
   readonly #context: GroupContext;
   #cutting: Promise<void> | undefined;
@@ -31,8 +31,8 @@ export class Compaction {
 }
 
 /**
- * Up to which index the log may be cut now, or undefined when it is not worth it: never past what the machine has on
- * disk, what a mirror still wants, or a snapshot on its way to a member.
+ * The index through which to cut the log, or undefined when that would drop less than cutStep entries. Never beyond what
+ * the machine has on disk, what a reader of the log still needs, or a snapshot under way to a member.
  */
 function planCut({ raft, machine, tuning }: GroupContext, pins: readonly number[]): number | undefined {
   const { log } = raft;

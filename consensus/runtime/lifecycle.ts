@@ -20,7 +20,7 @@ export class Lifecycle {
     return this.#stopped;
   }
 
-  /** Every callback of a timer, the disk or the network runs in here. Does nothing once the group has stopped. */
+  /** Runs a callback of a timer, the disk or the network, and fails on a throw. Does nothing once the group has stopped. */
   guard(run: () => void): void {
     if (this.#stopped) return;
     try {
@@ -30,6 +30,7 @@ export class Lifecycle {
     }
   }
 
+  /** Stops the group because of an error. */
   fail(error: Error): void {
     if (this.#stopped) return;
     this.end();

@@ -7,25 +7,25 @@ import { ProposalQueue } from "./proposal-queue.ts";
 import { ReadIndexQueue } from "./read-index-queue.ts";
 import { Saver } from "./saver.ts";
 
-/** The rest of the group's share of a turn. */
+/** What the rest of the group does in a turn. */
 export interface TurnEvents {
-  /** The core has been stepped, nothing of what follows is sent yet: the latest configuration may have changed. */
+  /** The core has been stepped, and the configuration may have changed. Nothing has been sent yet. */
   stepped(): void;
-  /** What was committed is applied. */
+  /** The committed entries of this Ready have been applied. */
   applied(ready: Ready): void;
-  /** Whether the machine is being replaced by a snapshot: nothing can be applied until that is over. */
+  /** Whether the machine's state is being replaced by a snapshot: nothing is applied meanwhile. */
   isRestoring(): boolean;
 }
 
 /**
- * The loop around the core, after etcd-io/raft's Ready loop. Input is gathered and stepped once a turn; then the Ready that
- * follows from it is carried out. The order is what makes it safe, and `#carryOut` and `#onSaved` are that order:
+ * The loop around the core, after etcd-io/raft. Inputs are gathered and stepped once a turn; then the core's Ready is
+ * carried out. Safety depends on the order (`#carryOut`, `#onSaved`):
  *
- * 1. Save: term, vote and entries are written to the log. `messages` claim nothing durable and leave beside the write
- *    (§10.2.1).
- * 2. Promise: `promises` (granted votes, accepted entries, a candidate's requests) leave once that write and every earlier
- *    one are durable. Only then does the core count this member.
- * 3. Apply: `committed` entries are on a quorum and durable here. They are applied in order, and only then answered.
+ * 1. Save: term, vote and entries are written to the log. `messages` claim nothing durable, and are sent in parallel
+ *    with the write (§10.2.1).
+ * 2. Promise: granted votes, accepted entries and a candidate's requests are sent once that write and every earlier one
+ *    are durable. Only then does the core count this member's own log and vote.
+ * 3. Apply: committed entries, durable on a quorum and on this member, are applied in order, and then acknowledged.
  */
 export class ReadyLoop {
   readonly proposals: ProposalQueue;
@@ -67,7 +67,7 @@ export class ReadyLoop {
     return this.#saver.idle();
   }
 
-  // Input. What can be gathered waits for the turn, so that a turn is one write and one message to each member.
+  // Inputs. They are gathered, so that a turn needs one write, and one message to each member.
 
   tick(): void {
     this.#ticks++;
@@ -79,12 +79,12 @@ export class ReadyLoop {
     const termMax = raft.term + tuning.termLeapMax;
     for (const message of messages) {
       if (message.term <= termMax) this.#messages.push(message);
-      else refusals.note("term", message.from, `term ${message.term} comes from nowhere, here it is ${raft.term}`);
+      else refusals.note("term", message.from, `term ${message.term} is implausible, the current one is ${raft.term}`);
     }
     this.wake();
   }
 
-  /** `done` is called before this returns where the lease confirms the read and all that is committed is applied. */
+  /** Calls `done` synchronously when the lease confirms the read and everything committed is applied. */
   readIndex(done: (confirmed: boolean) => void): void {
     const { raft } = this.#context;
     this.#stepClock();
@@ -92,26 +92,28 @@ export class ReadyLoop {
       done(true);
       return;
     }
-    this.#reads.gather(done);
+    this.#reads.add(done);
     this.wake();
   }
 
-  /** Steps at once; what follows is carried out with the next turn. */
+  /** Steps at once; the next turn carries out the Ready. */
   step(input: Input): void {
     this.input(() => this.#context.raft.step(input));
   }
 
-  input(step: () => void): void {
-    this.#context.lifecycle.guard(step);
+  /** The same for a `run` that steps the core itself, or lets the next turn do more. */
+  input(run: () => void): void {
+    this.#context.lifecycle.guard(run);
     this.wake();
   }
 
+  /** A snapshot is installed; undefined: it was not, and the state is unchanged. */
   restored(to: SnapshotPosition | undefined): void {
     if (to !== undefined) this.#applied = to.at.index;
     this.step({ type: "restored", to });
   }
 
-  /** Schedules a turn. */
+  /** Schedules a turn, unless one is scheduled. */
   wake(): void {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
@@ -121,7 +123,7 @@ export class ReadyLoop {
     });
   }
 
-  /** Answers everything that waits: this member has stopped. */
+  /** Fails every pending proposal and read: this member has stopped. */
   failAll(): void {
     this.proposals.refuseQueued();
     this.proposals.leaveTerm(undefined);
@@ -136,7 +138,7 @@ export class ReadyLoop {
     for (; this.#ticks > 0; this.#ticks--) raft.step({ type: "tick" });
     this.#stepMessages();
     this.#stepProposals();
-    const read = this.#reads.ask();
+    const read = this.#reads.takeBatch();
     if (read !== undefined) raft.step({ type: "readIndex", id: read });
     this.#carryOut();
   }
@@ -154,7 +156,7 @@ export class ReadyLoop {
         refusals.note(
           "impossible",
           message.from,
-          `${message.type} in the term of another, or against what is committed`,
+          `${message.type} from a second leader of the term, or in conflict with committed entries`,
         );
       else raft.step({ type: "message", message });
     }
@@ -179,28 +181,33 @@ export class ReadyLoop {
     const ready = raft.takeReady(this.#committedBytesMax());
     this.#events.stepped();
     transport.send(ready.messages);
-    transport.send(this.#saver.add(ready.save, ready.promises)); // those that need not wait for a write
+    const free = this.#saver.add(ready.save, ready.promises); // 1. the others are sent in #onSaved
+    transport.send(free);
     this.proposals.leaveTerm(raft.role === "leader" ? raft.term : undefined);
-    this.#apply(ready);
+    this.#apply(ready); // 3.
     this.#events.applied(ready);
     const more = raft.log.readable > raft.log.applied;
     if (more && !this.#isApplyPaused && !this.#events.isRestoring()) this.wake();
   }
 
-  /** While a follower writes, its leader waits: it applies in slices and looks between them whether the write is done. */
+  /**
+   * While a follower writes, its leader waits for the response: the follower applies small slices, and checks for the
+   * end of the write between them.
+   */
   #committedBytesMax(): number {
     const { raft, tuning } = this.#context;
     if (this.#isApplyPaused) return 0;
-    const isAwaited = raft.role !== "leader" && (this.#saver.isBusy || raft.log.hasUnsaved);
-    return isAwaited ? tuning.applySliceBytes : tuning.applyBytesMax;
+    const isWriting = raft.role !== "leader" && (this.#saver.isBusy || raft.log.hasUnsaved);
+    return isWriting ? tuning.applySliceBytes : tuning.applyBytesMax;
   }
 
   #onSaved(save: Save, promises: readonly Message[]): void {
     const { raft, transport } = this.#context;
-    transport.send(promises);
+    transport.send(promises); // 2.
     raft.step({ type: "saved", save });
     if (promises.length === 0) this.#carryOut();
-    else this.wake(); // the promises leave the process first: gRPC writes them when this call has returned
+    // Before the next entries are applied, gRPC may write the promises: it does so when this call has returned.
+    else this.wake();
   }
 
   #apply({ committed, reads }: Ready): void {
@@ -209,7 +216,7 @@ export class ReadyLoop {
       this.#applied = this.#context.raft.log.applied;
       for (const [i, { index }] of committed.entries()) this.proposals.applied(index, outcomes[i]);
     }
-    for (const read of reads) this.#reads.answered(read);
+    for (const read of reads) this.#reads.onReadState(read);
     this.#reads.applied(this.#applied);
     const room = committed.length > 0 ? this.#machine.ready() : undefined;
     if (room !== undefined) this.#pauseApply(room);

@@ -3,7 +3,7 @@ import type { Configuration } from "../raft/configuration.ts";
 import type { GroupContext } from "./group-options.ts";
 import { addressed, membershipOf } from "./membership.ts";
 
-/** Passes on what changed in the core: the members to the transport, everything else to the log and the listeners. */
+/** Reports changes in the core: the members to the transport, the rest to the logger and the listeners. */
 export class StatusFeed {
   readonly #context: GroupContext;
   readonly #group: { readonly leading: boolean; status(): GroupStatus };
@@ -27,7 +27,7 @@ export class StatusFeed {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Before a turn sends: the transport must reach the members of the latest configuration. */
+  /** Before a turn sends its messages: they go to the members of the latest configuration. */
   updatePeers(): void {
     const { raft, transport, logger } = this.#context;
     const { configuration } = raft.log;
@@ -48,7 +48,7 @@ export class StatusFeed {
     if (seen === this.#lastSeen) return;
     this.#lastSeen = seen;
     logger.info({ role, term, leader, leading, membership }, "raft: role");
-    if (membership === "removed") logger.warn("raft: this server was removed from its group: stop it");
+    if (membership === "removed") logger.warn("raft: this server was removed from its group and should be stopped");
     const status = this.#group.status();
     for (const listener of [...this.#listeners]) listener(status);
   }
