@@ -49,10 +49,10 @@ export function changed(from: Configuration, change: MembershipChange): Configur
   const member = members.find(({ id }) => id === change.id);
   if (member === undefined) return `there is no member ${change.id}`;
   if (change.type === "promote") {
-    if (!member.learner) return `member ${change.id} votes already`;
+    if (!member.learner) return `member ${change.id} is a voter already`;
     return { ...from, members: members.map((one) => (one === member ? { ...one, learner: false } : one)) };
   }
-  if (!member.learner && votersOf(from).length === 1) return `member ${change.id} is the last that votes`;
+  if (!member.learner && votersOf(from).length === 1) return `member ${change.id} is the last voter`;
   return { ...from, members: members.filter((one) => one !== member) };
 }
 

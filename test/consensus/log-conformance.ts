@@ -10,9 +10,12 @@ export interface Reopenable {
   dispose(): Promise<void>;
 }
 
+type Run = (log: LogStore, reopen: () => Promise<LogStore>) => Promise<void>;
+type WithLog = (title: string, run: Run) => void;
+
 /** Tests of what every LogStore guarantees. */
 export function logConformance(name: string, make: () => Promise<Reopenable>): void {
-  const withLog = (title: string, run: (log: LogStore, reopen: () => Promise<LogStore>) => Promise<void>) =>
+  const withLog: WithLog = (title, run) =>
     test(`${name}: ${title}`, async () => {
       const disk = await make();
       let log = await disk.open();
@@ -28,7 +31,14 @@ export function logConformance(name: string, make: () => Promise<Reopenable>): v
         await disk.dispose();
       }
     });
+  appends(withLog);
+  cuts(withLog);
+  configurations(withLog);
+  sequences(withLog);
+}
 
+/** Appends and reads, before and after a restart. */
+function appends(withLog: WithLog): void {
   withLog("a new log is empty", async (log) => {
     expect(log.stored).toEqual({
       hardState: { term: 0, vote: 0, commit: 0 },
@@ -81,7 +91,10 @@ export function logConformance(name: string, make: () => Promise<Reopenable>): v
     expect(await log.read(10, 50, 1)).toHaveLength(1);
     expect(await log.read(51, 60, 100)).toEqual([]);
   });
+}
 
+/** Removal of entries at the front, by a cut or a snapshot. */
+function cuts(withLog: WithLog): void {
   withLog("a cut removes the front for good", async (log, reopen) => {
     await append(log, { term: 5, vote: 0, commit: 6 }, entries([1, 1, 2, 2, 5, 5]));
     await log.cut({ index: 3, term: 2 });
@@ -120,7 +133,9 @@ export function logConformance(name: string, make: () => Promise<Reopenable>): v
     await log.markRestoring(undefined);
     expect((await reopen()).stored).toMatchObject({ restoring: undefined, lastIndex: 2 });
   });
+}
 
+function configurations(withLog: WithLog): void {
   withLog(
     "the configurations are known without reading entries: after a rollback, a cut and a snapshot",
     async (log, reopen) => {
@@ -142,7 +157,9 @@ export function logConformance(name: string, make: () => Promise<Reopenable>): v
       expect(await indexes()).toEqual([8]);
     },
   );
+}
 
+function sequences(withLog: WithLog): void {
   withLog("a random sequence of appends, cuts and restarts reads like a list", async (first, reopen) => {
     let log = first;
     let list: Entry[] = [];

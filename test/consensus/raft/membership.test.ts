@@ -262,11 +262,11 @@ test("invalid changes are refused", () => {
   const three = firstConfiguration([1, 2, 3].map((id) => ({ id, address: `m${id}` })));
   const refusal = (change: MembershipChange, from = three) => changed(from, change);
   expect(refusal({ type: "add", address: "m2" })).toBe("m2 is member 2 already");
-  expect(refusal({ type: "promote", id: 2 })).toBe("member 2 votes already");
+  expect(refusal({ type: "promote", id: 2 })).toBe("member 2 is a voter already");
   expect(refusal({ type: "promote", id: 9 })).toBe("there is no member 9");
   expect(refusal({ type: "remove", id: 9 })).toBe("there is no member 9");
   const one = firstConfiguration([{ id: 1, address: "m1" }]);
-  expect(refusal({ type: "remove", id: 1 }, one)).toBe("member 1 is the last that votes");
+  expect(refusal({ type: "remove", id: 1 }, one)).toBe("member 1 is the last voter");
   // An id is never reused.
   const gone = changed(three, { type: "remove", id: 3 });
   expect(typeof gone === "string" ? gone : changed(gone, { type: "add", address: "m4" })).toMatchObject({
