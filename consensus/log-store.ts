@@ -1,9 +1,9 @@
-/** The disk under a member's Raft log: what LevelLog does for a server and a memory log does for the tests. */
+/** The interface of a member's Raft log on disk. A server implements it on LevelDB, the tests in memory. */
 import type { Configuration } from "./raft/configuration.ts";
 import type { Entry } from "./raft/entry.ts";
 import type { HardState, LogPosition } from "./raft/messages.ts";
 
-/** The index at which a term's entries begin in the log. */
+/** Index of a term's first entry in the log. */
 export interface TermStart {
   readonly term: number;
   readonly index: number;
@@ -12,41 +12,44 @@ export interface TermStart {
 /** What the disk held when the log was opened. */
 export interface StoredLog {
   readonly hardState: HardState;
-  /** The position before the first entry: what was cut, or a snapshot's. */
+  /** The position before the first entry: the last one compacted, or a snapshot's. */
   readonly base: LogPosition;
-  /** Equals base.index when there is no entry. */
+  /** base.index when there is no entry. */
   readonly lastIndex: number;
   /** Of the terms that have entries in the log, ascending. */
   readonly termStarts: readonly TermStart[];
-  /** A snapshot was being installed when the server ended; the machine's applied index tells whether it was. */
+  /**
+   * Set when the server ended while it installed this snapshot. The machine's applied index shows whether it was
+   * installed.
+   */
   readonly restoring: StoredPosition | undefined;
-  /** The one that held at the base, then each that an entry after it brought; empty until `begin`. */
+  /** The one in effect at the base, then those of later entries, ascending; empty until `begin`. */
   readonly configurations: readonly Configuration[];
 }
 
-/** A position, and the members as of it (undefined: those that are known). */
+/** A position and the configuration in effect there; undefined: the one in the log. */
 export interface StoredPosition extends LogPosition {
   readonly configuration?: Configuration;
 }
 
 export interface LogStore {
-  /** As of the opening. */
+  /** What was on disk when the log was opened. */
   readonly stored: StoredLog;
-  /** Durable, before anything else is written: the members that the group begins with. */
+  /** Before any other write: stores the configuration that the group starts with. Durable when it resolves. */
   begin(configuration: Configuration): Promise<void>;
   /**
-   * One durable write: the hard state, and the entries in place of everything from the first one's index on. `done` is
-   * called, later, once it is synced, or with the error that makes this log unusable. One append at a time.
+   * One atomic write: the hard state, and the entries, which replace all from the first one's index on. `done` is called
+   * asynchronously: once the write is synced, or with the error that makes this log unusable. One append at a time.
    */
   append(hardState: HardState, entries: readonly Entry[], done: (error?: Error) => void): void;
-  /** Entries from `from` up to `through`, at least one if it exists and about `bytesMax` of them; [] below the first index. */
+  /** Entries `from` to `through`: at least one if it exists, about `bytesMax` of them; [] below the first index. */
   read(from: number, through: number, bytesMax: number): Promise<Entry[]>;
-  /** Drops the entries up to and including `through`; `through.term` is that entry's term. */
+  /** Compacts: drops the entries up to and including `through`; `through.term` is that entry's term. */
   cut(through: LogPosition): Promise<void>;
-  /** Durable notice that the machine is about to be replaced by a snapshot (undefined: that it was given up). */
+  /** Marks, durably, that the machine's state is being replaced by a snapshot; undefined: that this was abandoned. */
   markRestoring(at: StoredPosition | undefined): Promise<void>;
-  /** Drops every entry: the log goes on after a snapshot. Clears the mark of markRestoring in the same write. */
+  /** Drops every entry: the log continues after a snapshot. Clears the mark of markRestoring in the same write. */
   reset(at: StoredPosition): Promise<void>;
-  /** Waits for the append in flight. */
+  /** Waits for the append in flight, and closes. */
   close(): Promise<void>;
 }

@@ -1,6 +1,6 @@
 /**
- * The disk failed or holds what it cannot hold. After one of these nothing more is written or acknowledged: LevelDB
- * refuses every later write by itself, and the server stops with this one line.
+ * The disk failed, or its contents are damaged. Nothing is written or acknowledged after it: LevelDB itself refuses later
+ * writes, and the server stops with this message.
  */
 export class StorageError extends Error {
   override readonly name = "StorageError";

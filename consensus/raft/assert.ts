@@ -1,4 +1,4 @@
-/** States what is always true; a throw here is a bug and stops the server before it can do harm. */
+/** Checks an invariant. A violation is a bug, and the throw stops the server before it can do harm. */
 export function assert(condition: boolean, truth: string): asserts condition {
   if (!condition) throw new Error(`raft: violated: ${truth}`);
 }

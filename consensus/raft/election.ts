@@ -1,4 +1,7 @@
-/** Leader election: §3.4, the up-to-date check §3.6.1, pre-vote §9.6, stickiness §4.2.3, who may stand §4.2.2. */
+/**
+ * Leader election (§3.4) with the up-to-date check (§3.6.1), pre-vote (§9.6), and disruptive servers disregarded
+ * (§4.2.3).
+ */
 import { isMember, votersOf } from "./configuration.ts";
 import type { Message, NotMember, PreVote, PreVoteResponse, Vote, VoteResponse } from "./messages.ts";
 import { becomeCandidate, becomeLeader, becomePreCandidate, resetElectionTimer } from "./roles.ts";
@@ -7,15 +10,15 @@ import type { RaftState } from "./state.ts";
 export function tickElection(state: RaftState): void {
   state.electionElapsed++;
   if (state.electionElapsed < state.electionTimeout) return;
-  if (state.restoring || !mayStand(state)) resetElectionTimer(state);
+  if (state.restoring || !mayCampaign(state)) resetElectionTimer(state);
   else startPreElection(state);
 }
 
 /**
- * Who votes; also one whose removal is not committed: it may hold the only copy of that entry, and then nobody else can
- * be elected (§4.2.2).
+ * Whether this member may start an election: a voter, or a server whose removal is not committed yet. The latter may hold
+ * the only copy of the entry that removes it, and then no other member can be elected (§4.2.2).
  */
-export function mayStand(state: RaftState): boolean {
+export function mayCampaign(state: RaftState): boolean {
   const { log, configuration, self } = state;
   if (state.dismissed || (state.newcomer && log.lastIndex > 0)) return false;
   if (state.isVoter) return true;
@@ -23,37 +26,42 @@ export function mayStand(state: RaftState): boolean {
 }
 
 /**
- * A newcomer may be a member that lost its disk, and with it what it had helped to commit. Until it has again all that
- * was committed, its vote could elect one who lacks that. Where all are empty, a group begins.
+ * A newcomer may be a member that lost its disk, and with it entries that it helped to commit. Its vote could elect a
+ * leader without those entries, so it grants none until it has caught up; except for an empty log, where the whole group
+ * is new.
  */
 function mayVoteFor(state: RaftState, { last }: PreVote | Vote): boolean {
   return !state.newcomer || (state.log.lastIndex === 0 && last.index === 0);
 }
 
-/** It holds all that the leader of this term knows to be committed: what it had promised before is among that. */
-export function noteLevel(state: RaftState, committed: number): void {
+/**
+ * A newcomer that holds everything the leader of this term has committed also holds again whatever it acknowledged
+ * before.
+ */
+export function noteCaughtUp(state: RaftState, committed: number): void {
   const { log, term } = state;
   if (state.newcomer && log.commit >= committed && log.term(log.commit) === term) state.newcomer = false;
 }
 
 /**
- * A stranger's word about votes. One that this member's log leads past is no member any more, or never was, and is told
- * so; one whose log is ahead may have been added by entries that are still to come here.
+ * Whether a vote request comes from a server outside the configuration, and is to be ignored. If that server's log is
+ * ahead, it may have been added by entries that this member has not received yet: then its request counts.
  */
-export function isStranger(state: RaftState, { from, last }: PreVote | Vote): boolean {
+export function isFromNonMember(state: RaftState, { from, last }: PreVote | Vote): boolean {
   const { log, configuration } = state;
   if (isMember(configuration, from) || configuration.members.length === 0) return false;
   return !(last.term > log.lastTerm || (last.term === log.lastTerm && last.index > log.lastIndex));
 }
 
-export function dismissStranger(state: RaftState, { from: to }: PreVote | Vote): void {
+/** Reports to a server that it is not in the committed configuration. */
+export function rejectNonMember(state: RaftState, { from: to }: PreVote | Vote): void {
   const { log, self: from, term } = state;
   const committed = log.configurationAt(log.commit);
   if (isMember(committed, to)) return;
   state.send({ type: "notMember", from, to, term, since: committed.index });
 }
 
-/** Only a later configuration than the own can say so. Whoever leads and sends entries knows better. */
+/** Valid only from a configuration as late as this member's own. An append or heartbeat from a leader revokes it. */
 export function onNotMember(state: RaftState, { since }: NotMember): void {
   if (state.role !== "leader" && since >= state.configuration.index) state.dismissed = true;
 }
@@ -68,34 +76,37 @@ export function startPreElection(state: RaftState): void {
   for (const to of state.others) state.send({ type: "preVote", from, to, term: state.term + 1, last: log.last });
 }
 
-/** `transfer`: the leader asked for it, so the voters need not wait for its silence. */
+/** `transfer`: the current leader requested this election, so the voters do not disregard it. */
 export function startElection(state: RaftState, transfer: boolean): void {
   becomeCandidate(state);
   const { self: from, term, log } = state;
-  // Sent behind the write of the own vote: after a crash this term would be begun again, with other votes.
+  // Sent once the own vote is durable: after a crash this member could start the same term again and vote differently.
   for (const to of state.others) state.promise({ type: "vote", from, to, term, last: log.last, transfer });
 }
 
-/** True while the leader is heard, or may have been by what this member was before it restarted. */
-export function isHeldOff(state: RaftState, message: PreVote | Vote): boolean {
+/**
+ * Whether a vote request is disregarded (§4.2.3): a leader's message came within the last election timeout, or may have
+ * come just before a restart.
+ */
+export function isDisregarded(state: RaftState, message: PreVote | Vote): boolean {
   if (message.type === "vote" && message.transfer) return false;
-  if (state.quietTicks > 0) return true;
+  if (state.noVoteTicks > 0) return true;
   return state.leader !== 0 && state.electionElapsed < state.config.electionTicks;
 }
 
 export function onPreVote(state: RaftState, request: PreVote): void {
   const { from, term, last } = request;
   const granted = term > state.term && state.log.isUpToDate(last) && mayVoteFor(state, request);
-  // A grant carries the term that was asked for, a refusal the own one, for the asker to learn.
+  // A granted pre-vote carries the requested term; a rejection carries this member's own, so that the sender learns it.
   state.send({ type: "preVoteResponse", from: state.self, to: from, term: granted ? term : state.term, granted });
 }
 
 export function onVote(state: RaftState, request: Vote): void {
   const { from, last } = request;
-  const free = state.vote === from || (state.vote === 0 && state.leader === 0);
-  const granted = free && state.log.isUpToDate(last) && mayVoteFor(state, request);
+  const canVote = state.vote === from || (state.vote === 0 && state.leader === 0);
+  const granted = canVote && state.log.isUpToDate(last) && mayVoteFor(state, request);
   if (granted) {
-    state.newcomer = false; // a group begins, and this is its first promise
+    state.newcomer = false; // the whole group is new, and this is the first thing to remember
     state.vote = from;
     resetElectionTimer(state);
   }
@@ -112,14 +123,14 @@ export function onVoteResponse(state: RaftState, { from, granted }: VoteResponse
   recordVote(state, from, granted);
 }
 
-/** Also for the own vote, once it is durable. */
+/** Also called for the candidate's own vote, once that is durable. */
 export function recordVote(state: RaftState, voter: number, granted: boolean): void {
   if (state.role !== "candidate" || state.votes.has(voter)) return;
   state.votes.set(voter, granted);
   if (hasWon(state)) becomeLeader(state);
 }
 
-/** A message of an older term is answered where its sender would not learn of this term otherwise (§9.6, end). */
+/** Answers messages of an older term whose sender would not learn the current term otherwise (end of §9.6). */
 export function answerOldTerm(state: RaftState, message: Message): void {
   const { self: from, term } = state;
   const to = message.from;
@@ -128,7 +139,7 @@ export function answerOldTerm(state: RaftState, message: Message): void {
   else if (message.type === "preVote") state.send({ type: "preVoteResponse", from, to, term, granted: false });
 }
 
-/** A learner's vote, or one of a member that is no more, is no vote; the own may be such a one. */
+/** Counts voters only: a vote may be that of a learner or of a removed member, and so may this member's own. */
 function hasWon(state: RaftState): boolean {
   return state.voters.filter((id) => state.votes.get(id) === true).length >= state.quorum;
 }

@@ -7,12 +7,12 @@ export type EntryKind = "noop" | "configuration" | "application";
 export interface Entry {
   readonly index: number;
   readonly term: number;
-  /** `noop` and `configuration` are Raft's own; they carry no data for the machine. */
+  /** Only `application` entries carry data for the state machine; the other two are Raft's own. */
   readonly kind: EntryKind;
   readonly data: Uint8Array;
   /**
-   * Kind, term and data as they lie on disk and go over the wire. Made once, at the leader, and the same bytes ever
-   * after: nothing encodes an entry twice.
+   * Kind, term and data, as stored on disk and sent over the wire. Encoded once, at the leader; every member stores and
+   * forwards the same bytes.
    */
   readonly encoded: Uint8Array;
 }
@@ -34,7 +34,7 @@ export function makeEntry(index: number, term: number, kind: EntryKind, data: Ui
   return { index, term, kind, data: encoded.subarray(HEADER_BYTES), encoded };
 }
 
-/** Small entries are cut from common buffers: one of its own for each costs more than filling it, and again when it is freed. */
+/** Small entries share slabs: allocating and freeing a buffer for each costs more than filling it. */
 function allocate(bytes: number): Uint8Array {
   if (bytes > SLAB_BYTES / 8) return new Uint8Array(bytes);
   if (slabUsed + bytes > SLAB_BYTES) {
@@ -45,7 +45,7 @@ function allocate(bytes: number): Uint8Array {
   return slab.subarray(slabUsed - bytes, slabUsed);
 }
 
-/** @throws Error for bytes that no version of this program wrote. */
+/** @throws Error for bytes that no version of this program writes */
 export function decodeEntry(index: number, encoded: Uint8Array): Entry {
   const kind = KINDS[encoded[0] ?? KINDS.length];
   assert(kind !== undefined && encoded.length >= HEADER_BYTES, "an entry starts with its kind and term");

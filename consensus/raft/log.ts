@@ -3,7 +3,7 @@ import { type Configuration, decodeConfiguration } from "./configuration.ts";
 import type { Entry } from "./entry.ts";
 import type { LogPosition } from "./messages.ts";
 
-/** The index at which a term's entries begin. */
+/** The first entry of a term. */
 interface TermRun {
   readonly term: number;
   readonly first: number;
@@ -14,29 +14,30 @@ export interface LogStart {
   readonly lastIndex: number;
   readonly termStarts: readonly { readonly term: number; readonly index: number }[];
   readonly commit: number;
-  /** Every entry up to here has been given to the machine. */
+  /** Index of the last entry that the machine has applied. */
   readonly applied: number;
   /** The entries from applied + 1 on. */
   readonly tail: readonly Entry[];
-  /** The one that held at the base, then each that an entry after it brought. */
+  /** The one in effect at the base, then those of later entries, ascending. */
   readonly configurations: readonly Configuration[];
 }
 
-/** What an entry takes in memory beside its bytes: the objects that it is made of. Several times the bytes, for small ones. */
+/** Memory that an entry takes beside its encoded bytes, about. For a small entry this is several times its bytes. */
 const ENTRY_BYTES = 300;
 
 /**
- * The member's view of its log. The terms of all entries are known (they are few), the entries themselves only from
- * `tailFirst` on: all that are not yet applied or not yet durable, and as many older ones as fit a bound.
+ * A member's log in memory. The terms of all entries are known, as runs; the entries themselves only from `tailFirst` on:
+ * those not yet applied or not yet durable, and as many older ones as fit `tailBytesMax`.
  *
- * base.index < … ≤ applied ≤ commit; applied ≤ stable ≤ lastIndex; commit may be ahead of stable.
+ * base.index ≤ applied ≤ commit; applied ≤ stable ≤ lastIndex; commit may be ahead of stable.
  */
 export class Log {
+  /** The position before the first entry: the last one compacted, or a snapshot's. */
   base: LogPosition;
   lastIndex: number;
-  /** Highest index up to which everything is durable here. */
+  /** All entries up to here are durable on this member. */
   stable: number;
-  /** First index not yet handed out to be saved. */
+  /** Index of the first entry not yet handed out by takeUnsaved. */
   unsavedFrom: number;
   commit: number;
   applied: number;
@@ -56,19 +57,19 @@ export class Log {
     this.applied = start.applied;
     this.#runs = start.termStarts.map(({ term, index }) => ({ term, first: index }));
     this.#configurations = [...start.configurations];
-    assert(this.#configurations.length > 0, "a log begins with a configuration");
+    assert(this.#configurations.length > 0, "a log has a configuration");
     this.#tail = [...start.tail];
     this.#tailFirst = start.lastIndex + 1 - start.tail.length;
     for (const entry of start.tail) this.#tailBytes += weightOf(entry);
     this.#tailBytesMax = tailBytesMax;
-    assert(this.#tailFirst <= start.applied + 1, "every entry that is not applied is in memory");
+    assert(this.#tailFirst <= start.applied + 1, "every unapplied entry is in memory");
   }
 
   get firstIndex(): number {
     return this.base.index + 1;
   }
 
-  /** Committed and durable here. */
+  /** Index of the last entry that is committed and durable on this member. */
   get readable(): number {
     return Math.min(this.commit, this.stable);
   }
@@ -81,17 +82,17 @@ export class Log {
     return this.#runs.at(-1)?.term ?? this.base.term;
   }
 
-  /** The latest in the log, committed or not: it holds from when it is appended (§4.1). */
+  /** The latest in the log, committed or not: a configuration takes effect when it is appended (§4.1). */
   get configuration(): Configuration {
     return this.#configurations.at(-1)!;
   }
 
-  /** The one that held after the entry at `index`; at or after the base. */
+  /** The one in effect at `index`, which is not below the base. */
   configurationAt(index: number): Configuration {
     return this.#configurations.findLast((one) => one.index <= index) ?? this.#configurations[0]!;
   }
 
-  /** Undefined outside of [base, last]. */
+  /** Of the entry at `index`; undefined outside of [base, last]. */
   term(index: number): number | undefined {
     if (index > this.lastIndex || index < this.base.index) return undefined;
     for (let i = this.#runs.length - 1; i >= 0; i--) {
@@ -105,14 +106,14 @@ export class Log {
     return this.term(position.index) === position.term;
   }
 
-  /** §3.6.1: is a log that ends there at least as up-to-date as this one? */
+  /** Whether a log that ends at `last` is at least as up-to-date as this one (§3.6.1). */
   isUpToDate(last: LogPosition): boolean {
     return last.term > this.lastTerm || (last.term === this.lastTerm && last.index >= this.lastIndex);
   }
 
   push(entry: Entry): void {
     assert(entry.index === this.lastIndex + 1, "entries are appended without a gap");
-    assert(entry.term >= this.lastTerm, "terms never fall along the log");
+    assert(entry.term >= this.lastTerm, "terms never decrease along the log");
     if (entry.term !== this.#runs.at(-1)?.term) this.#runs.push({ term: entry.term, first: entry.index });
     if (entry.kind === "configuration") this.#configurations.push(decodeConfiguration(entry.index, entry.data));
     this.#tail.push(entry);
@@ -121,8 +122,8 @@ export class Log {
   }
 
   /**
-   * Figure 3.1, AppendEntries 3–4: removes what conflicts, appends what is missing. The entry before the first must
-   * match already. A shorter prefix that agrees removes nothing: the message may be an old one.
+   * Figure 3.1, AppendEntries steps 3 and 4: removes conflicting entries, appends missing ones. The entry before the first
+   * must match already. Entries after the last one given stay if there is no conflict: the message may be a delayed one.
    */
   merge(entries: readonly Entry[]): void {
     for (const entry of entries) {
@@ -134,7 +135,10 @@ export class Log {
     }
   }
 
-  /** Largest index ≤ `index` whose term is ≤ `term`: where two logs could agree, when they don't at `index`. */
+  /**
+   * The last position with index ≤ `index` and term ≤ `term`: where a log with entry (`index`, `term`) may match this
+   * one.
+   */
   lastNotAfter(index: number, term: number): LogPosition {
     let at = Math.min(index, this.lastIndex);
     for (let i = this.#runs.length - 1; i >= 0 && at > this.base.index; i--) {
@@ -146,7 +150,7 @@ export class Log {
     return { index: Math.max(at, this.base.index), term: this.base.term };
   }
 
-  /** Entries from `from` on, at least one and about `bytesMax`; undefined when they are not in memory any more. */
+  /** Entries from `from` on, at least one, about `bytesMax` of them; undefined when they are no longer in memory. */
   slice(from: number, bytesMax: number, through = this.lastIndex): readonly Entry[] | undefined {
     if (from < this.#tailFirst) return undefined;
     let end = from - this.#tailFirst;
@@ -166,24 +170,25 @@ export class Log {
     return entries;
   }
 
-  /** The entry at `position` and all before it are durable; says nothing if another entry has taken its place since. */
+  /** The entry at `position` and all before it are durable. Ignored if that entry has been replaced since. */
   saved(position: LogPosition): void {
     if (position.index > this.stable && this.matches(position)) this.stable = position.index;
   }
 
-  /** What is to be applied next. */
+  /** The next entries to apply, about `bytesMax` of them. */
   takeCommitted(bytesMax: number): readonly Entry[] {
     const through = this.readable;
     if (through <= this.applied) return [];
     const entries = this.slice(this.applied + 1, bytesMax, through);
-    assert(entries !== undefined, "every entry that is not applied is in memory");
+    assert(entries !== undefined, "every unapplied entry is in memory");
     this.applied = entries.at(-1)!.index;
     this.#evict();
     return entries;
   }
 
+  /** Compacts: forgets the entries up to and including `through`. */
   cut(through: number): void {
-    assert(through <= this.applied && through <= this.stable, "only what is applied and durable is cut");
+    assert(through <= this.applied && through <= this.stable, "only applied and durable entries are compacted");
     if (through <= this.base.index) return;
     this.base = { index: through, term: this.term(through)! };
     this.#runs = this.#runs.filter((_, i) => (this.#runs[i + 1]?.first ?? this.lastIndex + 1) > through + 1);
@@ -191,9 +196,9 @@ export class Log {
     if (through >= this.#tailFirst) this.#dropTail(through + 1);
   }
 
-  /** The log goes on after a snapshot; everything it held is gone. */
+  /** Replaces the log by a snapshot's position. */
   reset(at: LogPosition, configuration: Configuration): void {
-    assert(at.index > this.commit, "a snapshot takes the log forward");
+    assert(at.index > this.commit, "a snapshot is ahead of the commit index");
     this.#configurations = [configuration];
     this.base = at;
     this.lastIndex = at.index;
@@ -208,7 +213,7 @@ export class Log {
   }
 
   #truncate(last: number): void {
-    assert(last >= this.commit, "what is committed is never removed");
+    assert(last >= this.commit, "a committed entry is never removed");
     const removed = this.#tail.splice(last + 1 - this.#tailFirst);
     for (const entry of removed) this.#tailBytes -= weightOf(entry);
     while ((this.#runs.at(-1)?.first ?? 0) > last) this.#runs.pop();
@@ -218,7 +223,7 @@ export class Log {
     this.unsavedFrom = Math.min(this.unsavedFrom, last + 1);
   }
 
-  /** In large steps, since the front of an array is moved. */
+  /** Down to half of the bound at once, since removing the front of an array moves the rest. */
   #evict(): void {
     if (this.#tailBytes <= this.#tailBytesMax) return;
     let first = this.#tailFirst;
@@ -235,7 +240,6 @@ export class Log {
   }
 }
 
-/** About what an entry takes in memory. */
 function weightOf(entry: Entry): number {
   return entry.encoded.length + ENTRY_BYTES;
 }

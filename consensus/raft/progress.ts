@@ -1,12 +1,13 @@
-/** What a leader knows of one follower, and how fast it may send to it. After etcd-io/raft's tracker. */
+/** The leader's view of one follower's log, and the flow control of what is sent to it. After etcd-io/raft's tracker. */
 
 /**
- * - probe: where the logs agree is not known; one append at a time.
- * - replicate: appends are sent one after another without waiting, inside the window.
- * - snapshot: what it needs was cut from the log; nothing is sent until the snapshot has arrived or failed.
+ * - probe: the leader does not know where the logs match; one append at a time.
+ * - replicate: appends are pipelined, up to the window.
+ * - snapshot: the next entry was compacted; no append is sent until the snapshot is installed or has failed.
  */
 export type ProgressState = "probe" | "replicate" | "snapshot";
 
+/** Bounds the appends in flight to one follower. */
 export interface Window {
   readonly messagesMax: number;
   readonly bytesMax: number;
@@ -15,15 +16,16 @@ export interface Window {
 export class Progress {
   /** Highest index known to be durable at the follower. */
   match = 0;
+  /** Index of the next entry to send. */
   next: number;
   state: ProgressState = "probe";
-  /** Since it was last heard of, or since the leader's election. */
+  /** Since its last response, or since the leader's election. */
   silentTicks = 0;
-  /** Probe: one is under way. A heartbeat's answer frees it, since appends may be lost. */
+  /** In state probe: an append is in flight. A heartbeat response also clears this, since the append may be lost. */
   probing = false;
-  /** Entries for it are being read from the disk. */
+  /** Its next entries are being read from the disk. */
   fetching = false;
-  /** Highest heartbeat round it has answered. */
+  /** Highest heartbeat round that it has responded to. */
   round = 0;
   readonly #window: Window;
   #inFlight: { last: number; bytes: number }[] = [];
@@ -34,7 +36,7 @@ export class Progress {
     this.#window = window;
   }
 
-  /** Of entries sent and not confirmed. */
+  /** Of entries sent but not acknowledged. */
   get unconfirmedBytes(): number {
     return this.#inFlightBytes;
   }
@@ -59,33 +61,36 @@ export class Progress {
     this.#inFlightBytes += bytes;
   }
 
-  /** @returns false for old news. */
+  /** @returns whether the follower's log advanced; false for a response that was overtaken by a later one */
   accepted(match: number): boolean {
     let freed = 0;
     while (freed < this.#inFlight.length && this.#inFlight[freed]!.last <= match)
       this.#inFlightBytes -= this.#inFlight[freed++]!.bytes;
     if (freed > 0) this.#inFlight.splice(0, freed);
-    const news = match > this.match;
-    if (news) this.match = match;
+    const advanced = match > this.match;
+    if (advanced) this.match = match;
     this.next = Math.max(this.next, match + 1);
     if (this.state === "probe") this.become("replicate");
-    if (this.state === "snapshot" && news) this.become("replicate");
-    return news;
+    if (this.state === "snapshot" && advanced) this.become("replicate");
+    return advanced;
   }
 
-  /** @returns false for old news. */
-  rejected(rejected: number, agreeAt: number): boolean {
+  /** @returns false for a response that was overtaken by a later one */
+  rejected(rejected: number, matchHint: number): boolean {
     if (this.state === "replicate" ? rejected <= this.match : rejected !== this.next - 1) return false;
     if (this.state === "replicate") this.become("probe");
-    // It says it lacks what it had confirmed: late news, or a member that came back without its disk. Believe it.
+    // It rejects what it had acknowledged: a reordered response, or a member that lost its disk. Probe again.
     if (rejected <= this.match) this.match = 0;
-    this.next = Math.max(Math.min(rejected, agreeAt + 1), this.match + 1);
+    this.next = Math.max(Math.min(rejected, matchHint + 1), this.match + 1);
     this.probing = false;
     return true;
   }
 
-  /** An answer to a heartbeat says the way is open: one more may go even in a full window, in case all in it were lost. */
-  heard(): void {
+  /**
+   * A heartbeat response: the follower is reachable. Frees a slot of a full window, in case all appends in it were
+   * lost.
+   */
+  respondedToHeartbeat(): void {
     this.silentTicks = 0;
     this.probing = false;
     while (this.#isFull) this.#inFlightBytes -= this.#inFlight.shift()!.bytes;

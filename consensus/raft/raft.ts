@@ -1,96 +1,24 @@
-import { assert } from "./assert.ts";
-import type { Configuration } from "./configuration.ts";
-import {
-  answerOldTerm,
-  dismissStranger,
-  isHeldOff,
-  isStranger,
-  mayStand,
-  onNotMember,
-  onPreVote,
-  onPreVoteResponse,
-  onVote,
-  onVoteResponse,
-  recordVote,
-  startElection,
-  startPreElection,
-  tickElection,
-} from "./election.ts";
+import { startPreElection } from "./election.ts";
 import type { Entry } from "./entry.ts";
+import type { Input, Save } from "./input.ts";
 import { Log, type LogStart } from "./log.ts";
-import { changeRefusal, configure } from "./membership.ts";
-import type { HardState, LogPosition, Message } from "./messages.ts";
+import { changeRefusal } from "./membership.ts";
+import type { HardState, Message } from "./messages.ts";
 import type { Progress } from "./progress.ts";
-import { askRead, confirmReads, isReadable, onReadRequest, onReadResponse, tickReads } from "./read-index.ts";
-import {
-  advanceCommit,
-  appendOwn,
-  onAppend,
-  onAppendAccepted,
-  onAppendRejected,
-  onFetched,
-  onHeartbeat,
-  onHeartbeatResponse,
-  onSnapshotSent,
-  onUnreachable,
-  replicate,
-  sendHeartbeats,
-} from "./replication.ts";
-import { becomeFollower, resetElectionTimer } from "./roles.ts";
+import { isReadable } from "./read-index.ts";
+import { replicate, sendHeartbeats } from "./replication.ts";
+import { resetElectionTimer } from "./roles.ts";
 import { type Fetch, type RaftConfig, RaftState, type ReadState, type Role } from "./state.ts";
-import { startTransfer, tickTransfer } from "./transfer.ts";
+import { step } from "./step.ts";
 
-export type Input =
-  | { readonly type: "message"; readonly message: Message }
-  | { readonly type: "tick" }
-  /** Where there are leases: what a clock says that never goes back. Before each read that is asked for. */
-  | { readonly type: "clock"; readonly nowMs: number }
-  /** Taken only by a leader that is not handing over: then log.lastIndex grows by their number. */
-  | { readonly type: "propose"; readonly data: readonly Uint8Array[] }
-  /** Taken only where `changeRefusal` is undefined. */
-  | { readonly type: "configure"; readonly to: Configuration }
-  | { readonly type: "readIndex"; readonly id: number }
-  | { readonly type: "transfer"; readonly to: number }
-  /** A save has become durable, and so has every earlier one. */
-  | { readonly type: "saved"; readonly save: Save }
-  | {
-      readonly type: "fetched";
-      readonly term: number;
-      readonly to: number;
-      readonly from: number;
-      readonly entries: readonly Entry[];
-    }
-  | { readonly type: "unreachable"; readonly peer: number }
-  | { readonly type: "snapshotSent"; readonly to: number; readonly index: number | undefined }
-  /** A snapshot from the leader of `term` begins to be put in place: from now on nothing is appended or applied. */
-  | { readonly type: "restoring"; readonly leader: number; readonly term: number }
-  /** The machine and the log on disk have been replaced by the snapshot; undefined: they have not. */
-  | { readonly type: "restored"; readonly to: SnapshotPosition | undefined }
-  | { readonly type: "cut"; readonly through: number };
-
-/** What a log goes on from after a snapshot. */
-export interface SnapshotPosition {
-  /** The last entry that the snapshot holds. */
-  readonly at: LogPosition;
-  /** The members as of that entry. */
-  readonly configuration: Configuration;
-}
-
-/** To be written in one piece. The entries take the place of all from the first one's index on. */
-export interface Save {
-  readonly hardState: HardState;
-  readonly entries: readonly Entry[];
-}
-
-/**
- * What follows from the inputs since the last Ready. In this order: `messages` may go at once (a leader's appends go out
- * beside its own write, §10.2.1); `save` is written; `promises` go once it is durable, as do those of a Ready without a
- * save once every earlier save is; `committed` is durable here already and is applied in order.
- */
+/** What is to be done after the inputs since the last Ready; runtime/ready-loop.ts has the order. */
 export interface Ready {
+  /** May be sent at once: a leader replicates in parallel with its own write (§10.2.1). */
   readonly messages: readonly Message[];
   readonly save: Save | undefined;
+  /** May be sent once this save, and every earlier one, is durable. */
   readonly promises: readonly Message[];
+  /** Durable on this member, and to be applied in order. */
   readonly committed: readonly Entry[];
   readonly reads: readonly ReadState[];
   readonly fetches: readonly Fetch[];
@@ -101,11 +29,14 @@ export interface Ready {
 export interface RaftStart {
   readonly hardState: HardState;
   readonly log: LogStart;
-  /** Entries kept in memory beyond those that must be. */
+  /** Bound of the entries kept in memory beyond those that must be. */
   readonly tailBytesMax: number;
 }
 
-/** One member of a group: the algorithm of the Raft dissertation, without clock, network, disk or chance of its own. */
+/**
+ * One member of a group, as a deterministic state machine: inputs go into `step`, and `takeReady` returns what is to be
+ * done. It has no clock, network, disk or randomness of its own.
+ */
 export class Raft {
   readonly #state: RaftState;
   #savedTerm: number;
@@ -119,7 +50,7 @@ export class Raft {
     this.#savedNewcomer = this.#state.newcomer;
     resetElectionTimer(this.#state);
     if (this.#state.isAlone) startPreElection(this.#state);
-    else if (start.hardState.term > 0) this.#state.quietTicks = config.electionTicks;
+    else if (start.hardState.term > 0) this.#state.noVoteTicks = config.electionTicks;
   }
 
   get id(): number {
@@ -150,34 +81,37 @@ export class Raft {
     return this.#state.accepting;
   }
 
-  /** Why a leader can propose no change of the members now. */
+  /** Why no membership change can be proposed now; undefined when one can. */
   get changeRefusal(): ReturnType<typeof changeRefusal> {
     return changeRefusal(this.#state);
   }
 
-  /** Another member said that this one was removed. */
+  /** Another member's committed configuration does not hold this server. */
   get dismissed(): boolean {
     return this.#state.dismissed;
   }
 
-  /** What this leader has committed may be read at the time it was last told, with nobody asked. */
+  /**
+   * Whether a read at the commit index is linearizable without a round of heartbeats, at the time of the latest `clock`
+   * input.
+   */
   get isReadable(): boolean {
     return isReadable(this.#state);
   }
 
-  /** Index of the entry that opened this leader's term; once it is applied, so is all that came before the term. */
+  /** Index of the first entry of this leader's term; once it is applied, so is everything committed in earlier terms. */
   get termStart(): number {
     return this.#state.termStart;
   }
 
-  /** A leader's knowledge of a member: undefined when it does not lead or for itself. */
+  /** At the leader: of another member. Undefined otherwise. */
   progress(member: number): Pick<Progress, "match" | "silentTicks" | "unconfirmedBytes"> | undefined {
     return this.#state.progress.get(member);
   }
 
   /**
-   * What cannot come from this group, whatever was lost or late: another leader of the same term, or entries in the place
-   * of committed ones. To be dropped: stepping it would stop the server.
+   * Whether a message cannot come from a correct member, even if it was delayed or repeated: a second leader in a term,
+   * or entries that conflict with committed ones. The caller must drop it: stepping it would violate an invariant.
    */
   contradicts(message: Message): boolean {
     const { term, role, leader, log } = this.#state;
@@ -192,16 +126,16 @@ export class Raft {
   }
 
   step(input: Input): void {
-    (onInput[input.type] as (state: RaftState, input: Input) => void)(this.#state, input);
+    step(this.#state, input);
   }
 
-  /** `committedBytesMax` 0: the machine has no room, nothing committed is handed out. */
+  /** `committedBytesMax`: about how much may be applied; 0: the state machine has no room. */
   takeReady(committedBytesMax: number): Ready {
     const state = this.#state;
     if (state.role === "leader") {
-      if (state.roundWanted) {
+      if (state.needsRound) {
         state.round++;
-        state.roundWanted = false;
+        state.needsRound = false;
         sendHeartbeats(state);
       }
       replicate(state);
@@ -233,127 +167,4 @@ export class Raft {
     this.#savedNewcomer = newcomer;
     return { hardState: { term, vote, commit: log.commit, newcomer }, entries };
   }
-}
-
-const onInput: { [K in Input["type"]]: (state: RaftState, input: Extract<Input, { type: K }>) => void } = {
-  message: (state, { message }) => receive(state, message),
-  tick,
-  clock: (state, { nowMs }) => {
-    state.nowMs = nowMs;
-  },
-  propose: (state, { data }) => {
-    if (state.accepting) appendOwn(state, data);
-  },
-  configure: (state, { to }) => configure(state, to),
-  readIndex: (state, { id }) => askRead(state, id),
-  transfer: (state, { to }) => startTransfer(state, to),
-  saved: (state, { save }) => onSaved(state, save),
-  fetched: (state, { term, to, from, entries }) => onFetched(state, term, to, from, entries),
-  unreachable: (state, { peer }) => onUnreachable(state, peer),
-  snapshotSent: (state, { to, index }) => onSnapshotSent(state, to, index),
-  restoring: (state, { leader, term }) => {
-    if (term > state.term || state.role !== "follower") becomeFollower(state, term, leader);
-    state.restoring = true;
-  },
-  restored: (state, { to }) => {
-    state.restoring = false;
-    if (to !== undefined) state.log.reset(to.at, to.configuration);
-  },
-  cut: (state, { through }) => state.log.cut(through),
-};
-
-const onMessage: {
-  [K in Exclude<Message["type"], "notMember">]: (state: RaftState, message: Extract<Message, { type: K }>) => void;
-} = {
-  preVote: onPreVote,
-  preVoteResponse: onPreVoteResponse,
-  vote: onVote,
-  voteResponse: onVoteResponse,
-  append: (state, message) => {
-    follow(state, message.from);
-    onAppend(state, message);
-  },
-  heartbeat: (state, message) => {
-    follow(state, message.from);
-    onHeartbeat(state, message);
-  },
-  appendAccepted: onAppendAccepted,
-  appendRejected: onAppendRejected,
-  heartbeatResponse: onHeartbeatResponse,
-  timeoutNow: (state) => {
-    if (state.role !== "leader" && !state.restoring && mayStand(state)) startElection(state, true);
-  },
-  readRequest: onReadRequest,
-  readResponse: onReadResponse,
-};
-
-function receive(state: RaftState, message: Message): void {
-  if (message.type === "notMember") {
-    onNotMember(state, message); // whatever the term: who was removed may be ahead or behind
-    return;
-  }
-  if ((message.type === "preVote" || message.type === "vote") && isStranger(state, message)) {
-    if (message.type === "preVote") dismissStranger(state, message);
-    return;
-  }
-  if (message.term < state.term) {
-    answerOldTerm(state, message);
-    return;
-  }
-  if ((message.type === "preVote" || message.type === "vote") && isHeldOff(state, message)) return;
-  if (message.term > state.term && beginsTerm(message)) {
-    const fromLeader = message.type === "append" || message.type === "heartbeat";
-    becomeFollower(state, message.term, fromLeader ? message.from : 0);
-  }
-  (onMessage[message.type] as (state: RaftState, message: Message) => void)(state, message);
-}
-
-/** A pre-vote asks about a term, and a grant answers about it: neither begins it. */
-function beginsTerm(message: Message): boolean {
-  return message.type !== "preVote" && !(message.type === "preVoteResponse" && message.granted);
-}
-
-function onSaved(state: RaftState, { hardState, entries }: Save): void {
-  const last = entries.at(-1);
-  if (last !== undefined) state.log.saved(last);
-  if (state.role === "leader") advanceCommit(state);
-  if (hardState.term === state.term && hardState.vote === state.self) recordVote(state, state.self, true);
-}
-
-function tick(state: RaftState): void {
-  if (state.quietTicks > 0) state.quietTicks--;
-  tickReads(state);
-  if (state.role === "leader") tickLeader(state);
-  else tickElection(state);
-}
-
-function tickLeader(state: RaftState): void {
-  const { heartbeatTicks } = state.config;
-  for (const progress of state.progress.values()) progress.silentTicks++;
-  if (!hasQuorum(state)) {
-    becomeFollower(state, state.term, 0); // §6.2: its clients are better served by another
-    return;
-  }
-  tickTransfer(state);
-  if (++state.heartbeatElapsed < heartbeatTicks) return;
-  state.heartbeatElapsed = 0;
-  sendHeartbeats(state);
-  confirmReads(state); // the last that had to answer may be a member no more
-}
-
-/** Has a quorum of the voters answered within an election timeout? */
-function hasQuorum(state: RaftState): boolean {
-  const { electionTicks } = state.config;
-  const isHeard = (id: number) =>
-    id === state.self || (state.progress.get(id)?.silentTicks ?? electionTicks) < electionTicks;
-  return state.voters.filter(isHeard).length >= state.quorum;
-}
-
-function follow(state: RaftState, leader: number): void {
-  assert(state.role !== "leader", "one leader a term");
-  assert(state.leader === 0 || state.leader === leader, "one leader a term");
-  if (state.role !== "follower" || state.leader !== leader) becomeFollower(state, state.term, leader);
-  state.electionElapsed = 0;
-  state.quietTicks = state.config.electionTicks;
-  state.dismissed = false;
 }

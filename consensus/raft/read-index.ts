@@ -1,76 +1,83 @@
 /**
- * Linearizable reads without a log entry: §6.4. Batched: every read of a turn shares one round of heartbeats. A follower
- * asks its leader, and reads once it has applied that far itself.
+ * Linearizable reads without a log entry (§6.4, ReadIndex). All reads of a turn share one round of heartbeats. A follower
+ * requests the read index from its leader, and serves the read once it has applied that far.
  */
 import { holdsLease } from "./lease.ts";
 import type { ReadRequest, ReadResponse } from "./messages.ts";
-import { quorumValue, type RaftState, type ReadQuestion } from "./state.ts";
+import { quorumValue, type RaftState, type Read } from "./state.ts";
 
-export function askRead(state: RaftState, id: number): void {
+/** A read on this member. */
+export function requestRead(state: RaftState, id: number): void {
   const { self: from, leader: to, term } = state;
   if (state.role === "leader") {
-    ask(state, { id, from });
+    start(state, { id, from });
   } else if (to === 0 || to === from) {
     state.readStates.push({ id, index: undefined });
   } else {
-    state.readsForwarded.set(id, state.config.electionTicks);
+    state.forwardedReads.set(id, state.config.electionTicks);
     state.send({ type: "readRequest", from, to, term, id });
   }
 }
 
 export function onReadRequest(state: RaftState, { from, id }: ReadRequest): void {
-  if (state.role === "leader") ask(state, { id, from });
-  else answer(state, { id, from }, undefined);
+  if (state.role === "leader") start(state, { id, from });
+  else respond(state, { id, from }, undefined);
 }
 
 export function onReadResponse(state: RaftState, { id, index }: ReadResponse): void {
-  if (state.readsForwarded.delete(id)) state.readStates.push({ id, index });
+  if (state.forwardedReads.delete(id)) state.readStates.push({ id, index });
 }
 
-/** An answer that does not come within an election timeout was lost. */
-export function tickReads(state: RaftState): void {
-  for (const [id, ticks] of state.readsForwarded) {
-    if (ticks > 1) state.readsForwarded.set(id, ticks - 1);
+/** A response that has not arrived within an election timeout counts as lost. */
+export function expireForwardedReads(state: RaftState): void {
+  for (const [id, ticks] of state.forwardedReads) {
+    if (ticks > 1) state.forwardedReads.set(id, ticks - 1);
     else onReadResponse(state, { type: "readResponse", from: 0, to: state.self, term: 0, id, index: undefined });
   }
 }
 
-/** Until it has committed in its own term, an earlier leader may have committed more than this one knows of (§6.4, step 1). */
-function hasCommitted({ log, term }: RaftState): boolean {
+/**
+ * In its own term. Before that, an earlier leader may have committed entries that this one does not know to be
+ * committed (§6.4, step 1).
+ */
+function hasCommittedInTerm({ log, term }: RaftState): boolean {
   return log.term(log.commit) === term;
 }
 
-/** Nobody else can have committed anything. */
+/** Whether no other leader can have committed anything: reads need no round of heartbeats. */
 export function isReadable(state: RaftState): boolean {
-  return state.role === "leader" && hasCommitted(state) && (state.isAlone || holdsLease(state));
+  return state.role === "leader" && hasCommittedInTerm(state) && (state.isAlone || holdsLease(state));
 }
 
-function ask(state: RaftState, question: ReadQuestion): void {
-  if (!hasCommitted(state)) {
-    state.readsHeldBack.push(question);
+function start(state: RaftState, read: Read): void {
+  if (!hasCommittedInTerm(state)) {
+    state.deferredReads.push(read);
   } else if (isReadable(state)) {
-    answer(state, question, state.log.commit);
+    respond(state, read, state.log.commit);
   } else {
-    state.reads.push({ ...question, index: state.log.commit, round: state.round + 1 });
-    state.roundWanted = true;
+    state.reads.push({ ...read, index: state.log.commit, round: state.round + 1 });
+    state.needsRound = true;
   }
 }
 
-function answer(state: RaftState, { id, from: to }: ReadQuestion, index: number | undefined): void {
+function respond(state: RaftState, { id, from: to }: Read, index: number | undefined): void {
   const { self: from, term } = state;
   if (to === from) state.readStates.push({ id, index });
   else state.send({ type: "readResponse", from, to, term, id, index });
 }
 
-/** After the first commit of the term. */
-export function askHeldBack(state: RaftState): void {
-  if (state.readsHeldBack.length === 0) return;
-  const held = state.readsHeldBack;
-  state.readsHeldBack = [];
-  for (const question of held) ask(state, question);
+/** After the term's first commit. */
+export function startDeferredReads(state: RaftState): void {
+  if (state.deferredReads.length === 0) return;
+  const deferred = state.deferredReads;
+  state.deferredReads = [];
+  for (const read of deferred) start(state, read);
 }
 
-/** A member answered a round: reads asked before a round that a quorum has answered were asked of the true leader. */
+/**
+ * After a heartbeat response: if a quorum has responded to a round, this member was the leader when the reads before it
+ * were requested.
+ */
 export function confirmReads(state: RaftState): void {
   const first = state.reads[0];
   if (first === undefined) return;
@@ -78,20 +85,20 @@ export function confirmReads(state: RaftState): void {
     id === state.self ? state.round : (state.progress.get(id)?.round ?? 0),
   );
   if (first.round > confirmed) return;
-  let taken = 0;
+  let done = 0;
   for (const read of state.reads) {
     if (read.round > confirmed) break;
-    answer(state, read, read.index);
-    taken++;
+    respond(state, read, read.index);
+    done++;
   }
-  state.reads.splice(0, taken);
+  state.reads.splice(0, done);
 }
 
-/** Leader or term are others: whoever asked is to ask again. */
+/** The leader or the term has changed: the caller must retry. */
 export function failReads(state: RaftState): void {
-  for (const question of [...state.readsHeldBack, ...state.reads]) answer(state, question, undefined);
-  for (const id of state.readsForwarded.keys()) state.readStates.push({ id, index: undefined });
-  state.readsHeldBack = [];
+  for (const read of [...state.deferredReads, ...state.reads]) respond(state, read, undefined);
+  for (const id of state.forwardedReads.keys()) state.readStates.push({ id, index: undefined });
+  state.deferredReads = [];
   state.reads = [];
-  state.readsForwarded.clear();
+  state.forwardedReads.clear();
 }

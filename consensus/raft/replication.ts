@@ -1,27 +1,27 @@
-/** Log replication: §3.5, pipelined §10.2, commitment §3.6.2, snapshots §5. */
+/** Log replication (§3.5), pipelined (§10.2.2); commitment (§3.6.2); when a follower needs a snapshot (§5). */
 import { isMember } from "./configuration.ts";
-import { noteLevel } from "./election.ts";
+import { noteCaughtUp } from "./election.ts";
 import { type Entry, makeEntry } from "./entry.ts";
-import { noteRound, renewLease } from "./lease.ts";
+import { recordRound, renewLease } from "./lease.ts";
 import type { Append, AppendAccepted, AppendRejected, Heartbeat, HeartbeatResponse } from "./messages.ts";
 import type { Progress } from "./progress.ts";
-import { askHeldBack, confirmReads } from "./read-index.ts";
+import { confirmReads, startDeferredReads } from "./read-index.ts";
 import { becomeFollower } from "./roles.ts";
 import { quorumValue, type RaftState } from "./state.ts";
-import { hurryTransfer } from "./transfer.ts";
+import { sendTimeoutNow } from "./transfer.ts";
 
 export function appendOwn(state: RaftState, data: readonly Uint8Array[]): void {
   for (const bytes of data) state.log.push(makeEntry(state.log.lastIndex + 1, state.term, "application", bytes));
 }
 
-/** Sends every follower what it lacks, as far as its window allows. Once a turn: that is the batching. */
+/** Sends each follower its next entries, up to its window. Runs once a turn: that batches the entries. */
 export function replicate(state: RaftState): void {
   for (const [to, progress] of state.progress) {
     while (!progress.paused && progress.next <= state.log.lastIndex) if (!sendNext(state, to, progress)) break;
   }
 }
 
-/** An append even if there is nothing to append: finds out whether the logs agree. */
+/** Sends an append even if it carries no entry, to find out whether the logs match. */
 function probe(state: RaftState, to: number, progress: Progress): void {
   if (!progress.paused) sendNext(state, to, progress);
 }
@@ -78,7 +78,7 @@ export function onAppend(state: RaftState, { from, previous, commit, entries }: 
   const { log, self, term } = state;
   if (state.restoring) return;
   if (previous.index < log.commit && previous.index + entries.length <= log.commit) {
-    // Old: what is committed is agreed. Nothing to compare, and the entry before may be cut.
+    // All of these are committed here, so they match; `previous` may be compacted and cannot be compared.
     state.promise({ type: "appendAccepted", from: self, to: from, term, match: log.commit });
     return;
   }
@@ -90,7 +90,7 @@ export function onAppend(state: RaftState, { from, previous, commit, entries }: 
   log.merge(entries);
   const match = previous.index + entries.length;
   log.commit = Math.max(log.commit, Math.min(commit, match));
-  noteLevel(state, commit);
+  noteCaughtUp(state, commit);
   state.promise({ type: "appendAccepted", from: self, to: from, term, match });
 }
 
@@ -100,36 +100,40 @@ export function onAppendAccepted(state: RaftState, { from, match }: AppendAccept
   progress.silentTicks = 0;
   if (!progress.accepted(match)) return;
   advanceCommit(state);
-  if (state.transferTo === from) hurryTransfer(state);
+  if (state.transferTo === from) sendTimeoutNow(state);
 }
 
 export function onAppendRejected(state: RaftState, { from, rejected, hint }: AppendRejected): void {
   const progress = state.progress.get(from);
   if (progress === undefined) return;
   progress.silentTicks = 0;
-  // The follower's hint skips its own terms, this skips the leader's: one probe for each term that differs.
-  const agreeAt = state.log.lastNotAfter(hint.index, hint.term).index;
-  if (progress.rejected(rejected, agreeAt)) probe(state, from, progress);
+  // The follower's hint skips terms of its log, this skips terms of the leader's: one probe per conflicting term (§3.5).
+  const matchHint = state.log.lastNotAfter(hint.index, hint.term).index;
+  if (progress.rejected(rejected, matchHint)) probe(state, from, progress);
 }
 
-/** §3.6.2: counts replicas only for entries of the own term; older ones are committed with them (figure 3.7). */
+/**
+ * §3.6.2: only entries of the current term are committed by counting replicas; older ones are committed with them
+ * (figure 3.7).
+ */
 export function advanceCommit(state: RaftState): void {
   const { log } = state;
-  const reached = quorumValue(
-    state,
-    (id) => (id === state.self ? log.stable : (state.progress.get(id)?.match ?? 0)), // itself only as far as it is durable (§10.2.1)
-  );
+  // The leader counts its own log only as far as it is durable (§10.2.1).
+  const reached = quorumValue(state, (id) => (id === state.self ? log.stable : matchOf(state, id)));
   if (reached <= log.commit || log.term(reached) !== state.term) return;
   log.commit = reached;
-  askHeldBack(state);
-  noteCommitted(state);
+  startDeferredReads(state);
+  stepDownIfRemoved(state);
 }
 
-/** §4.2.2: a leader that is no member any more leads until that is committed, and then hands over to who has most. */
-function noteCommitted(state: RaftState): void {
+/**
+ * §4.2.2: a leader that was removed steps down once that is committed, and transfers leadership to the most up-to-date
+ * member.
+ */
+function stepDownIfRemoved(state: RaftState): void {
   const { log, configuration, self: from, term } = state;
   if (configuration.index > log.commit || isMember(configuration, from)) return;
-  sendHeartbeats(state); // that it is committed
+  sendHeartbeats(state); // with the new commit index
   const [to] = state.others.sort((a, b) => matchOf(state, b) - matchOf(state, a));
   if (to !== undefined) state.send({ type: "timeoutNow", from, to, term });
   becomeFollower(state, term, 0);
@@ -140,7 +144,7 @@ function matchOf(state: RaftState, member: number): number {
 }
 
 export function sendHeartbeats(state: RaftState): void {
-  noteRound(state);
+  recordRound(state);
   const { self: from, term, log, round } = state;
   for (const [to, progress] of state.progress) {
     const commit = Math.min(progress.match, log.commit);
@@ -152,7 +156,7 @@ export function onHeartbeat(state: RaftState, { from, commit, committed, round }
   const { log, self, term } = state;
   if (!state.restoring) {
     log.commit = Math.max(log.commit, Math.min(commit, log.lastIndex));
-    noteLevel(state, committed);
+    noteCaughtUp(state, committed);
   }
   state.send({ type: "heartbeatResponse", from: self, to: from, term, round });
 }
@@ -160,24 +164,24 @@ export function onHeartbeat(state: RaftState, { from, commit, committed, round }
 export function onHeartbeatResponse(state: RaftState, { from, round }: HeartbeatResponse): void {
   const progress = state.progress.get(from);
   if (progress === undefined) return;
-  progress.heard();
+  progress.respondedToHeartbeat();
   progress.round = Math.max(progress.round, round);
   renewLease(state);
   confirmReads(state);
   if (progress.match < state.log.lastIndex || progress.state === "probe") probe(state, from, progress);
 }
 
-/** The way to a member broke: what was sent may be lost. */
+/** The connection to a member broke: appends in flight may be lost. */
 export function onUnreachable(state: RaftState, peer: number): void {
   const progress = state.progress.get(peer);
   if (progress?.state === "replicate") progress.become("probe");
 }
 
-/** A snapshot has been put in place at the follower, up to `index`, or has failed (undefined). */
+/** The follower has installed a snapshot up to `index`; undefined: the transfer failed. */
 export function onSnapshotSent(state: RaftState, to: number, index: number | undefined): void {
   const progress = state.progress.get(to);
   if (progress?.state !== "snapshot") return;
   if (index !== undefined) progress.match = Math.max(progress.match, index);
   progress.become("probe");
-  progress.probing = index === undefined; // try again at the next heartbeat's answer
+  progress.probing = index === undefined; // retry after the next heartbeat response
 }

@@ -1,7 +1,6 @@
-/** The four roles and what is forgotten when one is taken (figure 3.3). */
+/** Transitions between the roles (figure 3.3), and the volatile state that each one resets. */
 import { assert } from "./assert.ts";
 import { makeEntry } from "./entry.ts";
-
 import { failReads } from "./read-index.ts";
 import { noLease, type RaftState } from "./state.ts";
 
@@ -11,9 +10,9 @@ export function becomeFollower(state: RaftState, term: number, leader: number): 
   state.leader = leader;
 }
 
-/** Asks whether it would win, and changes nothing that must outlive a crash (§9.6). */
+/** §9.6: asks whether it would win an election. Changes no persistent state. */
 export function becomePreCandidate(state: RaftState): void {
-  assert(state.role !== "leader", "a leader does not stand for election");
+  assert(state.role !== "leader", "a leader starts no election");
   state.role = "pre-candidate";
   state.leader = 0;
   state.votes = new Map([[state.self, true]]);
@@ -21,11 +20,11 @@ export function becomePreCandidate(state: RaftState): void {
 }
 
 export function becomeCandidate(state: RaftState): void {
-  assert(state.role !== "leader", "a leader does not stand for election");
+  assert(state.role !== "leader", "a leader starts no election");
   reset(state, state.term + 1);
   state.role = "candidate";
-  state.newcomer = false; // it stands only where a group begins
-  state.vote = state.self; // counted when it is durable: see `saved` in raft.ts
+  state.newcomer = false; // a newcomer campaigns only while the whole group is new
+  state.vote = state.self; // counted once it is durable: see onSaved in step.ts
 }
 
 export function becomeLeader(state: RaftState): void {
@@ -33,14 +32,14 @@ export function becomeLeader(state: RaftState): void {
   reset(state, state.term);
   state.role = "leader";
   state.leader = state.self;
-  followMembers(state);
+  trackMembers(state);
   state.termStart = state.log.lastIndex + 1;
-  // §3.6.2: older entries are committed only with one of this term, so there is one at once.
+  // §3.6.2: entries of older terms are committed only along with one of this term, so append one at once.
   state.log.push(makeEntry(state.termStart, state.term, "noop", new Uint8Array(0)));
 }
 
-/** The leader sends to every member of the latest configuration, learners too, and to nobody else. */
-export function followMembers(state: RaftState): void {
+/** The leader replicates to exactly the members of the latest configuration, learners included. */
+export function trackMembers(state: RaftState): void {
   const ids = state.configuration.members.map(({ id }) => id).filter((id) => id !== state.self);
   for (const id of ids) if (!state.progress.has(id)) state.progress.set(id, state.newProgress());
   for (const id of [...state.progress.keys()]) if (!ids.includes(id)) state.progress.delete(id);
@@ -54,7 +53,7 @@ export function resetElectionTimer(state: RaftState): void {
 }
 
 function reset(state: RaftState, term: number): void {
-  assert(term >= state.term, "a member's term never falls");
+  assert(term >= state.term, "a member's term never decreases");
   if (term !== state.term) {
     state.term = term;
     state.vote = 0;
@@ -66,7 +65,7 @@ function reset(state: RaftState, term: number): void {
   state.transferTo = 0;
   state.round = 0;
   state.lease = noLease();
-  state.roundWanted = false;
+  state.needsRound = false;
   state.snapshotsFor = [];
   state.fetches = [];
   failReads(state);

@@ -9,32 +9,33 @@ export interface RaftConfig {
   readonly self: number;
   readonly electionTicks: number;
   readonly heartbeatTicks: number;
-  /** In [0, 1): spreads the elections. The only chance in here, and it is brought in. */
+  /** In [0, 1): randomizes election timeouts. The only source of randomness; injected by the caller. */
   readonly random: () => number;
   readonly appendBytesMax: number;
   readonly window: Window;
-  /** How long a leader's lease lasts, counted from the sending; undefined: there are no leases. */
+  /** Duration of a leader's lease, from the sending of a heartbeat. Undefined: every read takes a round of heartbeats. */
   readonly leaseMs?: number | undefined;
 }
 
-/** A linearizable read that was asked for; `id` is the asker's, and `from` is who asks: this leader, or a follower. */
-export interface ReadQuestion {
+/** A linearizable read. `from`: the member it was requested on; `id` is that member's. */
+export interface Read {
   readonly id: number;
   readonly from: number;
 }
 
-export interface PendingRead extends ReadQuestion {
+/** Waits for a quorum's responses to `round`. */
+export interface PendingRead extends Read {
   readonly index: number;
   readonly round: number;
 }
 
-/** `index`: apply up to there, then read. Undefined: no leader confirmed it. */
+/** The result of a read request. `index`: serve the read once that is applied. Undefined: no leader confirmed it. */
 export interface ReadState {
   readonly id: number;
   readonly index: number | undefined;
 }
 
-/** Read for a follower whose entries are not in memory; comes back as a `fetched` input. */
+/** Entries for follower `to` that are to be read from disk; the result is a `fetched` input. */
 export interface Fetch {
   readonly to: number;
   readonly from: number;
@@ -42,13 +43,13 @@ export interface Fetch {
   readonly bytesMax: number;
 }
 
-/** What a leader knows of its lease: the rules are in lease.ts. */
+/** A leader's lease: the rules are in lease.ts. */
 export interface Lease {
-  /** By the clock that is told to this member. */
+  /** On the clock of the `clock` inputs. */
   untilMs: number;
-  /** A transfer was begun in this term: its target may be elected at any time, and nobody's silence is waited for. */
+  /** A leadership transfer was started in this term: its target may be elected at any time, without an election timeout. */
   givenUp: boolean;
-  /** When each round of heartbeats was sent, those left out that a quorum has answered before. */
+  /** The times at which rounds of heartbeats were sent, from the last one on that a quorum has responded to. */
   sent: { readonly round: number; readonly atMs: number }[];
 }
 
@@ -56,11 +57,12 @@ export function noLease(): Lease {
   return { untilMs: Number.NEGATIVE_INFINITY, givenUp: false, sent: [] };
 }
 
-/** Everything a member knows. The rules that change it are in the files beside this one, by subject. */
+/** All of a member's state. The rules that change it are in the other files of this directory, by subject. */
 export class RaftState {
   readonly config: RaftConfig;
   readonly log: Log;
   term: number;
+  /** Member voted for in `term`; 0 for none. */
   vote: number;
   role: Role = "follower";
   /** 0 when none is known. */
@@ -69,41 +71,46 @@ export class RaftState {
   electionElapsed = 0;
   electionTimeout = 0;
   /**
-   * Ticks during which this member casts no vote: it has promised a leader to hold still, or may have before it restarted.
-   * Outlasts whatever it hears of later terms meanwhile: a leader's lease rests on it.
+   * Ticks left in which vote requests are disregarded, since a leader's message came or may have come before a restart. A
+   * message of a later term does not shorten it: a leader's lease depends on it.
    */
-  quietTicks = 0;
+  noVoteTicks = 0;
   votes = new Map<number, boolean>();
 
   heartbeatElapsed = 0;
   progress = new Map<number, Progress>();
-  /** Index of the entry that opened this leader's term. */
+  /** Index of the first entry of this leader's term. */
   termStart = 0;
   transferTo = 0;
   transferElapsed = 0;
 
-  /** The latest time this member was told, by a clock that never goes back. */
+  /** The latest `clock` input: a monotonic clock. */
   nowMs = Number.NEGATIVE_INFINITY;
   lease: Lease = noLease();
+  /** Of the heartbeats sent last. */
   round = 0;
-  roundWanted = false;
-  /** Waiting for the leader's first commit in its term (§6.4, step 1). */
-  readsHeldBack: ReadQuestion[] = [];
+  /** A read waits for a new round of heartbeats. */
+  needsRound = false;
+  /** Waiting for the first commit in this term (§6.4, step 1). */
+  deferredReads: Read[] = [];
   reads: PendingRead[] = [];
-  /** A follower's own, asked of its leader; with the ticks that each may still take. */
-  readsForwarded = new Map<number, number>();
+  /** Of a follower, by id: requested from the leader. The value is the number of ticks left until it fails. */
+  forwardedReads = new Map<number, number>();
 
-  /** A snapshot is being put in place: appends are not taken. */
+  /** A snapshot is being installed: appends are ignored. */
   restoring = false;
-  /** Began with an empty disk, and may have forgotten what it promised before: see mayVoteFor in election.ts. */
+  /**
+   * Started with an empty disk, and may have lost votes and entries that it acknowledged: see mayVoteFor in
+   * election.ts.
+   */
   newcomer: boolean;
-  /** A member with a later committed configuration said that this one is in it no more. */
+  /** Another member's committed configuration does not hold this server. */
   dismissed = false;
 
   #voters: readonly number[] = [];
   #votersOf: Configuration | undefined;
 
-  /** What goes out with the next Ready. */
+  // Collected for the next Ready.
   messages: Message[] = [];
   promises: Message[] = [];
   readStates: ReadState[] = [];
@@ -126,7 +133,7 @@ export class RaftState {
     return this.log.configuration;
   }
 
-  /** Those who vote and are counted, this one among them or not (§4.2.2). */
+  /** The members that make up a quorum; this one need not be among them (§4.2.2). */
   get voters(): readonly number[] {
     const { configuration } = this.log;
     if (this.#votersOf !== configuration) {
@@ -144,11 +151,12 @@ export class RaftState {
     return this.voters.includes(this.self);
   }
 
-  /** It needs nobody's consent. */
+  /** The only voter: its own vote is a quorum. */
   get isAlone(): boolean {
     return this.voters.length === 1 && this.isVoter;
   }
 
+  /** Whether proposals are accepted: a leader without a transfer under way. */
   get accepting(): boolean {
     return this.role === "leader" && this.transferTo === 0;
   }
@@ -158,12 +166,12 @@ export class RaftState {
     return this.voters.filter((id) => id !== this.self);
   }
 
-  /** May go at once: claims nothing that a crash could take back. */
+  /** For messages that may leave before anything is saved: they claim nothing about this member's durable state. */
   send(message: Message): void {
     this.messages.push(message);
   }
 
-  /** Claims that something is durable here, so it goes only once it is. */
+  /** For messages that claim a durable vote, term or entry: they leave once that is durable. */
   promise(message: Message): void {
     this.promises.push(message);
   }
@@ -173,7 +181,7 @@ export class RaftState {
   }
 }
 
-/** The largest value that a quorum of the voters has reached. */
+/** The largest value that a quorum of the voters has reached, where `reachedBy` gives a member's value. */
 export function quorumValue(state: RaftState, reachedBy: (member: number) => number): number {
   const values = state.voters.map(reachedBy).sort((a, b) => b - a);
   return values[state.quorum - 1]!;

@@ -1,21 +1,24 @@
-/** Leadership transfer: §3.10. No more proposals; once the target has all, it stands for election at once. */
+/**
+ * Leadership transfer (§3.10): the leader stops accepting proposals; once the target's log is complete, the target
+ * starts an election at once.
+ */
 import { giveUpLease } from "./lease.ts";
 import type { RaftState } from "./state.ts";
 
 /**
- * Given up after an election timeout (tickTransfer), so that proposals are refused for no longer than that. The target's
- * election waits for nobody's silence: a lease that rests on that silence must end here, before timeoutNow is sent.
+ * Abandoned after an election timeout (tickTransfer), which bounds how long proposals are refused. The voters do not
+ * disregard the target's vote request, so the lease must end here, before timeoutNow is sent.
  */
 export function startTransfer(state: RaftState, to: number): void {
   if (state.role !== "leader" || !state.others.includes(to)) return;
   giveUpLease(state);
   state.transferTo = to;
   state.transferElapsed = 0;
-  hurryTransfer(state);
+  sendTimeoutNow(state);
 }
 
-/** Sent again with each answer of the target: the first may be lost. */
-export function hurryTransfer(state: RaftState): void {
+/** Repeated after each response of the target, since a message may be lost. */
+export function sendTimeoutNow(state: RaftState): void {
   const { self: from, term, transferTo: to, log } = state;
   if (state.progress.get(to)?.match === log.lastIndex) state.send({ type: "timeoutNow", from, to, term });
 }

@@ -1,17 +1,40 @@
-import type { StateMachine } from "../group.ts";
-import type { Raft } from "../raft/raft.ts";
-import type { GroupTuning } from "./tuning.ts";
+import type { GroupContext } from "./group-options.ts";
+
+/** Log compaction: cuts the log at its front, one cut at a time. */
+export class Compaction {
+  readonly #context: GroupContext;
+  #cutting: Promise<void> | undefined;
+
+  constructor(context: GroupContext) {
+    this.#context = context;
+  }
+
+  /** Resolves when the cut under way is durable; undefined when there is none. */
+  get cutting(): Promise<void> | undefined {
+    return this.#cutting;
+  }
+
+  /** `pins`: indexes from which the log must stay. */
+  cut(pins: readonly number[]): void {
+    if (this.#cutting !== undefined) return;
+    const { raft, log, lifecycle } = this.#context;
+    const through = planCut(this.#context, pins);
+    if (through === undefined) return;
+    raft.step({ type: "cut", through });
+    this.#cutting = log.cut(raft.log.base).then(
+      () => {
+        this.#cutting = undefined;
+      },
+      (error) => lifecycle.fail(error),
+    );
+  }
+}
 
 /**
- * Up to which index the log may be cut now, or undefined when it is not worth it: never past what the machine has on
- * disk, what a mirror still wants, or a snapshot on its way to a member.
+ * The index through which to cut the log, or undefined when that would drop less than cutStep entries. Never beyond what
+ * the machine has on disk, what a reader of the log still needs, or a snapshot under way to a member.
  */
-export function planCut(
-  raft: Raft,
-  machine: StateMachine,
-  pins: readonly number[],
-  tuning: GroupTuning,
-): number | undefined {
+function planCut({ raft, machine, tuning }: GroupContext, pins: readonly number[]): number | undefined {
   const { log } = raft;
   const matched = log.configuration.members
     .map(({ id }) => raft.progress(id))

@@ -2,7 +2,8 @@ import type { Logger } from "pino";
 import type { Refusals } from "../../proto/refusals.ts";
 import type { StateMachine } from "../group.ts";
 import type { LogStore } from "../log-store.ts";
-import type { Raft, SnapshotPosition } from "../raft/raft.ts";
+import type { SnapshotPosition } from "../raft/input.ts";
+import type { Raft } from "../raft/raft.ts";
 import type { SnapshotHeader, SnapshotIntake } from "../transport/transport.ts";
 import { installSnapshot } from "./install-snapshot.ts";
 import type { Timers } from "./timers.ts";
@@ -13,18 +14,19 @@ export interface IncomingOptions {
   readonly machine: StateMachine;
   readonly timers: Timers;
   readonly logger: Logger;
-  /** How long what has come of a broken transfer is kept. Nothing is appended here meanwhile. */
+  /** How long an interrupted transfer can be resumed. Nothing is appended to the log meanwhile. */
   readonly keepMs: number;
   /** Resolves when nothing is being written to the log. */
   readonly idle: () => Promise<void>;
   readonly onRestoring: (from: number, term: number) => void;
-  /** It is in place; undefined: all is as it was. */
+  /** The snapshot is installed; undefined: it failed, and nothing has changed. */
   readonly onRestored: (to: SnapshotPosition | undefined) => void;
-  readonly onBroken: (error: Error) => void;
+  /** The disk failed. */
+  readonly onFatal: (error: Error) => void;
   readonly refusals: Refusals;
 }
 
-/** The snapshot on its way to this member, if there is one. */
+/** The snapshot that this member is receiving, if there is one. */
 export class IncomingSnapshots {
   readonly #options: IncomingOptions;
   #current: IncomingSnapshot | undefined;
@@ -33,53 +35,54 @@ export class IncomingSnapshots {
     this.#options = options;
   }
 
-  /** Resolves when none is being put in place any more; undefined when none is. */
+  /** Resolves when the current installation has ended; undefined when there is none. */
   get installing(): Promise<void> | undefined {
     return this.#current?.ended;
   }
 
+  /** @returns undefined when this member does not need it. @throws when it cannot be taken now */
   receive(from: number, header: SnapshotHeader): SnapshotIntake | undefined {
     const { raft, logger, timers, keepMs } = this.#options;
     if (header.term < raft.term) throw new Error(`term ${header.term} is over`);
-    if (header.at.index <= raft.log.commit) return undefined; // it has all that, and a log that goes on from there
+    if (header.at.index <= raft.log.commit) return undefined; // this log continues beyond the snapshot already
     const current = this.#current;
     if (current !== undefined) {
       if (current.isOf(from, header)) return current.connect();
-      current.fail(new Error("another snapshot has come")); // the sender of that one asks again
+      current.fail(new Error("another snapshot replaces it")); // its sender retries
       throw new Error("busy");
     }
-    const snapshot = new IncomingSnapshot(from, header, (give) => timers.after(keepMs, give));
+    const snapshot = new IncomingSnapshot(from, header, (expire) => timers.after(keepMs, expire));
     this.#current = snapshot;
-    logger.info({ from, at: header.at.index }, "raft: receives a snapshot");
+    logger.info({ from, at: header.at.index }, "raft: receiving a snapshot");
     this.#options.onRestoring(from, header.term);
     snapshot.ended = this.#install(snapshot);
     return snapshot.connect();
   }
 
-  /** Its sender leads no more, or this member stops. */
-  giveUp(why: string): void {
+  /** Its sender is no longer the leader, or this member stops. */
+  abort(why: string): void {
     this.#current?.fail(new Error(why));
   }
 
-  /** To be asked after every turn. */
+  /** After every turn: aborts if the leader has changed. */
   check(): void {
     const { leader } = this.#options.raft;
-    if (leader !== 0 && leader !== this.#current?.from) this.giveUp("another member leads");
+    if (leader !== 0 && leader !== this.#current?.from) this.abort("another member is the leader");
   }
 
   async #install(snapshot: IncomingSnapshot): Promise<void> {
-    const { log, machine, idle, onRestored, onBroken, logger } = this.#options;
+    const { log, machine, idle, onRestored, onFatal, logger } = this.#options;
     const { header } = snapshot;
     let to: SnapshotPosition | undefined;
     let failure: Error | undefined;
     try {
       await idle();
-      await installSnapshot(log, machine, header, snapshot.parts(), onBroken);
+      await installSnapshot(log, machine, header, snapshot.parts(), onFatal);
       to = header;
-      logger.info({ from: snapshot.from, at: header.at.index, parts: snapshot.count }, "raft: snapshot in place");
+      logger.info({ from: snapshot.from, at: header.at.index, parts: snapshot.count }, "raft: snapshot installed");
     } catch (error) {
       const reason = (error as Error).message;
-      logger.warn({ from: snapshot.from, at: header.at.index, reason }, "raft: a snapshot was not taken");
+      logger.warn({ from: snapshot.from, at: header.at.index, reason }, "raft: snapshot not installed");
       failure = error as Error;
       if (error instanceof RangeError) this.#options.refusals.note("snapshot", snapshot.from, reason);
     }
@@ -89,25 +92,29 @@ export class IncomingSnapshots {
   }
 }
 
-/** Parts handed from stream to machine one by one; streams may break and follow each other. */
+/**
+ * Passes the parts of one snapshot from its stream to the machine, one at a time. A broken stream may be succeeded by
+ * another.
+ */
 class IncomingSnapshot {
   readonly from: number;
   readonly header: SnapshotHeader;
   ended: Promise<void> = Promise.resolve();
-  /** Parts that have come. */
+  /** Parts received. */
   count = 0;
-  readonly #startTimer: (giveUp: () => void) => () => void;
+  readonly #startTimer: (expire: () => void) => () => void;
   readonly #installed = Promise.withResolvers<void>();
   #failure: Error | undefined;
   #part: Uint8Array | undefined;
   #isComplete = false;
-  /** The machine waits for a part; the stream waits for the machine. */
+  /** Set while the machine waits for a part. */
   #wakeReader: (() => void) | undefined;
+  /** Streams waiting for the machine to store their part. */
   #writers: (() => void)[] = [];
   #connection = 0;
   #cancelTimer: () => void = () => undefined;
 
-  constructor(from: number, header: SnapshotHeader, startTimer: (giveUp: () => void) => () => void) {
+  constructor(from: number, header: SnapshotHeader, startTimer: (expire: () => void) => () => void) {
     this.from = from;
     this.header = header;
     this.#startTimer = startTimer;
@@ -118,12 +125,12 @@ class IncomingSnapshot {
     return from === this.from && transfer === this.header.transfer && this.#failure === undefined;
   }
 
-  /** A stream that comes takes the place of the one before. */
+  /** A new stream replaces the previous one. */
   connect(): SnapshotIntake {
     const connection = ++this.#connection;
     this.#cancelTimer();
     const check = () => {
-      if (connection !== this.#connection) throw new Error("another stream goes on with this snapshot");
+      if (connection !== this.#connection) throw new Error("another stream resumed this snapshot");
       if (this.#failure !== undefined) throw this.#failure;
     };
     return {
@@ -139,15 +146,17 @@ class IncomingSnapshot {
       finish: async (parts) => {
         check();
         if (parts !== this.count) {
-          this.fail(new RangeError(`a snapshot of ${parts} parts came with ${this.count}`));
+          this.fail(new RangeError(`received ${this.count} parts of a snapshot of ${parts}`));
         }
         this.#isComplete = true;
         this.#wakeReader?.();
         await this.#installed.promise;
       },
-      broke: () => {
+      disconnected: () => {
         if (connection !== this.#connection || this.#isComplete) return;
-        this.#cancelTimer = this.#startTimer(() => this.fail(new Error("it broke off and did not go on")));
+        this.#cancelTimer = this.#startTimer(() =>
+          this.fail(new Error("its stream broke and was not resumed in time")),
+        );
       },
     };
   }
@@ -160,7 +169,7 @@ class IncomingSnapshot {
     this.#wakeWriters();
   }
 
-  /** After the end: tells the streams that wait. */
+  /** After the end: answers the waiting streams. */
   settle(failure: Error | undefined): void {
     this.#cancelTimer();
     this.#failure ??= failure;
@@ -174,7 +183,7 @@ class IncomingSnapshot {
       if (this.#failure !== undefined) throw this.#failure;
       const part = this.#part;
       if (part !== undefined) {
-        yield part; // asked for the next: this one is put away
+        yield part; // the machine asks for the next one: it has stored this one
         this.#part = undefined;
         this.#wakeWriters();
       } else if (this.#isComplete) return;

@@ -1,25 +1,24 @@
 import type { StateMachine } from "../group.ts";
 import type { LogStore } from "../log-store.ts";
-import type { SnapshotPosition } from "../raft/raft.ts";
+import type { SnapshotPosition } from "../raft/input.ts";
 
 /**
- * Replaces the machine's state, then the log. The mark written first tells a restarted server that the log is to be
- * replaced too, if the machine was.
- * @throws when the parts broke off: nothing has changed then. A failing disk goes to `onBroken` as well.
+ * Replaces the machine's state, then the log. The mark written first lets `recover` finish after a crash between the two.
+ * @throws when the parts end early or are invalid: nothing has changed then. A disk error is also reported to `onFatal`.
  */
 export async function installSnapshot(
   log: LogStore,
   machine: StateMachine,
   { at, configuration }: SnapshotPosition,
   parts: AsyncIterable<Uint8Array>,
-  onBroken: (error: Error) => void,
+  onFatal: (error: Error) => void,
 ): Promise<void> {
-  let lost: unknown;
+  let partsError: unknown;
   async function* watched() {
     try {
       yield* parts;
     } catch (error) {
-      lost = error;
+      partsError = error;
       throw error;
     }
   }
@@ -28,15 +27,15 @@ export async function installSnapshot(
     try {
       await machine.restore(at, watched());
     } catch (error) {
-      // Parts that cannot be read are their sender's fault, not this disk's.
-      if (lost === undefined && error instanceof RangeError) lost = error;
-      if (lost === undefined) throw error;
+      // Invalid parts are the sender's fault, not this disk's.
+      if (partsError === undefined && error instanceof RangeError) partsError = error;
+      if (partsError === undefined) throw error;
       await log.markRestoring(undefined);
-      throw lost;
+      throw partsError;
     }
     await log.reset({ ...at, configuration });
   } catch (error) {
-    if (error !== lost) onBroken(error as Error);
+    if (error !== partsError) onFatal(error as Error);
     throw error;
   }
 }

@@ -10,13 +10,13 @@ import type { Raft } from "../raft/raft.ts";
 import type { OutgoingSnapshots } from "./outgoing-snapshots.ts";
 import type { ProposalQueue } from "./proposal-queue.ts";
 
-const WHY = {
-  "not-leader": "this member does not lead",
-  unsettled: "this leader is new and has committed nothing yet: try again",
-  pending: "another change of the members is under way: try again",
+const REFUSAL_LINES = {
+  "not-leader": "this member is not the leader",
+  unsettled: "the leader has committed nothing in its term yet: try again",
+  pending: "another membership change is under way: try again",
 };
 
-/** Steps a change into the core, and answers when it is committed or can be no more. */
+/** Proposes a membership change. `done` is called once it is applied, refused, or its outcome is unknown. */
 export function proposeChange(
   raft: Raft,
   proposals: ProposalQueue,
@@ -25,7 +25,11 @@ export function proposeChange(
 ): void {
   const { changeRefusal, term, log } = raft;
   if (changeRefusal !== undefined) {
-    done({ ok: false, reason: changeRefusal === "not-leader" ? changeRefusal : "busy", message: WHY[changeRefusal] });
+    done({
+      ok: false,
+      reason: changeRefusal === "not-leader" ? changeRefusal : "busy",
+      message: REFUSAL_LINES[changeRefusal],
+    });
     return;
   }
   const to = changed(log.configuration, change);
@@ -38,13 +42,13 @@ export function proposeChange(
   proposals.leaveTerm(term);
   raft.step({ type: "configure", to });
   proposals.append(index, term, (result) => {
-    // A leader that has removed itself leads no more once that is committed.
+    // A leader that removes itself steps down when that is committed, before it is applied.
     if (result.ok || (log.commit >= index && log.term(index) === term)) done({ ok: true, id });
-    else done({ ok: false, reason: "unknown", message: "leadership was lost meanwhile" });
+    else done({ ok: false, reason: "unknown", message: "leadership was lost, and the change may yet be committed" });
   });
 }
 
-/** The members as the latest configuration has them; what a leader knows of each. */
+/** The members of the latest configuration, with the leader's view of each. */
 export function membersProgress(
   raft: Raft,
   named: readonly GroupMember[],
@@ -64,7 +68,7 @@ export function membersProgress(
   });
 }
 
-/** Whom leadership is best handed over to. */
+/** The best target of a leadership transfer: the most up-to-date active voter. */
 export function furthestVoter(members: readonly MemberProgress[], self: number): number | undefined {
   const able = members.filter(({ id, active, learner }) => id !== self && active && !learner);
   return able.sort((a, b) => b.matched - a.matched)[0]?.id;
@@ -73,7 +77,7 @@ export function furthestVoter(members: readonly MemberProgress[], self: number):
 export function membershipOf({ log, id, dismissed }: Raft): GroupStatus["membership"] {
   const { configuration } = log;
   const committed = log.configurationAt(log.commit);
-  // A removal counts once it is committed; entries from before this one was added do not speak of it.
+  // A removal counts once it is committed. In a configuration from before its addition, this server is still joining.
   const current = isMember(configuration, id) ? configuration : committed;
   const member = current.members.find((one) => one.id === id);
   if (member === undefined) return current.nextId > id ? "removed" : "joining";
@@ -81,7 +85,10 @@ export function membershipOf({ log, id, dismissed }: Raft): GroupStatus["members
   return member.learner ? "learner" : "voter";
 }
 
-/** The volume file knows best where a member is reached from here; one that it does not name yet is where its adder said. */
+/**
+ * With the addresses of the volume file, which knows best how a member is reached from here; else the one given when it
+ * was added.
+ */
 export function addressed(configuration: Configuration, named: readonly GroupMember[]): readonly RaftMember[] {
   return configuration.members.map((member) => {
     const address = named.find(({ id }) => id === member.id)?.address ?? member.address;

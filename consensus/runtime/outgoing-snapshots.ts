@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { MachineSnapshot, StateMachine } from "../group.ts";
-import type { Raft, SnapshotPosition } from "../raft/raft.ts";
+import type { SnapshotPosition } from "../raft/input.ts";
+import type { Raft } from "../raft/raft.ts";
 import { type SnapshotHeader, SnapshotRefused, type SnapshotSource, type Transport } from "../transport/transport.ts";
 import type { Timers } from "./timers.ts";
 
@@ -11,19 +12,19 @@ export interface OutgoingOptions {
   readonly timers: Timers;
   readonly random: () => number;
   readonly logger: Logger;
-  /** How long a snapshot whose transfer broke is kept for the next try. It holds the log and the store's old files. */
+  /** How long a snapshot is kept after its transfer broke. It retains the log after it, and old files of the store. */
   readonly keepMs: number;
 }
 
 const LOGGED_EVERY_PARTS = 64;
 
-/** The snapshots on their way to members whose next entry was cut. One a member. */
+/** The snapshots that are being sent to members whose next entry was compacted: at most one per member. */
 export class OutgoingSnapshots {
   readonly #options: OutgoingOptions;
-  readonly #living = new Map<number, OutgoingSnapshot>();
-  /** Those of which a try is under way: its stream reads from the snapshot. */
-  readonly #trying = new Set<number>();
-  /** Indexes from which the log stays: what follows a snapshot is needed once it has arrived. */
+  readonly #current = new Map<number, OutgoingSnapshot>();
+  /** Members with an attempt under way: its stream reads from the snapshot. */
+  readonly #sending = new Set<number>();
+  /** By member: the index after which the log must stay, since those entries follow the snapshot. */
   readonly #pins = new Map<number, number>();
 
   constructor(options: OutgoingOptions) {
@@ -34,30 +35,35 @@ export class OutgoingSnapshots {
     return [...this.#pins.values()];
   }
 
-  /** How much of a snapshot a member has taken; undefined when none is on its way. */
+  /** How much of its snapshot a member has stored; undefined when none is under way. */
   bytesTo(member: number): number | undefined {
-    return this.#living.get(member)?.bytesTaken;
+    return this.#current.get(member)?.bytesTaken;
   }
 
   /**
-   * Goes on with what is left of a broken transfer, or begins.
-   * @returns the index up to which the member has everything now
+   * Resumes an interrupted transfer, or starts one.
+   * @returns the index of the snapshot, once it is installed
+   * @throws SnapshotRefused by the receiver, RangeError when it cannot be resumed, or what broke the stream
    */
   async send(to: number): Promise<number> {
-    if (this.#trying.has(to)) throw new Error("an earlier try is still under way"); // of another term of this leader
-    this.#trying.add(to);
+    // Under way since an earlier term of this leader.
+    if (this.#sending.has(to)) throw new Error("an earlier attempt is still under way");
+    this.#sending.add(to);
     try {
-      return await this.#try(to);
+      return await this.#attempt(to);
     } finally {
-      this.#trying.delete(to);
+      this.#sending.delete(to);
     }
   }
 
-  async #try(to: number): Promise<number> {
+  async #attempt(to: number): Promise<number> {
     const { raft, transport, logger } = this.#options;
-    const snapshot = this.#living.get(to) ?? (await this.#begin(to));
+    const snapshot = this.#current.get(to) ?? (await this.#begin(to));
     const { at } = snapshot.position;
-    logger.info({ to, at: at.index, parts: snapshot.partsTaken, bytes: snapshot.bytesTaken }, "raft: sends a snapshot");
+    logger.info(
+      { to, at: at.index, parts: snapshot.partsTaken, bytes: snapshot.bytesTaken },
+      "raft: sending a snapshot",
+    );
     try {
       await transport.sendSnapshot(to, snapshot.source(raft.term));
       logger.info({ to, at: at.index, parts: snapshot.partsTaken, bytes: snapshot.bytesTaken }, "raft: snapshot sent");
@@ -70,31 +76,31 @@ export class OutgoingSnapshots {
     return at.index;
   }
 
-  /** For the next try; not for ever, if none comes any further. */
+  /** Kept for the next attempt, until keepMs have passed without progress. */
   #keep(to: number, snapshot: OutgoingSnapshot): void {
     const { timers, keepMs } = this.#options;
     const { partsTaken } = snapshot;
     timers.after(keepMs, () => {
-      if (snapshot.partsTaken !== partsTaken || this.#living.get(to) !== snapshot) return;
-      if (this.#trying.has(to)) this.#keep(to, snapshot);
+      if (snapshot.partsTaken !== partsTaken || this.#current.get(to) !== snapshot) return;
+      if (this.#sending.has(to)) this.#keep(to, snapshot);
       else void this.#end(to, snapshot);
     });
   }
 
   async stop(): Promise<void> {
-    await Promise.all([...this.#living].map(([to, snapshot]) => this.#end(to, snapshot)));
+    await Promise.all([...this.#current].map(([to, snapshot]) => this.#end(to, snapshot)));
   }
 
   async #begin(to: number): Promise<OutgoingSnapshot> {
     const { raft, machine, random, logger } = this.#options;
     const { term, log } = raft;
-    this.#pins.set(to, log.base.index); // until it is known where the snapshot stands
+    this.#pins.set(to, log.base.index); // until the index of the snapshot is known
     try {
       const taken = await machine.snapshot();
       const entryTerm = log.term(taken.index);
       if (entryTerm === undefined || raft.term !== term) {
         await taken.release();
-        throw new Error("leadership changed before it was begun");
+        throw new Error("leadership changed before the transfer started");
       }
       const position = {
         at: { index: taken.index, term: entryTerm },
@@ -104,7 +110,7 @@ export class OutgoingSnapshots {
         if (parts % LOGGED_EVERY_PARTS === 0) logger.info({ to, parts, bytes }, "raft: snapshot under way");
       });
       this.#pins.set(to, taken.index);
-      this.#living.set(to, snapshot);
+      this.#current.set(to, snapshot);
       return snapshot;
     } catch (error) {
       this.#pins.delete(to);
@@ -113,14 +119,14 @@ export class OutgoingSnapshots {
   }
 
   async #end(to: number, snapshot: OutgoingSnapshot): Promise<void> {
-    if (this.#living.get(to) !== snapshot) return;
-    this.#living.delete(to);
+    if (this.#current.get(to) !== snapshot) return;
+    this.#current.delete(to);
     this.#pins.delete(to);
     await snapshot.release();
   }
 }
 
-/** One consistent read of the store, given out once, with what is not yet confirmed held for another try. */
+/** One snapshot of the machine. It can be read only once, so parts are held until the receiver has stored them. */
 class OutgoingSnapshot {
   readonly position: SnapshotPosition;
   partsTaken = 0;
@@ -129,7 +135,7 @@ class OutgoingSnapshot {
   readonly #transfer: number;
   readonly #iterator: AsyncIterator<Uint8Array>;
   readonly #onTaken: (parts: number, bytes: number) => void;
-  /** Those from number partsTaken on. */
+  /** Parts read but not stored by the receiver: from number partsTaken on. */
   #held: Uint8Array[] = [];
   #reading: Promise<void> | undefined;
   #isAtEnd = false;
@@ -160,7 +166,7 @@ class OutgoingSnapshot {
 
   async *#parts(from: number): AsyncGenerator<Uint8Array> {
     for (let part = from; ; part++) {
-      if (part < this.partsTaken) throw new RangeError(`part ${part} of a snapshot is not held any more`);
+      if (part < this.partsTaken) throw new RangeError(`part ${part} of the snapshot is no longer held`);
       while (part - this.partsTaken >= this.#held.length && !this.#isAtEnd) await this.#read();
       const bytes = this.#held[part - this.partsTaken];
       if (bytes === undefined) return;
@@ -168,7 +174,7 @@ class OutgoingSnapshot {
     }
   }
 
-  /** A try that was given up may have left a read under way: its part counts. */
+  /** An abandoned attempt may have left a read under way: its part is used too. */
   #read(): Promise<void> {
     this.#reading ??= this.#iterator.next().then(({ done, value }) => {
       this.#reading = undefined;

@@ -2,7 +2,7 @@ import type { Proposed } from "../group.ts";
 
 type Done = (result: Proposed) => void;
 
-/** What has been proposed here and not yet answered: first queued, then in the log of one leader's term. */
+/** Pending proposals on this member: first queued for the turn, then by index in the log of its term as leader. */
 export class ProposalQueue {
   readonly #max: number;
   #queuedData: Uint8Array[] = [];
@@ -19,6 +19,7 @@ export class ProposalQueue {
     return this.#queuedDone.length + this.#inLog.size >= this.#max;
   }
 
+  /** Waits for the next turn. */
   queue(data: Uint8Array, done: Done): void {
     this.#queuedData.push(data);
     this.#queuedDone.push(done);
@@ -28,7 +29,7 @@ export class ProposalQueue {
     return this.#queuedData;
   }
 
-  /** All that was queued is now in the log from `first` on. */
+  /** Everything queued is now in the log, from index `first` on. */
   appended(first: number, term: number): void {
     this.#term = term;
     let index = first;
@@ -37,12 +38,13 @@ export class ProposalQueue {
     this.#queuedDone = [];
   }
 
-  /** One that was not queued, beside those that were. */
+  /** Of an entry that was appended without being queued. */
   append(index: number, term: number, done: Done): void {
     this.#term = term;
     this.#inLog.set(index, done);
   }
 
+  /** This member is not the leader. */
   refuseQueued(): void {
     const refused = this.#queuedDone;
     this.#queuedData = [];
@@ -50,7 +52,10 @@ export class ProposalQueue {
     for (const done of refused) done({ ok: false, reason: "not-leader" });
   }
 
-  /** Whoever leads in another term may keep these entries or replace them. */
+  /**
+   * Answers `unknown` unless this member is still the leader of their term: another leader may keep the entries or
+   * replace them.
+   */
   leaveTerm(leadingTerm: number | undefined): void {
     if (this.#inLog.size === 0 || this.#term === leadingTerm) return;
     const lost = this.#inLog;

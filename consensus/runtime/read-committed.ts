@@ -2,7 +2,7 @@ import type { LogStore } from "../log-store.ts";
 import type { Entry } from "../raft/entry.ts";
 import type { Raft } from "../raft/raft.ts";
 
-/** See Group.readLog: from memory where they are there, else from the disk. */
+/** See Group.readLog. Reads from memory if the entries are there, else from disk. */
 export async function readCommitted(
   { log }: Raft,
   store: LogStore,

@@ -2,35 +2,38 @@ import type { ReadState } from "../raft/state.ts";
 
 type Done = (confirmed: boolean) => void;
 
-/** Linearizable reads on their way: gathered for a turn, asked of the quorum as one, then held until enough is applied. */
+/** Pending reads on this member: gathered for a turn, confirmed as one request, then held until their index is applied. */
 export class ReadIndexQueue {
-  #gathered: Done[] = [];
-  #asked = new Map<number, Done[]>();
+  #waiting: Done[] = [];
+  #requested = new Map<number, Done[]>();
   #nextId: number;
   /** Ascending by index. */
   #confirmed: { index: number; dones: Done[] }[] = [];
 
-  /** Numbered from `firstId` on: an answer to a question of an earlier life of this server must find none. */
+  /**
+   * Requests have ids from `firstId` on, which is random: a response to a request from before a restart must match
+   * none.
+   */
   constructor(firstId: number) {
     this.#nextId = firstId;
   }
 
-  gather(done: Done): void {
-    this.#gathered.push(done);
+  add(done: Done): void {
+    this.#waiting.push(done);
   }
 
-  /** @returns the number of the question that stands for all that were gathered; undefined when there are none */
-  ask(): number | undefined {
-    if (this.#gathered.length === 0) return undefined;
+  /** @returns the id of one request for all gathered reads; undefined when there are none */
+  takeBatch(): number | undefined {
+    if (this.#waiting.length === 0) return undefined;
     const id = this.#nextId++;
-    this.#asked.set(id, this.#gathered);
-    this.#gathered = [];
+    this.#requested.set(id, this.#waiting);
+    this.#waiting = [];
     return id;
   }
 
-  answered(state: ReadState): void {
-    const dones = this.#asked.get(state.id) ?? [];
-    this.#asked.delete(state.id);
+  onReadState(state: ReadState): void {
+    const dones = this.#requested.get(state.id) ?? [];
+    this.#requested.delete(state.id);
     if (state.index === undefined) for (const done of dones) done(false);
     else this.#confirmed.push({ index: state.index, dones });
   }
@@ -42,9 +45,9 @@ export class ReadIndexQueue {
   }
 
   failAll(): void {
-    const dones = [...this.#gathered, ...[...this.#asked.values(), ...this.#confirmed.map((c) => c.dones)].flat()];
-    this.#gathered = [];
-    this.#asked.clear();
+    const dones = [...this.#waiting, ...[...this.#requested.values(), ...this.#confirmed.map((c) => c.dones)].flat()];
+    this.#waiting = [];
+    this.#requested.clear();
     this.#confirmed = [];
     for (const done of dones) done(false);
   }

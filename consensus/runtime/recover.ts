@@ -6,9 +6,9 @@ import { StorageError } from "../storage-error.ts";
 import type { GroupTuning } from "./tuning.ts";
 
 /**
- * Brings log and machine together after a start, however the last run ended: completes or forgets an interrupted
- * restore, and replays what is known to be committed. `first`: the members, where the disk knows none yet.
- * @throws StorageError when the two directories do not belong together
+ * Brings log and machine into agreement at a start: completes or abandons an interrupted installation of a snapshot, and
+ * replays the entries known to be committed. `first`: the configuration if the disk holds none.
+ * @throws StorageError when log and machine do not belong together, or the log is damaged
  */
 export async function recover(
   log: LogStore,
@@ -23,7 +23,7 @@ export async function recover(
     configurations = [first];
   }
   if (restoring !== undefined && machine.appliedIndex === restoring.index) {
-    await log.reset(restoring); // the machine was replaced, the log not yet
+    await log.reset(restoring); // the machine was replaced, the log was not
     base = { index: restoring.index, term: restoring.term };
     lastIndex = restoring.index;
     termStarts = [];
@@ -64,10 +64,10 @@ async function readAll(log: LogStore, from: number, through: number) {
   if (from > through) return [];
   const entries = await log.read(from, through, Number.POSITIVE_INFINITY);
   if (entries.length !== through - from + 1)
-    throw new StorageError("the log is damaged", `it breaks off after ${from}`);
+    throw new StorageError("the log is damaged", `entries are missing after ${from}`);
   return entries;
 }
 
 function describe(machine: StateMachine, baseIndex: number, lastIndex: number): string {
-  return `the state has applied ${machine.appliedIndex}, the log holds ${baseIndex + 1} to ${lastIndex}. Put back the whole data directory as it was; begin with an empty one only while every other member is up and has all`;
+  return `the state has applied ${machine.appliedIndex}, the log holds ${baseIndex + 1} to ${lastIndex}. Restore the whole data directory; start with an empty one only while every other member is up and caught up`;
 }

@@ -1,17 +1,17 @@
 import type { LogStore } from "../log-store.ts";
 import type { Entry } from "../raft/entry.ts";
+import type { Save } from "../raft/input.ts";
 import type { Message } from "../raft/messages.ts";
-import type { Save } from "../raft/raft.ts";
 
 export interface SaverEvents {
-  /** In the order of the saves; then the promises may go. */
+  /** In the order of the saves. Then the promises may be sent. */
   saved(save: Save, promises: readonly Message[]): void;
   failed(error: Error): void;
 }
 
 /**
- * Group commit: one write at a time, and all that comes meanwhile makes the next one. A promise goes out behind the
- * write it was made with and every earlier one.
+ * Group commit: one write at a time; saves that arrive meanwhile are merged into the next one. A promise is released once
+ * the save that it came with, and every earlier one, is durable.
  */
 export class Saver {
   readonly #log: LogStore;
@@ -30,7 +30,7 @@ export class Saver {
     return this.#inFlight;
   }
 
-  /** @returns the promises that need not wait, since nothing is being written */
+  /** @returns the promises that may be sent at once, since no write is pending */
   add(save: Save | undefined, promises: readonly Message[]): readonly Message[] {
     if (save === undefined && !this.#inFlight && this.#waiting === undefined) return promises;
     for (const promise of promises) this.#promises.push(promise);
@@ -55,7 +55,7 @@ export class Saver {
     this.#log.append(save.hardState, save.entries, (error) => {
       this.#inFlight = false;
       if (error === undefined) {
-        this.#write(); // the disk is busy again before the processor is
+        this.#write(); // first: the disk works while the events below are handled
         this.#events.saved(save, promises);
       } else {
         this.#events.failed(error);

@@ -1,9 +1,10 @@
-/** The only time that a group knows: the tests bring their own. */
+/** The only timers of a group; injected, so that tests can replace them. */
 export interface Timers {
-  /** After what is being handled now, and after all input that has already arrived: gathers a turn. */
+  /** Runs after the current event and all I/O events that are already pending, so that a turn gathers them. */
   soon(run: () => void): void;
-  /** @returns what cancels it */
+  /** @returns cancels it */
   every(ms: number, run: () => void): () => void;
+  /** @returns cancels it */
   after(ms: number, run: () => void): () => void;
 }
 

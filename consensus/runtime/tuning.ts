@@ -1,30 +1,33 @@
 import type { Window } from "../raft/progress.ts";
 
 export interface GroupTuning {
-  /** A heartbeat every tick; elections after one to two times electionTicks of silence. */
+  /** A heartbeat is sent every tick. The election timeout is random, between electionTicks and twice that. */
   readonly tickMs: number;
   readonly electionTicks: number;
-  /** Queued and in the log, not yet answered; beyond it a proposal is refused as busy. */
+  /** Bound of the pending proposals; beyond it a proposal is refused as `busy`. */
   readonly proposalsMax: number;
   readonly entryBytesMax: number;
   readonly appendBytesMax: number;
   readonly window: Window;
-  /** Of committed entries, in one turn of the machine. */
+  /** Committed entries applied in one turn. */
   readonly applyBytesMax: number;
-  /** The same where the turn holds up an answer: about twenty creates, which take as long as a write to the disk. */
+  /**
+   * The same while a write is under way whose end must be noticed soon: about twenty creates, which take as long as a
+   * write to disk.
+   */
   readonly applySliceBytes: number;
-  /** Of entries kept in memory, for followers and the changelog's readers. */
+  /** Entries kept in memory, for followers and readers of the log. */
   readonly tailBytesMax: number;
   readonly cutEveryMs: number;
   /** The log is cut in steps of at least this many entries. */
   readonly cutStep: number;
-  /** Kept behind what is applied, so that a member that was away for a moment needs no snapshot. */
+  /** Applied entries kept in the log, so that a member that was down for a moment needs no snapshot. */
   readonly keepEntries: number;
-  /** Kept at most for a member that answers but is behind. */
+  /** Applied entries kept at most for a member that responds but is behind. */
   readonly keepForSlowEntries: number;
-  /** What a broken transfer of a snapshot leaves is kept for so long, at its sender and at its receiver. */
+  /** How long an interrupted snapshot transfer can be resumed, at its sender and at its receiver. */
   readonly snapshotKeepMs: number;
-  /** A message whose term is further ahead than this comes from nowhere. */
+  /** A message whose term is further ahead than this is refused: no series of elections leads there. */
   readonly termLeapMax: number;
 }
 

@@ -15,7 +15,7 @@ import type { GroupMember } from "../group.ts";
 import type { Message } from "../raft/messages.ts";
 import { type Mismatch, mismatchOf, NOT_RUNNING, type PeerIdentity } from "./hello.ts";
 import { PeerLink } from "./peer-link.ts";
-import { takeSnapshot } from "./snapshot-stream.ts";
+import { receiveSnapshot } from "./snapshot-stream.ts";
 import type { Receiver, SnapshotSource, Transport } from "./transport.ts";
 import { decodeMessage } from "./wire.ts";
 
@@ -23,37 +23,41 @@ export interface GrpcTransportOptions {
   readonly volume: string;
   readonly region: string;
   readonly self: number;
-  /** host:port that the others reach this one by. */
+  /** host:port at which the other members reach this one. */
   readonly address: string;
-  /** The volume's uuid, "" while it is not known. */
+  /** The volume's uuid; "" while it is unknown. */
   readonly cluster?: () => string;
   readonly logger: Logger;
   readonly refusals: Refusals;
 }
 
+/** Bound of the links to servers outside the configuration. */
 const GUESTS_MAX = 8;
 
-/** gRPC would end a stream for a frame that it cannot read, and nobody would be told. */
+/** `tolerant`: a frame that cannot be decoded reaches the handler, and is counted. gRPC alone would just end the stream. */
 const SERVICE = {
   ...RaftPeersService,
   exchange: tolerant(RaftPeersService.exchange),
   install: tolerant(RaftPeersService.install),
 };
 
-/** So long after its last frame a member's stream may be taken over by another that says it is the same. */
+/** For so long after the last frame of a member, no other process may claim to be that member. */
 const CLAIM_MS = 1_000;
 
-/** Which process speaks for a member. */
+/** The process that has connected as a member. */
 interface Claim {
+  /** From its hello. */
   readonly life: number;
+  /** host:port of its connection. */
   readonly peer: string;
-  heardMs: number;
+  lastFrameMs: number;
+  /** Number of open streams. */
   streams: number;
 }
 
 /**
- * Raft over gRPC. The server it is reached by is someone else's:
- * `server.addService(transport.service, transport.handlers)`, with a max_receive_message_length above RAFT_FRAME_BYTES_MAX.
+ * Raft over gRPC. The gRPC server is the caller's: `server.addService(transport.service, transport.handlers)`, with a
+ * max_receive_message_length above RAFT_FRAME_BYTES_MAX.
  */
 export class GrpcTransport implements Transport {
   readonly service = SERVICE;
@@ -61,7 +65,10 @@ export class GrpcTransport implements Transport {
   readonly #options: GrpcTransportOptions;
   readonly #identity: PeerIdentity;
   readonly #links = new Map<number, PeerLink>();
-  /** To those who came by themselves: removed members, and new ones that are not known here yet. Only while they stay. */
+  /**
+   * Links back to servers that are connected but not in the configuration: removed members, and those whose addition
+   * has not reached this log yet.
+   */
   readonly #guests = new Map<number, PeerLink>();
   readonly #claims = new Map<number, Claim>();
   #peers: readonly GroupMember[] = [];
@@ -93,19 +100,19 @@ export class GrpcTransport implements Transport {
     for (const [id, link] of this.#links) {
       if (peers.some((peer) => peer.id === id && peer.address === link.address)) continue;
       this.#links.delete(id);
-      // A leader that is removing itself still needs the others' answers.
+      // A leader that removes itself still needs this member's responses.
       if (this.#claims.has(id) && !peers.some((peer) => peer.id === id)) this.#guests.set(id, link);
       else link.stop();
     }
     for (const { id, address } of peers) {
-      this.#dismissGuest(id);
+      this.#removeGuest(id);
       if (!this.#links.has(id)) this.#links.set(id, this.#link(id, address));
     }
   }
 
   #link(peer: number, address: string): PeerLink {
-    const onBroken = () => this.#receiver?.unreachable(peer);
-    return new PeerLink({ identity: this.#identity, peer, address, logger: this.#options.logger, onBroken });
+    const onUnreachable = () => this.#receiver?.unreachable(peer);
+    return new PeerLink({ identity: this.#identity, peer, address, logger: this.#options.logger, onUnreachable });
   }
 
   send(messages: readonly Message[]): void {
@@ -120,7 +127,7 @@ export class GrpcTransport implements Transport {
 
   sendSnapshot(to: number, source: SnapshotSource): Promise<void> {
     const link = this.#links.get(to);
-    if (link === undefined) return Promise.reject(new Error(`member ${to} is unknown`));
+    if (link === undefined) return Promise.reject(new Error(`no connection to member ${to}`));
     return link.sendSnapshot(source);
   }
 
@@ -142,7 +149,7 @@ export class GrpcTransport implements Transport {
       call.end();
       if (claim === undefined || --claim.streams > 0 || this.#claims.get(from) !== claim) return;
       this.#claims.delete(from);
-      this.#dismissGuest(from);
+      this.#removeGuest(from);
     };
     call.on("data", (frame: RaftFrame | BadFrame) => {
       if (frame instanceof BadFrame) {
@@ -150,7 +157,7 @@ export class GrpcTransport implements Transport {
         return close();
       }
       if (claim !== undefined) {
-        claim.heardMs = performance.now();
+        claim.lastFrameMs = performance.now();
         if (!this.#deliver(frame, from)) close();
         return;
       }
@@ -159,7 +166,7 @@ export class GrpcTransport implements Transport {
       if (refusal !== undefined) return close();
       from = frame.hello!.from;
       claim = this.#claim(from, frame.hello!.life, call.getPeer());
-      this.#receiveGuest(from, frame.hello!.address);
+      this.#admitGuest(from, frame.hello!.address);
     });
     call.on("end", close);
     call.on("error", close);
@@ -168,19 +175,19 @@ export class GrpcTransport implements Transport {
 
   #claim(from: number, life: number, peer: string): Claim {
     const known = this.#claims.get(from);
-    const claim = known?.life === life ? known : { life, peer, heardMs: 0, streams: 0 };
-    claim.heardMs = performance.now();
+    const claim = known?.life === life ? known : { life, peer, lastFrameMs: 0, streams: 0 };
+    claim.lastFrameMs = performance.now();
     claim.streams++;
     this.#claims.set(from, claim);
     return claim;
   }
 
-  #receiveGuest(id: number, address: string): void {
+  #admitGuest(id: number, address: string): void {
     if (address === "" || this.#guests.has(id) || this.#peers.some((peer) => peer.id === id)) return;
     if (this.#guests.size < GUESTS_MAX) this.#guests.set(id, this.#link(id, address));
   }
 
-  #dismissGuest(id: number): void {
+  #removeGuest(id: number): void {
     this.#guests.get(id)?.stop();
     this.#guests.delete(id);
   }
@@ -193,12 +200,12 @@ export class GrpcTransport implements Transport {
   }
 
   #mismatch(hello: RaftHello | undefined): Mismatch | undefined {
-    if (hello === undefined) return { kind: "malformed", line: "did not say who it is" };
+    if (hello === undefined) return { kind: "malformed", line: "sent no hello" };
     const { from, life } = hello;
     const other = this.#claims.get(from);
-    const isClaimed = other !== undefined && other.life !== life && performance.now() - other.heardMs < CLAIM_MS;
+    const isClaimed = other !== undefined && other.life !== life && performance.now() - other.lastFrameMs < CLAIM_MS;
     if (!isClaimed) return mismatchOf(this.#identity, hello);
-    return { kind: "member", line: `calls itself member ${from}, and so does another server at ${other.peer}` };
+    return { kind: "member", line: `claims to be member ${from}, as does another server at ${other.peer}` };
   }
 
   #deliver(frame: RaftFrame, from: number): boolean {
@@ -212,7 +219,7 @@ export class GrpcTransport implements Transport {
   }
 
   #install(call: ServerDuplexStream<SnapshotFrame, SnapshotProgress>): void {
-    takeSnapshot(
+    receiveSnapshot(
       call,
       (hello, header) => {
         const refusal = this.#refusal(hello, call.getPeer());
@@ -221,7 +228,7 @@ export class GrpcTransport implements Transport {
       },
       (error) => {
         if (error instanceof RangeError) this.#options.refusals.note("snapshot", call.getPeer(), error.message);
-        else this.#options.logger.warn({ reason: error.message }, "raft: a snapshot was not taken");
+        else this.#options.logger.warn({ reason: error.message }, "raft: snapshot not accepted");
       },
     );
   }

@@ -1,25 +1,27 @@
+/** The hello that opens every stream between members: servers of different groups must never exchange Raft messages. */
 import type { RaftHello } from "../../proto/generated/raft.ts";
 import type { RefusalKind } from "../../proto/refusals.ts";
 
-/** 2: the members are in the log. */
+/** Of the messages on the wire. 2: the configuration is in the log. */
 const FORMAT = 2;
 
-/** Said by a server that is starting or stopping. */
+/** Refusal by a server that is starting or stopping. */
 export const NOT_RUNNING = "not running";
 
-/** Who a member is to its peers. */
+/** The identity of a member to its peers. */
 export interface PeerIdentity {
   readonly volume: string;
   readonly region: string;
   readonly self: number;
-  /** host:port, for whoever does not know this member yet. */
+  /** host:port, for a peer that does not have this member in its configuration yet. */
   readonly address: string;
-  /** The volume's uuid, or "" as long as it is not known: it comes with the first command. */
+  /** The volume's uuid; "" until the first command, which sets it, is applied. */
   readonly cluster: () => string;
+  /** Random, for each start of the process. */
   readonly life: number;
 }
 
-/** Why two do not belong together, as a line for a person. */
+/** Why two servers do not belong to one group, as a line for the operator. */
 export interface Mismatch {
   readonly kind: RefusalKind;
   readonly line: string;
@@ -31,22 +33,21 @@ export function makeHello(identity: PeerIdentity, to: number): RaftHello {
 }
 
 /**
- * Whether the sender is a member is Raft's to judge: one that was added by entries that are still to come is not known yet.
- * @returns undefined when these two belong to one group
+ * Does not check that the sender is in the configuration: it may have been added by entries not yet received here, so the
+ * core decides.
+ * @returns undefined when both belong to one group
  */
 export function mismatchOf(identity: PeerIdentity, hello: RaftHello): Mismatch | undefined {
   const { volume, region, self } = identity;
   const cluster = identity.cluster();
   if (hello.format !== FORMAT)
-    return { kind: "format", line: `speaks raft format ${hello.format}, here it is ${FORMAT}` };
-  if (hello.volume !== volume)
-    return { kind: "volume", line: `belongs to volume ${hello.volume}, here it is ${volume}` };
-  if (hello.region !== region)
-    return { kind: "region", line: `belongs to region ${hello.region}, here it is ${region}` };
-  if (hello.to !== self) return { kind: "member", line: `looks for member ${hello.to}, here it is ${self}` };
+    return { kind: "format", line: `speaks raft format ${hello.format}, expected ${FORMAT}` };
+  if (hello.volume !== volume) return { kind: "volume", line: `belongs to volume ${hello.volume}, expected ${volume}` };
+  if (hello.region !== region) return { kind: "region", line: `belongs to region ${hello.region}, expected ${region}` };
+  if (hello.to !== self) return { kind: "member", line: `looks for member ${hello.to}, this is member ${self}` };
   if (hello.from === self || hello.from === 0)
-    return { kind: "member", line: `calls itself member ${hello.from}, which is no peer of ${self}` };
+    return { kind: "member", line: `claims to be member ${hello.from}, which cannot be a peer of member ${self}` };
   if (hello.cluster !== "" && cluster !== "" && hello.cluster !== cluster)
-    return { kind: "volume", line: `belongs to the volume with uuid ${hello.cluster}, here it is ${cluster}` };
+    return { kind: "volume", line: `belongs to the volume with uuid ${hello.cluster}, expected ${cluster}` };
   return undefined;
 }

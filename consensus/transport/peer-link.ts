@@ -12,7 +12,7 @@ import { encodeMessage } from "./wire.ts";
 
 const RECONNECT_MS_MIN = 50;
 const RECONNECT_MS_MAX = 2000;
-/** Beyond it, what is to be sent is dropped: Raft sends again what matters. */
+/** Beyond it, queued messages are dropped: Raft retransmits. */
 const QUEUED_BYTES_MAX = 32 << 20;
 
 const CHANNEL: ChannelOptions = {
@@ -30,19 +30,21 @@ export interface PeerLinkOptions {
   readonly peer: number;
   readonly address: string;
   readonly logger: Logger;
-  /** Messages were lost. */
-  readonly onBroken: () => void;
+  /** Messages may have been lost. */
+  readonly onUnreachable: () => void;
 }
 
-/** The way to one other member: one long-lived stream that is opened again whenever it ends. */
+/** The connection to one member: a long-lived stream, reopened whenever it ends. */
 export class PeerLink {
   readonly address: string;
   readonly #options: PeerLinkOptions;
   readonly #client: RaftPeersClient;
   #stream: ClientDuplexStream<RaftFrame, RaftWelcome> | undefined;
-  #welcome = false;
+  /** The peer has accepted the hello of this stream. */
+  #isAccepted = false;
   #queue: RaftMessage[] = [];
   #queuedBytes = 0;
+  /** gRPC's buffer is full: messages are queued until "drain". */
   #blocked = false;
   #failures = 0;
   #retry: NodeJS.Timeout | undefined;
@@ -56,16 +58,16 @@ export class PeerLink {
     this.#connect();
   }
 
-  /** All of them in one frame. */
+  /** Sends all of them in one frame, or drops them. */
   send(messages: readonly Message[]): void {
-    if (!this.#welcome) return; // nobody there: Raft is told when the stream breaks, and tries again by itself
+    if (!this.#isAccepted) return; // not connected: Raft retries by itself
     for (const message of messages) {
       this.#queuedBytes += sizeOf(message);
       this.#queue.push(encodeMessage(message));
     }
     if (this.#queuedBytes > QUEUED_BYTES_MAX) {
       this.#drop();
-      this.#options.onBroken();
+      this.#options.onUnreachable();
     }
     if (!this.#blocked) this.#flush();
   }
@@ -85,30 +87,30 @@ export class PeerLink {
   #connect(): void {
     const stream = this.#client.exchange();
     this.#stream = stream;
-    stream.on("data", ({ refusal }: RaftWelcome) => this.#greeted(stream, refusal));
+    stream.on("data", ({ refusal }: RaftWelcome) => this.#onWelcome(stream, refusal));
     stream.on("drain", () => {
       this.#blocked = false;
       this.#flush();
     });
     stream.on("error", () => undefined); // "status" follows
-    stream.on("status", () => this.#broken(stream));
+    stream.on("status", () => this.#onEnd(stream));
     stream.write({ hello: makeHello(this.#options.identity, this.#options.peer), messages: [] });
   }
 
-  #greeted(stream: ClientDuplexStream<RaftFrame, RaftWelcome>, refusal: string): void {
+  #onWelcome(stream: ClientDuplexStream<RaftFrame, RaftWelcome>, refusal: string): void {
     const { logger, peer, address } = this.#options;
     if (refusal === "") {
-      this.#welcome = true;
+      this.#isAccepted = true;
       this.#failures = 0;
       return;
     }
     if (refusal === NOT_RUNNING) {
-      stream.cancel(); // its group is opened in a moment
+      stream.cancel(); // its group is about to open
       return;
     }
-    if (refusal !== this.#lastRefusal) logger.error({ peer, address }, `raft: refused by its peer: ${refusal}`);
+    if (refusal !== this.#lastRefusal) logger.error({ peer, address }, `raft: refused by a peer: ${refusal}`);
     this.#lastRefusal = refusal;
-    this.#failures = Number.POSITIVE_INFINITY; // an operator has to act: retry at the longest interval
+    this.#failures = Number.POSITIVE_INFINITY; // only an operator can fix it: retry at the longest interval
     stream.cancel();
   }
 
@@ -124,13 +126,13 @@ export class PeerLink {
     this.#queuedBytes = 0;
   }
 
-  #broken(stream: ClientDuplexStream<RaftFrame, RaftWelcome>): void {
+  #onEnd(stream: ClientDuplexStream<RaftFrame, RaftWelcome>): void {
     if (this.#stopped || stream !== this.#stream) return;
     this.#stream = undefined;
     this.#blocked = false;
     this.#drop();
-    if (this.#welcome) this.#options.onBroken();
-    this.#welcome = false;
+    if (this.#isAccepted) this.#options.onUnreachable();
+    this.#isAccepted = false;
     this.#retry = setTimeout(() => this.#connect(), backoffMs(this.#failures, RECONNECT_MS_MIN, RECONNECT_MS_MAX));
     this.#failures++;
   }

@@ -1,4 +1,4 @@
-/** A snapshot's way over one stream: parts go, a few ahead, and the numbers of those that were put away come back. */
+/** A snapshot over one gRPC stream: the sender sends parts, a few ahead; the receiver reports how many it has stored. */
 import type { ClientDuplexStream, ServerDuplexStream } from "@grpc/grpc-js";
 import { BadFrame } from "../../proto/frames.ts";
 import type { RaftHello, SnapshotBegin, SnapshotFrame, SnapshotProgress } from "../../proto/generated/raft.ts";
@@ -6,10 +6,13 @@ import { decodeConfiguration, encodeConfiguration } from "../raft/configuration.
 import { type SnapshotHeader, type SnapshotIntake, SnapshotRefused, type SnapshotSource } from "./transport.ts";
 import { count, position } from "./wire.ts";
 
-/** Of about 1 MiB: what a receiver that has stopped may hold up here. */
+/**
+ * Parts (about 1 MiB each) sent but not yet stored by the receiver: bounds what a stalled receiver keeps in memory
+ * here.
+ */
 const PARTS_AHEAD_MAX = 4;
 
-/** Resolves once it is in place; rejects when the stream ends before, or the receiver refuses. */
+/** Resolves once the snapshot is installed. Rejects when the stream ends before that, or the receiver refuses. */
 export async function sendSnapshot(
   call: ClientDuplexStream<SnapshotFrame, SnapshotProgress>,
   hello: RaftHello,
@@ -31,13 +34,13 @@ export async function sendSnapshot(
   });
   call.on("error", () => undefined); // "status" follows
   call.on("status", ({ details }) => reject(new Error(details === "" ? "the stream ended early" : details)));
-  // Also at once, and all of it: a receiver that has it already says so before it is sent a part.
-  const over = () => {
+  // The end also wakes a sender that waits for the start or for room: a receiver may need no part at all.
+  const end = () => {
     isOver = true;
     started.resolve(-1);
     room.wake();
   };
-  ended.then(over, over);
+  ended.then(end, end);
   try {
     call.write({ body: { $case: "begin", value: beginOf(hello, source.header) } });
     const from = await started.promise;
@@ -59,8 +62,8 @@ export async function sendSnapshot(
   }
 }
 
-/** Takes one snapshot from a stream; `open` says who takes it, throws to refuse, or says that it is not needed. */
-export function takeSnapshot(
+/** Receives one snapshot. `open` returns its intake, or undefined when it is not needed, or throws to refuse it. */
+export function receiveSnapshot(
   call: ServerDuplexStream<SnapshotFrame, SnapshotProgress>,
   open: (hello: RaftHello | undefined, header: SnapshotHeader) => SnapshotIntake | undefined,
   onRefused: (error: Error) => void,
@@ -68,7 +71,7 @@ export function takeSnapshot(
   let intake: SnapshotIntake | undefined;
   let taken = 0;
   let work: Promise<unknown> = Promise.resolve();
-  const say = (progress: Partial<SnapshotProgress>) => {
+  const report = (progress: Partial<SnapshotProgress>) => {
     if (!call.writable) return;
     call.write({ refusal: "", taken, installed: false, ...progress });
   };
@@ -78,36 +81,36 @@ export function takeSnapshot(
     if (body?.$case === "begin" && intake === undefined) {
       intake = open(body.value.hello, headerOf(body.value));
       taken = intake?.at ?? 0;
-      say({ installed: intake === undefined });
+      report({ installed: intake === undefined });
     } else if (body?.$case === "part" && intake !== undefined) {
       await intake.take(body.value);
       taken++;
-      say({});
+      report({});
     } else if (body?.$case === "end" && intake !== undefined) {
       await intake.finish(count(body.value.parts));
-      say({ installed: true });
-    } else throw new RangeError("a snapshot's stream is its begin, parts and its end");
+      report({ installed: true });
+    } else throw new RangeError("a snapshot stream is a begin, parts and an end");
   };
   call.on("data", (frame: SnapshotFrame | BadFrame) => {
     work = work
       .then(() => handle(frame))
       .catch((error: Error) => {
         onRefused(error);
-        say({ refusal: error.message });
-        broke();
+        report({ refusal: error.message });
+        disconnect();
         call.end();
       });
   });
-  const broke = () => {
-    intake?.broke();
+  const disconnect = () => {
+    intake?.disconnected();
     intake = undefined;
   };
   call.on("end", () => {
-    broke();
+    disconnect();
     call.end();
   });
-  call.on("error", broke);
-  call.on("cancelled", broke);
+  call.on("error", disconnect);
+  call.on("cancelled", disconnect);
 }
 
 function beginOf(hello: RaftHello, { term, at, configuration, transfer }: SnapshotHeader): SnapshotBegin {
@@ -116,7 +119,8 @@ function beginOf(hello: RaftHello, { term, at, configuration, transfer }: Snapsh
 }
 
 function headerOf({ term, at, transfer, configuration, configurationIndex }: SnapshotBegin): SnapshotHeader {
-  if ((at?.term ?? 0) > term) throw new RangeError(`a snapshot of a later term than ${term}, its leader's`);
+  if ((at?.term ?? 0) > term)
+    throw new RangeError(`a snapshot of term ${at?.term}, later than its leader's term ${term}`);
   return {
     term: count(term),
     at: position(at),
@@ -125,7 +129,7 @@ function headerOf({ term, at, transfer, configuration, configurationIndex }: Sna
   };
 }
 
-/** Wakes the one that waits; a wake that nobody waited for is remembered. */
+/** An event for one waiter. A wake without a waiter ends the next wait. */
 class Signal {
   #isSet = false;
   #waiter: (() => void) | undefined;

@@ -1,4 +1,4 @@
-/** Raft's messages to and from the wire. Entries go as the bytes that lie in the log. */
+/** Raft messages to and from protobuf. Entries are sent as the bytes in the log. */
 import type { RaftMessage, WirePosition } from "../../proto/generated/raft.ts";
 import { decodeEntry } from "../raft/entry.ts";
 import type { LogPosition, Message } from "../raft/messages.ts";
@@ -41,7 +41,8 @@ const fromWire: { [K in WireBody["$case"]]: (value: BodyOf<K>) => Content<K> } =
     const decoded = entries.map((encoded, i) => decodeEntry(previous.index + 1 + i, encoded));
     let { term } = previous;
     for (const entry of decoded) {
-      if (entry.term < term) throw new RangeError(`entry ${entry.index} of term ${entry.term} behind one of ${term}`);
+      if (entry.term < term)
+        throw new RangeError(`entry ${entry.index} of term ${entry.term} follows one of term ${term}`);
       term = entry.term;
     }
     return { type: "append", previous, commit: count(commit), entries: decoded };
@@ -73,13 +74,13 @@ export function encodeMessage(message: Message): RaftMessage {
   return { term: message.term, body: (toWire[message.type] as (message: Message) => WireBody)(message) };
 }
 
-/** @throws RangeError for what no member sends */
+/** @throws RangeError (or Error, from an entry) for a message that no member sends */
 export function decodeMessage({ term, body }: RaftMessage, from: number, to: number): Message {
   if (body === undefined) throw new RangeError("a message without a body");
   const content = (fromWire[body.$case] as (value: unknown) => Content<Message["type"]>)(body.value);
   const message = { ...content, from, to, term: count(term) } as Message;
   if (message.type === "append" && (message.entries.at(-1) ?? message.previous).term > message.term)
-    throw new RangeError(`entries of a later term than ${message.term}, their leader's`);
+    throw new RangeError(`entries of a later term than their leader's term ${message.term}`);
   return message;
 }
 
@@ -89,6 +90,6 @@ export function position(wire: WirePosition | undefined): LogPosition {
 }
 
 export function count(value: number): number {
-  if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`${value} is no index, term or round`);
+  if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`${value} is not a valid index, term or count`);
   return value;
 }

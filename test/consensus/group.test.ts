@@ -25,7 +25,7 @@ async function proposeMany(count: number, name: string): Promise<string[]> {
 
 async function converged(): Promise<string[]> {
   const lists = async () => await Promise.all([...cluster.running.values()].map(({ machine }) => machine.list()));
-  await until("the same applied index everywhere", () => {
+  await until("the same applied index on all members", () => {
     const applied = [...cluster.running.values()].map(({ group }) => group.status().applied);
     return applied.every((index) => index === applied[0] && index > 0) || undefined;
   });
@@ -34,7 +34,7 @@ async function converged(): Promise<string[]> {
   return first!;
 }
 
-test("three members over gRPC and real disks: a leader dies, the others go on, it comes back from its disk", async () => {
+test("three members over gRPC and real disks: a leader stops, the others continue, it recovers from its disk", async () => {
   cluster = await Cluster.start(3);
   expect(await proposeMany(10_000, "a")).toHaveLength(10_000);
   const leader = await cluster.leader();
@@ -48,7 +48,7 @@ test("three members over gRPC and real disks: a leader dies, the others go on, i
   expect(new Set(list).size).toBe(10_500);
 });
 
-test("all members stop and start: nothing that was acknowledged is missing", async () => {
+test("after a restart of all members no acknowledged entry is missing", async () => {
   cluster = await Cluster.start(3);
   const acknowledged = await proposeMany(1000, "a");
   await Promise.all([...cluster.running.values()].map((running) => running.stop()));
@@ -59,8 +59,8 @@ test("all members stop and start: nothing that was acknowledged is missing", asy
   expect(list).toHaveLength(1010);
 });
 
-test.each(["was away too long", "lost its disk"])(
-  "a member that %s is brought up by a snapshot in parts",
+test.each(["was down too long", "lost its disk"])(
+  "a member that %s is brought up to date by a snapshot",
   async (reason) => {
     cluster = await Cluster.start(3, { keepEntries: 100, cutStep: 100, cutEveryMs: 100, keepForSlowEntries: 200 });
     await proposeMany(500, "a");
@@ -80,7 +80,7 @@ test.each(["was away too long", "lost its disk"])(
   },
 );
 
-test("leadership is handed over at a stop, without an election timeout of silence", async () => {
+test("a leadership transfer takes less than an election timeout", async () => {
   cluster = await Cluster.start(3);
   const leader = await cluster.leader();
   await propose(leader.group, "x");
@@ -93,14 +93,14 @@ test("leadership is handed over at a stop, without an election timeout of silenc
   expect(await propose(next.group, "z")).toMatchObject({ ok: true });
 });
 
-test("reads are confirmed at the leader, and at a follower once it has applied as far; the log can be read up to its commit", async () => {
+test("reads are confirmed on the leader, and on a follower once it has applied the read index; the log can be read up to the commit index", async () => {
   cluster = await Cluster.start(3);
   await proposeMany(300, "a");
   const leader = await cluster.leader();
   const read = (group: typeof leader.group) => new Promise<boolean>((resolve) => group.readIndex(resolve));
   expect(await read(leader.group)).toBe(true);
   for (const { group } of cluster.running.values()) {
-    await until("it knows its leader", () => group.status().leader === leader.id || undefined);
+    await until("the follower to know its leader", () => group.status().leader === leader.id || undefined);
     const last = await propose(leader.group, "b");
     expect(await read(group)).toBe(true);
     expect(last).toMatchObject({ ok: true });
@@ -116,7 +116,7 @@ test("reads are confirmed at the leader, and at a follower once it has applied a
   expect(texts).toEqual(await leader.machine.list());
 });
 
-test("a server that is full says so", async () => {
+test("a leader with too many pending proposals refuses more as busy", async () => {
   cluster = await Cluster.start(1, { proposalsMax: 100 });
   const { group } = await cluster.leader();
   const results = await Promise.all(Array.from({ length: 150 }, (_, i) => propose(group, `p${i}`)));
@@ -124,14 +124,14 @@ test("a server that is full says so", async () => {
   expect(results.filter((result) => !result.ok && result.reason === "busy")).toHaveLength(50);
 });
 
-test("a member of another volume is refused and counted, the others go on", async () => {
+test("a member of another volume is refused and counted, and the others continue", async () => {
   cluster = await Cluster.start(3);
   const { id: leader } = await cluster.leader();
-  const stranger = leader === 3 ? 2 : 3;
-  await cluster.running.get(stranger)!.stop();
-  const { group } = await cluster.startMember(stranger, { volume: "other" });
+  const intruder = leader === 3 ? 2 : 3;
+  await cluster.running.get(intruder)!.stop();
+  const { group } = await cluster.startMember(intruder, { volume: "other" });
   await until("a refusal", () => group.refused.volume);
   expect((await proposeMany(100, "a")).length).toBe(100);
-  const others = [...cluster.running].filter(([id]) => id !== stranger);
+  const others = [...cluster.running].filter(([id]) => id !== intruder);
   await until("refusals by the others", () => others.every(([, r]) => r.group.refused.volume) || undefined);
 });

@@ -4,15 +4,18 @@ import { encodeConfiguration, firstConfiguration } from "../../consensus/raft/co
 import { type Entry, makeEntry } from "../../consensus/raft/entry.ts";
 import type { HardState } from "../../consensus/raft/messages.ts";
 
-/** A log that can be closed and opened again, as after a restart. */
+/** A log on a disk that can be opened again, as after a restart. */
 export interface Reopenable {
   open(): Promise<LogStore>;
   dispose(): Promise<void>;
 }
 
-/** What every LogStore promises. */
+type Run = (log: LogStore, reopen: () => Promise<LogStore>) => Promise<void>;
+type WithLog = (title: string, run: Run) => void;
+
+/** Tests of what every LogStore guarantees. */
 export function logConformance(name: string, make: () => Promise<Reopenable>): void {
-  const withLog = (title: string, run: (log: LogStore, reopen: () => Promise<LogStore>) => Promise<void>) =>
+  const withLog: WithLog = (title, run) =>
     test(`${name}: ${title}`, async () => {
       const disk = await make();
       let log = await disk.open();
@@ -28,8 +31,15 @@ export function logConformance(name: string, make: () => Promise<Reopenable>): v
         await disk.dispose();
       }
     });
+  appends(withLog);
+  cuts(withLog);
+  configurations(withLog);
+  sequences(withLog);
+}
 
-  withLog("a new one is empty", async (log) => {
+/** Appends and reads, before and after a restart. */
+function appends(withLog: WithLog): void {
+  withLog("a new log is empty", async (log) => {
     expect(log.stored).toEqual({
       hardState: { term: 0, vote: 0, commit: 0 },
       base: { index: 0, term: 0 },
@@ -41,7 +51,7 @@ export function logConformance(name: string, make: () => Promise<Reopenable>): v
     expect(await log.read(1, 10, 100)).toEqual([]);
   });
 
-  withLog("what was appended is there after a restart", async (log, reopen) => {
+  withLog("appended entries survive a restart", async (log, reopen) => {
     await append(log, { term: 3, vote: 2, commit: 1 }, entries([1, 1, 3]));
     await append(log, { term: 3, vote: 2, commit: 2 }, entries([3], 4));
     const again = await reopen();
@@ -54,14 +64,14 @@ export function logConformance(name: string, make: () => Promise<Reopenable>): v
     expect(plain(await again.read(1, 4, 1 << 20))).toEqual(plain(entries([1, 1, 3, 3])));
   });
 
-  withLog("a hard state alone leaves the entries", async (log, reopen) => {
+  withLog("an append of the hard state alone keeps the entries", async (log, reopen) => {
     await append(log, { term: 1, vote: 1, commit: 0 }, entries([1, 1]));
     await append(log, { term: 2, vote: 0, commit: 0 }, []);
     const again = await reopen();
     expect(again.stored).toMatchObject({ lastIndex: 2, hardState: { term: 2, vote: 0 } });
   });
 
-  withLog("an append takes the place of everything from its first index on", async (log, reopen) => {
+  withLog("an append replaces everything from its first index on", async (log, reopen) => {
     await append(log, { term: 2, vote: 0, commit: 0 }, entries([1, 1, 2, 2, 2, 2]));
     await append(log, { term: 3, vote: 0, commit: 0 }, entries([3], 3));
     const again = await reopen();
@@ -73,7 +83,7 @@ export function logConformance(name: string, make: () => Promise<Reopenable>): v
     expect((await again.read(1, 100, 1 << 20)).map(({ term }) => term)).toEqual([1, 1, 3]);
   });
 
-  withLog("reads stop at `through` and about at bytesMax, but give one entry at least", async (log) => {
+  withLog("a read stops at `through` and near bytesMax, but returns at least one entry", async (log) => {
     await append(log, { term: 1, vote: 0, commit: 0 }, entries(Array(50).fill(1)));
     const size = entries([1])[0]!.encoded.length;
     expect((await log.read(10, 20, 1 << 20)).map(({ index }) => index)).toEqual(range(10, 20));
@@ -81,8 +91,11 @@ export function logConformance(name: string, make: () => Promise<Reopenable>): v
     expect(await log.read(10, 50, 1)).toHaveLength(1);
     expect(await log.read(51, 60, 100)).toEqual([]);
   });
+}
 
-  withLog("a cut takes the front away, for good", async (log, reopen) => {
+/** Removal of entries at the front, by a cut or a snapshot. */
+function cuts(withLog: WithLog): void {
+  withLog("a cut removes the front for good", async (log, reopen) => {
     await append(log, { term: 5, vote: 0, commit: 6 }, entries([1, 1, 2, 2, 5, 5]));
     await log.cut({ index: 3, term: 2 });
     expect(await log.read(3, 6, 1 << 20)).toEqual([]);
@@ -101,7 +114,7 @@ export function logConformance(name: string, make: () => Promise<Reopenable>): v
     expect((await reopen()).stored).toMatchObject({ lastIndex: 8, termStarts: [{ term: 5, index: 8 }] });
   });
 
-  withLog("after a snapshot the log goes on behind it, whatever it held", async (log, reopen) => {
+  withLog("after a snapshot the log continues from it, whatever it held", async (log, reopen) => {
     await append(log, { term: 2, vote: 0, commit: 1 }, entries([1, 1, 2, 2]));
     await log.markRestoring({ index: 3, term: 7 });
     expect((await reopen()).stored.restoring).toEqual({ index: 3, term: 7 });
@@ -114,15 +127,17 @@ export function logConformance(name: string, make: () => Promise<Reopenable>): v
     expect((await third.read(4, 4, 1000)).map(({ term }) => term)).toEqual([7]);
   });
 
-  withLog("a restore that was given up leaves the log as it was", async (log, reopen) => {
+  withLog("an abandoned restore leaves the log unchanged", async (log, reopen) => {
     await append(log, { term: 1, vote: 0, commit: 1 }, entries([1, 1]));
     await log.markRestoring({ index: 9, term: 7 });
     await log.markRestoring(undefined);
     expect((await reopen()).stored).toMatchObject({ restoring: undefined, lastIndex: 2 });
   });
+}
 
+function configurations(withLog: WithLog): void {
   withLog(
-    "the members are known without reading an entry: rolled back, cut, and brought by a snapshot",
+    "the configurations are known without reading entries: after a rollback, a cut and a snapshot",
     async (log, reopen) => {
       const first = firstConfiguration([{ id: 1, address: "a:1" }]);
       const indexes = async () => (await reopen()).stored.configurations.map(({ index }) => index);
@@ -135,15 +150,17 @@ export function logConformance(name: string, make: () => Promise<Reopenable>): v
       await append(await reopen(), { term: 2, vote: 0, commit: 0 }, entries([2], 6));
       expect(await indexes()).toEqual([0, 3, 5]);
       await (await reopen()).cut({ index: 4, term: 1 });
-      expect(await indexes()).toEqual([3, 5]); // the one that holds at the base, and those after it
+      expect(await indexes()).toEqual([3, 5]); // the one in effect at the base, and the later ones
       const latest = (await reopen()).stored.configurations.at(-1);
       expect(latest).toEqual({ ...first, index: 5 });
       await (await reopen()).reset({ index: 9, term: 2, configuration: { ...first, index: 8 } });
       expect(await indexes()).toEqual([8]);
     },
   );
+}
 
-  withLog("any sequence of appends, cuts and restarts reads like a list", async (first, reopen) => {
+function sequences(withLog: WithLog): void {
+  withLog("a random sequence of appends, cuts and restarts reads like a list", async (first, reopen) => {
     let log = first;
     let list: Entry[] = [];
     let base = 0;
@@ -187,7 +204,7 @@ function range(from: number, through: number): number[] {
   return Array.from({ length: through - from + 1 }, (_, i) => from + i);
 }
 
-/** Whatever kind of byte array they are in. */
+/** Comparable, whatever kind of byte array the entries are in. */
 function plain(list: readonly Entry[]): string[] {
   return list.map(
     ({ index, term, kind, data, encoded }) =>

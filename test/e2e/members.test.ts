@@ -116,7 +116,7 @@ test("a server is added, promoted, and another takes its leave, by the command l
   const third = await led(meta);
 
   expect(await stop(third)).toBe(0);
-  expect(logs.get(third)).toContain('"handed":true');
+  expect(logs.get(third)).toContain('"transferred":true');
   expect(await led(meta)).not.toBe(third);
 
   const again = spawn(MIRRORFS, [

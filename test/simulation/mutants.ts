@@ -105,8 +105,8 @@ export const MUTANTS: readonly Mutant[] = [
     replacements: [
       {
         file: ELECTION,
-        text: "const granted = free && state.log.isUpToDate(last)",
-        by: "const granted = free",
+        text: "const granted = canVote && state.log.isUpToDate(last)",
+        by: "const granted = canVote",
       },
       {
         file: ELECTION,

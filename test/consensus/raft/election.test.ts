@@ -12,67 +12,67 @@ const vote = (from: number, to: number, term: number, at = last, transfer = fals
   transfer,
 });
 
-test("an election: pre-vote, vote, the leader's first entry", () => {
+test("an election: pre-vote, vote, the leader's no-op entry", () => {
   const one = new Member(1);
-  expect(one.tick(10).said()).toEqual(["preVote 1>2 t1 last 0@0", "preVote 1>3 t1 last 0@0"]);
-  expect(one.raft.term).toBe(0); // asked, not begun
-  one.hear({ type: "preVoteResponse", from: 2, to: 1, term: 1, granted: true });
+  expect(one.tick(10).sent()).toEqual(["preVote 1>2 t1 last 0@0", "preVote 1>3 t1 last 0@0"]);
+  expect(one.raft.term).toBe(0); // the term has not started
+  one.receive({ type: "preVoteResponse", from: 2, to: 1, term: 1, granted: true });
   expect(one.raft).toMatchObject({ role: "candidate", term: 1, vote: 1 });
-  expect(one.said()).toEqual([]); // the own vote is not durable yet
-  expect(one.save().said()).toEqual(["vote 1>2 t1 last 0@0", "vote 1>3 t1 last 0@0"]);
-  one.hear({ type: "voteResponse", from: 3, to: 1, term: 1, granted: true });
+  expect(one.sent()).toEqual([]); // its own vote is not durable yet
+  expect(one.save().sent()).toEqual(["vote 1>2 t1 last 0@0", "vote 1>3 t1 last 0@0"]);
+  one.receive({ type: "voteResponse", from: 3, to: 1, term: 1, granted: true });
   expect(one.raft.role).toBe("leader");
-  expect(one.said()).toEqual(["append 1>2 t1 after 0@0 [1@1] commit 0", "append 1>3 t1 after 0@0 [1@1] commit 0"]);
+  expect(one.sent()).toEqual(["append 1>2 t1 after 0@0 [1@1] commit 0", "append 1>3 t1 after 0@0 [1@1] commit 0"]);
 });
 
 test("a candidate's own vote counts only once it is durable", () => {
   const one = new Member(1).tick(10);
-  one.hear({ type: "preVoteResponse", from: 2, to: 1, term: 1, granted: true });
-  one.hear({ type: "voteResponse", from: 2, to: 1, term: 1, granted: true });
+  one.receive({ type: "preVoteResponse", from: 2, to: 1, term: 1, granted: true });
+  one.receive({ type: "voteResponse", from: 2, to: 1, term: 1, granted: true });
   expect(one.raft.role).toBe("candidate");
   expect(one.save().raft.role).toBe("leader");
 });
 
-test("a vote is sent only once it is durable, and once in a term", () => {
-  const three = new Member(3).hear(vote(1, 3, 1), vote(2, 3, 1));
-  expect(three.said()).toEqual([]);
-  expect(three.save().said()).toEqual(["voteResponse 3>1 t1 granted", "voteResponse 3>2 t1 refused"]);
+test("a vote is sent only once it is durable, and to one candidate per term", () => {
+  const three = new Member(3).receive(vote(1, 3, 1), vote(2, 3, 1));
+  expect(three.sent()).toEqual([]);
+  expect(three.save().sent()).toEqual(["voteResponse 3>1 t1 granted", "voteResponse 3>2 t1 refused"]);
   expect(
     three
-      .hear(vote(1, 3, 1))
+      .receive(vote(1, 3, 1))
       .save()
-      .said(),
-  ).toEqual(["voteResponse 3>1 t1 granted"]); // its answer was lost
+      .sent(),
+  ).toEqual(["voteResponse 3>1 t1 granted"]); // the first response was lost
 });
 
-test("no vote for a log that is behind: a later last term wins, then a longer log", () => {
+test("no vote for a log that is less up-to-date: the later last term wins, then the longer log", () => {
   const member = () => new Member(3, { log: [1, 2, 2] });
-  const answer = (at: { index: number; term: number }) =>
+  const responseTo = (at: { index: number; term: number }) =>
     member()
-      .hear(vote(1, 3, 3, at))
+      .receive(vote(1, 3, 3, at))
       .save()
-      .said();
-  expect(answer({ index: 9, term: 1 })).toEqual(["voteResponse 3>1 t3 refused"]);
-  expect(answer({ index: 2, term: 2 })).toEqual(["voteResponse 3>1 t3 refused"]);
-  expect(answer({ index: 3, term: 2 })).toEqual(["voteResponse 3>1 t3 granted"]);
-  expect(answer({ index: 1, term: 3 })).toEqual(["voteResponse 3>1 t3 granted"]);
+      .sent();
+  expect(responseTo({ index: 9, term: 1 })).toEqual(["voteResponse 3>1 t3 refused"]);
+  expect(responseTo({ index: 2, term: 2 })).toEqual(["voteResponse 3>1 t3 refused"]);
+  expect(responseTo({ index: 3, term: 2 })).toEqual(["voteResponse 3>1 t3 granted"]);
+  expect(responseTo({ index: 1, term: 3 })).toEqual(["voteResponse 3>1 t3 granted"]);
 });
 
-test("who hears a leader helps nobody to replace it, and its term stays", () => {
-  const two = new Member(2).hear({ type: "heartbeat", from: 1, to: 2, term: 1, commit: 0, committed: 0, round: 1 });
-  two.save().said();
-  two.hear({ type: "preVote", from: 3, to: 2, term: 2, last }, vote(3, 2, 7));
-  expect(two.save().said()).toEqual([]);
+test("a follower of an active leader disregards vote requests, and keeps its term", () => {
+  const two = new Member(2).receive({ type: "heartbeat", from: 1, to: 2, term: 1, commit: 0, committed: 0, round: 1 });
+  two.save().sent();
+  two.receive({ type: "preVote", from: 3, to: 2, term: 2, last }, vote(3, 2, 7));
+  expect(two.save().sent()).toEqual([]);
   expect(two.raft.term).toBe(1);
-  two.tick(10).hear(vote(3, 2, 7));
-  expect(two.save().said()).toContain("voteResponse 2>3 t7 granted");
+  two.tick(10).receive(vote(3, 2, 7));
+  expect(two.save().sent()).toContain("voteResponse 2>3 t7 granted");
 });
 
-test("a member that was cut off does not disturb the others when it returns", () => {
+test("a member that rejoins after a partition does not disrupt the leader", () => {
   const [one, two, three] = [new Member(1), new Member(2), new Member(3)];
   one.tick(10);
   settle(one, two, three);
-  three.tick(200).takeMessages(); // asks in vain, again and again
+  three.tick(200).takeMessages(); // its pre-votes are lost
   expect(three.raft.term).toBe(1);
   three.tick(10);
   one.tick();
@@ -81,30 +81,30 @@ test("a member that was cut off does not disturb the others when it returns", ()
   expect(three.raft).toMatchObject({ role: "follower", leader: 1, term: 1 });
 });
 
-test("a restarted member casts no vote for one election timeout", () => {
+test("a restarted member grants no vote for one election timeout", () => {
   const two = new Member(2, { term: 4, vote: 0 });
   expect(
     two
-      .hear(vote(3, 2, 5))
+      .receive(vote(3, 2, 5))
       .save()
-      .said(),
+      .sent(),
   ).toEqual([]);
   expect(
     two
-      .hear(vote(3, 2, 4))
+      .receive(vote(3, 2, 4))
       .save()
-      .said(),
+      .sent(),
   ).toEqual([]);
   expect(two.tick(10).takeMessages()).toHaveLength(2); // its own pre-votes
   expect(
     two
-      .hear(vote(3, 2, 5))
+      .receive(vote(3, 2, 5))
       .save()
-      .said(),
+      .sent(),
   ).toEqual(["voteResponse 2>3 t5 granted"]);
 });
 
-test("a leader that no quorum answers steps down within an election timeout", () => {
+test("a leader without responses from a quorum steps down within an election timeout (check-quorum)", () => {
   const members = [new Member(1), new Member(2), new Member(3)] as const;
   members[0].tick(10);
   settle(...members);
@@ -112,26 +112,26 @@ test("a leader that no quorum answers steps down within an election timeout", ()
   expect(members[0].tick().raft).toMatchObject({ role: "follower", leader: 0, term: 1 });
 });
 
-test("a leader of an older term learns of the later one from its heartbeat's answer", () => {
+test("a leader of an older term learns the current term from the response to its heartbeat", () => {
   const old = new Member(1);
   const other = new Member(2, { term: 5 });
   old.tick(10);
   settle(old, new Member(2), new Member(3));
   old.tick();
-  for (const message of old.takeMessages()) if (message.to === 2) other.hear(message);
-  old.hear(...other.takeMessages());
+  for (const message of old.takeMessages()) if (message.to === 2) other.receive(message);
+  old.receive(...other.takeMessages());
   expect(old.raft).toMatchObject({ role: "follower", term: 5 });
 });
 
-test("transfer: the target gets what it lacks, then stands at once and wins", () => {
+test("leadership transfer: the target is brought up to date, then starts an election at once and wins", () => {
   const members = [new Member(1), new Member(2), new Member(3)] as const;
   const [one, two] = members;
   one.tick(10);
   settle(...members);
-  one.propose("a").takeMessages(); // lost on the way
+  one.propose("a").takeMessages(); // lost
   one.transfer(2);
   expect(one.raft.accepting).toBe(false);
-  expect(one.said()).toEqual([]); // 2 lacks "a"
+  expect(one.sent()).toEqual([]); // 2 lacks "a"
   for (let i = 0; i < 3; i++) {
     one.tick();
     settle(...members);
@@ -143,7 +143,7 @@ test("transfer: the target gets what it lacks, then stands at once and wins", ()
   expect(one.applied).toEqual(["noop", "a", "noop"]);
 });
 
-test("a transfer that comes to nothing is given up after an election timeout", () => {
+test("a leadership transfer that fails is abandoned after an election timeout", () => {
   const members = [new Member(1), new Member(2), new Member(3)] as const;
   members[0].tick(10);
   settle(...members);
@@ -156,7 +156,7 @@ test("a transfer that comes to nothing is given up after an election timeout", (
   expect(members[0].raft).toMatchObject({ role: "leader", accepting: true });
 });
 
-test("a group of one leads as soon as its own vote is durable", () => {
+test("the only voter becomes leader as soon as its own vote is durable", () => {
   const only = new Member(1, { voters: [1] });
   only.tick(0);
   expect(only.raft.role).toBe("candidate");

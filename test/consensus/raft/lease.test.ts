@@ -12,7 +12,7 @@ function group(options: MemberOptions = {}): readonly [Member, Member, Member] {
   return [at(1), at(2), at(3)];
 }
 
-/** Member 1 leads, and has committed in its term. */
+/** Member 1 is the leader, and has committed in its term. */
 function elected(options: MemberOptions = {}): readonly [Member, Member, Member] {
   const members = group(options);
   members[0].tick(10);
@@ -20,67 +20,67 @@ function elected(options: MemberOptions = {}): readonly [Member, Member, Member]
   return members;
 }
 
-/** Whether a read asked now is answered at once, with nobody asked. */
-function readsAlone(member: Member, id = 1): boolean {
+/** Whether a read is confirmed at once, without a round of heartbeats. */
+function readsUnderLease(member: Member, id = 1): boolean {
   const before = member.reads.length;
-  member.askRead(id);
+  member.readIndex(id);
   member.takeMessages();
   return member.reads.length > before && member.reads.at(-1)!.index !== undefined;
 }
 
-test("a read under the lease asks nobody", () => {
+test("a read under the lease takes no round of heartbeats", () => {
   const [one, two, three] = elected();
   one.clock(100).tick();
   settle(one, two, three);
-  expect(one.clock(101).askRead(7).said()).toEqual([]);
+  expect(one.clock(101).readIndex(7).sent()).toEqual([]);
   expect(one.reads).toEqual([{ id: 7, index: 1 }]);
 });
 
-test("without leases every read asks a quorum", () => {
+test("without leases every read takes a round of heartbeats", () => {
   const [one, two, three] = elected({ leaseMs: undefined });
   one.clock(100).tick();
   settle(one, two, three);
-  expect(one.clock(101).askRead(7).said()).toEqual([
+  expect(one.clock(101).readIndex(7).sent()).toEqual([
     "heartbeat 1>2 t1 commit 1 round 1",
     "heartbeat 1>3 t1 commit 1 round 1",
   ]);
 });
 
-test("the lease counts from the sending of the heartbeat, not from its answer", () => {
+test("the lease counts from the sending of the heartbeat, not from its response", () => {
   const [one, two] = elected();
   one.clock(1_000).tick();
   const heartbeat = one.takeMessages().find(({ to }) => to === 2)!;
-  const response = two.hear(heartbeat).takeMessages();
-  one.clock(1_400).hear(...response);
-  expect(readsAlone(one.clock(1_000 + LEASE_MS - 1))).toBe(true);
-  expect(readsAlone(one.clock(1_000 + LEASE_MS))).toBe(false);
+  const response = two.receive(heartbeat).takeMessages();
+  one.clock(1_400).receive(...response);
+  expect(readsUnderLease(one.clock(1_000 + LEASE_MS - 1))).toBe(true);
+  expect(readsUnderLease(one.clock(1_000 + LEASE_MS))).toBe(false);
 });
 
-test("an answer renews the lease by the heartbeat that it answers, also when later ones were sent meanwhile", () => {
+test("a response extends the lease from the sending of its own heartbeat, not of later ones", () => {
   const [one, two] = elected();
   one.clock(1_000).tick();
   const first = one.takeMessages().find(({ to }) => to === 2)!;
   one.clock(1_100).tick().takeMessages();
   one.clock(1_200).tick().takeMessages();
-  one.hear(...two.hear(first).takeMessages());
-  expect(readsAlone(one.clock(1_000 + LEASE_MS))).toBe(false);
+  one.receive(...two.receive(first).takeMessages());
+  expect(readsUnderLease(one.clock(1_000 + LEASE_MS))).toBe(false);
 });
 
 test.each([0, 400])(
   "a deposed leader within the clock bound answers no read from its lease once another may be elected (%i ms away)",
   (awayMs) => {
     const [one, two, three] = elected();
-    // Its last heartbeat takes so long to a quorum, and the answer as long back. After that nobody hears of it.
+    // Its last heartbeat takes `awayMs` to a quorum, and the responses as long back. After that it is partitioned.
     one.clock(10_000).tick();
     const lastSent = one.takeMessages();
-    const heardMs = 10_000 + awayMs;
+    const receivedMs = 10_000 + awayMs;
     const responses = [two, three].flatMap((member) =>
-      member.hear(...lastSent.filter(({ to }) => to === member.raft.id)).takeMessages(),
+      member.receive(...lastSent.filter(({ to }) => to === member.raft.id)).takeMessages(),
     );
-    one.clock(heardMs + awayMs).hear(...responses);
-    expect(readsAlone(one, 2)).toBe(true);
+    one.clock(receivedMs + awayMs).receive(...responses);
+    expect(readsUnderLease(one, 2)).toBe(true);
 
-    // The others' clocks are as much faster than its own as the bound allows, and their timers as early as they can be.
+    // The others' clocks run faster than its own by the full drift bound, and their timers fire as early as possible.
     let ticks = 0;
     while (two.raft.role !== "leader" && ticks < 100) {
       two.tick();
@@ -91,85 +91,86 @@ test.each([0, 400])(
     expect([two.raft.role, two.raft.term]).toEqual(["leader", 2]);
     two.propose("new");
     settle(two, three);
-    expect(one.raft.role).toBe("leader"); // as far as it knows
-    const nowMs = heardMs + ((ticks - 1) * (TICK_MS - 1)) / 1.1; // the first tick came right after the heartbeat
-    expect(readsAlone(one.clock(nowMs), 3)).toBe(false);
+    expect(one.raft.role).toBe("leader"); // it has not seen term 2
+    const nowMs = receivedMs + ((ticks - 1) * (TICK_MS - 1)) / 1.1; // the first tick came right after the heartbeat
+    expect(readsUnderLease(one.clock(nowMs), 3)).toBe(false);
   },
 );
 
-test("a member that has heard the leader holds still, whatever it hears of later terms", () => {
+test("a follower disregards vote requests for an election timeout after a heartbeat, even after messages of later terms", () => {
   const [one, two, three] = elected();
   one.clock(1_000).tick();
   settle(one, two, three);
-  // A late answer of a term that came to nothing: it makes 2 forget who leads, but not what it promised.
-  two.hear({ type: "voteResponse", from: 3, to: 2, term: 5, granted: false });
+  // A delayed response of a later term: member 2 forgets its leader, but still disregards vote requests.
+  two.receive({ type: "voteResponse", from: 3, to: 2, term: 5, granted: false });
   expect([two.raft.leader, two.raft.term]).toEqual([0, 5]);
   const preVote: Message = { type: "preVote", from: 3, to: 2, term: 6, last: { index: 9, term: 5 } };
   two.takeMessages();
-  expect(two.hear(preVote).said()).toEqual([]);
-  expect(two.tick(9).hear(preVote).said()).toEqual([]);
-  expect(two.tick().hear(preVote).said()).toContain("preVoteResponse 2>3 t6 granted");
+  expect(two.receive(preVote).sent()).toEqual([]);
+  expect(two.tick(9).receive(preVote).sent()).toEqual([]);
+  expect(two.tick().receive(preVote).sent()).toContain("preVoteResponse 2>3 t6 granted");
 });
 
-test("a restarted member casts no vote for an election timeout", () => {
+test("a restarted member grants no vote for an election timeout", () => {
   const [one, two, three] = elected();
   one.clock(1_000).tick();
   settle(one, two, three);
   const again = two.restarted();
   const preVote: Message = { type: "preVote", from: 3, to: 2, term: 2, last: { index: 9, term: 1 } };
-  expect(again.tick(9).hear(preVote).said()).toEqual([]);
-  expect(again.tick().hear(preVote).said()).toContain("preVoteResponse 2>3 t2 granted");
+  expect(again.tick(9).receive(preVote).sent()).toEqual([]);
+  expect(again.tick().receive(preVote).sent()).toContain("preVoteResponse 2>3 t2 granted");
 });
 
-test("a transfer gives the lease up, and it does not come back in that term", () => {
+test("a leadership transfer gives up the lease for the rest of the term", () => {
   const [one, two, three] = elected();
   one.clock(1_000).tick();
   settle(one, two, three);
-  expect(readsAlone(one, 1)).toBe(true);
+  expect(readsUnderLease(one, 1)).toBe(true);
   one.transfer(2);
-  expect(readsAlone(one, 2)).toBe(false);
-  one.takeMessages(); // timeoutNow is late
+  expect(readsUnderLease(one, 2)).toBe(false);
+  one.takeMessages(); // timeoutNow is delayed
   for (let tick = 1; tick <= 15; tick++) {
     one.clock(1_000 + tick * TICK_MS).tick();
     settle(one, two, three);
   }
   expect([one.raft.role, one.raft.accepting]).toEqual(["leader", true]);
-  expect(readsAlone(one, 3)).toBe(false);
+  expect(readsUnderLease(one, 3)).toBe(false);
 });
 
-test("learners' answers renew nothing", () => {
+test("responses of learners do not extend the lease", () => {
   const [one, two, three] = elected();
   one.change({ type: "add", address: "m4" });
   settle(one, two, three);
   one.clock(5_000).tick();
   const { round } = one.takeMessages().find((message) => message.type === "heartbeat")!;
-  one.hear({ type: "heartbeatResponse", from: 4, to: 1, term: 1, round });
-  expect(readsAlone(one, 1)).toBe(false);
-  one.hear({ type: "heartbeatResponse", from: 3, to: 1, term: 1, round });
-  expect(readsAlone(one, 2)).toBe(true);
+  one.receive({ type: "heartbeatResponse", from: 4, to: 1, term: 1, round });
+  expect(readsUnderLease(one, 1)).toBe(false);
+  one.receive({ type: "heartbeatResponse", from: 3, to: 1, term: 1, round });
+  expect(readsUnderLease(one, 2)).toBe(true);
 });
 
-test("a new leader reads nothing by its lease before it has committed in its own term", () => {
+test("a new leader serves no read under its lease before it has committed an entry of its own term", () => {
   const [one, two, three] = group({ log: [1, 1], term: 1, ticks: 10 });
   one.tick(10);
   for (let step = 0; step < 3; step++) {
     for (const member of [one, two, three]) member.save();
-    for (const message of one.takeMessages()) [two, three].find(({ raft }) => raft.id === message.to)?.hear(message);
+    for (const message of one.takeMessages()) [two, three].find(({ raft }) => raft.id === message.to)?.receive(message);
     for (const message of [two, three].flatMap((member) => member.takeMessages()))
-      if (message.type !== "appendAccepted") one.hear(message);
+      if (message.type !== "appendAccepted") one.receive(message);
   }
   expect(one.raft.role).toBe("leader");
   one.clock(100).tick();
   const heartbeats = one.takeMessages().filter(({ type }) => type === "heartbeat");
   for (const heartbeat of heartbeats)
-    for (const member of [two, three]) if (member.raft.id === heartbeat.to) one.hear(...answers(member, heartbeat));
-  expect(readsAlone(one.clock(101))).toBe(false);
+    for (const member of [two, three])
+      if (member.raft.id === heartbeat.to) one.receive(...heartbeatResponses(member, heartbeat));
+  expect(readsUnderLease(one.clock(101))).toBe(false);
 });
 
-function answers(member: Member, heartbeat: Message): Message[] {
+function heartbeatResponses(member: Member, heartbeat: Message): Message[] {
   member.takeMessages();
   return member
-    .hear(heartbeat)
+    .receive(heartbeat)
     .takeMessages()
     .filter(({ type }) => type === "heartbeatResponse");
 }

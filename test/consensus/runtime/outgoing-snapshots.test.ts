@@ -6,9 +6,9 @@ import type { Raft } from "../../../consensus/raft/raft.ts";
 import { OutgoingSnapshots } from "../../../consensus/runtime/outgoing-snapshots.ts";
 import type { SnapshotSource, Transport } from "../../../consensus/transport/transport.ts";
 
-/** Sends of which each ends when the test says so. */
-function sending() {
-  const tries: { source: SnapshotSource; end: PromiseWithResolvers<void> }[] = [];
+/** OutgoingSnapshots over a transport whose transfers end when the test says so. */
+function snapshotsUnderTest() {
+  const attempts: { source: SnapshotSource; end: PromiseWithResolvers<void> }[] = [];
   const timers: (() => void)[] = [];
   let released = 0;
   async function* parts() {
@@ -25,7 +25,7 @@ function sending() {
     transport: {
       sendSnapshot: (_: number, source: SnapshotSource) => {
         const end = Promise.withResolvers<void>();
-        tries.push({ source, end });
+        attempts.push({ source, end });
         return end.promise;
       },
     } as unknown as Transport,
@@ -42,9 +42,9 @@ function sending() {
     keepMs: 1,
   });
   const begun = async (count: number) => {
-    for (let i = 0; i < 100 && tries.length < count; i++) await new Promise((resolve) => setImmediate(resolve));
-    expect(tries).toHaveLength(count);
-    return tries.at(-1)!;
+    for (let i = 0; i < 100 && attempts.length < count; i++) await new Promise((resolve) => setImmediate(resolve));
+    expect(attempts).toHaveLength(count);
+    return attempts.at(-1)!;
   };
   return { outgoing, begun, timers, released: () => released };
 }
@@ -59,8 +59,8 @@ async function take(source: SnapshotSource, from: number, count: number): Promis
   return taken;
 }
 
-test("one try at a time: the second of a leader elected anew does not end the snapshot under the first", async () => {
-  const { outgoing, begun, released } = sending();
+test("one attempt at a time: that of a re-elected leader does not release the snapshot of the first", async () => {
+  const { outgoing, begun, released } = snapshotsUnderTest();
   const first = outgoing.send(3);
   const { source, end } = await begun(1);
   await expect(outgoing.send(3)).rejects.toThrow("still under way");
@@ -71,8 +71,8 @@ test("one try at a time: the second of a leader elected anew does not end the sn
   expect([released(), outgoing.pins]).toEqual([1, []]);
 });
 
-test("kept while tries get further, and while one is under way; then it ends", async () => {
-  const { outgoing, begun, timers, released } = sending();
+test("a snapshot is kept while attempts make progress or one is under way, then released", async () => {
+  const { outgoing, begun, timers, released } = snapshotsUnderTest();
   const failed = async (count: number, from: number, parts: number) => {
     const sent = outgoing.send(3).catch((error: Error) => error.message);
     const { source, end } = await begun(count);
@@ -81,12 +81,12 @@ test("kept while tries get further, and while one is under way; then it ends", a
     expect(await sent).toBe("the stream broke");
   };
   await failed(1, 0, 4);
-  await failed(2, 4, 3); // goes on at the fifth
-  timers[0]!(); // since the first broke there was progress
+  await failed(2, 4, 3); // resumes at the fifth part
+  timers[0]!(); // there was progress since the first broke
   expect([released(), outgoing.pins]).toEqual([0, [5]]);
   const third = outgoing.send(3).catch(() => undefined);
   const { end } = await begun(3);
-  timers[1]!(); // no progress, but a try that reads from it
+  timers[1]!(); // no progress, but an attempt reads from it
   await new Promise((resolve) => setImmediate(resolve));
   expect(released()).toBe(0);
   end.reject(new Error("the stream broke"));

@@ -26,15 +26,15 @@ export interface Running {
 
 interface StartOptions {
   readonly join?: boolean;
-  /** For a disk that fails. */
+  /** To make its disk fail. */
   readonly wrapLog?: (log: LogStore) => LogStore;
 }
 
 /** A group over loopback gRPC and real disks, in this process. */
 export class Cluster {
   readonly running = new Map<number, Running>();
-  /** By member: what the others reach it through. */
-  readonly ways = new Map<number, WanProxy>();
+  /** By member: the proxy through which the others reach it. */
+  readonly proxies = new Map<number, WanProxy>();
   readonly #directory: string;
   readonly #tuning: Partial<GroupTuning>;
   #members: GroupMember[] = [];
@@ -52,27 +52,27 @@ export class Cluster {
     wrapLog: (log: LogStore, id: number) => LogStore = (log) => log,
   ): Promise<Cluster> {
     const cluster = new Cluster(await mkdtemp(join(tmpdir(), "mirrorfs-raft-")), tuning);
-    for (let id = 1; id <= size; id++) await cluster.place();
+    for (let id = 1; id <= size; id++) await cluster.allocate();
     await Promise.all(
       cluster.#members.map(({ id }) => cluster.startMember(id, {}, { wrapLog: (log) => wrapLog(log, id) })),
     );
     return cluster;
   }
 
-  /** Room for one more member; the volume file names it from now on. */
-  async place(): Promise<GroupMember> {
+  /** Reserves an id and an address for one more member, and adds them to the volume file. */
+  async allocate(): Promise<GroupMember> {
     const id = this.#members.length + 1;
     const { server, port } = await listen("127.0.0.1:0");
     this.#servers.set(id, server);
     this.#listening.set(id, `127.0.0.1:${port}`);
     const { proxy, ports } = await WanProxy.start([{ target: { port } }], { delayMs: 0 });
-    this.ways.set(id, proxy);
+    this.proxies.set(id, proxy);
     const member = { id, address: `127.0.0.1:${ports[0]}` };
     this.#members = [...this.#members, member];
     return member;
   }
 
-  /** Where a member is reached. */
+  /** host:port at which a member is reached. */
   addressOf(id: number): string {
     return this.#members[id - 1]!.address;
   }
@@ -134,21 +134,21 @@ export class Cluster {
   }
 
   async stop(): Promise<void> {
-    for (const way of this.ways.values()) way.heal();
+    for (const proxy of this.proxies.values()) proxy.heal();
     await Promise.all([...this.running.values()].map((running) => running.stop()));
     for (const server of this.#servers.values()) server.forceShutdown();
-    await Promise.all([...this.ways.values()].map((way) => way.stop()));
+    await Promise.all([...this.proxies.values()].map((proxy) => proxy.stop()));
     await rm(this.#directory, { recursive: true, force: true });
   }
 }
 
-/** Polls until `ask` gives something. */
+/** Polls `ask` until it returns something else than undefined or false. */
 export async function until<T>(what: string, ask: () => T | undefined, withinMs = 40_000): Promise<T> {
   const end = Date.now() + withinMs;
   for (;;) {
     const answer = ask();
     if (answer !== undefined && answer !== false) return answer;
-    if (Date.now() > end) throw new Error(`${what} did not come within ${withinMs} ms`);
+    if (Date.now() > end) throw new Error(`timed out after ${withinMs} ms waiting for: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

@@ -5,17 +5,17 @@ const APPLIED = "\x00applied";
 const PAGE = 500;
 const PART_PAIRS = 100;
 
-/** Keeps every entry it was given, on a StateStore: what two members applied can be compared word by word. */
+/** Appends every entry to a list, on a StateStore: what two members have applied can be compared. */
 export class ListMachine implements StateMachine {
   appliedIndex: number;
   durableIndex: number;
   retainFromIndex = Number.POSITIVE_INFINITY;
-  /** How often it was asked for a snapshot, or given one. */
+  /** How many snapshots it has taken, and installed. */
   snapshots = 0;
   restores = 0;
-  /** Its snapshots cannot be read by anybody. */
-  garbles = false;
-  /** Pairs in the parts that it was given. */
+  /** Its snapshots are invalid. */
+  corruptsSnapshots = false;
+  /** Pairs in the parts of all installed snapshots. */
   pairsRestored = 0;
   readonly #store: StateStore;
 
@@ -47,7 +47,7 @@ export class ListMachine implements StateMachine {
   async snapshot(): Promise<MachineSnapshot> {
     this.snapshots++;
     const snapshot = await this.#store.snapshot();
-    const { garbles } = this;
+    const { corruptsSnapshots } = this;
     let index = 0;
     for await (const [first] of snapshot.pages()) {
       index = Number(Buffer.from(first![1]).toString());
@@ -57,7 +57,7 @@ export class ListMachine implements StateMachine {
       for await (const page of snapshot.pages())
         for (let i = 0; i < page.length; i += PART_PAIRS) {
           const pairs = page.slice(i, i + PART_PAIRS).map(([k, v]) => [k, Buffer.from(v).toString("latin1")]);
-          yield Buffer.from(garbles ? "?" : JSON.stringify(pairs));
+          yield Buffer.from(corruptsSnapshots ? "?" : JSON.stringify(pairs));
         }
     }
     return { index, parts: parts(), release: () => snapshot.release() };
@@ -80,7 +80,7 @@ export class ListMachine implements StateMachine {
     return this.#store.close();
   }
 
-  /** Everything applied so far, in order. */
+  /** All applied entries, in order. */
   async list(): Promise<string[]> {
     const items: string[] = [];
     for (let from = key(0); ; ) {
@@ -92,10 +92,10 @@ export class ListMachine implements StateMachine {
   }
 }
 
-/** @throws RangeError as the volume's own machine does, for what is no part of a snapshot */
+/** @throws RangeError for an invalid part, as the volume's machine does */
 function decodePairs(part: Uint8Array): [string, string][] {
   const text = Buffer.from(part).toString();
-  if (!text.startsWith("[")) throw new RangeError("a part of a snapshot that cannot be read");
+  if (!text.startsWith("[")) throw new RangeError("an invalid part of a snapshot");
   return JSON.parse(text);
 }
 

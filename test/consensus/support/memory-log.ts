@@ -4,11 +4,11 @@ import type { Configuration } from "../../../consensus/raft/configuration.ts";
 import type { Entry } from "../../../consensus/raft/entry.ts";
 import type { HardState, LogPosition } from "../../../consensus/raft/messages.ts";
 
-/** What survives a crash of the server that writes to it. */
+/** A disk in memory: survives the crash of its server. */
 export interface MemoryDisk {
   hardState: HardState;
   base: LogPosition;
-  /** Those after base, in order. */
+  /** The entries after base, in order. */
   entries: Entry[];
   restoring: StoredPosition | undefined;
   configurations: readonly Configuration[];
@@ -24,10 +24,10 @@ export function emptyDisk(): MemoryDisk {
   };
 }
 
-/** When a write or a read is over: at once in plain tests, as the seed says in a simulation. */
+/** Decides when a write or a read completes. */
 export type Delay = (run: () => void) => void;
 
-/** A log on a disk in memory. A crash loses the write in flight, or not: it is whole or absent, as LevelDB's batches are. */
+/** A log on a disk in memory. Writes are atomic, like LevelDB's batches: after a crash, the one in flight is complete or absent. */
 export class MemoryLog implements LogStore {
   readonly stored: StoredLog;
   readonly #disk: MemoryDisk;
@@ -105,10 +105,10 @@ export class MemoryLog implements LogStore {
     while (this.#inFlight !== undefined) await this.#wait();
   }
 
-  /** `reached`: the write in flight had reached the disk, only its confirmation was lost. */
-  crash(reached: boolean): void {
+  /** `written`: the write in flight reached the disk, and only its completion was lost. */
+  crash(written: boolean): void {
     this.#crashed = true;
-    if (reached) this.#inFlight?.();
+    if (written) this.#inFlight?.();
   }
 
   #replace(entries: readonly Entry[]): void {
@@ -125,7 +125,7 @@ export class MemoryLog implements LogStore {
     this.#disk.configurations = configurations.list;
   }
 
-  /** A crash leaves whoever waits waiting for ever. */
+  /** Never resolves after a crash. */
   #wait(): Promise<void> {
     return new Promise((resolve) => {
       this.#delay(() => {

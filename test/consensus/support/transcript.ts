@@ -6,34 +6,35 @@ import {
   UNKNOWN_CONFIGURATION,
 } from "../../../consensus/raft/configuration.ts";
 import type { Entry } from "../../../consensus/raft/entry.ts";
+import type { Save } from "../../../consensus/raft/input.ts";
 import type { HardState, Message } from "../../../consensus/raft/messages.ts";
-import { Raft, type Save } from "../../../consensus/raft/raft.ts";
+import { Raft } from "../../../consensus/raft/raft.ts";
 
 export interface MemberOptions {
   readonly voters?: readonly number[];
   readonly term?: number;
   readonly vote?: number;
-  /** Terms of the entries that its log begins with. */
+  /** Terms of the entries in its log at the start. */
   readonly log?: readonly number[];
   readonly commit?: number;
   readonly random?: number;
-  /** That have passed since it restarted. */
+  /** Ticks since it started. */
   readonly ticks?: number;
-  /** What its disk held. */
+  /** The log on its disk; instead of `log`. */
   readonly entries?: readonly Entry[];
   readonly hardState?: HardState;
   readonly leaseMs?: number | undefined;
 }
 
-/** One bare core with its disk in the test's hands: what it says can be read, and what it wrote be confirmed. */
+/** One core without runtime: the test reads what it sends, and decides when its writes become durable (`save`). */
 export class Member {
   readonly raft: Raft;
   readonly #options: MemberOptions;
   #entries: Entry[];
   #hardState: HardState;
-  /** What it said since it was last asked, those behind a write included once `save` was called. */
-  #said: Message[] = [];
-  #unconfirmed: { save: Save | undefined; promises: readonly Message[] }[] = [];
+  /** Messages since the last takeMessages; promises join them once `save` has made their write durable. */
+  #sent: Message[] = [];
+  #unsaved: { save: Save | undefined; promises: readonly Message[] }[] = [];
   readonly applied: string[] = [];
   readonly reads: { id: number; index: number | undefined }[] = [];
 
@@ -77,39 +78,39 @@ export class Member {
 
   tick(times = 1): this {
     for (let i = 0; i < times; i++) this.raft.step({ type: "tick" });
-    return this.#work();
+    return this.#takeReady();
   }
 
-  /** What its clock says. */
+  /** The time on its monotonic clock. */
   clock(nowMs: number): this {
     this.raft.step({ type: "clock", nowMs });
     return this;
   }
 
-  hear(...messages: Message[]): this {
+  receive(...messages: Message[]): this {
     for (const message of messages) this.raft.step({ type: "message", message });
-    return this.#work();
+    return this.#takeReady();
   }
 
   propose(...texts: string[]): this {
     this.raft.step({ type: "propose", data: texts.map((text) => Buffer.from(text)) });
-    return this.#work();
+    return this.#takeReady();
   }
 
-  askRead(id: number): this {
+  readIndex(id: number): this {
     this.raft.step({ type: "readIndex", id });
-    return this.#work();
+    return this.#takeReady();
   }
 
-  /** As the group does it: nothing happens where it may not. */
+  /** As the group proposes it. Nothing happens while `changeRefusal` is set. */
   change(change: MembershipChange): this {
     const to = changed(this.raft.log.configuration, change);
     if (typeof to === "string") throw new Error(to);
     this.raft.step({ type: "configure", to });
-    return this.#work();
+    return this.#takeReady();
   }
 
-  /** The same member on what its disk was told to hold. */
+  /** The same member after a restart, with what is durable on its disk. */
   restarted(): Member {
     const { voters } = this.#options;
     const settings = voters === undefined ? {} : { voters };
@@ -118,29 +119,29 @@ export class Member {
 
   transfer(to: number): this {
     this.raft.step({ type: "transfer", to });
-    return this.#work();
+    return this.#takeReady();
   }
 
-  /** The disk confirms everything written so far. */
+  /** Everything written so far becomes durable. */
   save(): this {
-    while (this.#unconfirmed.length > 0) {
-      const { save, promises } = this.#unconfirmed.shift()!;
+    while (this.#unsaved.length > 0) {
+      const { save, promises } = this.#unsaved.shift()!;
       if (save !== undefined) this.#write(save);
-      this.#said.push(...promises);
-      this.#work();
+      this.#sent.push(...promises);
+      this.#takeReady();
     }
     return this;
   }
 
-  /** Everything it said since the last call, as lines. */
-  said(): string[] {
+  /** The messages since the last call, as lines. */
+  sent(): string[] {
     return this.takeMessages().map(line);
   }
 
   takeMessages(): Message[] {
-    const said = this.#said;
-    this.#said = [];
-    return said;
+    const sent = this.#sent;
+    this.#sent = [];
+    return sent;
   }
 
   #write(save: Save): void {
@@ -150,12 +151,11 @@ export class Member {
     this.raft.step({ type: "saved", save });
   }
 
-  #work(): this {
+  #takeReady(): this {
     const { messages, save, promises, committed, reads } = this.raft.takeReady(1 << 20);
-    this.#said.push(...messages);
-    if (save !== undefined || (promises.length > 0 && this.#unconfirmed.length > 0))
-      this.#unconfirmed.push({ save, promises });
-    else this.#said.push(...promises);
+    this.#sent.push(...messages);
+    if (save !== undefined || (promises.length > 0 && this.#unsaved.length > 0)) this.#unsaved.push({ save, promises });
+    else this.#sent.push(...promises);
     for (const { kind, data } of committed)
       this.applied.push(kind === "application" ? Buffer.from(data).toString() : kind);
     this.reads.push(...reads);
@@ -163,14 +163,14 @@ export class Member {
   }
 }
 
-/** Carries messages between members, each disk confirming at once, until nobody has anything to say. */
+/** Delivers messages between these members, with every write durable at once, until none sends any. Others are down. */
 export function settle(...members: Member[]): void {
   for (let round = 0; round < 100; round++) {
     const messages = members.flatMap((member) => member.save().takeMessages());
     if (messages.length === 0) return;
-    for (const message of messages) members.find(({ raft }) => raft.id === message.to)?.hear(message);
+    for (const message of messages) members.find(({ raft }) => raft.id === message.to)?.receive(message);
   }
-  throw new Error("they never come to rest");
+  throw new Error("the members never stop sending");
 }
 
 export function entry(index: number, term: number, text = `e${index}`): Entry {

@@ -14,7 +14,7 @@ import {
 } from "../../../proto/generated/raft.ts";
 import { Cluster, propose, until } from "../support/cluster.ts";
 
-// What comes over the peers' port and is no member's: refused with a line and a count, and the server goes on.
+// Streams and messages on the peers' port that no correct member sends are refused, logged and counted, and the server continues.
 
 let cluster: Cluster;
 let target: number;
@@ -45,7 +45,7 @@ function hello(change: Partial<RaftHello> = {}): RaftHello {
   return { format: 2, volume: "v", region: "r", cluster: UUID, from: 9, to: target, address: "", life: 1, ...change };
 }
 
-/** What it was told on a stream that began with this, once the stream is over or `frames` were sent. */
+/** The refusals received on one stream that sends this hello and then the frames; "" is an acceptance. */
 async function exchange(first: RaftHello | undefined, ...frames: RaftMessage[][]): Promise<string[]> {
   const stream = client.exchange();
   const refusals: string[] = [];
@@ -64,7 +64,7 @@ async function exchange(first: RaftHello | undefined, ...frames: RaftMessage[][]
   return refusals;
 }
 
-/** Runs `act`, and sees it counted under `kind`; afterwards the group works as before. */
+/** Checks that what `act` sends is counted as refused under `kind`, and that the group works as before. */
 async function isRefused(kind: string, act: () => Promise<unknown>): Promise<void> {
   const before = group().refused[kind] ?? 0;
   const { term } = group().status();
@@ -86,17 +86,17 @@ test.each([
   await isRefused(kind, async () => expect(await exchange(hello(change))).toEqual([expect.stringMatching(line)]));
 });
 
-test("who says that it is this server itself, or says nothing", async () => {
+test("a hello with this server's own id, and a stream without a hello", async () => {
   await isRefused("member", async () => expect(await exchange(hello({ from: target }))).toHaveLength(1));
-  await isRefused("malformed", async () => expect(await exchange(undefined)).toEqual(["did not say who it is"]));
+  await isRefused("malformed", async () => expect(await exchange(undefined)).toEqual(["sent no hello"]));
 });
 
-test("another server under a member's number, while that one is heard", async () => {
+test("another process with the id of a connected member", async () => {
   const leader = await cluster.leader();
   const other = leader.id === target ? [1, 2, 3].find((id) => id !== target)! : leader.id;
   await isRefused("member", async () =>
     expect(await exchange(hello({ from: other, life: 77 }))).toEqual([
-      expect.stringContaining("so does another server"),
+      expect.stringContaining("as does another server"),
     ]),
   );
 });
@@ -110,26 +110,26 @@ const encoded = (index: number, term: number) =>
   makeEntry(index, term, "application", Buffer.from("x")).encoded as Buffer;
 
 test.each([
-  ["a term from nowhere", "term", () => message({ $case: "timeoutNow", value: true }, 2 ** 50)],
+  ["an implausible term", "term", () => message({ $case: "timeoutNow", value: true }, 2 ** 50)],
   ["a message without a body", "malformed", () => message(undefined)],
-  ["an index that is none", "malformed", () => message({ $case: "appendAccepted", value: 1.5 })],
-  ["a term below nothing", "malformed", () => message({ $case: "timeoutNow", value: true }, -1)],
-  ["an entry of no kind", "malformed", () => message(append(0, 0, [Buffer.from([9, 0, 0, 0, 0, 0, 1])]))],
+  ["an index that is not an integer", "malformed", () => message({ $case: "appendAccepted", value: 1.5 })],
+  ["a negative term", "malformed", () => message({ $case: "timeoutNow", value: true }, -1)],
+  ["an entry of an unknown kind", "malformed", () => message(append(0, 0, [Buffer.from([9, 0, 0, 0, 0, 0, 1])]))],
   ["an entry cut short", "malformed", () => message(append(0, 0, [Buffer.from([2, 0])]))],
-  ["entries whose terms fall", "malformed", () => message(append(0, 0, [encoded(1, 1), encoded(2, 0)]))],
+  ["entries with decreasing terms", "malformed", () => message(append(0, 0, [encoded(1, 1), encoded(2, 0)]))],
   ["an entry of a later term than its leader's", "malformed", () => message(append(0, 0, [encoded(1, 1e6)]))],
-  ["members that make no sense", "malformed", () => message(append(0, 0, [badMembers()]))],
+  ["an invalid configuration", "malformed", () => message(append(0, 0, [badMembers()]))],
   [
-    "another leader of this term",
+    "a second leader of this term",
     "impossible",
     () => message({ $case: "heartbeat", value: { commit: 0, committed: 0, round: 1 } }),
   ],
   [
-    "entries in the place of committed ones",
+    "entries that conflict with committed ones",
     "impossible",
     () => message(append(1, 1, [encoded(2, 1), encoded(3, 2)]), 2),
   ],
-  ["more bytes than a frame may hold", "oversized", () => message(append(0, 0, [Buffer.alloc(17 << 20)]))],
+  ["a frame above the size limit", "oversized", () => message(append(0, 0, [Buffer.alloc(17 << 20)]))],
 ])("%s", async (_, kind, make) => {
   await isRefused(kind, () => exchange(hello(), [make()]));
 });
@@ -178,12 +178,12 @@ async function install(
   };
   stream.write({ body: { $case: "begin", value } });
   for (const body of bodies) stream.write({ body });
-  const said = await refusal.promise;
+  const refused = await refusal.promise;
   stream.cancel();
-  return said;
+  return refused;
 }
 
-test("a snapshot of another volume, one of a term to come, one with a part too few", async () => {
+test("a snapshot of another volume, one of a later term than its leader's, and one with missing parts", async () => {
   const at = { index: 10_000, term: 1 };
   const end: Body = { $case: "end", value: { parts: 2 } };
   await isRefused("volume", () => install({ volume: "other", from: 9 }, at));
@@ -191,5 +191,5 @@ test("a snapshot of another volume, one of a term to come, one with a part too f
   await isRefused("snapshot", () => install({ from: 9 }, at, end));
   const leader = await cluster.leader();
   expect(await propose(leader.group, "last")).toMatchObject({ ok: true });
-  await until("it follows", () => group().status().applied >= leader.group.status().applied || undefined);
+  await until("the server to catch up", () => group().status().applied >= leader.group.status().applied || undefined);
 });
