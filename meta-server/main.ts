@@ -42,50 +42,20 @@ const SERVER_OPTIONS: ServerOptions = {
  */
 export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(): Promise<void> }> {
   const { volume, region, member, logger } = options;
-  const description = volume.regions.get(region);
-  if (description === undefined) throw new UserError(`volume ${volume.volume} has no region ${region}`, 2);
-  const members = membersOf(description);
-  const address = members.find(({ id }) => id === member)?.address;
-  if (address === undefined) {
-    const numbers = members.map(({ id }) => id).join(", ");
-    throw new UserError(`region ${region} has members ${numbers}, not ${member}: correct --id`, 2);
-  }
+  const { members, address } = placeOf(options);
   const server = new Server(SERVER_OPTIONS);
-  let stopped = false;
-  let transport: GrpcTransport | undefined;
-  const fail = (error: Error) => {
-    if (stopped) return;
-    stopped = true;
-    server.forceShutdown();
-    void transport?.stop(); // the others are told nothing more, and elect another
-    logger.fatal(`metadata server ${region}/${member} stops: ${error.message}`);
-    if (options.onFatal !== undefined) options.onFatal(error);
-    else process.exit(1);
-  };
-  const identity = { volume: volume.volume, region, member };
-  let isStarted = false;
-  const onFailed = (error: Error) => {
-    if (isStarted) fail(error); // before, whoever starts it is told by a throw
-  };
-  const stores = await openDataDirectory(options.dataDir, identity, { onFailed });
-  const retain = { hours: volume.changelog.retainHours, gib: volume.changelog.retainGib };
-  const machine = await Machine.open(stores.state, { region, retain, onError: fail });
+  const life = new Life(options, server);
+  const { log, machine } = await openData(options, life);
   const cluster = () => machine.tree.volume?.uuid ?? "";
   const refusals = new Refusals(logger);
-  transport = new GrpcTransport({
-    volume: volume.volume,
-    region,
-    self: member,
-    address,
-    cluster,
-    logger,
-    refusals,
-  });
+  const self = { volume: volume.volume, region, self: member, address };
+  const transport = new GrpcTransport({ ...self, cluster, logger, refusals });
+  life.transport = transport;
   server.addService(transport.service, transport.handlers);
   try {
     await bind(server, options.listen ?? address);
   } catch (error) {
-    await stores.log.close();
+    await log.close();
     await machine.close();
     throw error;
   }
@@ -93,29 +63,86 @@ export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(
     members,
     self: member,
     join: options.join ?? false,
-    log: stores.log,
+    log,
     machine,
     transport,
     logger,
     refusals,
-    onFatal: fail,
+    onFatal: (error) => life.fail(error),
     tuning: options.groupTuning ?? {},
     lease: volume.readLease && { ...volume.readLease, nowMs: () => performance.now() },
   });
-  isStarted = true;
-  const context = { volume, region, member, group, machine, logger };
-  const regionServer = startRegionServer(server, context, options.tuning ?? {});
+  life.isStarted = true;
+  const regionServer = startRegionServer(
+    server,
+    { volume, region, member, group, machine, logger },
+    options.tuning ?? {},
+  );
   logger.info({ region, member, address }, "metadata server runs");
   return {
     async stop() {
-      if (stopped) return;
-      stopped = true;
+      if (!life.end()) return;
       await group.transferLeadership();
       regionServer.close();
       server.forceShutdown();
       await group.stop();
     },
   };
+}
+
+/** The members that the group begins with, and this one's address. */
+function placeOf({ volume, region, member }: MetaServerOptions) {
+  const description = volume.regions.get(region);
+  if (description === undefined) throw new UserError(`volume ${volume.volume} has no region ${region}`, 2);
+  const members = membersOf(description);
+  const address = members.find(({ id }) => id === member)?.address;
+  if (address !== undefined) return { members, address };
+  const numbers = members.map(({ id }) => id).join(", ");
+  throw new UserError(`region ${region} has members ${numbers}, not ${member}: correct --id`, 2);
+}
+
+/** A server ends once: it is stopped, or it fails. */
+class Life {
+  readonly #options: MetaServerOptions;
+  readonly #server: Server;
+  #ended = false;
+  isStarted = false;
+  transport: GrpcTransport | undefined;
+
+  constructor(options: MetaServerOptions, server: Server) {
+    this.#options = options;
+    this.#server = server;
+  }
+
+  /** False when it has ended before. */
+  end(): boolean {
+    const isFirst = !this.#ended;
+    this.#ended = true;
+    return isFirst;
+  }
+
+  /** The disk or a truth failed: nothing more is acknowledged. */
+  fail(error: Error): void {
+    if (!this.end()) return;
+    const { region, member, logger, onFatal } = this.#options;
+    this.#server.forceShutdown();
+    void this.transport?.stop(); // the others are told nothing more, and elect another
+    logger.fatal(`metadata server ${region}/${member} stops: ${error.message}`);
+    if (onFatal !== undefined) onFatal(error);
+    else process.exit(1);
+  }
+}
+
+/** The log, and the machine on the state that was stored. */
+async function openData({ dataDir, volume, region, member }: MetaServerOptions, life: Life) {
+  const identity = { volume: volume.volume, region, member };
+  const onFailed = (error: Error) => {
+    if (life.isStarted) life.fail(error); // before, whoever starts it is told by a throw
+  };
+  const { log, state } = await openDataDirectory(dataDir, identity, { onFailed });
+  const retain = { hours: volume.changelog.retainHours, gib: volume.changelog.retainGib };
+  const machine = await Machine.open(state, { region, retain, onError: (error) => life.fail(error) });
+  return { log, machine };
 }
 
 function bind(server: Server, address: string): Promise<number> {

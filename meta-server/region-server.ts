@@ -9,7 +9,7 @@ import { AgentService as AgentDefinition } from "../proto/generated/agent.ts";
 import { ChangelogService as ChangelogDefinition } from "../proto/generated/changelog.ts";
 import { MetadataService as MetadataDefinition } from "../proto/generated/metadata.ts";
 import { Refusals } from "../proto/refusals.ts";
-import type { Machine } from "./machine/machine.ts";
+import type { Machine, Role } from "./machine/machine.ts";
 import type { ServerContext } from "./region/context.ts";
 import { Proposer } from "./region/proposer.ts";
 import { EpochKeeper } from "./roles/epochs/epoch-keeper.ts";
@@ -50,7 +50,24 @@ export function startRegionServer(
   options: RegionServerOptions,
   tuning: Partial<RegionServerTuning>,
 ): { close(): void } {
-  const { sessionTimeoutMs } = { ...DEFAULTS, ...tuning };
+  const parts = wire(options, { ...DEFAULTS, ...tuning });
+  serve(server, parts);
+  const unwatch = watchLeadershipAndRole(options, parts);
+  return {
+    close() {
+      unwatch();
+      const { keeper, follower, regions, clients, reaper, progress, metadata, changelog, agents } = parts;
+      for (const part of [keeper, follower, regions, clients, reaper, progress, metadata]) part.close();
+      changelog.endStreams();
+      agents.endStreams();
+    },
+  };
+}
+
+type Parts = ReturnType<typeof wire>;
+
+/** Makes the parts, those that others rest on first. */
+function wire(options: RegionServerOptions, { sessionTimeoutMs }: RegionServerTuning) {
   const { group, machine, logger, region } = options;
   const isServing = () => group.leading && machine.role === "primary" && keeper.cleared;
   const context: ServerContext = { ...options, proposer: new Proposer(group, machine), isServing };
@@ -77,58 +94,51 @@ export function startRegionServer(
   const progress = new RegionProgress(context, reports);
   const status = new StatusReport(context, { keeper, follower, agents, refusedClients: refusals });
   const admin = new AdminService(context, { status, keeper, regions, follower });
+  return { regions, reports, clients, reaper, follower, keeper, agents, metadata, changelog, progress, admin };
+}
+
+function serve(server: Server, { metadata, changelog, agents, admin }: Parts): void {
   const session = tolerant(MetadataDefinition.session, CLIENT_FRAME_BYTES_MAX);
   server.addService({ ...MetadataDefinition, session }, metadata.handlers);
   server.addService(ChangelogDefinition, changelog.handlers);
   server.addService(AgentDefinition, agents.handlers);
   server.addService(AdminDefinition, admin.handlers);
+}
 
-  const started = () => {
+/** A new leader reads what it needs of the state; one that loses leadership, or the primary's role, sends its clients away. */
+function watchLeadershipAndRole({ group, machine, logger }: RegionServerOptions, parts: Parts): () => void {
+  const { reports, clients, reaper, metadata, changelog, agents } = parts;
+  const startLeading = () => {
     Promise.all([clients.startLeading(), reaper.findOrphans(), machine.sweep()]).catch((error) => {
       logger.error(error, "the state could not be read");
     });
   };
+  const onLeadership = (leading: boolean) => {
+    reports.reset();
+    if (leading) startLeading();
+    else for (const service of [metadata, changelog, agents]) service.endStreams();
+  };
+  // A primary hears of sessions and of open files that a mirror's leader was never told of: its clocks start anew.
+  const onRole = (role: Role) => {
+    if (role !== "primary") metadata.roleLost();
+    else if (group.leading) {
+      reports.reset();
+      startLeading();
+    }
+  };
   const unsubscribe = [
-    group.onChange(
-      whenChanged(
-        group.leading,
-        () => group.leading,
-        (leading) => {
-          reports.reset();
-          if (leading) started();
-          else for (const service of [metadata, changelog, agents]) service.endStreams();
-        },
-      ),
-    ),
-    // A primary hears of sessions and of open files that a mirror's leader was never told of: its clocks start anew.
-    machine.onTurn(
-      whenChanged(
-        machine.role,
-        () => machine.role,
-        (role) => {
-          if (role !== "primary") metadata.roleLost();
-          else if (group.leading) {
-            reports.reset();
-            started();
-          }
-        },
-      ),
-    ),
+    group.onChange(whenChanged(() => group.leading, onLeadership)),
+    machine.onTurn(whenChanged(() => machine.role, onRole)),
   ];
-  if (group.leading) started();
-  return {
-    close() {
-      for (const stop of unsubscribe) stop();
-      for (const part of [keeper, follower, regions, clients, reaper, progress, metadata]) part.close();
-      changelog.endStreams();
-      agents.endStreams();
-    },
+  if (group.leading) startLeading();
+  return () => {
+    for (const stop of unsubscribe) stop();
   };
 }
 
-/** Calls `then` with the value whenever it is another one than at the last look. */
-function whenChanged<T>(at: T, value: () => T, then: (now: T) => void): () => void {
-  let last = at;
+/** Calls `then` with the value whenever it is another one than at the last look, the first of which is now. */
+function whenChanged<T>(value: () => T, then: (now: T) => void): () => void {
+  let last = value();
   return () => {
     const now = value();
     if (now === last) return;
