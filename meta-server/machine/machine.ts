@@ -2,25 +2,19 @@ import type { GroupEntry, MachineSnapshot, StateMachine } from "../../consensus/
 import { decodeEntry } from "../../core/codec.ts";
 import type { Command, Outcome, Stamp } from "../../core/commands.ts";
 import { applyEntry, type Refusal } from "../../core/entries.ts";
-import { type ByteString, epochRegion, type RegionIndex, type Time, type Version } from "../../core/ids.ts";
-import { type Effects, Tree } from "../../core/tree.ts";
+import { epochRegion, type RegionIndex, type Time, type Version } from "../../core/ids.ts";
+import type { Effects, Tree } from "../../core/tree.ts";
 import type { StateStore } from "../storage/state-store.ts";
 import { CHECKPOINT_EVERY, Checkpoints, type Retention } from "./checkpoints.ts";
 import { Generations } from "./generations.ts";
 import { applyLocal, type LocalTarget } from "./local-apply.ts";
 import { decodeLocal, isLocal, type LocalEntry } from "./local-entries.ts";
-import {
-  APPLIED_KEY,
-  CHECKPOINT_PREFIX,
-  decodeRecord,
-  encodeRecord,
-  generationPrefix,
-  type Pending,
-} from "./local-keys.ts";
+import { APPLIED_KEY, CHECKPOINT_PREFIX, decodeRecord, encodeRecord, type Pending } from "./local-keys.ts";
 import { factOf, RegionFacts } from "./region-facts.ts";
 import { LogRetention } from "./retention.ts";
 import { restoreStore, snapshotParts } from "./snapshot.ts";
 import { afterPrefix, TurnStore } from "./turn-store.ts";
+import { VolumeView } from "./volume-view.ts";
 
 export type Applied =
   | { readonly taken: true; readonly version: Version; readonly outcome: Outcome; readonly encoded: Uint8Array }
@@ -75,8 +69,7 @@ export class Machine implements StateMachine {
   readonly #retention: LogRetention;
   readonly #listeners = new Set<(turn: Turn) => void>();
   readonly #hashes = new Map<number, string>();
-  #tree: Tree;
-  #prefix: string;
+  #view: VolumeView;
   #index = 0;
   /** When the last command was stamped. */
   #time: Time = { seconds: 0, nanoseconds: 0 };
@@ -90,8 +83,7 @@ export class Machine implements StateMachine {
     this.#options = options;
     this.#store = store;
     this.facts = new RegionFacts(store);
-    this.#prefix = generationPrefix(this.facts.generation);
-    this.#tree = this.#openTree();
+    this.#view = new VolumeView(store, this.facts.generation);
     this.#readApplied();
     this.#generations = new Generations(store);
     this.#retention = new LogRetention(this.checkpoints, options.retain);
@@ -107,10 +99,6 @@ export class Machine implements StateMachine {
     await this.checkpoints.load(this.#store.pages(CHECKPOINT_PREFIX));
     if (this.#index === 0) this.checkpoints.addGenesis(Date.now(), (key, value) => this.#store.put(key, value));
     this.#rememberHash();
-  }
-
-  #openTree(): Tree {
-    return new Tree({ get: (key) => this.#store.get(this.#prefix + key) });
   }
 
   #readApplied(): void {
@@ -133,15 +121,20 @@ export class Machine implements StateMachine {
   }
 
   get version(): Version {
-    return this.#tree.version;
+    return this.tree.version;
   }
 
   get stateHash(): string {
-    return this.#tree.stateHash;
+    return this.tree.stateHash;
+  }
+
+  /** The living generation of the volume. Another one after a flip or a restore: never to be kept. */
+  get view(): VolumeView {
+    return this.#view;
   }
 
   get tree(): Tree {
-    return this.#tree;
+    return this.#view.tree;
   }
 
   get lastTime(): Time {
@@ -150,19 +143,19 @@ export class Machine implements StateMachine {
 
   /** This region's index in the volume; undefined before `format`, or when the volume does not know it. */
   get regionIndex(): RegionIndex | undefined {
-    const index = this.#tree.volume?.regions.indexOf(this.#options.region) ?? -1;
+    const index = this.tree.volume?.regions.indexOf(this.#options.region) ?? -1;
     return index === -1 ? undefined : (index as RegionIndex);
   }
 
   /** Name of the region whose epoch it is; empty before `format`. */
   get primary(): string {
-    const volume = this.#tree.volume;
+    const volume = this.tree.volume;
     return volume === undefined ? "" : (volume.regions[epochRegion(volume.version.epoch)] ?? "");
   }
 
   /** Follows from the state alone. */
   get role(): Role {
-    const volume = this.#tree.volume;
+    const volume = this.tree.volume;
     if (volume === undefined) return "unformatted";
     if (this.primary !== this.#options.region) return "mirror";
     if (this.facts.fence > volume.version.epoch) return "fenced";
@@ -172,30 +165,6 @@ export class Machine implements StateMachine {
   /** The state hash at a sequence, where it was taken: at the end of a turn, and at each checkpoint. */
   hashAt(sequence: number): string | undefined {
     return this.#hashes.get(sequence) ?? this.checkpoints.at(sequence)?.stateHash;
-  }
-
-  /** Many at once, off the main thread, and past the cache: as of the moment of the answer. */
-  readMany(keys: readonly ByteString[]): Promise<(Uint8Array | undefined)[]> {
-    return this.#store.getMany(keys.map((key) => this.#prefix + key));
-  }
-
-  /** Up to `limit` pairs of the volume whose key begins with `prefix`, after the key `after`. */
-  async range(
-    prefix: string,
-    after: string | undefined,
-    limit: number,
-  ): Promise<(readonly [ByteString, Uint8Array])[]> {
-    const from = this.#prefix + (after === undefined ? prefix : `${after}\0`);
-    return this.#plain(await this.#store.range(from, afterPrefix(this.#prefix + prefix), limit));
-  }
-
-  /** All such pairs, page by page; each page as of its own moment. */
-  async *pages(prefix: string): AsyncGenerator<(readonly [ByteString, Uint8Array])[]> {
-    for await (const page of this.#store.pages(this.#prefix + prefix)) yield this.#plain(page);
-  }
-
-  #plain(page: readonly (readonly [string, Uint8Array])[]): (readonly [ByteString, Uint8Array])[] {
-    return page.map(([key, value]) => [key.slice(this.#prefix.length) as ByteString, value]);
   }
 
   /** Pairs of the region's own keys. */
@@ -234,11 +203,11 @@ export class Machine implements StateMachine {
 
   #applyCommand({ data }: GroupEntry): Applied {
     const entry = decodeEntry(data);
-    const previous = this.#tree.version;
+    const previous = this.tree.version;
     if (entry.type === "proposed" && this.facts.fence > previous.epoch) return { taken: false, refusal: "fenced" };
     if (entry.type === "followed" && this.facts.diverged !== undefined) return { taken: false, refusal: "diverged" };
     if (this.isRefused(entry.command, previous)) return { taken: false, refusal: "refused" };
-    const result = applyEntry(this.#tree, entry);
+    const result = applyEntry(this.tree, entry);
     if (!result.taken) return result;
     this.#noteTaken(entry.stamp, { previous, version: result.version, body: entry.body }, result.effects);
     return result;
@@ -269,10 +238,10 @@ export class Machine implements StateMachine {
     this.#writeTree();
     const checkpoint = {
       index: this.#index,
-      ...this.#tree.version,
-      sealedTo: this.#tree.sealedTo ?? -1,
+      ...this.tree.version,
+      sealedTo: this.tree.sealedTo ?? -1,
       fence: this.facts.fence,
-      stateHash: this.#tree.stateHash,
+      stateHash: this.tree.stateHash,
       atMs,
       logBytes: this.#logBytes,
     };
@@ -282,7 +251,7 @@ export class Machine implements StateMachine {
   #localTarget(): LocalTarget {
     return {
       facts: this.facts,
-      tree: this.#tree,
+      tree: this.tree,
       version: this.version,
       load: (entry) => this.#generations.load(entry, this.facts, this.#options.region),
       flip: (entry) => this.#flip(entry),
@@ -294,8 +263,7 @@ export class Machine implements StateMachine {
     this.#writeTree();
     const put = (key: string, value: Uint8Array | undefined) => this.#store.put(key, value);
     this.facts.setGeneration(entry.generation);
-    this.#prefix = generationPrefix(entry.generation);
-    this.#tree = this.#openTree();
+    this.#view = new VolumeView(this.#store, entry.generation);
     this.#hashes.clear();
     this.#taken = [];
     this.#effects = [];
@@ -306,8 +274,8 @@ export class Machine implements StateMachine {
 
   /** Brings the hash up to date and puts what the tree changed. */
   #writeTree(): void {
-    const { puts, effects } = this.#tree.takeTurn();
-    for (const [key, value] of puts) this.#store.put(this.#prefix + key, value);
+    const { puts, effects } = this.tree.takeTurn();
+    for (const [key, value] of puts) this.#view.put(key, value);
     for (const effect of effects) this.#effects.push(effect);
     this.#rememberHash();
   }
@@ -358,7 +326,7 @@ export class Machine implements StateMachine {
     const put = (key: string, value: undefined) => this.#store.put(key, value);
     const { region } = this.#options;
     return this.#retention.fromIndex({
-      tree: this.#tree,
+      tree: this.tree,
       region,
       primary: this.primary,
       logBytes: this.#logBytes,
@@ -383,8 +351,7 @@ export class Machine implements StateMachine {
   async restore(_at: { index: number; term: number }, parts: AsyncIterable<Uint8Array>): Promise<void> {
     await restoreStore(this.#store, parts);
     this.facts.load();
-    this.#prefix = generationPrefix(this.facts.generation);
-    this.#tree = this.#openTree();
+    this.#view = new VolumeView(this.#store, this.facts.generation);
     this.#readApplied();
     this.#hashes.clear();
     this.#flipped = true;

@@ -36,12 +36,12 @@ async function linkOf(machine: Machine, inode: Inode): Promise<{ parent: Inode; 
   const attributes = machine.tree.attributes(inode);
   if (attributes === undefined) return undefined;
   if (attributes.parent !== 0) {
-    for await (const page of machine.pages(entryKey(attributes.parent, "" as ByteString))) {
+    for await (const page of machine.view.pages(entryKey(attributes.parent, "" as ByteString))) {
       for (const [key, value] of page) {
         if (RECORDS.entry.decode(value).inode === inode) return { parent: attributes.parent, name: keyName(key) };
       }
     }
   }
-  const [extra] = await machine.range(extraLinksPrefix(inode), undefined, 1);
+  const [extra] = await machine.view.range(extraLinksPrefix(inode), undefined, 1);
   return extra === undefined ? undefined : keyLink(extra[0]);
 }

@@ -83,7 +83,7 @@ export class LossReports {
 
   /** After a bootstrap nobody has noted which file a slice belongs to: all chunks are looked through. */
   async #findInodes(unknown: Map<number, number>, missing: Map<number, Missing>): Promise<void> {
-    for await (const page of this.#context.machine.pages(KEY_PREFIX.chunk)) {
+    for await (const page of this.#context.machine.view.pages(KEY_PREFIX.chunk)) {
       for (const [key, value] of page) {
         for (const segment of decodeChunk(value).segments) {
           const bytes = segment.kind === "slice" ? unknown.get(segment.slice) : undefined;

@@ -16,7 +16,7 @@ export interface Held {
 export async function heldBy(machine: Machine, inode: Inode): Promise<Held> {
   const slices = new Set<SliceId>();
   let inlineBytes = 0;
-  for await (const page of machine.pages(chunksPrefix(inode))) {
+  for await (const page of machine.view.pages(chunksPrefix(inode))) {
     for (const [, value] of page) {
       for (const segment of decodeChunk(value).segments) {
         if (segment.kind === "slice") slices.add(segment.slice);
@@ -75,7 +75,7 @@ async function climb(machine: Machine, inode: Inode, root: Inode, depthMax: numb
 }
 
 async function hasLinkBelow(machine: Machine, inode: Inode, root: Inode, depthMax: number): Promise<boolean> {
-  for await (const page of machine.pages(extraLinksPrefix(inode) as ByteString)) {
+  for await (const page of machine.view.pages(extraLinksPrefix(inode) as ByteString)) {
     for (const [key] of page) {
       if (await climb(machine, keyLink(key).parent, root, depthMax - 1)) return true;
     }

@@ -69,7 +69,7 @@ const readers: { [K in ReadKind]: Reader<K> } = {
     if (!exists(machine, inode)) return failed(id, "ENOENT", machine.version);
     const answer = response(id, Status.OK, machine.version);
     const names: Buffer[] = [];
-    for await (const page of machine.pages(xattrKey(inode as Inode, "" as ByteString))) {
+    for await (const page of machine.view.pages(xattrKey(inode as Inode, "" as ByteString))) {
       for (const [key] of page) names.push(Buffer.from(keyName(key), "latin1"));
     }
     answer.names = names;
@@ -170,7 +170,7 @@ async function readDirectory(machine: Machine, id: number, request: ReadDirector
     const before = machine.tree.attributes(inode);
     if (before === undefined) return failed(id, "ENOENT", machine.version);
     if (before.kind !== "directory") return failed(id, "ENOTDIR", machine.version);
-    const page = (await machine.range(prefix, after, limit)).map(([key, value]) => ({
+    const page = (await machine.view.range(prefix, after, limit)).map(([key, value]) => ({
       key,
       ...RECORDS.entry.decode(value),
     }));
@@ -190,7 +190,7 @@ type Entry = { readonly key: ByteString } & ReturnType<typeof RECORDS.entry.deco
 async function readCold(machine: Machine, page: readonly Entry[]): Promise<Map<Inode, Uint8Array | undefined>> {
   const inodes = page.map(({ inode }) => inode).filter((inode) => !machine.tree.holdsAttributes(inode));
   if (inodes.length === 0) return new Map();
-  const values = await machine.readMany(inodes.map(attributesKey));
+  const values = await machine.view.readMany(inodes.map(attributesKey));
   return new Map(inodes.map((inode, i) => [inode, values[i]]));
 }
 

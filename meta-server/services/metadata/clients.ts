@@ -121,7 +121,7 @@ export class Clients {
 
   async #sessions(): Promise<Map<number, number>> {
     const sessions = new Map<number, number>();
-    for await (const page of this.#context.machine.pages(KEY_PREFIX.session)) {
+    for await (const page of this.#context.machine.view.pages(KEY_PREFIX.session)) {
       for (const [key, value] of page) sessions.set(keyId(key), RECORDS.session.decode(value).region);
     }
     return sessions;

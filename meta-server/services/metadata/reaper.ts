@@ -36,7 +36,7 @@ export class Reaper {
 
   /** Also those of before this server led, or started. */
   async findOrphans(): Promise<void> {
-    for await (const page of this.#context.machine.pages(KEY_PREFIX.orphan)) {
+    for await (const page of this.#context.machine.view.pages(KEY_PREFIX.orphan)) {
       for (const [key] of page) this.#orphans.set(keyId(key) as Inode, performance.now());
     }
   }
@@ -67,8 +67,8 @@ export class Reaper {
   async #reap(inode: Inode): Promise<void> {
     const { machine, proposer } = this.#context;
     while (machine.tree.orphan(inode) !== undefined) {
-      const chunks = await machine.range(chunksPrefix(inode), undefined, CHUNKS_PER_STEP);
-      const xattrs = await machine.range(xattrKey(inode, "" as ByteString), undefined, XATTRS_PER_STEP);
+      const chunks = await machine.view.range(chunksPrefix(inode), undefined, CHUNKS_PER_STEP);
+      const xattrs = await machine.view.range(xattrKey(inode, "" as ByteString), undefined, XATTRS_PER_STEP);
       const applied = await proposer.internal({
         kind: "reap",
         inode,
