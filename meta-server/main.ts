@@ -1,3 +1,4 @@
+/** The process of one metadata server: its data, its group and its services. */
 import { Server, type ServerOptions } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { UserError } from "../base/user-error.ts";
@@ -14,17 +15,17 @@ import { openDataDirectory } from "./storage/data-directory.ts";
 export interface MetaServerOptions {
   readonly volume: VolumeDescription;
   readonly region: string;
-  /** From 1, as the volume file lists them. */
+  /** The member's number, from 1: its position in the region's `meta` list of the volume file. */
   readonly member: number;
   readonly dataDir: string;
   readonly logger: Logger;
-  /** host:port to bind instead of the member's own address. */
+  /** host:port to bind to, if not the member's own address in the volume file. */
   readonly listen?: string;
-  /** With an empty directory: the group is there already, and this member was added to it, or will be. */
+  /** The group exists already: an empty data directory waits until this member is added to it, instead of starting a group. */
   readonly join?: boolean;
   readonly tuning?: Partial<RegionServerTuning>;
   readonly groupTuning?: Partial<GroupTuning>;
-  /** The disk or a truth failed, and the server has stopped. Absent: the process exits with 1. */
+  /** Called after the server has stopped because its disk or an invariant failed. Without it the process exits with 1. */
   readonly onFatal?: (error: Error) => void;
 }
 
@@ -38,7 +39,7 @@ const SERVER_OPTIONS: ServerOptions = {
 
 /**
  * Runs one metadata server of a region.
- * @throws UserError for an unknown region or member, a data directory of another, or an address that cannot be bound.
+ * @throws UserError for an unknown region or member, a data directory of another server, or an address that cannot be bound.
  */
 export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(): Promise<void> }> {
   const { volume, region, member, logger } = options;
@@ -78,7 +79,7 @@ export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(
     { volume, region, member, group, machine, logger },
     options.tuning ?? {},
   );
-  logger.info({ region, member, address }, "metadata server runs");
+  logger.info({ region, member, address }, "metadata server started");
   return {
     async stop() {
       if (!life.end()) return;
@@ -90,7 +91,7 @@ export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(
   };
 }
 
-/** The members that the group begins with, and this one's address. */
+/** The members that the group starts with, by the volume file, and this member's address. */
 function placeOf({ volume, region, member }: MetaServerOptions) {
   const description = volume.regions.get(region);
   if (description === undefined) throw new UserError(`volume ${volume.volume} has no region ${region}`, 2);
@@ -101,7 +102,7 @@ function placeOf({ volume, region, member }: MetaServerOptions) {
   throw new UserError(`region ${region} has members ${numbers}, not ${member}: correct --id`, 2);
 }
 
-/** A server ends once: it is stopped, or it fails. */
+/** Makes sure that a server ends once: either it is stopped, or it fails. */
 class Life {
   readonly #options: MetaServerOptions;
   readonly #server: Server;
@@ -114,30 +115,30 @@ class Life {
     this.#server = server;
   }
 
-  /** False when it has ended before. */
+  /** Returns false if the server had ended before. */
   end(): boolean {
     const isFirst = !this.#ended;
     this.#ended = true;
     return isFirst;
   }
 
-  /** The disk or a truth failed: nothing more is acknowledged. */
+  /** Ends the server because its disk or an invariant failed; from here on it acknowledges nothing. */
   fail(error: Error): void {
     if (!this.end()) return;
     const { region, member, logger, onFatal } = this.#options;
     this.#server.forceShutdown();
-    void this.transport?.stop(); // the others are told nothing more, and elect another
+    void this.transport?.stop(); // heartbeats end, so that the other members elect a new leader
     logger.fatal(`metadata server ${region}/${member} stops: ${error.message}`);
     if (onFatal !== undefined) onFatal(error);
     else process.exit(1);
   }
 }
 
-/** The log, and the machine on the state that was stored. */
+/** Opens the data directory: the log, and the state machine on the stored state. */
 async function openData({ dataDir, volume, region, member }: MetaServerOptions, life: Life) {
   const identity = { volume: volume.volume, region, member };
   const onFailed = (error: Error) => {
-    if (life.isStarted) life.fail(error); // before, whoever starts it is told by a throw
+    if (life.isStarted) life.fail(error); // before that, runMetaServer throws the error itself
   };
   const { log, state } = await openDataDirectory(dataDir, identity, { onFailed });
   const retain = { hours: volume.changelog.retainHours, gib: volume.changelog.retainGib };
@@ -155,7 +156,8 @@ function bind(server: Server, address: string): Promise<number> {
 }
 
 function bindReason(error: Error): string {
-  if (error.message.includes("EADDRINUSE")) return "the port is in use: stop what uses it, or name another";
-  if (error.message.includes("EACCES")) return "not allowed: use a port above 1023";
+  if (error.message.includes("EADDRINUSE"))
+    return "the port is in use: stop the process that uses it, or choose another port";
+  if (error.message.includes("EACCES")) return "permission denied: use a port above 1023";
   return error.message;
 }

@@ -1,3 +1,4 @@
+/** Wires the parts of one metadata server together, and starts and ends what only a leader, or only the primary, does. */
 import type { Server } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import type { VolumeDescription } from "../config/volume-description.ts";
@@ -26,11 +27,11 @@ import { Reaper } from "./services/metadata/reaper.ts";
 import { MetadataService } from "./services/metadata/service.ts";
 
 export interface RegionServerTuning {
-  /** A session whose client is silent for so long is ended. */
+  /** A session ends when nothing has been received from its client for this long. */
   readonly sessionTimeoutMs: number;
 }
 
-/** A client's are some MiB at most: a hello that lists all its open files, or one command of 4 MiB among others. */
+/** A client's largest frames take a few MiB: a hello that lists all its open files, or a command of 4 MiB among others. */
 const CLIENT_FRAME_BYTES_MAX = 32 * 1024 * 1024;
 
 const DEFAULTS: RegionServerTuning = { sessionTimeoutMs: 300_000 };
@@ -44,7 +45,7 @@ export interface RegionServerOptions {
   readonly logger: Logger;
 }
 
-/** Puts one member's services together and on the server; whoever leads does more than answer. */
+/** Wires one member's parts together, registers its services and starts its timers. `close` ends all of it. */
 export function startRegionServer(
   server: Server,
   options: RegionServerOptions,
@@ -66,7 +67,7 @@ export function startRegionServer(
 
 type Parts = ReturnType<typeof wire>;
 
-/** Makes the parts, those that others rest on first. */
+/** Makes the parts in the order in which they depend on each other. */
 function wire(options: RegionServerOptions, { sessionTimeoutMs }: RegionServerTuning) {
   const { group, machine, logger, region } = options;
   const isServing = () => group.leading && machine.role === "primary" && keeper.cleared;
@@ -87,8 +88,8 @@ function wire(options: RegionServerOptions, { sessionTimeoutMs }: RegionServerTu
     refusals,
     mayServe: () => keeper.cleared,
     askPrimary: follower.askPrimary,
-    onSeen: (version) => keeper.heard(version.epoch),
-    onWanted: (slices) => agents.want(slices),
+    onSeen: (version) => keeper.epochSeen(version.epoch),
+    onBlocksRequested: (slices) => agents.requestBlocks(slices),
   });
   const changelog = new ChangelogService(context, reports, isServing);
   const progress = new RegionProgress(context, reports);
@@ -105,12 +106,15 @@ function serve(server: Server, { metadata, changelog, agents, admin }: Parts): v
   server.addService(AdminDefinition, admin.handlers);
 }
 
-/** A new leader reads what it needs of the state; one that loses leadership, or the primary's role, sends its clients away. */
+/**
+ * A new leader reads from the state what it must know. A member that loses leadership ends its streams, and one that loses the
+ * primary's role refuses the requests that wait for locks. @returns the function that unsubscribes
+ */
 function watchLeadershipAndRole({ group, machine, logger }: RegionServerOptions, parts: Parts): () => void {
   const { reports, clients, reaper, metadata, changelog, agents } = parts;
   const startLeading = () => {
     Promise.all([clients.startLeading(), reaper.findOrphans(), machine.sweep()]).catch((error) => {
-      logger.error(error, "the state could not be read");
+      logger.error(error, "a new leader could not read the state");
     });
   };
   const onLeadership = (leading: boolean) => {
@@ -118,7 +122,7 @@ function watchLeadershipAndRole({ group, machine, logger }: RegionServerOptions,
     if (leading) startLeading();
     else for (const service of [metadata, changelog, agents]) service.endStreams();
   };
-  // A primary hears of sessions and of open files that a mirror's leader was never told of: its clocks start anew.
+  // A mirror's leader does not know the sessions and open files of other regions: a new primary restarts their timeouts.
   const onRole = (role: Role) => {
     if (role !== "primary") metadata.roleLost();
     else if (group.leading) {
@@ -136,7 +140,7 @@ function watchLeadershipAndRole({ group, machine, logger }: RegionServerOptions,
   };
 }
 
-/** Calls `then` with the value whenever it is another one than at the last look, the first of which is now. */
+/** A listener that calls `then` when the value differs from the one it saw last; the first is read now. */
 function whenChanged<T>(value: () => T, then: (now: T) => void): () => void {
   let last = value();
   return () => {

@@ -22,15 +22,15 @@ export type Applied =
 
 export type Role = "primary" | "mirror" | "sealed" | "fenced" | "unformatted";
 
-/** An entry of the changelog as it was applied. */
+/** An entry of the changelog, as it was applied. */
 export interface TakenEntry {
   readonly previous: Version;
   readonly version: Version;
-  /** Stamp and command, as they go to the mirrors. */
+  /** Stamp and command, as they are sent to the mirrors. */
   readonly body: Uint8Array;
 }
 
-/** What one turn did, for those who listen. */
+/** What one turn changed, for its listeners. */
 export interface Turn {
   readonly index: number;
   readonly version: Version;
@@ -39,7 +39,7 @@ export interface Turn {
   readonly effects: readonly Effects[];
   readonly pendingAdded: readonly Pending[];
   readonly pendingGone: readonly number[];
-  /** The volume is another generation's: nothing of what was read before holds. */
+  /** Another generation has become the live one: nothing that was read before is valid. */
   readonly flipped: boolean;
 }
 
@@ -55,11 +55,11 @@ const RECENT_HASHES = 4_096;
 export interface MachineOptions {
   readonly region: string;
   readonly retain: Retention;
-  /** The disk failed: nothing more is to be acknowledged. */
+  /** The disk failed: from here on nothing may be acknowledged. */
   readonly onError: (error: Error) => void;
 }
 
-/** The volume and the region's own facts as Raft's state machine: what is committed goes in, turn by turn. */
+/** Raft's state machine: applies committed entries, turn by turn, to the volume and to the region's own state. */
 export class Machine implements StateMachine {
   readonly #options: MachineOptions;
   readonly #store: TurnStore;
@@ -71,7 +71,7 @@ export class Machine implements StateMachine {
   readonly #hashes = new Map<number, string>();
   #view: VolumeView;
   #index = 0;
-  /** When the last command was stamped. */
+  /** The stamp of the last command. */
   #time: Time = { seconds: 0, nanoseconds: 0 };
   #logBytes = 0;
   #durableIndex = 0;
@@ -110,7 +110,7 @@ export class Machine implements StateMachine {
     this.#durableIndex = index;
   }
 
-  // What stands
+  // The state
 
   get appliedIndex(): number {
     return this.#index;
@@ -128,7 +128,7 @@ export class Machine implements StateMachine {
     return this.tree.stateHash;
   }
 
-  /** The living generation of the volume. Another one after a flip or a restore: never to be kept. */
+  /** The live generation of the volume. A flip or a restore replaces it: do not keep it. */
   get view(): VolumeView {
     return this.#view;
   }
@@ -141,19 +141,19 @@ export class Machine implements StateMachine {
     return this.#time;
   }
 
-  /** This region's index in the volume; undefined before `format`, or when the volume does not know it. */
+  /** This region's index in the volume; undefined before `format`, or if the volume does not have this region. */
   get regionIndex(): RegionIndex | undefined {
     const index = this.tree.volume?.regions.indexOf(this.#options.region) ?? -1;
     return index === -1 ? undefined : (index as RegionIndex);
   }
 
-  /** Name of the region whose epoch it is; empty before `format`. */
+  /** The region that began the current epoch; empty before `format`. */
   get primary(): string {
     const volume = this.tree.volume;
     return volume === undefined ? "" : (volume.regions[epochRegion(volume.version.epoch)] ?? "");
   }
 
-  /** Follows from the state alone. */
+  /** A function of the state alone. */
   get role(): Role {
     const volume = this.tree.volume;
     if (volume === undefined) return "unformatted";
@@ -162,17 +162,17 @@ export class Machine implements StateMachine {
     return volume.sealedTo === undefined ? "primary" : "sealed";
   }
 
-  /** The state hash at a sequence, where it was taken: at the end of a turn, and at each checkpoint. */
+  /** The state hash at a sequence; known at recent ends of turns and at checkpoints. */
   hashAt(sequence: number): string | undefined {
     return this.#hashes.get(sequence) ?? this.checkpoints.at(sequence)?.stateHash;
   }
 
-  /** Pairs of the region's own keys. */
+  /** The region's own pairs whose key begins with `prefix`, after the key `after`, page by page. */
   localPages(prefix: string, after?: string): AsyncGenerator<readonly (readonly [string, Uint8Array])[]> {
     return this.#store.pages(prefix, after);
   }
 
-  /** The first of them. */
+  /** The first value of the region's own keys that begin with `prefix`. */
   async localFirst(prefix: string): Promise<Uint8Array | undefined> {
     const [first] = await this.#store.range(prefix, afterPrefix(prefix), 1);
     return first?.[1];
@@ -213,7 +213,7 @@ export class Machine implements StateMachine {
     return result;
   }
 
-  /** Whether this region has declined to begin an epoch of its own from the seal at this version. */
+  /** Whether the command would begin an epoch of this region from a seal that it has declined. */
   isRefused(command: Command, seal: Version): boolean {
     if (command.kind !== "beginEpoch" || command.forced) return false;
     return epochRegion(command.epoch) === this.regionIndex && this.facts.isRefused(seal);
@@ -272,7 +272,7 @@ export class Machine implements StateMachine {
     this.#checkpoint(this.#time.seconds * 1000);
   }
 
-  /** Brings the hash up to date and puts what the tree changed. */
+  /** Puts what the tree has changed, and updates the hash. */
   #writeTree(): void {
     const { puts, effects } = this.tree.takeTurn();
     for (const [key, value] of puts) this.#view.put(key, value);
@@ -315,9 +315,9 @@ export class Machine implements StateMachine {
     return this.#store.full ? this.#store.flush() : undefined;
   }
 
-  // The log's end
+  // Retention of the log
 
-  /** Keeps the log from this sequence on until released. */
+  /** Keeps the log from this sequence on. @returns the function that releases it */
   pin(sequence: number): () => void {
     return this.#retention.pin(sequence);
   }
@@ -334,13 +334,13 @@ export class Machine implements StateMachine {
     });
   }
 
-  // Snapshots and the end
+  // Snapshots and closing
 
   async snapshot(): Promise<MachineSnapshot> {
     return snapshotParts(await this.#store.snapshot());
   }
 
-  /** A consistent read of the volume alone, for a mirror that bootstraps. */
+  /** A consistent read of the volume alone, without the region's own state: for a mirror that bootstraps. */
   async volumeSnapshot(): Promise<{
     pages: AsyncIterable<(readonly [string, Uint8Array])[]>;
     release(): Promise<void>;
@@ -358,7 +358,7 @@ export class Machine implements StateMachine {
     await this.#load();
   }
 
-  /** Frees the keys of generations that live no more, a little at a time. */
+  /** Deletes the keys of dead generations, a page at a time. */
   sweep(): Promise<void> {
     return this.#generations.sweep(this.facts.generation);
   }

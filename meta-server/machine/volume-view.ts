@@ -5,7 +5,10 @@ import { afterPrefix, type TurnStore } from "./turn-store.ts";
 
 type Pair = readonly [ByteString, Uint8Array];
 
-/** One generation of the volume: its tree, and its pairs in the order of their keys. Keys are the volume's own, without the prefix. */
+/**
+ * One generation of the volume: its tree, and its pairs in the order of their keys. Keys are core's, without the generation's
+ * prefix.
+ */
 export class VolumeView {
   readonly tree: Tree;
   readonly #store: TurnStore;
@@ -21,7 +24,7 @@ export class VolumeView {
     this.#store.put(this.#prefix + key, value);
   }
 
-  /** Many at once, off the main thread, and past the cache: as of the moment of the answer. */
+  /** Reads many keys at once, off the main thread and past the cache: the values at the moment of the answer. */
   readMany(keys: readonly ByteString[]): Promise<(Uint8Array | undefined)[]> {
     return this.#store.getMany(keys.map((key) => this.#prefix + key));
   }
@@ -32,7 +35,7 @@ export class VolumeView {
     return this.#plain(await this.#store.range(from, afterPrefix(this.#prefix + prefix), limit));
   }
 
-  /** All such pairs, page by page; each page as of its own moment. */
+  /** All pairs whose key begins with `prefix`, page by page. Each page is read at its own moment. */
   async *pages(prefix: string): AsyncGenerator<Pair[]> {
     for await (const page of this.#store.pages(this.#prefix + prefix)) yield this.#plain(page);
   }

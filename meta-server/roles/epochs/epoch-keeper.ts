@@ -16,9 +16,9 @@ type ActionOf<K extends Action["do"]> = Extract<Action, { do: K }>;
 type Handlers = { readonly [K in Action["do"]]: (action: ActionOf<K>) => Promise<void> | void };
 
 /**
- * What the leader of a region does about epochs, as the state tells it: makes the volume, begins an epoch that was sealed
- * to it, gives a sealed one away or takes it back, and fences itself when another has begun elsewhere. What is to be done is
- * in rules.ts; this is the shell that gathers the situation, brings the events and carries out the steps.
+ * Keeps a region's epoch. Its leader formats the volume, begins an epoch that was sealed to this region, hands a sealed one
+ * over or takes it back, and fences the region when a later epoch has begun elsewhere. The decisions are in rules.ts; this
+ * class collects the situation, raises the events and carries out the steps.
  */
 export class EpochKeeper {
   readonly #context: ServerContext;
@@ -32,7 +32,7 @@ export class EpochKeeper {
   #running = false;
   #cleared = false;
   #watchedMs = 0;
-  /** When this leader found the epoch sealed, by performance.now(); 0: it is not. */
+  /** performance.now() when this leader first saw its epoch sealed; 0: it is not sealed. */
   #sealedMs = 0;
   #sealPatienceMs = SEAL_PATIENCE_MS;
   #message = "";
@@ -46,24 +46,24 @@ export class EpochKeeper {
     this.#schedule(0);
   }
 
-  /** False while a primary that has just started does not know whether its epoch lasts. */
+  /** False while a primary that has just started does not know whether its epoch is still current. */
   get cleared(): boolean {
     return this.#cleared;
   }
 
-  /** Why the region refuses changes, or what it waits for. */
+  /** Why the region refuses changes, or what it waits for; empty if neither. */
   get message(): string {
     return this.#message;
   }
 
-  /** How long a sealed epoch waits for the other region before it is taken back. */
+  /** How long a sealed epoch waits for its target to take over before it may be taken back. */
   set sealPatienceMs(ms: number) {
     this.#sealPatienceMs = ms;
   }
 
-  /** Somebody has seen this epoch. */
-  heard(epoch: EpochCode): void {
-    if (this.#context.group.leading) void this.#handle({ kind: "heard", epoch });
+  /** A client has seen this epoch. */
+  epochSeen(epoch: EpochCode): void {
+    if (this.#context.group.leading) void this.#handle({ kind: "epochSeen", epoch });
   }
 
   #onTurn(hasTaken: boolean): void {
@@ -89,7 +89,7 @@ export class EpochKeeper {
         await this.#handle({ kind: "round" });
       }
     } catch (error) {
-      this.#context.logger.error(error, "epochs");
+      this.#context.logger.error(error, "a round of the epoch keeper failed; it is retried");
     } finally {
       this.#running = false;
       this.#schedule(this.#context.machine.role === "sealed" ? SEALED_ROUND_MS : ROUND_MS);
@@ -101,7 +101,7 @@ export class EpochKeeper {
     else if (this.#sealedMs === 0) this.#sealedMs = performance.now();
   }
 
-  /** Actions that need no waiting are carried out before this returns. */
+  /** Actions that need no waiting are carried out before this returns: turns rely on it. */
   #handle(event: EpochEvent): Promise<void> | void {
     const state = stateOf(this.#context.machine.role, this.#cleared);
     return this.#carryOut(stepOf(state, this.#situation(), event));
@@ -134,7 +134,7 @@ export class EpochKeeper {
       regions,
       sealedTo: tree.sealedTo,
       get isSealDeclined() {
-        return facts.isRefused(version); // read from the store: only by the rule that needs it
+        return facts.isRefused(version); // reads the store: evaluated only by the rule that needs it
       },
       fence: facts.fence,
       lastCounter: Math.max(nextInode, nextSlice),

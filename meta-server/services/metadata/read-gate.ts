@@ -15,7 +15,7 @@ import {
 } from "./read-rules.ts";
 import { VersionWaiters } from "./version-waiters.ts";
 
-/** How a mirror asks the primary what it has committed; undefined when it cannot be asked. */
+/** How a mirror asks the primary what it has committed; undefined if the primary cannot be asked. */
 export type AskPrimary = (done: (committed: Version | undefined) => void) => void;
 
 const APPLY_WAIT_MS = 2_000;
@@ -24,7 +24,10 @@ const ROLE_POLL_MS = 20;
 
 type Prove = (atLeast: Version | undefined, pass: (passage: Passage) => void) => void;
 
-/** Lets a read through once this server's state is as new as the read asks for: asks and waits as read-rules.ts says. */
+/**
+ * Lets a read pass once this server's state is as new as the read asks for. The decisions are in read-rules.ts; this class
+ * asks and waits.
+ */
 export class ReadGate {
   readonly #group: Group;
   readonly #machine: Machine;
@@ -33,7 +36,7 @@ export class ReadGate {
   readonly #waiters: VersionWaiters;
   #gathered: ((confirmed: boolean) => void)[] = [];
 
-  /** `mayBeDeposed`: this region's epoch may have ended without its knowing (it has just started). */
+  /** `mayBeDeposed`: whether this region's epoch may have ended unnoticed, because this server has just started. */
   constructor(server: { group: Group; machine: Machine }, askPrimary: AskPrimary, mayBeDeposed: () => boolean) {
     this.#group = server.group;
     this.#machine = server.machine;
@@ -43,6 +46,7 @@ export class ReadGate {
     this.#machine.onTurn(() => this.#waiters.check());
   }
 
+  /** `pass` is always called: every wait has a deadline. */
   enter(freshness: Freshness, atLeast: Version | undefined, pass: (passage: Passage) => void): void {
     this.#prove[PROOFS[this.#place][askedFor(freshness)]](atLeast, pass);
   }
@@ -64,7 +68,7 @@ export class ReadGate {
     "next epoch": (atLeast, pass) => this.#whileSealed(atLeast, pass),
   };
 
-  /** One question to the group for all that is read in one turn of the event loop. */
+  /** All reads of one turn of the event loop share one question to the group. */
   #readIndex(done: (confirmed: boolean) => void): void {
     this.#gathered.push(done);
     if (this.#gathered.length > 1) return;

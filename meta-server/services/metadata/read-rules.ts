@@ -1,29 +1,29 @@
 /**
- * The rules of reads, as a total table: what must be known before this server may answer a read from its own state, by its place and
- * by how fresh the read is to be. Pure: read-gate.ts asks and waits.
+ * The rules of reads as a total table: what must be proven before this server may answer a read from its own state, by its
+ * place and by the freshness that the client asks for. Pure functions; read-gate.ts asks and waits.
  */
 import { compareVersions, type Version } from "../../../core/ids.ts";
 import { Freshness } from "../../../proto/generated/metadata.ts";
 import type { Role } from "../../machine/machine.ts";
 
-/** `unreachable`: the primary could not be asked; what is here may be read as of now. */
+/** `unreachable`: the primary could not be asked; the client may use the state that is here, and is informed. */
 export type Passage = "read" | "unreachable" | "behind" | "not-leader";
 
-/** The role of the region that this server leads. */
+/** The role of the region, at its leader. */
 export type Place = Role | "not-leader";
 
 export type Asked = "committed" | "token";
 
 export type Proof =
-  /** There is none: the client asks the leader. */
+  /** Nothing can be proven here: the client asks the leader. */
   | "none"
   /** A majority of the group confirms that this server leads it. */
   | "leadership"
-  /** The client's own token is applied here. */
+  /** This region has applied the client's token. */
   | "token"
-  /** What the primary says that it has committed is applied here. */
+  /** This region has applied what the primary has committed. */
   | "primary's commit"
-  /** The next epoch may have begun elsewhere: this region learns whose it is, and the read is judged anew. */
+  /** The next epoch may have begun elsewhere: the read waits until this region knows, and is judged again. */
   | "next epoch";
 
 export const PROOFS: { readonly [P in Place]: { readonly [A in Asked]: Proof } } = {
@@ -35,12 +35,12 @@ export const PROOFS: { readonly [P in Place]: { readonly [A in Asked]: Proof } }
   mirror: { committed: "primary's commit", token: "token" },
 };
 
-/** A value that is not known here is taken for the strictest. */
+/** An unknown value counts as the strictest. */
 export function askedFor(freshness: Freshness): Asked {
   return freshness === Freshness.TOKEN ? "token" : "committed";
 }
 
-/** How a read passes once a group has answered whether this server leads it. `mayBeDeposed`: its epoch may have ended. */
+/** The passage once the group has answered whether this server leads it. `mayBeDeposed`: its epoch may have ended unnoticed. */
 export function afterLeadership(
   at: { readonly version: Version; readonly mayBeDeposed: boolean },
   confirmed: boolean,
@@ -51,7 +51,7 @@ export function afterLeadership(
   return at.mayBeDeposed ? "unreachable" : "read";
 }
 
-/** What must be applied here first (undefined: nothing), whether that is waited for, and how the read passes then. */
+/** The version that must be applied here first (undefined: none), whether the read waits for it, and its passage then. */
 export interface Condition {
   readonly applied: Version | undefined;
   readonly isAwaited: boolean;
@@ -62,7 +62,7 @@ export function tokenCondition(atLeast: Version | undefined): Condition {
   return { applied: atLeast, isAwaited: true, passage: "read" };
 }
 
-/** `committed` by the primary; undefined when it could not be asked. */
+/** `committed` is the primary's answer, undefined if it could not be asked. */
 export function commitCondition(committed: Version | undefined, atLeast: Version | undefined): Condition {
   if (committed === undefined) return { applied: atLeast, isAwaited: false, passage: "unreachable" };
   return { applied: newest(committed, atLeast), isAwaited: true, passage: "read" };

@@ -12,7 +12,7 @@ import {
 } from "../../../meta-server/roles/epochs/rules.ts";
 import type { RegionStatus } from "../../../proto/generated/admin.ts";
 
-/** Region aws is here, gcp is the other one. */
+/** This region is aws, the other one is gcp. */
 const AWS = 0 as RegionIndex;
 const GCP = 1 as RegionIndex;
 const version = (number: number, region: RegionIndex = AWS) => ({
@@ -20,7 +20,7 @@ const version = (number: number, region: RegionIndex = AWS) => ({
   sequence: 7 as Sequence,
 });
 
-/** A region that is level with its epoch, long after its start. */
+/** A region long after its start, with nothing to do. */
 const CALM: Situation = {
   region: "aws",
   firstRegion: "aws",
@@ -75,10 +75,10 @@ const targetAnswered = (status: RegionStatus | undefined): EpochEvent => ({
   status,
 });
 const declined: EpochEvent = { kind: "declined", to: "gcp", seal: version(2) };
-const heard = (number: number): EpochEvent => ({ kind: "heard", epoch: epochCode(number, GCP) });
+const epochSeen = (number: number): EpochEvent => ({ kind: "epochSeen", epoch: epochCode(number, GCP) });
 const applied = (hasFresh: boolean): EpochEvent => ({ kind: "applied", hasFresh });
 
-/** An action as one word or two, e.g. "say: …", "begin 3@0" (epoch 3 of region 0). */
+/** An action in a few words, e.g. "say: …" or "begin 3@0" (epoch 3, of region 0). */
 function lineOf(action: Action): string {
   const epoch = (code: EpochCode) => `${Math.floor(code / 16)}@${code % 16}`;
   switch (action.do) {
@@ -103,9 +103,10 @@ function lineOf(action: Action): string {
 
 const linesOf = (step: Step) => step.map(lineOf);
 
-const FENCED = "warn: a later epoch has begun elsewhere: fenced";
-const TAKEN_BACK = "begin 3@0; taken: say: ; taken: warn: the switchover was given up: the epoch goes on here";
-const SEALED_TO_GCP = "say: sealed to gcp: waiting for it to begin the next epoch";
+const FENCED = "warn: a later epoch has begun in another region: this one is fenced";
+const TAKEN_BACK =
+  "begin 3@0; taken: say: ; taken: warn: the switchover was aborted: its target declined, and this region remains the primary";
+const SEALED_TO_GCP = "say: switchover to gcp: changes wait for it to take over (0 s so far)";
 
 type Case = readonly [why: string, at: Partial<Situation>, event: EpochEvent, step: readonly string[]];
 type Cases = { readonly [S in State]: readonly Case[] };
@@ -114,28 +115,33 @@ const UNCLEARED: Partial<Situation> = { cleared: false, startedForMs: 5_000 };
 const USED_UP = { lastCounter: COUNTER_LIMIT - 2 ** 24 };
 const SEALED: Partial<Situation> = { sealedTo: GCP, sealedForMs: 500 };
 
-/** What was asked as the primary, or as a sealed one: the answers count in every state that it may be in by then. */
+/** Answers to what a primary or a sealed primary asked: they count in every state in which they may arrive. */
 const ANSWERED: readonly Case[] = [
   ["nothing new", {}, watched(), ["reportLosses"]],
   ["a later epoch", {}, watched(answers(gcp("primary", 3))), [FENCED, "fence 3@1, else watched from 1"]],
-  ["one that could not be fenced", {}, watched(answers(gcp("primary", 3)), [], 1), ["reportLosses"]],
   [
-    "two later epochs, the first could not be fenced",
+    "a later epoch for which the fence was not committed",
+    {},
+    watched(answers(gcp("primary", 3)), [], 1),
+    ["reportLosses"],
+  ],
+  [
+    "two later epochs, and the fence for the first was not committed",
     {},
     watched(answers(gcp("mirror", 3), gcp("primary", 4)), [], 1),
     [FENCED, "fence 4@1, else watched from 2"],
   ],
   [
-    "an epoch that it is fenced for already",
+    "an epoch for which it is fenced already",
     { fence: version(3, GCP).epoch },
     watched(answers(gcp("primary", 3))),
     ["reportLosses"],
   ],
-  ["an epoch from nowhere", {}, watched(answers(gcp("primary", 67))), ["reportLosses"]],
-  ["a silent region, once it serves", {}, watched(nobody, ["gcp"]), ["reportLosses"]],
-  ["ids enough", { lastCounter: USED_UP.lastCounter - 1 }, reported, []],
-  ["ids used up", USED_UP, reported, ["begin 3@0"]],
-  ["the target is silent", { ...SEALED, sealedForMs: 10_000 }, targetAnswered(undefined), []],
+  ["an epoch too far ahead to be real", {}, watched(answers(gcp("primary", 67))), ["reportLosses"]],
+  ["a region that does not answer, while this one serves", {}, watched(nobody, ["gcp"]), ["reportLosses"]],
+  ["enough ids left", { lastCounter: USED_UP.lastCounter - 1 }, reported, []],
+  ["ids almost used up", USED_UP, reported, ["begin 3@0"]],
+  ["the target does not answer", { ...SEALED, sealedForMs: 10_000 }, targetAnswered(undefined), []],
   ["the target has begun", SEALED, targetAnswered(gcp("primary", 3)), ["wakeFollower"]],
   [
     "the target has not begun in time",
@@ -147,71 +153,80 @@ const ANSWERED: readonly Case[] = [
   ["the target has declined", SEALED, declined, [TAKEN_BACK]],
 ];
 
-const NOT_FIRST: readonly Case[] = [["answers of before the volume was made", {}, surveyed(), []]];
+const NOT_FIRST: readonly Case[] = [["answers from before the volume was formatted", {}, surveyed(), []]];
 
-const HEARD: readonly Case[] = [
-  ["a client has seen a later epoch", {}, heard(3), [FENCED, "fence 3@1"]],
-  ["a client has seen this epoch", { version: version(3, GCP) }, heard(3), []],
-  ["a client has seen an epoch that it is fenced for", { fence: version(3, GCP).epoch }, heard(3), []],
-  ["the furthest epoch that is taken for one", {}, heard(66), [FENCED, "fence 66@1"]],
-  ["an epoch from nowhere", {}, heard(67), []],
+const SEEN: readonly Case[] = [
+  ["a client has seen a later epoch", {}, epochSeen(3), [FENCED, "fence 3@1"]],
+  ["a client has seen this epoch", { version: version(3, GCP) }, epochSeen(3), []],
+  ["a client has seen an epoch for which it is fenced already", { fence: version(3, GCP).epoch }, epochSeen(3), []],
+  ["the furthest epoch that counts as real", {}, epochSeen(66), [FENCED, "fence 66@1"]],
+  ["an epoch too far ahead to be real", {}, epochSeen(67), []],
 ];
 
-const DEAF: readonly Case[] = [["a client has seen a later epoch", {}, heard(3), []]];
+const DEAF: readonly Case[] = [["a client has seen a later epoch", {}, epochSeen(3), []]];
 const TURNS: readonly Case[] = [["a turn", {}, applied(true), []]];
 
 const CASES: Cases = {
   unformatted: [
-    ["the first region asks who has the volume", {}, round, ["survey"]],
-    ["another region waits for it", { firstRegion: "gcp" }, round, []],
-    ["nobody has it", {}, surveyed(), ["format"]],
+    ["the first region asks whether another holds the volume", {}, round, ["survey"]],
+    ["any other region waits", { firstRegion: "gcp" }, round, []],
+    ["no region holds the volume", {}, surveyed(), ["format"]],
     [
-      "another has it",
+      "another region holds it",
       {},
       surveyed(answers(gcp("primary", 3))),
-      ["say: another region has the volume: following it", "followElsewhere"],
+      ["say: another region holds the volume: looking for its primary, to follow it", "followElsewhere"],
     ],
     [
-      "it had it itself",
+      "this region had it and lost it",
       {},
       surveyed(answers(gcp("mirror", 1, "aws"))),
-      ["say: aws was the primary and has lost its state; gcp has the volume: promote gcp", "followElsewhere"],
+      [
+        "say: aws was the primary and has lost its state, and gcp still holds the volume: run 'mirrorfs promote --region gcp --force'",
+        "followElsewhere",
+      ],
     ],
     [
-      "of two that have it the later epoch counts",
+      "of two that hold it the later epoch counts",
       {},
       surveyed(answers(gcp("mirror", 1, "aws"), gcp("primary", 2))),
-      ["say: another region has the volume: following it", "followElsewhere"],
+      ["say: another region holds the volume: looking for its primary, to follow it", "followElsewhere"],
     ],
     [
-      "one is silent",
+      "one does not answer yet",
       { startedForMs: 9_999 },
       surveyed(nobody, ["gcp"]),
-      ["say: the volume is not made yet: waiting for gcp, which may have it already"],
+      [
+        "say: not formatted: waiting for gcp (9 s so far), which may hold the volume already; start the metadata servers there (mirrorfs meta)",
+      ],
     ],
-    ["one is silent for too long", { startedForMs: 10_000 }, surveyed(nobody, ["gcp"]), ["format"]],
+    ["one does not answer in time", { startedForMs: 10_000 }, surveyed(nobody, ["gcp"]), ["format"]],
     [
-      "one is silent, and nobody may begin alone",
+      "one does not answer, and startAlone is wait",
       { startAlone: "wait" },
       surveyed(nobody, ["gcp"], true),
-      ["say: the volume is not made yet: waiting for gcp, which may have it already"],
+      [
+        "say: not formatted: waiting for gcp (60 s so far), which may hold the volume already; start the metadata servers there (mirrorfs meta)",
+      ],
     ],
     [
-      "the servers of one are not started",
+      "the servers of one are not running",
       { startedForMs: 2_999 },
       surveyed(nobody, ["gcp"], true),
-      ["say: the volume is not made yet: waiting for gcp, which may have it already"],
+      [
+        "say: not formatted: waiting for gcp (2 s so far), which may hold the volume already; start the metadata servers there (mirrorfs meta)",
+      ],
     ],
     [
-      "the servers of one are not started for too long",
+      "the servers of one are not running for too long",
       { startedForMs: 3_000 },
       surveyed(nobody, ["gcp"], true),
       ["format"],
     ],
-    ["never asked for epochs", {}, watched(answers(gcp("primary", 3))), []],
-    ["no report", USED_UP, reported, []],
-    ["no seal to be answered", {}, targetAnswered(gcp("primary", 3)), []],
-    ["no seal to be declined", {}, declined, []],
+    ["it never asked for epochs", {}, watched(answers(gcp("primary", 3))), []],
+    ["it makes no report", USED_UP, reported, []],
+    ["it has no seal", {}, targetAnswered(gcp("primary", 3)), []],
+    ["it has no seal to decline", {}, declined, []],
     ...DEAF,
     ...TURNS,
   ],
@@ -219,47 +234,58 @@ const CASES: Cases = {
     ["asks at every round", { ...UNCLEARED, watchedForMs: 0 }, round, ["watch"]],
     ["all have answered", UNCLEARED, watched(), ["clear", "say: ", "reportLosses"]],
     [
-      "one is silent",
+      "one does not answer yet",
       UNCLEARED,
       watched(nobody, ["gcp"]),
-      ["say: waiting for gcp: a later epoch may have begun there"],
+      [
+        "say: changes are refused: waiting for gcp (5 s so far), where a later epoch may have begun; start the metadata servers there (mirrorfs meta)",
+      ],
     ],
     [
-      "one is silent for too long",
+      "one does not answer in time",
       { cleared: false, startedForMs: 10_000 },
       watched(nobody, ["gcp"]),
-      ["clear", "say: ", "warn: serving without having heard of them", "reportLosses"],
+      ["clear", "say: ", "warn: serving without an answer from these regions", "reportLosses"],
     ],
     [
-      "one is silent, and it must not serve alone",
+      "one does not answer, and startAlone is wait",
       { cleared: false, startAlone: "wait" },
       watched(nobody, ["gcp"]),
-      ["say: waiting for gcp: a later epoch may have begun there"],
+      [
+        "say: changes are refused: waiting for gcp (60 s so far), where a later epoch may have begun; start the metadata servers there (mirrorfs meta)",
+      ],
     ],
     ["a later epoch", UNCLEARED, watched(answers(gcp("primary", 3))), [FENCED, "fence 3@1, else watched from 1"]],
-    ["its own group has proposed since it started", UNCLEARED, applied(true), ["clear"]],
-    ["what its group had proposed before it started", UNCLEARED, applied(false), []],
+    ["its group has proposed since this server started", UNCLEARED, applied(true), ["clear"]],
+    ["its group had proposed only before this server started", UNCLEARED, applied(false), []],
     ...ANSWERED,
-    ...HEARD,
+    ...SEEN,
     ...NOT_FIRST,
   ],
   primary: [
-    ["asks now and then", { watchedForMs: 2_000 }, round, ["watch"]],
-    ["has asked just now", { watchedForMs: 1_999 }, round, []],
+    ["asks every two seconds", { watchedForMs: 2_000 }, round, ["watch"]],
+    ["has asked less than two seconds ago", { watchedForMs: 1_999 }, round, []],
     ...ANSWERED,
-    ...HEARD,
+    ...SEEN,
     ...NOT_FIRST,
     ...TURNS,
   ],
   sealed: [
     ["asks its target", SEALED, round, [SEALED_TO_GCP, "askTarget gcp"]],
     ...ANSWERED,
-    ...HEARD,
+    ...SEEN,
     ...NOT_FIRST,
     ...TURNS,
   ],
   fenced: [
-    ["refuses", {}, round, ["say: a later epoch has begun elsewhere: no change is taken here"]],
+    [
+      "refuses",
+      {},
+      round,
+      [
+        "say: fenced: a later epoch has begun in another region, so changes are refused here; 'mirrorfs status' shows the primary",
+      ],
+    ],
     ...ANSWERED,
     ...DEAF,
     ...NOT_FIRST,
@@ -271,13 +297,13 @@ const CASES: Cases = {
       "the epoch is sealed to it",
       { version: version(2, GCP), sealedTo: AWS },
       round,
-      ["unclear", "say: ", "begin 3@0; taken: info: begun the next epoch"],
+      ["unclear", "say: ", "begin 3@0; taken: info: took over as the primary, in the next epoch"],
     ],
-    ["it has declined that seal", { sealedTo: AWS, isSealDeclined: true }, round, ["unclear", "say: "]],
+    ["it has declined this seal", { sealedTo: AWS, isSealDeclined: true }, round, ["unclear", "say: "]],
     ["the epoch is sealed to another mirror", { sealedTo: GCP }, round, ["unclear", "say: "]],
     ["the volume does not know its region", { regionIndex: undefined }, round, ["unclear", "say: "]],
     ["a turn seals the epoch to it", { sealedTo: AWS }, applied(false), ["runRoundNow"]],
-    ["a turn seals the epoch to another", { sealedTo: GCP }, applied(true), []],
+    ["a turn seals the epoch to another region", { sealedTo: GCP }, applied(true), []],
     ...ANSWERED,
     ...DEAF,
     ...NOT_FIRST,
@@ -300,7 +326,7 @@ test("every cell of the table has an expectation", () => {
   }
 });
 
-test("a primary that is not cleared is waiting; every other role is a state as it is", () => {
+test("a primary that is not cleared is waiting, and every other role is its own state", () => {
   expect(stateOf("primary", false)).toBe("waiting");
   for (const role of ["primary", "mirror", "sealed", "fenced", "unformatted"] as const)
     expect([stateOf(role, true), role === "primary" || stateOf(role, false) === role]).toEqual([role, true]);

@@ -34,7 +34,7 @@ test.each<[Place, Asked, Proof]>([
   expect(PROOFS[place][asked]).toBe(proof);
 });
 
-test("only a token is taken for less than committed", () => {
+test("every freshness but a token counts as committed", () => {
   expect([Freshness.TOKEN, Freshness.COMMITTED, 99 as Freshness].map(askedFor)).toEqual([
     "token",
     "committed",
@@ -43,16 +43,16 @@ test("only a token is taken for less than committed", () => {
 });
 
 test.each([
-  ["that leads reads", true, at(5), false, "read"],
+  ["that leads answers", true, at(5), false, "read"],
   ["whose epoch may have ended says so", true, at(5), true, "unreachable"],
   ["that is behind the client's token says so", true, at(6), true, "behind"],
-  ["behind the client's epoch says so", true, at(1, 32), false, "behind"],
-  ["whose majority is silent sends the client away", false, at(6), true, "not-leader"],
+  ["that is behind the client's epoch says so", true, at(1, 32), false, "behind"],
+  ["whose group does not confirm it sends the client away", false, at(6), true, "not-leader"],
 ])("a primary %s", (_, confirmed, atLeast, mayBeDeposed, passage) => {
   expect(afterLeadership({ version: at(5), mayBeDeposed }, confirmed, atLeast)).toBe(passage);
 });
 
-test("a read without a token waits for nothing of the client's", () => {
+test("a read without a token does not wait for the client's version", () => {
   expect(afterLeadership({ version: at(0), mayBeDeposed: false }, true, undefined)).toBe("read");
   expect(tokenCondition(undefined)).toEqual({ applied: undefined, isAwaited: true, passage: "read" });
   expect(commitCondition(undefined, undefined).applied).toBeUndefined();
