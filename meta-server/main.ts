@@ -1,3 +1,4 @@
+/** The process of one metadata server: its data, its group and its services. */
 import { Server, type ServerOptions } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { UserError } from "../base/user-error.ts";
@@ -14,17 +15,17 @@ import { openDataDirectory } from "./storage/data-directory.ts";
 export interface MetaServerOptions {
   readonly volume: VolumeDescription;
   readonly region: string;
-  /** From 1, as the volume file lists them. */
+  /** The member's number, from 1: its position in the region's `meta` list of the volume file. */
   readonly member: number;
   readonly dataDir: string;
   readonly logger: Logger;
-  /** host:port to bind instead of the member's own address. */
+  /** host:port to bind to, if not the member's own address in the volume file. */
   readonly listen?: string;
-  /** With an empty directory: the group is there already, and this member was added to it, or will be. */
+  /** The group exists already: an empty data directory waits until this member is added to it, instead of starting a group. */
   readonly join?: boolean;
   readonly tuning?: Partial<RegionServerTuning>;
   readonly groupTuning?: Partial<GroupTuning>;
-  /** The disk or a truth failed, and the server has stopped. Absent: the process exits with 1. */
+  /** Called after the server has stopped because its disk or an invariant failed. Without it the process exits with 1. */
   readonly onFatal?: (error: Error) => void;
 }
 
@@ -38,54 +39,24 @@ const SERVER_OPTIONS: ServerOptions = {
 
 /**
  * Runs one metadata server of a region.
- * @throws UserError for an unknown region or member, a data directory of another, or an address that cannot be bound.
+ * @throws UserError for an unknown region or member, a data directory of another server, or an address that cannot be bound.
  */
 export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(): Promise<void> }> {
   const { volume, region, member, logger } = options;
-  const description = volume.regions.get(region);
-  if (description === undefined) throw new UserError(`volume ${volume.volume} has no region ${region}`, 2);
-  const members = membersOf(description);
-  const address = members.find(({ id }) => id === member)?.address;
-  if (address === undefined) {
-    const numbers = members.map(({ id }) => id).join(", ");
-    throw new UserError(`region ${region} has members ${numbers}, not ${member}: correct --id`, 2);
-  }
+  const { members, address } = placeOf(options);
   const server = new Server(SERVER_OPTIONS);
-  let stopped = false;
-  let transport: GrpcTransport | undefined;
-  const fail = (error: Error) => {
-    if (stopped) return;
-    stopped = true;
-    server.forceShutdown();
-    void transport?.stop(); // the others are told nothing more, and elect another
-    logger.fatal(`metadata server ${region}/${member} stops: ${error.message}`);
-    if (options.onFatal !== undefined) options.onFatal(error);
-    else process.exit(1);
-  };
-  const identity = { volume: volume.volume, region, member };
-  let isStarted = false;
-  const onFailed = (error: Error) => {
-    if (isStarted) fail(error); // before, whoever starts it is told by a throw
-  };
-  const stores = await openDataDirectory(options.dataDir, identity, { onFailed });
-  const retain = { hours: volume.changelog.retainHours, gib: volume.changelog.retainGib };
-  const machine = await Machine.open(stores.state, { region, retain, onError: fail });
+  const life = new Life(options, server);
+  const { log, machine } = await openData(options, life);
   const cluster = () => machine.tree.volume?.uuid ?? "";
   const refusals = new Refusals(logger);
-  transport = new GrpcTransport({
-    volume: volume.volume,
-    region,
-    self: member,
-    address,
-    cluster,
-    logger,
-    refusals,
-  });
+  const self = { volume: volume.volume, region, self: member, address };
+  const transport = new GrpcTransport({ ...self, cluster, logger, refusals });
+  life.transport = transport;
   server.addService(transport.service, transport.handlers);
   try {
     await bind(server, options.listen ?? address);
   } catch (error) {
-    await stores.log.close();
+    await log.close();
     await machine.close();
     throw error;
   }
@@ -93,29 +64,86 @@ export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(
     members,
     self: member,
     join: options.join ?? false,
-    log: stores.log,
+    log,
     machine,
     transport,
     logger,
     refusals,
-    onFatal: fail,
+    onFatal: (error) => life.fail(error),
     tuning: options.groupTuning ?? {},
     lease: volume.readLease && { ...volume.readLease, nowMs: () => performance.now() },
   });
-  isStarted = true;
-  const context = { volume, region, member, group, machine, logger };
-  const regionServer = startRegionServer(server, context, options.tuning ?? {});
-  logger.info({ region, member, address }, "metadata server runs");
+  life.isStarted = true;
+  const regionServer = startRegionServer(
+    server,
+    { volume, region, member, group, machine, logger },
+    options.tuning ?? {},
+  );
+  logger.info({ region, member, address }, "metadata server started");
   return {
     async stop() {
-      if (stopped) return;
-      stopped = true;
+      if (!life.end()) return;
       await group.transferLeadership();
       regionServer.close();
       server.forceShutdown();
       await group.stop();
     },
   };
+}
+
+/** The members that the group starts with, by the volume file, and this member's address. */
+function placeOf({ volume, region, member }: MetaServerOptions) {
+  const description = volume.regions.get(region);
+  if (description === undefined) throw new UserError(`volume ${volume.volume} has no region ${region}`, 2);
+  const members = membersOf(description);
+  const address = members.find(({ id }) => id === member)?.address;
+  if (address !== undefined) return { members, address };
+  const numbers = members.map(({ id }) => id).join(", ");
+  throw new UserError(`region ${region} has members ${numbers}, not ${member}: correct --id`, 2);
+}
+
+/** Makes sure that a server ends once: either it is stopped, or it fails. */
+class Life {
+  readonly #options: MetaServerOptions;
+  readonly #server: Server;
+  #ended = false;
+  isStarted = false;
+  transport: GrpcTransport | undefined;
+
+  constructor(options: MetaServerOptions, server: Server) {
+    this.#options = options;
+    this.#server = server;
+  }
+
+  /** Returns false if the server had ended before. */
+  end(): boolean {
+    const isFirst = !this.#ended;
+    this.#ended = true;
+    return isFirst;
+  }
+
+  /** Ends the server because its disk or an invariant failed; from here on it acknowledges nothing. */
+  fail(error: Error): void {
+    if (!this.end()) return;
+    const { region, member, logger, onFatal } = this.#options;
+    this.#server.forceShutdown();
+    void this.transport?.stop(); // heartbeats end, so that the other members elect a new leader
+    logger.fatal(`metadata server ${region}/${member} stops: ${error.message}`);
+    if (onFatal !== undefined) onFatal(error);
+    else process.exit(1);
+  }
+}
+
+/** Opens the data directory: the log, and the state machine on the stored state. */
+async function openData({ dataDir, volume, region, member }: MetaServerOptions, life: Life) {
+  const identity = { volume: volume.volume, region, member };
+  const onFailed = (error: Error) => {
+    if (life.isStarted) life.fail(error); // before that, runMetaServer throws the error itself
+  };
+  const { log, state } = await openDataDirectory(dataDir, identity, { onFailed });
+  const retain = { hours: volume.changelog.retainHours, gib: volume.changelog.retainGib };
+  const machine = await Machine.open(state, { region, retain, onError: (error) => life.fail(error) });
+  return { log, machine };
 }
 
 function bind(server: Server, address: string): Promise<number> {
@@ -128,7 +156,8 @@ function bind(server: Server, address: string): Promise<number> {
 }
 
 function bindReason(error: Error): string {
-  if (error.message.includes("EADDRINUSE")) return "the port is in use: stop what uses it, or name another";
-  if (error.message.includes("EACCES")) return "not allowed: use a port above 1023";
+  if (error.message.includes("EADDRINUSE"))
+    return "the port is in use: stop the process that uses it, or choose another port";
+  if (error.message.includes("EACCES")) return "permission denied: use a port above 1023";
   return error.message;
 }

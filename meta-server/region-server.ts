@@ -1,3 +1,4 @@
+/** Wires the parts of one metadata server together, and starts and ends what only a leader, or only the primary, does. */
 import type { Server } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import type { VolumeDescription } from "../config/volume-description.ts";
@@ -9,7 +10,7 @@ import { AgentService as AgentDefinition } from "../proto/generated/agent.ts";
 import { ChangelogService as ChangelogDefinition } from "../proto/generated/changelog.ts";
 import { MetadataService as MetadataDefinition } from "../proto/generated/metadata.ts";
 import { Refusals } from "../proto/refusals.ts";
-import type { Machine } from "./machine/machine.ts";
+import type { Machine, Role } from "./machine/machine.ts";
 import type { ServerContext } from "./region/context.ts";
 import { Proposer } from "./region/proposer.ts";
 import { EpochKeeper } from "./roles/epochs/epoch-keeper.ts";
@@ -26,11 +27,11 @@ import { Reaper } from "./services/metadata/reaper.ts";
 import { MetadataService } from "./services/metadata/service.ts";
 
 export interface RegionServerTuning {
-  /** A session whose client is silent for so long is ended. */
+  /** A session ends when nothing has been received from its client for this long. */
   readonly sessionTimeoutMs: number;
 }
 
-/** A client's are some MiB at most: a hello that lists all its open files, or one command of 4 MiB among others. */
+/** A client's largest frames take a few MiB: a hello that lists all its open files, or a command of 4 MiB among others. */
 const CLIENT_FRAME_BYTES_MAX = 32 * 1024 * 1024;
 
 const DEFAULTS: RegionServerTuning = { sessionTimeoutMs: 300_000 };
@@ -44,13 +45,30 @@ export interface RegionServerOptions {
   readonly logger: Logger;
 }
 
-/** Puts one member's services together and on the server; whoever leads does more than answer. */
+/** Wires one member's parts together, registers its services and starts its timers. `close` ends all of it. */
 export function startRegionServer(
   server: Server,
   options: RegionServerOptions,
   tuning: Partial<RegionServerTuning>,
 ): { close(): void } {
-  const { sessionTimeoutMs } = { ...DEFAULTS, ...tuning };
+  const parts = wire(options, { ...DEFAULTS, ...tuning });
+  serve(server, parts);
+  const unwatch = watchLeadershipAndRole(options, parts);
+  return {
+    close() {
+      unwatch();
+      const { keeper, follower, regions, clients, reaper, progress, metadata, changelog, agents } = parts;
+      for (const part of [keeper, follower, regions, clients, reaper, progress, metadata]) part.close();
+      changelog.endStreams();
+      agents.endStreams();
+    },
+  };
+}
+
+type Parts = ReturnType<typeof wire>;
+
+/** Makes the parts in the order in which they depend on each other. */
+function wire(options: RegionServerOptions, { sessionTimeoutMs }: RegionServerTuning) {
   const { group, machine, logger, region } = options;
   const isServing = () => group.leading && machine.role === "primary" && keeper.cleared;
   const context: ServerContext = { ...options, proposer: new Proposer(group, machine), isServing };
@@ -70,65 +88,61 @@ export function startRegionServer(
     refusals,
     mayServe: () => keeper.cleared,
     askPrimary: follower.askPrimary,
-    onSeen: (version) => keeper.heard(version.epoch),
-    onWanted: (slices) => agents.want(slices),
+    onSeen: (version) => keeper.epochSeen(version.epoch),
+    onBlocksRequested: (slices) => agents.requestBlocks(slices),
   });
   const changelog = new ChangelogService(context, reports, isServing);
   const progress = new RegionProgress(context, reports);
   const status = new StatusReport(context, { keeper, follower, agents, refusedClients: refusals });
   const admin = new AdminService(context, { status, keeper, regions, follower });
+  return { regions, reports, clients, reaper, follower, keeper, agents, metadata, changelog, progress, admin };
+}
+
+function serve(server: Server, { metadata, changelog, agents, admin }: Parts): void {
   const session = tolerant(MetadataDefinition.session, CLIENT_FRAME_BYTES_MAX);
   server.addService({ ...MetadataDefinition, session }, metadata.handlers);
   server.addService(ChangelogDefinition, changelog.handlers);
   server.addService(AgentDefinition, agents.handlers);
   server.addService(AdminDefinition, admin.handlers);
+}
 
-  const started = () => {
+/**
+ * A new leader reads from the state what it must know. A member that loses leadership ends its streams, and one that loses the
+ * primary's role refuses the requests that wait for locks. @returns the function that unsubscribes
+ */
+function watchLeadershipAndRole({ group, machine, logger }: RegionServerOptions, parts: Parts): () => void {
+  const { reports, clients, reaper, metadata, changelog, agents } = parts;
+  const startLeading = () => {
     Promise.all([clients.startLeading(), reaper.findOrphans(), machine.sweep()]).catch((error) => {
-      logger.error(error, "the state could not be read");
+      logger.error(error, "a new leader could not read the state");
     });
   };
+  const onLeadership = (leading: boolean) => {
+    reports.reset();
+    if (leading) startLeading();
+    else for (const service of [metadata, changelog, agents]) service.endStreams();
+  };
+  // A mirror's leader does not know the sessions and open files of other regions: a new primary restarts their timeouts.
+  const onRole = (role: Role) => {
+    if (role !== "primary") metadata.roleLost();
+    else if (group.leading) {
+      reports.reset();
+      startLeading();
+    }
+  };
   const unsubscribe = [
-    group.onChange(
-      whenChanged(
-        group.leading,
-        () => group.leading,
-        (leading) => {
-          reports.reset();
-          if (leading) started();
-          else for (const service of [metadata, changelog, agents]) service.endStreams();
-        },
-      ),
-    ),
-    // A primary hears of sessions and of open files that a mirror's leader was never told of: its clocks start anew.
-    machine.onTurn(
-      whenChanged(
-        machine.role,
-        () => machine.role,
-        (role) => {
-          if (role !== "primary") metadata.roleLost();
-          else if (group.leading) {
-            reports.reset();
-            started();
-          }
-        },
-      ),
-    ),
+    group.onChange(whenChanged(() => group.leading, onLeadership)),
+    machine.onTurn(whenChanged(() => machine.role, onRole)),
   ];
-  if (group.leading) started();
-  return {
-    close() {
-      for (const stop of unsubscribe) stop();
-      for (const part of [keeper, follower, regions, clients, reaper, progress, metadata]) part.close();
-      changelog.endStreams();
-      agents.endStreams();
-    },
+  if (group.leading) startLeading();
+  return () => {
+    for (const stop of unsubscribe) stop();
   };
 }
 
-/** Calls `then` with the value whenever it is another one than at the last look. */
-function whenChanged<T>(at: T, value: () => T, then: (now: T) => void): () => void {
-  let last = at;
+/** A listener that calls `then` when the value differs from the one it saw last; the first is read now. */
+function whenChanged<T>(value: () => T, then: (now: T) => void): () => void {
+  let last = value();
   return () => {
     const now = value();
     if (now === last) return;

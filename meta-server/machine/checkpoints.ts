@@ -1,21 +1,21 @@
 import { checkpointKey, decodeRecord, encodeRecord } from "./local-keys.ts";
 
-/** A checkpoint is kept at each sequence that this divides; the state hash is known there in every region. */
+/** A checkpoint is kept at each multiple of this sequence. Every region knows its state hash there. */
 export const CHECKPOINT_EVERY = 256;
 
-/** Where in the group's log a sequence is, and all one must know to count on from there. */
+/** The position of a sequence in the group's log, and the state that is needed to count sequences from there on. */
 export interface Checkpoint {
-  /** Index of the log's entry that took this sequence; the next one is to be looked for after it. */
+  /** Index of the log entry that took this sequence. */
   readonly index: number;
   readonly epoch: number;
   readonly sequence: number;
-  /** Region that the epoch is sealed to; −1: not sealed. */
+  /** Index of the region that the epoch is sealed to; −1: not sealed. */
   readonly sealedTo: number;
-  /** Epoch heard of that ends this one here; 0: none. */
+  /** The latest epoch because of which this region was fenced; 0: none. */
   readonly fence: number;
   readonly stateHash: string;
   readonly atMs: number;
-  /** Bytes of log applied up to here, since the store was made. */
+  /** Bytes of log that were applied up to here since the store was created. */
   readonly logBytes: number;
 }
 
@@ -34,7 +34,7 @@ export interface Retention {
   readonly gib: number;
 }
 
-/** The checkpoints of one store, oldest first. A log that was cut behind a checkpoint makes it useless: it is dropped. */
+/** The checkpoints of one store, oldest first. A checkpoint is dropped when the log that follows it is cut. */
 export class Checkpoints {
   #all: Checkpoint[] = [];
 
@@ -45,7 +45,7 @@ export class Checkpoints {
     }
   }
 
-  /** Of a store that has just been made: the log begins with the volume. */
+  /** The checkpoint of a new store, whose log begins with the volume. */
   addGenesis(atMs: number, put: (key: string, value: Uint8Array) => void): void {
     this.add({ ...GENESIS, atMs }, put);
   }
@@ -55,18 +55,18 @@ export class Checkpoints {
     put(checkpointKey(checkpoint.sequence), encodeRecord(checkpoint));
   }
 
-  /** A bootstrap starts a new log of sequences. */
+  /** Drops all: a bootstrap has replaced the state that they describe. */
   clear(put: (key: string, value: undefined) => void): void {
     for (const checkpoint of this.#all) put(checkpointKey(checkpoint.sequence), undefined);
     this.#all = [];
   }
 
-  /** The last one at or before a sequence. */
+  /** The last checkpoint at or before a sequence. */
   before(sequence: number): Checkpoint | undefined {
     return this.#all[this.#placeOf(sequence)];
   }
 
-  /** Its place; −1 when there is none. */
+  /** Its position in the list; −1 if there is none. */
   #placeOf(sequence: number): number {
     let low = 0;
     let high = this.#all.length;
@@ -84,8 +84,8 @@ export class Checkpoints {
   }
 
   /**
-   * The log index from which a reader at `sequence` needs the log, within the bounds; what lies before is wanted by nobody,
-   * but for who reads just now (`pinned`). Checkpoints that are older still are dropped.
+   * The log index from which the log is kept: a reader at `sequence` needs it from there on, within the retention bounds, and
+   * so do the streams that read it now (`pinned`, the lowest of their sequences). Drops the checkpoints before that.
    */
   retainFrom(
     sequence: number,

@@ -8,7 +8,7 @@ import { decodeRecord, GENERATION_KEY, generationPrefix, PREFIX_BYTES, pendingPr
 import { factOf, type RegionFacts } from "./region-facts.ts";
 import type { TurnStore } from "./turn-store.ts";
 
-/** The volume's keys under more than one generation: one that lives, one that a bootstrap fills beside it, and dead ones. */
+/** The volume's keys by generation: the live one, one that a bootstrap fills beside it, and dead ones that are swept. */
 export class Generations {
   readonly #store: TurnStore;
   #sweeping: Promise<void> = Promise.resolve();
@@ -18,7 +18,7 @@ export class Generations {
     this.#store = store;
   }
 
-  /** Puts a part of a generation that is not alive yet; slices that the region's bucket lacks become pending in it. */
+  /** Loads a part of a generation that is not live yet. Slices that the region's bucket lacks become pending in it. */
   load(entry: Extract<LocalEntry, { kind: "load" }>, facts: RegionFacts, region: string): void {
     if (entry.generation <= facts.generation) return;
     const prefix = generationPrefix(entry.generation);
@@ -34,32 +34,32 @@ export class Generations {
     }
   }
 
-  /** The living generation names it, and it is not pending there. */
+  /** Whether the live generation names the slice and it is not pending there. */
   #isResident(key: string, slice: number, facts: RegionFacts): boolean {
     return this.#store.get(generationPrefix(facts.generation) + key) !== undefined && !facts.isPending(slice);
   }
 
-  /** The volume's record comes with the first part. */
+  /** −1 if the region is not in the volume's record, which comes with the first part. */
   #regionIndex(prefix: string, region: string): number {
     const volume = this.#store.get(prefix + VOLUME_KEY);
     return volume === undefined ? -1 : RECORDS.volume.decode(volume).regions.indexOf(region);
   }
 
-  /** The living generation of a snapshot, its keys plain; the volume's record and the hash first. */
+  /** The pairs of a snapshot's live generation under their plain keys, the volume's record and the hash first. */
   async read(snapshot: StateSnapshot): Promise<{ pages: AsyncIterable<Pair[]>; release(): Promise<void> }> {
-    const prefix = generationPrefix(await livingIn(snapshot));
+    const prefix = generationPrefix(await liveGenerationIn(snapshot));
     return { pages: volumePages(snapshot, prefix), release: () => snapshot.release() };
   }
 
-  /** Deletes what belongs to a generation older than the living one; after `close`, nothing. */
-  sweep(living: number): Promise<void> {
-    const sweep = this.#sweeping.then(() => this.#sweep(living));
+  /** Deletes the keys of every generation before the live one. Does nothing after `close`. */
+  sweep(live: number): Promise<void> {
+    const sweep = this.#sweeping.then(() => this.#sweep(live));
     this.#sweeping = sweep.catch(() => {});
     return sweep;
   }
 
-  async #sweep(living: number): Promise<void> {
-    for (let generation = 1; generation < living; generation += 1) {
+  async #sweep(live: number): Promise<void> {
+    for (let generation = 1; generation < live; generation += 1) {
       for (const prefix of [generationPrefix(generation), pendingPrefix(generation)]) {
         if (this.#closed) return;
         for await (const page of this.#store.pages(prefix)) {
@@ -70,14 +70,14 @@ export class Generations {
     }
   }
 
-  /** Resolves once no sweep uses the store any more. */
+  /** Stops sweeping; resolves once no sweep uses the store. */
   close(): Promise<void> {
     this.#closed = true;
     return this.#sweeping;
   }
 }
 
-async function livingIn(snapshot: StateSnapshot): Promise<number> {
+async function liveGenerationIn(snapshot: StateSnapshot): Promise<number> {
   for await (const page of snapshot.pages(GENERATION_KEY)) {
     const [key, value] = page[0]!;
     return key === GENERATION_KEY ? decodeRecord<number>(value) : 1;
@@ -89,10 +89,10 @@ const FIRST_KEYS: readonly string[] = [VOLUME_KEY, HASH_KEY];
 
 async function* volumePages(snapshot: StateSnapshot, prefix: string): AsyncGenerator<Pair[]> {
   const first: Pair[] = [];
-  for (const wanted of FIRST_KEYS) {
-    for await (const page of snapshot.pages(prefix + wanted)) {
+  for (const firstKey of FIRST_KEYS) {
+    for await (const page of snapshot.pages(prefix + firstKey)) {
       const [key, value] = page[0]!;
-      if (key === prefix + wanted) first.push([wanted, value]);
+      if (key === prefix + firstKey) first.push([firstKey, value]);
       break;
     }
   }

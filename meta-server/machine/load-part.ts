@@ -1,4 +1,7 @@
-/** Key and value pairs as bytes: of a bootstrap's entries and of a snapshot's parts. */
+/**
+ * A key and its value. Pairs are encoded one after the other in a bootstrap's entries and in a snapshot's parts: the lengths
+ * of key and value in 4 bytes each, then the key, one byte a character, and the value.
+ */
 export type Pair = readonly [string, Uint8Array];
 
 interface Load {
@@ -37,6 +40,7 @@ export function encodePairs(pairs: readonly Pair[]): Buffer {
   return bytes;
 }
 
+/** @throws RangeError for bytes that are not whole pairs */
 export function decodePairs(bytes: Buffer): Pair[] {
   const pairs: Pair[] = [];
   let at = 0;
@@ -45,7 +49,7 @@ export function decodePairs(bytes: Buffer): Pair[] {
     const valueBytes = bytes.readUInt32BE(at + 4);
     const keyAt = at + PAIR_HEADER_BYTES;
     const valueAt = keyAt + keyBytes;
-    if (valueAt + valueBytes > bytes.length) throw new RangeError("a part of a snapshot is cut short");
+    if (valueAt + valueBytes > bytes.length) throw new RangeError("a part of a snapshot is truncated");
     pairs.push([bytes.toString("latin1", keyAt, valueAt), bytes.subarray(valueAt, valueAt + valueBytes)]);
     at = valueAt + valueBytes;
   }

@@ -6,7 +6,7 @@ import { factOf, type RegionFacts } from "./region-facts.ts";
 type Kind = LocalEntry["kind"];
 type EntryOf<K extends Kind> = Extract<LocalEntry, { kind: K }>;
 
-/** What the region's own entries change. */
+/** What the region's own entries may change. */
 export interface LocalTarget {
   readonly facts: RegionFacts;
   readonly tree: Tree;
@@ -23,7 +23,7 @@ const handlers: { readonly [K in Kind]: (target: LocalTarget, entry: EntryOf<K>)
   fence({ facts, version }, { epoch }) {
     if (epoch > version.epoch) facts.setFence(epoch);
   },
-  // Only a seal that no epoch was begun from.
+  // A seal can be declined only while no epoch has begun from it.
   refuseSeal({ facts, version }, { seal }) {
     if (version.epoch <= seal.epoch) facts.refuseSeal(seal);
   },

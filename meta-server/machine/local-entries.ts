@@ -1,29 +1,29 @@
 import type { EpochCode, Version } from "../../core/ids.ts";
 import { decodeLoad, encodeLoad } from "./load-part.ts";
 
-/** First byte of an entry that is the region's own: in no changelog, in no state hash, without a sequence. */
+/** First byte of the region's own entries. They take no sequence and are part of neither the changelog nor the state hash. */
 const LOCAL_ENTRY = 3;
 
-/** What a region's group agrees on beside the volume. */
+/** What a region's group agrees on besides the volume. */
 export type LocalEntry =
-  /** The region's bucket holds these slices, verified. */
+  /** The region's bucket holds verified copies of these slices. */
   | { readonly kind: "resident"; readonly slices: readonly number[] }
-  /** A block thought resident is not there: the slices are pending again. */
+  /** Blocks of these slices were counted as resident and are missing: the slices are pending again. */
   | { readonly kind: "missing"; readonly slices: readonly number[]; readonly nowMs: number }
   /** These slices were deleted from the region's bucket. */
   | { readonly kind: "collected"; readonly slices: readonly number[] }
-  /** What was stored under the revoked ids that begin at these is deleted from the region's bucket. */
+  /** The blocks under the revoked ranges of ids that begin at these were deleted from the region's bucket. */
   | { readonly kind: "swept"; readonly firsts: readonly number[] }
-  /** A higher epoch was heard of: nothing is acknowledged here before that epoch has come. */
+  /** A later epoch is known: this region acknowledges nothing until it has applied that epoch. */
   | { readonly kind: "fence"; readonly epoch: EpochCode }
-  /** The seal at this version is declined: the region will not begin an epoch from it. */
+  /** The seal at this version is declined: the region will never begin an epoch from it. */
   | { readonly kind: "refuseSeal"; readonly seal: Version }
-  /** The highest version of the primary that this region has heard of. */
+  /** The highest version that the primary is known to have committed. */
   | { readonly kind: "heard"; readonly version: Version }
-  /** The state hashes differ at this sequence: nothing more is followed. */
+  /** The state hashes differ at this sequence: the region has stopped following. */
   | { readonly kind: "diverged"; readonly sequence: number; readonly own: string; readonly primary: string }
   | { readonly kind: "lossReport"; readonly report: string }
-  /** Bootstrap: keys of a generation that is not alive yet, and the command that brings it to life. */
+  /** A bootstrap: `load` brings keys of a generation that is not live yet, `flip` makes it the live one. */
   | {
       readonly kind: "load";
       readonly generation: number;
@@ -33,7 +33,7 @@ export type LocalEntry =
   | {
       readonly kind: "flip";
       readonly generation: number;
-      /** The epoch that this region was in when the snapshot was taken: a later one, begun here meanwhile, is not undone. */
+      /** The epoch of this region when the snapshot was requested: if another has begun here since, the flip does nothing. */
       readonly replaces: number;
       readonly version: Version;
       readonly stateHash: string;

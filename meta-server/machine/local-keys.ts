@@ -1,8 +1,8 @@
 import type { Version } from "../../core/ids.ts";
 
 /**
- * Keys and records of what a region keeps for itself, beside the volume: under generation 0, which no volume uses.
- * Every other generation holds a volume's keys (core/keys.ts) behind its two bytes.
+ * Keys and records of a region's own state, besides the volume. Each key begins with a generation in two bytes: generation 0
+ * holds the region's own keys, every other one a volume's keys (core/keys.ts).
  */
 export const PREFIX_BYTES = 2;
 
@@ -24,7 +24,7 @@ export const REVOKED_PREFIX = `${LOCAL}r`;
 export const CHECKPOINT_PREFIX = `${LOCAL}c`;
 const REFUSED_PREFIX = `${LOCAL}s`;
 
-/** 7 bytes, big-endian: an integer below 2^53 so that keys sort as numbers do. */
+/** An integer below 2^53 in 7 bytes, big-endian, so that keys sort as the numbers do. */
 function numberKey(value: number): string {
   const high = Math.floor(value / 2 ** 28);
   const low = value % 2 ** 28;
@@ -39,7 +39,7 @@ function numberKey(value: number): string {
   );
 }
 
-/** Pending copies belong to a generation: a bootstrap computes its own. */
+/** Pending slices belong to a generation: a bootstrap collects its own. */
 export function pendingPrefix(generation: number): string {
   return `${LOCAL}p${generationPrefix(generation)}`;
 }
@@ -72,24 +72,24 @@ export function refusedKey(seal: Version): string {
 export interface Pending {
   readonly slice: number;
   readonly sinceMs: number;
-  /** The file it was written to; 0 when that is not known. */
+  /** The file that it was written to; 0 if that is not known. */
   readonly inode: number;
   readonly blocks: number;
   readonly bytes: number;
-  /** core's encoding of the slice. */
+  /** The slice in core's encoding. */
   readonly record: Uint8Array;
 }
 
-/** A slice that nothing names any more. */
+/** A slice without a reference, whose blocks are to be deleted. */
 export interface Garbage {
   readonly slice: number;
-  /** The sequence that dropped its last reference, and when. */
+  /** The sequence that dropped its last reference, and its time. */
   readonly sequence: number;
   readonly sinceMs: number;
   readonly record: Uint8Array;
 }
 
-/** Slice ids `first` … `first + count - 1`: granted once, never used, and of no use any more. As JSON. */
+/** Slice ids `first` … `first + count - 1`, which were granted and are revoked unused. Stored as JSON. */
 export interface RevokedIds {
   readonly first: number;
   readonly count: number;

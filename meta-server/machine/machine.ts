@@ -2,25 +2,19 @@ import type { GroupEntry, MachineSnapshot, StateMachine } from "../../consensus/
 import { decodeEntry } from "../../core/codec.ts";
 import type { Command, Outcome, Stamp } from "../../core/commands.ts";
 import { applyEntry, type Refusal } from "../../core/entries.ts";
-import { type ByteString, epochRegion, type RegionIndex, type Time, type Version } from "../../core/ids.ts";
-import { type Effects, Tree } from "../../core/tree.ts";
+import { epochRegion, type RegionIndex, type Time, type Version } from "../../core/ids.ts";
+import type { Effects, Tree } from "../../core/tree.ts";
 import type { StateStore } from "../storage/state-store.ts";
 import { CHECKPOINT_EVERY, Checkpoints, type Retention } from "./checkpoints.ts";
 import { Generations } from "./generations.ts";
 import { applyLocal, type LocalTarget } from "./local-apply.ts";
 import { decodeLocal, isLocal, type LocalEntry } from "./local-entries.ts";
-import {
-  APPLIED_KEY,
-  CHECKPOINT_PREFIX,
-  decodeRecord,
-  encodeRecord,
-  generationPrefix,
-  type Pending,
-} from "./local-keys.ts";
+import { APPLIED_KEY, CHECKPOINT_PREFIX, decodeRecord, encodeRecord, type Pending } from "./local-keys.ts";
 import { factOf, RegionFacts } from "./region-facts.ts";
 import { LogRetention } from "./retention.ts";
 import { restoreStore, snapshotParts } from "./snapshot.ts";
 import { afterPrefix, TurnStore } from "./turn-store.ts";
+import { VolumeView } from "./volume-view.ts";
 
 export type Applied =
   | { readonly taken: true; readonly version: Version; readonly outcome: Outcome; readonly encoded: Uint8Array }
@@ -28,15 +22,15 @@ export type Applied =
 
 export type Role = "primary" | "mirror" | "sealed" | "fenced" | "unformatted";
 
-/** An entry of the changelog as it was applied. */
+/** An entry of the changelog, as it was applied. */
 export interface TakenEntry {
   readonly previous: Version;
   readonly version: Version;
-  /** Stamp and command, as they go to the mirrors. */
+  /** Stamp and command, as they are sent to the mirrors. */
   readonly body: Uint8Array;
 }
 
-/** What one turn did, for those who listen. */
+/** What one turn changed, for its listeners. */
 export interface Turn {
   readonly index: number;
   readonly version: Version;
@@ -45,7 +39,7 @@ export interface Turn {
   readonly effects: readonly Effects[];
   readonly pendingAdded: readonly Pending[];
   readonly pendingGone: readonly number[];
-  /** The volume is another generation's: nothing of what was read before holds. */
+  /** Another generation has become the live one: nothing that was read before is valid. */
   readonly flipped: boolean;
 }
 
@@ -61,11 +55,11 @@ const RECENT_HASHES = 4_096;
 export interface MachineOptions {
   readonly region: string;
   readonly retain: Retention;
-  /** The disk failed: nothing more is to be acknowledged. */
+  /** The disk failed: from here on nothing may be acknowledged. */
   readonly onError: (error: Error) => void;
 }
 
-/** The volume and the region's own facts as Raft's state machine: what is committed goes in, turn by turn. */
+/** Raft's state machine: applies committed entries, turn by turn, to the volume and to the region's own state. */
 export class Machine implements StateMachine {
   readonly #options: MachineOptions;
   readonly #store: TurnStore;
@@ -75,10 +69,9 @@ export class Machine implements StateMachine {
   readonly #retention: LogRetention;
   readonly #listeners = new Set<(turn: Turn) => void>();
   readonly #hashes = new Map<number, string>();
-  #tree: Tree;
-  #prefix: string;
+  #view: VolumeView;
   #index = 0;
-  /** When the last command was stamped. */
+  /** The stamp of the last command. */
   #time: Time = { seconds: 0, nanoseconds: 0 };
   #logBytes = 0;
   #durableIndex = 0;
@@ -90,8 +83,7 @@ export class Machine implements StateMachine {
     this.#options = options;
     this.#store = store;
     this.facts = new RegionFacts(store);
-    this.#prefix = generationPrefix(this.facts.generation);
-    this.#tree = this.#openTree();
+    this.#view = new VolumeView(store, this.facts.generation);
     this.#readApplied();
     this.#generations = new Generations(store);
     this.#retention = new LogRetention(this.checkpoints, options.retain);
@@ -109,10 +101,6 @@ export class Machine implements StateMachine {
     this.#rememberHash();
   }
 
-  #openTree(): Tree {
-    return new Tree({ get: (key) => this.#store.get(this.#prefix + key) });
-  }
-
   #readApplied(): void {
     const value = this.#store.get(APPLIED_KEY);
     const { index, time, logBytes } = value === undefined ? NOTHING_APPLIED : decodeRecord<AppliedRecord>(value);
@@ -122,7 +110,7 @@ export class Machine implements StateMachine {
     this.#durableIndex = index;
   }
 
-  // What stands
+  // The state
 
   get appliedIndex(): number {
     return this.#index;
@@ -133,77 +121,58 @@ export class Machine implements StateMachine {
   }
 
   get version(): Version {
-    return this.#tree.version;
+    return this.tree.version;
   }
 
   get stateHash(): string {
-    return this.#tree.stateHash;
+    return this.tree.stateHash;
+  }
+
+  /** The live generation of the volume. A flip or a restore replaces it: do not keep it. */
+  get view(): VolumeView {
+    return this.#view;
   }
 
   get tree(): Tree {
-    return this.#tree;
+    return this.#view.tree;
   }
 
   get lastTime(): Time {
     return this.#time;
   }
 
-  /** This region's index in the volume; undefined before `format`, or when the volume does not know it. */
+  /** This region's index in the volume; undefined before `format`, or if the volume does not have this region. */
   get regionIndex(): RegionIndex | undefined {
-    const index = this.#tree.volume?.regions.indexOf(this.#options.region) ?? -1;
+    const index = this.tree.volume?.regions.indexOf(this.#options.region) ?? -1;
     return index === -1 ? undefined : (index as RegionIndex);
   }
 
-  /** Name of the region whose epoch it is; empty before `format`. */
+  /** The region that began the current epoch; empty before `format`. */
   get primary(): string {
-    const volume = this.#tree.volume;
+    const volume = this.tree.volume;
     return volume === undefined ? "" : (volume.regions[epochRegion(volume.version.epoch)] ?? "");
   }
 
-  /** Follows from the state alone. */
+  /** A function of the state alone. */
   get role(): Role {
-    const volume = this.#tree.volume;
+    const volume = this.tree.volume;
     if (volume === undefined) return "unformatted";
     if (this.primary !== this.#options.region) return "mirror";
     if (this.facts.fence > volume.version.epoch) return "fenced";
     return volume.sealedTo === undefined ? "primary" : "sealed";
   }
 
-  /** The state hash at a sequence, where it was taken: at the end of a turn, and at each checkpoint. */
+  /** The state hash at a sequence; known at recent ends of turns and at checkpoints. */
   hashAt(sequence: number): string | undefined {
     return this.#hashes.get(sequence) ?? this.checkpoints.at(sequence)?.stateHash;
   }
 
-  /** Many at once, off the main thread, and past the cache: as of the moment of the answer. */
-  readMany(keys: readonly ByteString[]): Promise<(Uint8Array | undefined)[]> {
-    return this.#store.getMany(keys.map((key) => this.#prefix + key));
-  }
-
-  /** Up to `limit` pairs of the volume whose key begins with `prefix`, after the key `after`. */
-  async range(
-    prefix: string,
-    after: string | undefined,
-    limit: number,
-  ): Promise<(readonly [ByteString, Uint8Array])[]> {
-    const from = this.#prefix + (after === undefined ? prefix : `${after}\0`);
-    return this.#plain(await this.#store.range(from, afterPrefix(this.#prefix + prefix), limit));
-  }
-
-  /** All such pairs, page by page; each page as of its own moment. */
-  async *pages(prefix: string): AsyncGenerator<(readonly [ByteString, Uint8Array])[]> {
-    for await (const page of this.#store.pages(this.#prefix + prefix)) yield this.#plain(page);
-  }
-
-  #plain(page: readonly (readonly [string, Uint8Array])[]): (readonly [ByteString, Uint8Array])[] {
-    return page.map(([key, value]) => [key.slice(this.#prefix.length) as ByteString, value]);
-  }
-
-  /** Pairs of the region's own keys. */
+  /** The region's own pairs whose key begins with `prefix`, after the key `after`, page by page. */
   localPages(prefix: string, after?: string): AsyncGenerator<readonly (readonly [string, Uint8Array])[]> {
     return this.#store.pages(prefix, after);
   }
 
-  /** The first of them. */
+  /** The first value of the region's own keys that begin with `prefix`. */
   async localFirst(prefix: string): Promise<Uint8Array | undefined> {
     const [first] = await this.#store.range(prefix, afterPrefix(prefix), 1);
     return first?.[1];
@@ -234,17 +203,17 @@ export class Machine implements StateMachine {
 
   #applyCommand({ data }: GroupEntry): Applied {
     const entry = decodeEntry(data);
-    const previous = this.#tree.version;
+    const previous = this.tree.version;
     if (entry.type === "proposed" && this.facts.fence > previous.epoch) return { taken: false, refusal: "fenced" };
     if (entry.type === "followed" && this.facts.diverged !== undefined) return { taken: false, refusal: "diverged" };
     if (this.isRefused(entry.command, previous)) return { taken: false, refusal: "refused" };
-    const result = applyEntry(this.#tree, entry);
+    const result = applyEntry(this.tree, entry);
     if (!result.taken) return result;
     this.#noteTaken(entry.stamp, { previous, version: result.version, body: entry.body }, result.effects);
     return result;
   }
 
-  /** Whether this region has declined to begin an epoch of its own from the seal at this version. */
+  /** Whether the command would begin an epoch of this region from a seal that it has declined. */
   isRefused(command: Command, seal: Version): boolean {
     if (command.kind !== "beginEpoch" || command.forced) return false;
     return epochRegion(command.epoch) === this.regionIndex && this.facts.isRefused(seal);
@@ -269,10 +238,10 @@ export class Machine implements StateMachine {
     this.#writeTree();
     const checkpoint = {
       index: this.#index,
-      ...this.#tree.version,
-      sealedTo: this.#tree.sealedTo ?? -1,
+      ...this.tree.version,
+      sealedTo: this.tree.sealedTo ?? -1,
       fence: this.facts.fence,
-      stateHash: this.#tree.stateHash,
+      stateHash: this.tree.stateHash,
       atMs,
       logBytes: this.#logBytes,
     };
@@ -282,7 +251,7 @@ export class Machine implements StateMachine {
   #localTarget(): LocalTarget {
     return {
       facts: this.facts,
-      tree: this.#tree,
+      tree: this.tree,
       version: this.version,
       load: (entry) => this.#generations.load(entry, this.facts, this.#options.region),
       flip: (entry) => this.#flip(entry),
@@ -294,8 +263,7 @@ export class Machine implements StateMachine {
     this.#writeTree();
     const put = (key: string, value: Uint8Array | undefined) => this.#store.put(key, value);
     this.facts.setGeneration(entry.generation);
-    this.#prefix = generationPrefix(entry.generation);
-    this.#tree = this.#openTree();
+    this.#view = new VolumeView(this.#store, entry.generation);
     this.#hashes.clear();
     this.#taken = [];
     this.#effects = [];
@@ -304,10 +272,10 @@ export class Machine implements StateMachine {
     this.#checkpoint(this.#time.seconds * 1000);
   }
 
-  /** Brings the hash up to date and puts what the tree changed. */
+  /** Puts what the tree has changed, and updates the hash. */
   #writeTree(): void {
-    const { puts, effects } = this.#tree.takeTurn();
-    for (const [key, value] of puts) this.#store.put(this.#prefix + key, value);
+    const { puts, effects } = this.tree.takeTurn();
+    for (const [key, value] of puts) this.#view.put(key, value);
     for (const effect of effects) this.#effects.push(effect);
     this.#rememberHash();
   }
@@ -347,9 +315,9 @@ export class Machine implements StateMachine {
     return this.#store.full ? this.#store.flush() : undefined;
   }
 
-  // The log's end
+  // Retention of the log
 
-  /** Keeps the log from this sequence on until released. */
+  /** Keeps the log from this sequence on. @returns the function that releases it */
   pin(sequence: number): () => void {
     return this.#retention.pin(sequence);
   }
@@ -358,7 +326,7 @@ export class Machine implements StateMachine {
     const put = (key: string, value: undefined) => this.#store.put(key, value);
     const { region } = this.#options;
     return this.#retention.fromIndex({
-      tree: this.#tree,
+      tree: this.tree,
       region,
       primary: this.primary,
       logBytes: this.#logBytes,
@@ -366,13 +334,13 @@ export class Machine implements StateMachine {
     });
   }
 
-  // Snapshots and the end
+  // Snapshots and closing
 
   async snapshot(): Promise<MachineSnapshot> {
     return snapshotParts(await this.#store.snapshot());
   }
 
-  /** A consistent read of the volume alone, for a mirror that bootstraps. */
+  /** A consistent read of the volume alone, without the region's own state: for a mirror that bootstraps. */
   async volumeSnapshot(): Promise<{
     pages: AsyncIterable<(readonly [string, Uint8Array])[]>;
     release(): Promise<void>;
@@ -383,15 +351,14 @@ export class Machine implements StateMachine {
   async restore(_at: { index: number; term: number }, parts: AsyncIterable<Uint8Array>): Promise<void> {
     await restoreStore(this.#store, parts);
     this.facts.load();
-    this.#prefix = generationPrefix(this.facts.generation);
-    this.#tree = this.#openTree();
+    this.#view = new VolumeView(this.#store, this.facts.generation);
     this.#readApplied();
     this.#hashes.clear();
     this.#flipped = true;
     await this.#load();
   }
 
-  /** Frees the keys of generations that live no more, a little at a time. */
+  /** Deletes the keys of dead generations, a page at a time. */
   sweep(): Promise<void> {
     return this.#generations.sweep(this.facts.generation);
   }

@@ -26,7 +26,7 @@ export interface FactStore {
   put(key: string, value: Uint8Array | undefined): void;
 }
 
-/** A slice as the facts need it: without the checksums' meaning. */
+/** A slice with its size in blocks and bytes and its encoded record, which is not decoded here. */
 export interface SliceFact {
   readonly slice: number;
   readonly blocks: number;
@@ -38,7 +38,7 @@ export interface PendingTotals {
   readonly slices: number;
   readonly blocks: number;
   readonly bytes: number;
-  /** Blocks that were pending once and are resident now. */
+  /** Blocks that were pending and became resident. */
   readonly copiedBlocks: number;
 }
 
@@ -50,7 +50,7 @@ export interface Divergence {
 
 const NO_TOTALS: PendingTotals = { slices: 0, blocks: 0, bytes: 0, copiedBlocks: 0 };
 
-/** What the region's group knows beside the volume: residency, garbage, the fence, and what it has heard. */
+/** The region's own state, besides the volume: pending slices, garbage, the fence, and what is known of the primary. */
 export class RegionFacts {
   readonly #store: FactStore;
   #generation = 1;
@@ -67,6 +67,7 @@ export class RegionFacts {
     this.load();
   }
 
+  /** Reads the state anew: the store has just been opened or replaced. */
   load(): void {
     const read = <T>(key: string): T | undefined => {
       const value = this.#store.get(key);
@@ -84,7 +85,9 @@ export class RegionFacts {
     return this.#generation;
   }
 
-  /** The highest number that a generation was ever begun with: a bootstrap that was given up leaves its keys behind. */
+  /**
+   * The highest generation that was ever started. It may be above the live one: an aborted bootstrap leaves its keys behind.
+   */
   get lastGeneration(): number {
     const value = this.#store.get(LAST_GENERATION_KEY);
     return Math.max(this.#generation, value === undefined ? 0 : decodeRecord<number>(value));
@@ -116,7 +119,7 @@ export class RegionFacts {
     return this.#store.get(refusedKey(seal)) !== undefined;
   }
 
-  /** What became pending and what is so no more, since the last call. */
+  /** What became pending and what ceased to be since the last call. Also puts the totals that changed. */
   takeChanges(): { readonly added: readonly Pending[]; readonly gone: readonly number[] } {
     for (const generation of this.#dirtyTotals) {
       this.#store.put(pendingTotalsKey(generation), encodeRecord(this.#totalsOf(generation)));
@@ -168,14 +171,14 @@ export class RegionFacts {
     this.#gone.push(slice);
   }
 
-  /** The last reference to a slice is gone. Its bucket object is garbage, whether or not it had come here yet. */
+  /** The last reference to a slice is gone: its blocks are garbage, whether or not they have been copied here. */
   dropSlice(fact: SliceFact, at: { sequence: number; nowMs: number }): void {
     this.#removePending(fact.slice, false);
     const garbage = { slice: fact.slice, record: fact.record, sequence: at.sequence, sinceMs: at.nowMs };
     this.#store.put(garbageKey(fact.slice), encodeGarbage(garbage));
   }
 
-  /** The slice is named after all (a bootstrap's state has it). */
+  /** The slice has a reference again: the state that a bootstrap loads names it. */
   keepSlice(slice: number): void {
     if (this.#store.get(garbageKey(slice)) !== undefined) this.#store.put(garbageKey(slice), undefined);
   }
@@ -192,7 +195,7 @@ export class RegionFacts {
     this.#store.put(revokedKey(ids.first), encodeRecord(ids));
   }
 
-  /** What was stored under these ids is deleted. */
+  /** The blocks under the revoked ranges of ids that begin at these have been deleted. */
   swept(firsts: readonly number[]): void {
     for (const first of firsts) this.#store.put(revokedKey(first), undefined);
   }
@@ -222,7 +225,7 @@ export class RegionFacts {
     this.#store.put(LOSS_KEY, encodeRecord(report));
   }
 
-  /** Brings another generation to life; what the old one had pending is left to be cleared with its keys. */
+  /** Makes another generation the live one. The old one's pending slices are swept with its keys. */
   setGeneration(generation: number): void {
     this.#generation = generation;
     this.#store.put(GENERATION_KEY, encodeRecord(generation));

@@ -12,7 +12,10 @@ interface Needs {
   readonly put: (key: string, value: undefined) => void;
 }
 
-/** How far back the log is wanted: by the mirror that is furthest behind, within the volume's bounds, and by who reads just now. */
+/**
+ * Decides how far back the log is kept: for the mirror that is furthest behind, within the volume's bounds, and for the
+ * streams that read it now.
+ */
 export class LogRetention {
   readonly #checkpoints: Checkpoints;
   readonly #bounds: Retention;
@@ -25,14 +28,14 @@ export class LogRetention {
     this.#bounds = bounds;
   }
 
-  /** Keeps the log from this sequence on until released. */
+  /** Keeps the log from this sequence on. @returns the function that releases it */
   pin(sequence: number): () => void {
     const pin = { sequence };
     this.#pins.add(pin);
     return () => this.#pins.delete(pin);
   }
 
-  /** Entries below this index are wanted no more. */
+  /** The log may be cut below this index. Computed at most once a second. */
   fromIndex(needs: Needs): number {
     const nowMs = Date.now();
     if (nowMs - this.#atMs < EVERY_MS) return this.#from;
@@ -44,7 +47,7 @@ export class LogRetention {
   }
 }
 
-/** The sequence that every other region has reported. The epoch's own region has everything. */
+/** The sequence that every mirror is known to have applied. The primary itself has everything. */
 function oldestMirror({ tree, region, primary }: Needs): number {
   const { volume } = tree;
   if (volume === undefined) return 0;

@@ -7,7 +7,7 @@ import type { TurnStore } from "./turn-store.ts";
 const PART_BYTES = 1024 * 1024;
 const HEADER_BYTES = 100;
 
-/** The whole store in parts of about 1 MiB. */
+/** The whole store, in parts of about 1 MiB. */
 export async function snapshotParts(snapshot: StateSnapshot): Promise<MachineSnapshot> {
   const index = await appliedIndexOf(snapshot);
   return { index, parts: parts(snapshot), release: () => snapshot.release() };
@@ -25,7 +25,7 @@ async function* parts(snapshot: StateSnapshot): AsyncGenerator<Uint8Array> {
   for await (const pairs of gather(snapshot.pages(), PART_BYTES)) yield encodePairs(pairs);
 }
 
-/** Pages of pairs as groups of about `bytesMax`. */
+/** Regroups pages of pairs into groups of about `bytesMax` bytes. */
 export async function* gather(pages: AsyncIterable<readonly Pair[]>, bytesMax: number): AsyncGenerator<Pair[]> {
   let pairs: Pair[] = [];
   let bytes = 0;
@@ -42,6 +42,7 @@ export async function* gather(pages: AsyncIterable<readonly Pair[]>, bytesMax: n
   if (pairs.length > 0) yield pairs;
 }
 
+/** Replaces the whole store by the parts of a snapshot. */
 export async function restoreStore(store: TurnStore, parts: AsyncIterable<Uint8Array>): Promise<void> {
   await store.replace(async (write) => {
     for await (const part of parts) {

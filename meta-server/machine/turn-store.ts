@@ -1,13 +1,13 @@
 import type { StateStore } from "../storage/state-store.ts";
 import { PREFIX_BYTES } from "./local-keys.ts";
 
-/** Beyond this many keys that are applied and not yet written, no further turn is taken. */
+/** With more keys than this applied and not yet written, the store is full: no further turn is applied. */
 const WAITING_KEYS_MAX = 200_000;
 const PAGE_PAIRS = 1_000;
 
 type Page = readonly (readonly [string, Uint8Array])[];
 
-/** The store as the machine uses it: turns of puts, which are read back at once. */
+/** The store as the machine uses it: puts are collected into turns and can be read at once. */
 export class TurnStore {
   readonly #store: StateStore;
   #turn = new Map<string, Uint8Array | undefined>();
@@ -21,7 +21,7 @@ export class TurnStore {
     return this.#turn.get(key) ?? (this.#turn.has(key) ? undefined : this.#store.get(key));
   }
 
-  /** Between turns. */
+  /** Only between turns: does not see the puts of the current one. */
   getMany(keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
     return this.#store.getMany(keys);
   }
@@ -49,7 +49,7 @@ export class TurnStore {
     return this.#store.range(from, to, limit);
   }
 
-  /** All pairs whose key begins with `prefix`, from `after` (exclusive) on; each page as of its own moment. */
+  /** All pairs whose key begins with `prefix`, after the key `after`. Each page is read at its own moment. */
   async *pages(prefix: string, after?: string): AsyncGenerator<Page> {
     const to = afterPrefix(prefix);
     let from = after === undefined ? prefix : `${after}\0`;
@@ -70,7 +70,7 @@ export class TurnStore {
     this.#turn.clear();
   }
 
-  /** Keys that are read by nobody any more. */
+  /** Deletes keys that nothing reads, outside of any turn. Resolves when that is on the disk. */
   discard(keys: readonly string[]): Promise<void> {
     return new Promise((resolve, reject) => {
       const writes = keys.map((key) => [key, undefined] as const);
@@ -83,7 +83,7 @@ export class TurnStore {
   }
 }
 
-/** The first key after all that begin with `prefix`. */
+/** The first key after all keys that begin with `prefix`. */
 export function afterPrefix(prefix: string): string {
   let end = prefix.length;
   while (end > 0 && prefix.charCodeAt(end - 1) === 0xff) end -= 1;

@@ -4,7 +4,7 @@ import type { Group } from "../../consensus/group.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { Proposer } from "./proposer.ts";
 
-/** What every service of one server works on. */
+/** What every role and service of one server works on. */
 export interface ServerContext {
   readonly volume: VolumeDescription;
   readonly region: string;
@@ -13,11 +13,14 @@ export interface ServerContext {
   readonly machine: Machine;
   readonly proposer: Proposer;
   readonly logger: Logger;
-  /** Whether this is the leader of the primary, and its epoch lasts as far as it can know: only then it changes the volume. */
+  /**
+   * Whether this server leads the primary's group and its epoch is current as far as it can know. Only then it changes the
+   * volume.
+   */
   readonly isServing: () => boolean;
 }
 
-/** host:port of this region's leader, empty when none is known. */
+/** host:port of this region's leader; empty if none is known. */
 export function leaderAddress({ group }: ServerContext): string {
   const { leader, members } = group.status();
   return members.find(({ id }) => id === leader)?.address ?? "";

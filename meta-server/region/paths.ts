@@ -1,3 +1,4 @@
+/** Paths of the volume: from a path to its inode, and back. */
 import { RECORDS } from "../../core/codec/records.ts";
 import { type ByteString, type Inode, ROOT_INODE } from "../../core/ids.ts";
 import { entryKey, extraLinksPrefix, keyLink, keyName } from "../../core/keys.ts";
@@ -5,7 +6,7 @@ import type { Machine } from "../machine/machine.ts";
 
 const DEPTH_MAX = 4096;
 
-/** The inode at a path of the volume (UTF-8, from "/"); symbolic links are not followed. */
+/** The inode at a path of the volume (UTF-8, from "/"). Symbolic links are not followed. */
 export function resolvePath(machine: Machine, path: string): Inode | "ENOENT" | "ENOTDIR" {
   let inode = ROOT_INODE;
   for (const part of path.split("/")) {
@@ -18,7 +19,7 @@ export function resolvePath(machine: Machine, path: string): Inode | "ENOENT" | 
   return inode;
 }
 
-/** One path that leads to an inode; undefined when it has no name (any more). Names are looked for in whole directories. */
+/** One path of an inode; undefined if it has no name. Costs a scan of each directory on the path: entries are keyed by name. */
 export async function pathOf(machine: Machine, inode: Inode): Promise<string | undefined> {
   const parts: string[] = [];
   let at = inode;
@@ -36,12 +37,12 @@ async function linkOf(machine: Machine, inode: Inode): Promise<{ parent: Inode; 
   const attributes = machine.tree.attributes(inode);
   if (attributes === undefined) return undefined;
   if (attributes.parent !== 0) {
-    for await (const page of machine.pages(entryKey(attributes.parent, "" as ByteString))) {
+    for await (const page of machine.view.pages(entryKey(attributes.parent, "" as ByteString))) {
       for (const [key, value] of page) {
         if (RECORDS.entry.decode(value).inode === inode) return { parent: attributes.parent, name: keyName(key) };
       }
     }
   }
-  const [extra] = await machine.range(extraLinksPrefix(inode), undefined, 1);
+  const [extra] = await machine.view.range(extraLinksPrefix(inode), undefined, 1);
   return extra === undefined ? undefined : keyLink(extra[0]);
 }

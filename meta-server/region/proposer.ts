@@ -13,7 +13,10 @@ export interface FromSession {
   readonly lowWater: number;
 }
 
-/** Puts the stamp on commands, where time enters once and never goes back, and proposes them. */
+/**
+ * Stamps commands and proposes them to the group. The stamp is the only way in which time enters the state: it never goes
+ * back, not even when the clock does or the leader changes.
+ */
 export class Proposer {
   readonly #group: Group;
   readonly #machine: Machine;
@@ -24,7 +27,7 @@ export class Proposer {
     this.#machine = machine;
   }
 
-  /** `command`: encoded. `done` is never called synchronously; its outcome is an Applied. */
+  /** `command` is encoded. `done` is never called synchronously; the outcome of its result is an `Applied`. */
   propose(command: Uint8Array, from: FromSession, done: (result: Proposed) => void): void {
     this.#group.propose(
       encodeProposed({ epoch: this.#machine.version.epoch, now: this.#now(), ...from }, command),
@@ -32,7 +35,7 @@ export class Proposer {
     );
   }
 
-  /** A command of the server's own. `undefined`: it was not committed here, or nobody knows. */
+  /** Proposes a command of the server's own. Resolves with undefined if it was not committed, or if that is unknown. */
   async internal(command: Command): Promise<Applied | undefined> {
     const encoded = encodeCommand(command);
     const result = await new Promise<Proposed>((resolve) => {
@@ -41,7 +44,7 @@ export class Proposer {
     return result.ok ? (result.outcome as Applied) : undefined;
   }
 
-  /** True once it is committed and applied here. */
+  /** Proposes an entry of the region's own. Resolves with true once it is committed and applied here. */
   async local(entry: LocalEntry): Promise<boolean> {
     const result = await new Promise<Proposed>((resolve) => this.#group.propose(encodeLocal(entry), resolve));
     return result.ok;

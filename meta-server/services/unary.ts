@@ -1,7 +1,7 @@
 import { type handleUnaryCall, type ServiceError, status } from "@grpc/grpc-js";
 import type { ServerContext } from "../region/context.ts";
 
-/** A refusal as gRPC tells it. */
+/** A refusal, with the gRPC status that the caller gets. */
 export class RefusedCall extends Error {
   override readonly name = "RefusedCall";
   readonly code: status;
@@ -13,11 +13,11 @@ export class RefusedCall extends Error {
 }
 
 interface UnaryOptions {
-  /** Refused with UNAVAILABLE elsewhere: the caller asks the next member. */
+  /** Members that do not lead refuse with UNAVAILABLE, and the caller asks the next one. */
   readonly onlyLeader: boolean;
 }
 
-/** Makes a handler of a function: checks the volume first, and turns what it throws into gRPC's errors. */
+/** Makes a gRPC handler of a function: checks the request first, and turns what the function throws into a gRPC error. */
 export function unary<Q extends { volume: string }, A>(
   context: ServerContext,
   { onlyLeader }: UnaryOptions,
@@ -36,7 +36,7 @@ export function unary<Q extends { volume: string }, A>(
   };
 }
 
-/** @throws RefusedCall for another volume, and, if it must be one, for a member that is not the leader. */
+/** @throws RefusedCall for a request of another volume, and with `onlyLeader` at a member that is not the leader */
 export function checkRequest(context: ServerContext, request: { volume: string }, onlyLeader: boolean): void {
   const { volume, group, region, member } = context;
   if (request.volume !== volume.volume) {
@@ -45,6 +45,7 @@ export function checkRequest(context: ServerContext, request: { volume: string }
   if (onlyLeader && !group.leading) throw new RefusedCall(status.UNAVAILABLE, `${region}/${member} is not the leader`);
 }
 
+/** The gRPC error of a thrown error. Logs it, unless it is a refusal. */
 export function serviceError(context: ServerContext, error: Error): Partial<ServiceError> {
   if (error instanceof RefusedCall) return { code: error.code, details: error.message };
   context.logger.error(error, "a request failed");

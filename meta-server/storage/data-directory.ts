@@ -7,7 +7,10 @@ import { LevelLog } from "./level-log.ts";
 import { STATE_POINTER, StateStore, type StateStoreOptions } from "./state-store.ts";
 
 const IDENTITY = "identity.json";
-/** 2: the log holds the group's members. What 1 wrote is read; from then on a program of 1 refuses it. */
+/**
+ * Since 2 the log holds the group's members. A directory of format 1 is read and becomes one of 2, which older programs
+ * refuse.
+ */
 const FORMAT = 2;
 
 /** Whose data a directory holds. */
@@ -25,7 +28,7 @@ export interface DataDirectory {
 /**
  * A member's data: `identity.json`, `log/`, `state-N/` and the file `STATE` that names N.
  * Close both stores (a Group closes its log and its machine).
- * @throws UserError for a directory of another volume, region, member, newer format, or one in use.
+ * @throws UserError for a directory that belongs to another volume, region or member, has a newer format, or is in use.
  */
 export async function openDataDirectory(
   path: string,
@@ -52,10 +55,10 @@ async function makeDirectory(path: string): Promise<void> {
     const first = await mkdir(path, { recursive: true });
     if (first === undefined) return;
     for (let made = resolve(path); made !== dirname(resolve(first)); made = dirname(made)) {
-      await syncDirectory(dirname(made)); // its name, else all of it could be gone
+      await syncDirectory(dirname(made)); // makes its name durable
     }
   } catch (error) {
-    throw new UserError(`cannot make the data directory ${path}: ${(error as Error).message}`, 2, { cause: error });
+    throw new UserError(`cannot create the data directory ${path}: ${(error as Error).message}`, 2, { cause: error });
   }
 }
 
@@ -68,11 +71,14 @@ async function checkIdentity(path: string, identity: Identity): Promise<void> {
   }
   const found = parseIdentity(path, text);
   if (found.format > FORMAT)
-    throw new UserError(`${path} has data format ${found.format}, this program knows ${FORMAT}: use a newer one`, 2);
+    throw new UserError(
+      `${path} has data format ${found.format}, and this program supports ${FORMAT}: use a newer program`,
+      2,
+    );
   for (const name of ["volume", "region", "member"] as const) {
     if (found[name] !== identity[name])
       throw new UserError(
-        `${path} holds the data of ${name} ${found[name]}, not of ${identity[name]}: name another`,
+        `${path} holds the data of ${name} ${found[name]}, not of ${identity[name]}: choose another directory`,
         2,
       );
   }
@@ -88,14 +94,17 @@ function parseIdentity(path: string, text: string): Identity & { format: number 
     const found = JSON.parse(text);
     if (typeof found.format === "number") return found;
   } catch {}
-  throw new UserError(`${join(path, IDENTITY)} is damaged: the directory cannot be trusted, name another`, 2);
+  throw new UserError(`${join(path, IDENTITY)} is damaged: the directory cannot be trusted: choose another`, 2);
 }
 
-/** A directory without an identity must be empty (but for a first start that was cut short): never write among someone's files. */
+/**
+ * Without an identity the directory must be empty, or hold only what an interrupted first start left: it may be someone
+ * else's.
+ */
 async function refuseStrangeDirectory(path: string): Promise<void> {
   const names = (await readdir(path)).filter((name) => name !== `${IDENTITY}.new` && name !== "lost+found");
   if (names.length > 0)
-    throw new UserError(`${path} is not empty and holds no mirrorfs data (${names[0]}): name an empty directory`, 2);
+    throw new UserError(`${path} is not empty and holds no mirrorfs data (${names[0]}): choose an empty directory`, 2);
 }
 
 async function readStatePointer(path: string): Promise<number> {
@@ -107,7 +116,7 @@ async function readStatePointer(path: string): Promise<number> {
   return generation;
 }
 
-/** What an interrupted or completed restore left behind. */
+/** Removes what an interrupted or completed restore left behind. */
 async function removeOtherStates(path: string, generation: number): Promise<void> {
   for (const name of await readdir(path)) {
     if (/^state-\d+$/.test(name) && name !== `state-${generation}`) await rm(join(path, name), { recursive: true });

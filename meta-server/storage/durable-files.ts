@@ -1,7 +1,11 @@
-/** Small files and directories that must be whole after a power failure: written beside, synced, renamed, and the directory synced. */
+/**
+ * Files and directories that survive a power failure whole: a file is written under another name, synced, renamed, and its
+ * directory synced.
+ */
 import { open, readdir, rename } from "node:fs/promises";
 import { join } from "node:path";
 
+/** Makes the names in a directory durable. */
 export async function syncDirectory(directory: string): Promise<void> {
   const handle = await open(directory, "r");
   try {
@@ -11,7 +15,7 @@ export async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
-/** Every file of a directory (not of its subdirectories), then the directory itself. */
+/** Syncs every file of a directory, but not of its subdirectories, then the directory itself. */
 export async function syncFilesIn(directory: string): Promise<void> {
   for (const item of await readdir(directory, { withFileTypes: true })) {
     if (!item.isFile()) continue;
@@ -25,7 +29,7 @@ export async function syncFilesIn(directory: string): Promise<void> {
   await syncDirectory(directory);
 }
 
-/** After a crash the file holds either its old or its new content. */
+/** Replaces a file: after a crash it holds either its old or its new content. */
 export async function replaceFile(directory: string, name: string, content: string): Promise<void> {
   const beside = join(directory, `${name}.new`);
   const handle = await open(beside, "w");

@@ -17,14 +17,17 @@ const BASE = Buffer.from("\xffbase", "latin1");
 const CONFIGURATIONS = Buffer.from("\xffconfigurations", "latin1");
 const RESTORING = Buffer.from("\xffrestoring", "latin1");
 
-/** How many of the last entries are walked at the opening to prove that none is missing. */
+/** How many of the last entries are checked for gaps when the log is opened. */
 const CHECKED_ENTRIES = 100_000;
 
 const TUNING = { compression: false, cacheBytes: 8 << 20, writeBufferBytes: 16 << 20, maxFileBytes: 16 << 20 };
 
 type Operation = { type: "put"; key: Uint8Array; value: Uint8Array } | { type: "del"; key: Uint8Array };
 
-/** A member's Raft log in a LevelDB of its own. Every append is one `sync: true` batch: LevelDB's log is the Raft log's. */
+/**
+ * A member's Raft log in a LevelDB of its own. Every append is one `sync: true` batch, durable once LevelDB has synced its
+ * own log.
+ */
 export class LevelLog implements LogStore {
   readonly stored: StoredLog;
   readonly #directory: string;
@@ -81,7 +84,7 @@ export class LevelLog implements LogStore {
     try {
       for await (const [key, value] of this.#level.iterator({ gte: indexKey(from), lte: indexKey(through) })) {
         const index = keyIndex(key);
-        if (index !== from + entries.length) break; // cut or replaced while it was read
+        if (index !== from + entries.length) break; // the log was cut or replaced during the read
         entries.push(decodeEntry(index, value));
         bytes += value.length;
         if (bytes >= bytesMax) break;
@@ -100,7 +103,7 @@ export class LevelLog implements LogStore {
       operations.push({ type: "del", key: termKey(this.#termStarts.shift()!.term) });
     }
     if (this.#configurations.cut(through.index)) operations.push(this.#putConfigurations());
-    await this.#write(operations); // first what makes them unwanted, then they go; the opening clears what a crash left
+    await this.#write(operations); // the base first, then the entries below it: opening the log clears what a crash left of them
     await this.#level.clear({ lte: indexKey(through.index) }).catch((error) => Promise.reject(this.#failed(error)));
   }
 
@@ -114,7 +117,7 @@ export class LevelLog implements LogStore {
     const operations: Operation[] = this.#termStarts.map(({ term }) => ({ type: "del", key: termKey(term) }));
     operations.push({ type: "put", key: BASE, value: encode(at) }, { type: "del", key: RESTORING });
     for await (const key of this.#level.keys({ gte: indexKey(at.index + 1), lt: Buffer.from([TERM_PREFIX]) })) {
-      operations.push({ type: "del", key }); // what lies past the base must go in the same write, else it would come back
+      operations.push({ type: "del", key }); // in the same write: an entry past the base would otherwise reappear
     }
     if (configuration !== undefined) {
       this.#configurations.replace(configuration);
@@ -141,7 +144,7 @@ export class LevelLog implements LogStore {
     this.#lastIndex = entry.index;
   }
 
-  /** Forgets the entries from `firstReplaced` on; those from `firstGone` on are not written anew and are deleted. */
+  /** Drops the term starts from `firstReplaced` on, and deletes the entries from `firstGone` on, which are not overwritten. */
   #removeFrom(firstGone: number, firstReplaced: number, operations: Operation[]): void {
     for (let index = firstGone; index <= this.#lastIndex; index++)
       operations.push({ type: "del", key: indexKey(index) });
@@ -169,7 +172,7 @@ export class LevelLog implements LogStore {
   }
 
   #failed(error: unknown): StorageError {
-    return new StorageError(`the log in ${this.#directory} cannot be used any more`, error);
+    return new StorageError(`the log in ${this.#directory} is unusable`, error);
   }
 }
 
@@ -190,7 +193,7 @@ async function readStored(level: Level): Promise<StoredLog> {
   };
 }
 
-/** @throws Error when an entry is missing: LevelDB drops, without a word, records of its log that fail their checksum. */
+/** @throws Error if an entry is missing: LevelDB silently drops records of its log that fail their checksum. */
 async function readLastIndex(level: Level, baseIndex: number): Promise<number> {
   let expected = -1;
   let lastIndex = baseIndex;

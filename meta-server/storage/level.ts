@@ -1,4 +1,4 @@
-/** The one door to classic-level: how a database of ours is opened, and how its refusals read. */
+/** The only file that uses classic-level: opens a database, and translates its errors. */
 import { readdir, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { ClassicLevel } from "classic-level";
@@ -16,8 +16,9 @@ export interface LevelTuning {
 }
 
 /**
- * A power failure at any moment leaves a database that can be opened. LevelDB itself sees to less: the first manifest of a
- * new one is not synced before CURRENT names it, nor is the renaming that brings a later one to life.
+ * Opens a database, or creates it, such that a power failure at any moment leaves one that can be opened. LevelDB alone does
+ * not ensure that: it does not sync the first manifest of a new database before CURRENT names it, nor the rename of a later
+ * CURRENT.
  *
  * @throws UserError when another process holds the directory, StorageError when the disk or the database is broken.
  */
@@ -28,7 +29,7 @@ export async function openLevel(directory: string, tuning: LevelTuning): Promise
   return level;
 }
 
-/** An empty database, whole on the disk before it has its name. */
+/** Creates an empty database under another name and syncs it before it is renamed. */
 async function makeLevel(directory: string, tuning: LevelTuning): Promise<void> {
   const beside = `${directory}.new`;
   try {
@@ -38,7 +39,7 @@ async function makeLevel(directory: string, tuning: LevelTuning): Promise<void> 
     await rename(beside, directory);
     await syncDirectory(dirname(directory));
   } catch (error) {
-    throw error instanceof StorageError ? error : new StorageError(`cannot make ${directory}`, error);
+    throw error instanceof StorageError ? error : new StorageError(`cannot create ${directory}`, error);
   }
 }
 
@@ -65,7 +66,7 @@ async function openAt(directory: string, tuning: LevelTuning, createIfMissing: b
     await level.open();
   } catch (error) {
     if (isLocked(error))
-      throw new UserError(`${directory} is in use by another process: stop it first`, 1, { cause: error });
+      throw new UserError(`${directory} is in use by another process: stop that first`, 1, { cause: error });
     throw new StorageError(`cannot open ${directory}`, error);
   }
   return level;

@@ -1,9 +1,11 @@
-/** Puts (a value) and deletes (undefined) by key, in the order of their first mention. Keys are latin1 strings. */
+/**
+ * Puts (a value) and deletes (undefined) by key, in the order in which the keys were first written. Keys are latin1 strings.
+ */
 export type Writes = Map<string, Uint8Array | undefined>;
 
 /**
- * What has been written to a store but is not yet on its disk: the turns that wait, and those being synced. The newer
- * covers the older, and both cover the disk.
+ * What was written to a store and is not on its disk yet: the turns that wait, and those that are being synced. Waiting turns
+ * take precedence over those being synced, and both over the disk.
  */
 export class Overlay {
   #waiting: Writes = new Map();
@@ -21,7 +23,7 @@ export class Overlay {
     for (const [key, value] of writes) this.#waiting.set(key, value);
   }
 
-  /** `null`: not mentioned here, ask the disk. `undefined`: deleted. */
+  /** `null`: not written here, read the disk. `undefined`: deleted. */
   get(key: string): Uint8Array | undefined | null {
     if (this.#waiting.size > 0) {
       const value = this.#waiting.get(key);
@@ -34,7 +36,7 @@ export class Overlay {
     return null;
   }
 
-  /** Those that wait become those being synced. */
+  /** Turns the waiting writes into those being synced, and returns them. */
   takeWaiting(): Writes {
     this.#syncing = this.#waiting;
     this.#waiting = new Map();
@@ -50,7 +52,7 @@ export class Overlay {
     this.#syncing = new Map();
   }
 
-  /** The keys in [from, to) that are mentioned here, in order. */
+  /** The writes to keys in [from, to), in the order of the keys. */
   within(from: string, to: string): [string, Uint8Array | undefined][] {
     const found: Writes = new Map();
     for (const writes of [this.#syncing, this.#waiting]) {

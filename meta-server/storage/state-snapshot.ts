@@ -2,10 +2,10 @@ import type { StorageError } from "../../consensus/storage-error.ts";
 import type { Level } from "./level.ts";
 import { fromLevelKey } from "./state-keys.ts";
 
-/** How many pairs are read at a time. */
+/** How many pairs are read at once. */
 const PAGE_PAIRS = 1000;
 
-/** The whole store as it was when this was made, in order of keys, however long reading it takes. */
+/** The whole store as it was when this snapshot was made, in the order of its keys. Release it after reading. */
 export class StateSnapshot {
   readonly #level: Level;
   readonly #failed: (error: unknown) => StorageError;
@@ -17,7 +17,7 @@ export class StateSnapshot {
     this.#snapshot = level.snapshot();
   }
 
-  /** Pages of pairs, from the key `from` on. */
+  /** Pages of pairs, from the key `from` on, included. */
   async *pages(from = ""): AsyncGenerator<[string, Uint8Array][]> {
     const iterator = this.#level.iterator({ gte: Buffer.from(from, "latin1"), snapshot: this.#snapshot });
     try {

@@ -7,14 +7,14 @@ import { Overlay } from "./overlay.ts";
 import { fromLevelKey, toLevelKey } from "./state-keys.ts";
 import { StateSnapshot } from "./state-snapshot.ts";
 
-/** Names, inside the data directory, the directory that holds the state. */
+/** The file in the data directory that names the directory of the current state. */
 export const STATE_POINTER = "STATE";
 const TUNING = { compression: true, cacheBytes: 64 << 20, writeBufferBytes: 16 << 20, maxFileBytes: 8 << 20 };
 
 export interface StateStoreOptions {
-  /** Turns are gathered for this long, then written as one synced batch: 20 syncs a second beside the log's own. */
+  /** How long turns are gathered before they are written as one synced batch. The default makes at most 20 syncs a second. */
   readonly gatherMs?: number;
-  /** The disk failed, at a write or a read: nothing that rests on this store is to be believed any more. */
+  /** The disk failed at a write or a read: this store, and everything computed from it, is no longer valid. */
   readonly onFailed?: (error: StorageError) => void;
 }
 
@@ -25,8 +25,8 @@ const GATHER_MS = 50;
  * turns written to it.
  *
  * Turns are gathered in memory and go to LevelDB as one `sync: true` batch at a time. Batches that are not synced would
- * be cheaper, but after a power failure LevelDB may have lost an older one and kept a newer (a log file is not synced when
- * the next is begun), and a state with a hole cannot be mended by replaying the Raft log.
+ * be cheaper, but after a power failure LevelDB may have lost an older one and kept a newer one (a log file is not synced when
+ * the next one is started), and replaying the Raft log cannot repair a state with such a hole.
  *
  * Keys are latin1 strings: one character a byte.
  */
@@ -37,7 +37,7 @@ export class StateStore {
   readonly #overlay = new Overlay();
   #generation: number;
   #level: Level;
-  /** How often the overlay has lost what it held to the disk. */
+  /** How many times the overlay was flushed to the disk. */
   #flushes = 0;
   #waitingDone: ((error?: Error) => void)[] = [];
   #flushing: Promise<void> | undefined;
@@ -52,13 +52,13 @@ export class StateStore {
     this.#onFailed = options.onFailed ?? (() => undefined);
   }
 
-  /** @param generation which `state-N` directory the pointer names. Use openDataDirectory. */
+  /** Called by openDataDirectory. @param generation the N of the `state-N` directory that the pointer names */
   static async open(dataDirectory: string, generation: number, options: StateStoreOptions = {}): Promise<StateStore> {
     const level = await openLevel(stateDirectory(dataDirectory, generation), TUNING);
     return new StateStore(dataDirectory, generation, level, options);
   }
 
-  /** Synchronous point read; sees every write made so far, synced or not. The bytes are not to be changed. */
+  /** Synchronous point read; sees every write made so far, synced or not. The caller must not change the bytes. */
   get(key: string): Uint8Array | undefined {
     const written = this.#overlay.get(key);
     if (written !== null) return written;
@@ -69,13 +69,13 @@ export class StateStore {
     }
   }
 
-  /** The same for many keys, off the main thread: as of the moment of the answer. */
+  /** Reads many keys off the main thread: the values at the moment of the answer. */
   async getMany(keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
     const level = this.#level;
     const flushes = this.#flushes;
     try {
       const stored = await level.getMany(keys.map(toLevelKey));
-      // What was written and flushed meanwhile may be missing in the answer and in the overlay: rare, so simply read again.
+      // A write that was flushed meanwhile may be missing in both the answer and the overlay. That is rare: read the key again.
       const isLate = level !== this.#level || flushes !== this.#flushes;
       return keys.map((key, i) => {
         const written = this.#overlay.get(key);
@@ -86,7 +86,7 @@ export class StateStore {
     }
   }
 
-  /** Up to `limit` pairs with `from` <= key < `to`, in order of keys, as of some moment between the call and its answer. */
+  /** Up to `limit` pairs with `from` <= key < `to`, in the order of keys, at some moment between the call and its answer. */
   async range(from: string, to: string, limit: number): Promise<[string, Uint8Array][]> {
     const written = this.#overlay.isEmpty ? [] : this.#overlay.within(from, to);
     const level = this.#level;
@@ -97,7 +97,7 @@ export class StateStore {
       const merged = new Map(stored.map(([key, value]) => [fromLevelKey(key), value]));
       const last = stored.length < options.limit ? undefined : fromLevelKey(stored.at(-1)![0]);
       for (const [key, value] of written) {
-        if (last !== undefined && key > last) break; // the disk may hold others between: they come with the next page
+        if (last !== undefined && key > last) break; // the disk may hold keys before it: they belong to the next page
         if (value === undefined) merged.delete(key);
         else merged.set(key, value);
       }
@@ -110,8 +110,8 @@ export class StateStore {
   }
 
   /**
-   * One turn: visible to reads at once. `done` is called when it and every turn before it is on disk, or with the error
-   * after which this store is of no use.
+   * Writes one turn, which reads see at once. `done` is called when it and every turn before it are on disk, or with the error
+   * that has made this store unusable.
    */
   write(
     writes: Iterable<readonly [string, Uint8Array | undefined]>,
@@ -127,27 +127,27 @@ export class StateStore {
       this.#timer = setTimeout(() => void this.flush(), this.#gatherMs);
   }
 
-  /** How many keys wait for the disk: the measure of a writer that must slow down. */
+  /** How many keys wait for the disk. A writer slows down by it. */
   get waitingCount(): number {
     return this.#overlay.waitingCount;
   }
 
-  /** Resolves when everything written so far is on disk (or its `done` was told why not). */
+  /** Resolves when everything written so far is on disk, or its `done` was called with the error. Never rejects. */
   async flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     while (this.#flushing !== undefined) await this.#flushing;
     if (this.#waitingDone.length === 0) return;
-    const told = this.#waitingDone;
+    const dones = this.#waitingDone;
     this.#waitingDone = [];
     this.#flushing = this.#writeWaiting();
     await this.#flushing;
     this.#flushing = undefined;
     if (this.#waitingDone.length > 0) this.#timer ??= setTimeout(() => void this.flush(), this.#gatherMs);
-    for (const done of told) done(this.#failure);
+    for (const done of dones) done(this.#failure);
   }
 
-  /** A consistent read of all that is written by now. */
+  /** A consistent read of everything written so far. */
   async snapshot(): Promise<StateSnapshot> {
     await this.flush();
     const level = this.#level;
@@ -155,8 +155,8 @@ export class StateStore {
   }
 
   /**
-   * Replaces everything by what `fill` writes. Built beside the living state and put in its place by renaming one small
-   * file: a crash leaves the old or the new. If `fill` throws, the old one lives on.
+   * Replaces everything by what `fill` writes. The new state is built beside the current one and takes its place by the
+   * rename of one small file: a crash leaves the old state or the new one. If `fill` throws, the old state remains.
    */
   async replace(
     fill: (write: (pairs: readonly (readonly [string, Uint8Array])[]) => Promise<void>) => Promise<void>,
@@ -198,15 +198,15 @@ export class StateStore {
       this.#overlay.synced();
       this.#flushes += 1;
     } catch (error) {
-      this.#failure = this.#failed(error); // the overlay stays, so that reads go on showing what was applied
+      this.#failure = this.#failed(error); // the overlay is kept, so that reads still see what was applied
     }
   }
 
-  /** A level that has been replaced is closed under those who still read it: no fault of the disk. */
+  /** A replaced level is closed while reads of it may be under way: their errors are not failures of the disk. */
   #failed(error: unknown, level = this.#level): StorageError {
     if (error instanceof StorageError) return error;
     const directory = stateDirectory(this.#dataDirectory, this.#generation);
-    const failure = new StorageError(`the state in ${directory} cannot be used any more`, error);
+    const failure = new StorageError(`the state in ${directory} is unusable`, error);
     if (level === this.#level) this.#onFailed(failure);
     return failure;
   }

@@ -145,7 +145,10 @@ describe("a metadata server that cannot start", () => {
     const server: Server = createServer();
     await new Promise<void>((done) => server.listen(ports[0], "127.0.0.1", done));
     expect(await meta(volumeFile(), join(dir, "port"))).toEqual(
-      said(`cannot listen on 127.0.0.1:${ports[0]}: the port is in use: stop what uses it, or name another`, 1),
+      said(
+        `cannot listen on 127.0.0.1:${ports[0]}: the port is in use: stop the process that uses it, or choose another port`,
+        1,
+      ),
     );
     await new Promise((done) => server.close(done));
   });
@@ -160,7 +163,7 @@ describe("a metadata server that cannot start", () => {
     expect(await first.ended).toBe(0);
     const other = volumeFile((text) => text.replace("volume: trial", "volume: other"));
     expect(await meta(other, data)).toEqual(
-      said(`${data} holds the data of volume trial, not of other: name another`, 2),
+      said(`${data} holds the data of volume trial, not of other: choose another directory`, 2),
     );
     const three = `meta: [${[ports[0], ports[3], ports[4]].map((port) => `"127.0.0.1:${port}"`).join(", ")}]`;
     const larger = volumeFile((text) => text.replace(/meta: \[.*?\]/, three));
@@ -177,7 +180,9 @@ describe("a metadata server that cannot start", () => {
       "--log-level",
       "silent",
     ];
-    expect(await mirrorfs(...second)).toEqual(said(`${data} holds the data of member 1, not of 2: name another`, 2));
+    expect(await mirrorfs(...second)).toEqual(
+      said(`${data} holds the data of member 1, not of 2: choose another directory`, 2),
+    );
     // Its owner starts on it as before.
     const again = startMeta(volumeFile(), data);
     await until("it runs again", isUp);

@@ -10,6 +10,7 @@ import { choosePort } from "../../sandbox/ports.ts";
 
 export const logger = pino({ level: process.env.TEST_LOG ?? "silent" });
 
+/** Polls until `probe` gives something other than undefined or false, also after errors. @throws Error after `ms` */
 export async function until<T>(
   what: string,
   probe: () => Promise<T | undefined> | T | undefined,
@@ -26,7 +27,7 @@ export async function until<T>(
     }
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  throw new Error(`did not come: ${what}`, { cause: last });
+  throw new Error(`timed out waiting for: ${what}`, { cause: last });
 }
 
 interface RunningMember {

@@ -1,7 +1,7 @@
 /**
- * The microscope of the metadata's speed: `node test/meta-server/measure.ts [seconds] [members] [lease]` gives creates and lookups
- * a second at a group of processes, and the processor time that one of them costs in each process (µs, threads included).
- * `MEASURE_PROFILE=DIR` writes a CPU profile of each server there.
+ * Measures the metadata servers: `node test/meta-server/measure.ts [seconds] [members] [lease]` prints creates and lookups a
+ * second at a group of processes, and the processor time of one request in each process (µs, all threads).
+ * `MEASURE_PROFILE=DIR` writes a CPU profile of each server to DIR.
  */
 import { readFileSync } from "node:fs";
 import { ROOT_INODE } from "../../core/ids.ts";
@@ -12,17 +12,17 @@ import { percentile } from "../bench/row.ts";
 const IN_FLIGHT = 64;
 const DIRECTORIES = 1_000;
 const ONE_AT_A_TIME = 2_000;
-/** Of Linux's USER_HZ. */
+/** A tick of Linux's USER_HZ. */
 const TICK_US = 10_000;
 
 interface Measured {
   readonly perSecond: number;
   readonly p50Ms: number;
-  /** Of each process, this one first. */
+  /** One number for each process, this one first. */
   readonly cpuUs: readonly number[];
 }
 
-/** Keeps so many of `one` under way until the time or their number is up. */
+/** Keeps `inFlight` calls of `one` under way until the time or the count is reached. */
 async function run(
   pids: readonly number[],
   limits: { readonly inFlight: number; readonly seconds?: number; readonly count?: number },

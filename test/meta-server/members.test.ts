@@ -54,7 +54,7 @@ test("a member that was away for longer than the log is brought up by a snapshot
   reader.close();
 });
 
-test("a port in use, another's data directory, an unknown region or member: one clear line each", async () => {
+test("a port in use, the data directory of another server, an unknown region or member: one clear line each", async () => {
   volume = await TestVolume.create({ aws: 2 });
   const run = (region: string, member: number, dataDir: string) =>
     runMetaServer({ volume: volume.volume, region, member, dataDir: join(volume.directory, dataDir), logger });

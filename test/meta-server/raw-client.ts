@@ -18,7 +18,7 @@ import {
 
 type Body = NonNullable<Request["body"]>;
 
-/** A bare stream to one server: what it says is seen as it is. */
+/** A client of one server without retries, redirects or caches: tests see each response as the server sent it. */
 export class RawClient {
   readonly session: SessionId;
   readonly invalidations: Invalidation[] = [];
@@ -27,7 +27,7 @@ export class RawClient {
   readonly #stream: ClientDuplexStream<ClientFrame, ServerFrame>;
   readonly #waiting = new Map<number, (answer: Response) => void>();
   readonly #outstanding = new Set<number>();
-  #line: Request[] = [];
+  #queue: Request[] = [];
   #nextId = 1;
   #nextRequest = 1;
   ended = false;
@@ -64,17 +64,17 @@ export class RawClient {
     this.#stream.write({ hello, requests: [] });
   }
 
-  /** Resolves with status UNKNOWN when the stream ends first. */
+  /** Resolves with status UNKNOWN if the stream ends first. Never rejects. */
   ask(body: Body, freshness: Freshness = Freshness.COMMITTED, atLeast?: WireVersion): Promise<Response> {
     const id = this.#nextId++;
     return new Promise((resolve) => {
       if (this.ended) return resolve(lost(id));
       this.#waiting.set(id, resolve);
-      this.#line.push({ id, freshness, atLeast, body });
-      if (this.#line.length > 1) return;
+      this.#queue.push({ id, freshness, atLeast, body });
+      if (this.#queue.length > 1) return;
       setImmediate(() => {
-        const requests = this.#line;
-        this.#line = [];
+        const requests = this.#queue;
+        this.#queue = [];
         if (!this.ended) this.#stream.write({ hello: undefined, requests });
       });
     });

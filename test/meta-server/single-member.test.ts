@@ -22,7 +22,7 @@ afterAll(async () => {
   await volume.close();
 });
 
-test("a file is made, found, listed, written, read, renamed and unlinked", async () => {
+test("a file is created, looked up, written, read, renamed and unlinked", async () => {
   const directory = await client.make(1, "d", "directory");
   const file = await client.make(directory.inode, "f");
   expect(await client.lookup(directory.inode, "f")).toEqual(file);
@@ -61,7 +61,7 @@ test("a file is made, found, listed, written, read, renamed and unlinked", async
   });
 });
 
-test("a directory lists in pages, with attributes", async () => {
+test("a directory is listed in pages, with attributes", async () => {
   const directory = await client.make(1, "big", "directory");
   await Promise.all(
     Array.from({ length: 300 }, (_, i) => client.make(directory.inode, `f${String(i).padStart(3, "0")}`)),
@@ -81,14 +81,14 @@ test("a directory lists in pages, with attributes", async () => {
   expect(names).toEqual(Array.from({ length: 300 }, (_, i) => `f${String(i).padStart(3, "0")}`));
 });
 
-test("a request sent again is answered again and not repeated", async () => {
+test("a request that is sent again gets the same answer and is not repeated", async () => {
   const command = makeCommand(1, "once");
   const first = await client.mutate(command, { request: 3_000 });
   const again = await client.mutate(command, { request: 3_000 });
   expect(outcomeOf(again)).toEqual(outcomeOf(first));
 });
 
-test("an unknown session is an error, a command of the servers' own is refused, bytes that are no command too", async () => {
+test("an unknown session, a command that only servers may send, and bytes that are no command are refused", async () => {
   const stranger = new RawClient(address);
   await stranger.welcome;
   expect((await stranger.mutate(makeCommand(1, "x"))).status).toBe(Status.NO_SESSION);
@@ -99,7 +99,7 @@ test("an unknown session is an error, a command of the servers' own is refused, 
   stranger.close();
 });
 
-test("others hear of a change, who made it does not; open checks what the kernel believes", async () => {
+test("a change is pushed to the other clients, not to its author; an open checks the names that led to it", async () => {
   const other = new RawClient(address);
   await other.open();
   const before = client.invalidations.length;
@@ -112,7 +112,7 @@ test("others hear of a change, who made it does not; open checks what the kernel
   other.close();
 });
 
-test("an unlinked open file lives until it is released", async () => {
+test("an unlinked file that is open is kept until it is released", async () => {
   const file = await client.make(1, "open");
   await client.ask({ $case: "open", value: { inode: file.inode, beliefs: [], chunks: 0 } });
   await client.mutate({ kind: "unlink", parent: 1 as Inode, name: "open" as ByteString });
@@ -125,7 +125,7 @@ test("an unlinked open file lives until it is released", async () => {
   });
 });
 
-test("who waits for a lock gets it when it is given up, or is interrupted", async () => {
+test("a request that waits for a lock gets it when it is released, or is interrupted", async () => {
   const file = await client.make(1, "locked");
   const lock = (mode: "write" | "unlock", owner: string) =>
     ({ kind: "lock", inode: file.inode, table: "posix", owner, mode, start: 0, end: 9, pid: 1 }) as const;

@@ -233,7 +233,7 @@ test("A promotion is refused while another mirror within reach has applied more,
   };
   expect(await promote("azure")).toMatchObject({
     ok: false,
-    message: expect.stringMatching(/gcp has applied more .*promote gcp/),
+    message: expect.stringMatching(/gcp has applied more .*promote --region gcp/),
   });
   expect(await promote("gcp")).toMatchObject({ ok: true });
 });

@@ -98,7 +98,7 @@ test("a primary that has lost everything makes no second volume: it waits for th
   const waiting = await volume.leader("aws", ({ message }) => message !== "");
   expect([waiting.role, waiting.message]).toEqual(["unformatted", expect.stringMatching(/waiting for gcp/)]);
   await volume.start("gcp");
-  await volume.leader("aws", ({ message }) => message.includes("promote gcp"));
+  await volume.leader("aws", ({ message }) => message.includes("promote --region gcp"));
   expect((await volume.leader("aws")).role).toBe("unformatted");
   await promote("gcp");
   expect(await volume.leader("aws", ({ role }) => role === "mirror")).toMatchObject({ uuid });

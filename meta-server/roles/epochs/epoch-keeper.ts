@@ -1,35 +1,24 @@
 import { randomUUID } from "node:crypto";
-import {
-  COUNTER_LIMIT,
-  type EpochCode,
-  epochCode,
-  epochNumber,
-  type RegionIndex,
-  type Time,
-} from "../../../core/ids.ts";
-import type { RegionStatus } from "../../../proto/generated/admin.ts";
-import { asVersion } from "../../../proto/versions.ts";
+import type { EpochCode, RegionIndex, Time } from "../../../core/ids.ts";
 import type { ServerContext } from "../../region/context.ts";
 import type { Follower } from "../follower/follower.ts";
 import type { Regions } from "../follower/regions.ts";
 import { LossReports } from "./loss-reports.ts";
 import { refuseSeal } from "./refuse-seal.ts";
+import { type Action, type EpochEvent, type Situation, type Step, stateOf, stepOf } from "./rules.ts";
 
 const ROUND_MS = 100;
 const SEALED_ROUND_MS = 25;
 const ASK_MS = 1_500;
-const WATCH_EVERY_MS = 2_000;
 const SEAL_PATIENCE_MS = 10_000;
-/** How long servers that are not started yet are waited for before a volume is made without having asked them. */
-const DOWN_PATIENCE_MS = 3_000;
-/** Ids that are left when the next epoch, with counters of its own, is begun. */
-const COUNTER_RESERVE = 2 ** 24;
-/** Epochs further ahead than this come from nowhere. */
-const EPOCH_LEAP_MAX = 64;
+
+type ActionOf<K extends Action["do"]> = Extract<Action, { do: K }>;
+type Handlers = { readonly [K in Action["do"]]: (action: ActionOf<K>) => Promise<void> | void };
 
 /**
- * What the leader of a region does about epochs, as the state tells it: makes the volume, begins an epoch that was sealed
- * to it, gives a sealed one away or takes it back, and fences itself when another has begun elsewhere.
+ * Keeps a region's epoch. Its leader formats the volume, begins an epoch that was sealed to this region, hands a sealed one
+ * over or takes it back, and fences the region when a later epoch has begun elsewhere. The decisions are in rules.ts; this
+ * class collects the situation, raises the events and carries out the steps.
  */
 export class EpochKeeper {
   readonly #context: ServerContext;
@@ -43,6 +32,7 @@ export class EpochKeeper {
   #running = false;
   #cleared = false;
   #watchedMs = 0;
+  /** performance.now() when this leader first saw its epoch sealed; 0: it is not sealed. */
   #sealedMs = 0;
   #sealPatienceMs = SEAL_PATIENCE_MS;
   #message = "";
@@ -56,36 +46,29 @@ export class EpochKeeper {
     this.#schedule(0);
   }
 
-  /** False while a primary that has just started does not know whether its epoch lasts. */
+  /** False while a primary that has just started does not know whether its epoch is still current. */
   get cleared(): boolean {
     return this.#cleared;
   }
 
-  /** Why the region refuses changes, or what it waits for. */
+  /** Why the region refuses changes, or what it waits for; empty if neither. */
   get message(): string {
     return this.#message;
   }
 
-  /** How long a sealed epoch waits for the other region before it is taken back. */
+  /** How long a sealed epoch waits for its target to take over before it may be taken back. */
   set sealPatienceMs(ms: number) {
     this.#sealPatienceMs = ms;
   }
 
-  /** Somebody has seen this epoch. */
-  heard(epoch: EpochCode): void {
-    const { group, machine } = this.#context;
-    if (!group.leading || epoch <= machine.version.epoch) return;
-    if (machine.role !== "primary" && machine.role !== "sealed") return;
-    void this.#fence(epoch);
+  /** A client has seen this epoch. */
+  epochSeen(epoch: EpochCode): void {
+    if (this.#context.group.leading) void this.#handle({ kind: "epochSeen", epoch });
   }
 
-  /** What was proposed since this server started was proposed by a leader that had asked; so was a new epoch. */
-  #onTurn(taken: boolean): void {
-    const { machine } = this.#context;
-    if (taken && !this.#cleared && machine.role === "primary" && millis(machine.lastTime) > this.#startedMs) {
-      this.#cleared = true;
-    }
-    if (machine.role === "mirror" && machine.tree.sealedTo === machine.regionIndex) this.#schedule(0);
+  #onTurn(hasTaken: boolean): void {
+    const hasFresh = hasTaken && millis(this.#context.machine.lastTime) > this.#startedMs;
+    void this.#handle({ kind: "applied", hasFresh });
   }
 
   #schedule(ms: number): void {
@@ -101,40 +84,122 @@ export class EpochKeeper {
     }
     this.#running = true;
     try {
-      if (this.#context.group.leading) await this.#act();
+      if (this.#context.group.leading) {
+        this.#noteSeal();
+        await this.#handle({ kind: "round" });
+      }
     } catch (error) {
-      this.#context.logger.error(error, "epochs");
+      this.#context.logger.error(error, "a round of the epoch keeper failed; it is retried");
     } finally {
       this.#running = false;
       this.#schedule(this.#context.machine.role === "sealed" ? SEALED_ROUND_MS : ROUND_MS);
     }
   }
 
-  async #act(): Promise<void> {
-    const { role } = this.#context.machine;
-    if (role !== "sealed") this.#sealedMs = 0;
-    if (role === "unformatted") await this.#format();
-    else if (role === "primary") await this.#asPrimary();
-    else if (role === "sealed") await this.#asSealed();
-    else if (role === "mirror") await this.#asMirror();
-    else this.#message = "a later epoch has begun elsewhere: no change is taken here";
+  #noteSeal(): void {
+    if (this.#context.machine.role !== "sealed") this.#sealedMs = 0;
+    else if (this.#sealedMs === 0) this.#sealedMs = performance.now();
   }
 
-  /** The volume's first region makes it, unless another region has it already. */
+  /** Actions that need no waiting are carried out before this returns: turns rely on it. */
+  #handle(event: EpochEvent): Promise<void> | void {
+    const state = stateOf(this.#context.machine.role, this.#cleared);
+    return this.#carryOut(stepOf(state, this.#situation(), event));
+  }
+
+  #carryOut(step: Step): Promise<void> | void {
+    for (const [i, action] of step.entries()) {
+      const pending = (this.#handlers[action.do] as (action: Action) => Promise<void> | void)(action);
+      if (pending !== undefined) return pending.then(() => this.#carryOut(step.slice(i + 1)));
+    }
+  }
+
+  #situation(): Situation {
+    const { volume: description, region, machine } = this.#context;
+    const { tree, facts, version } = machine;
+    const { regions = [], nextInode = 0, nextSlice = 0 } = tree.volume ?? {};
+    const nowMs = Date.now();
+    return {
+      region,
+      firstRegion: description.primary,
+      startAlone: description.startAlone,
+      startAloneWaitMs: description.startAloneWaitMs,
+      startedForMs: nowMs - this.#startedMs,
+      watchedForMs: nowMs - this.#watchedMs,
+      sealedForMs: this.#sealedMs === 0 ? 0 : performance.now() - this.#sealedMs,
+      sealPatienceMs: this.#sealPatienceMs,
+      cleared: this.#cleared,
+      version,
+      regionIndex: machine.regionIndex,
+      regions,
+      sealedTo: tree.sealedTo,
+      get isSealDeclined() {
+        return facts.isRefused(version); // reads the store: evaluated only by the rule that needs it
+      },
+      fence: facts.fence,
+      lastCounter: Math.max(nextInode, nextSlice),
+    };
+  }
+
+  readonly #handlers: Handlers = {
+    say: ({ message }) => {
+      this.#message = message;
+    },
+    log: ({ level, fields, text }) => this.#context.logger[level](fields, text),
+    clear: () => {
+      this.#cleared = true;
+    },
+    unclear: () => {
+      this.#cleared = false;
+    },
+    runRoundNow: () => this.#schedule(0),
+    survey: async () => {
+      const others = await this.#regions.askAll(ASK_MS);
+      const missing = this.#missing(others);
+      const areMissingDown = missing.every((other) => this.#regions.isDown(other));
+      await this.#handle({ kind: "surveyed", others, missing, areMissingDown });
+    },
+    watch: async () => {
+      this.#watchedMs = Date.now();
+      const others = await this.#regions.askAll(ASK_MS);
+      await this.#handle({ kind: "watched", others, missing: this.#missing(others), next: 0 });
+    },
+    askTarget: async ({ to, seal }) => {
+      const status = await this.#regions.ask(to, ASK_MS);
+      await this.#handle({ kind: "targetAnswered", to, seal, status });
+    },
+    askToDecline: async ({ to, seal, status }) => {
+      const address = this.#regions.leaderAddress(to, status);
+      if (address === undefined) return;
+      const { volume } = this.#context.volume;
+      if (await refuseSeal(this.#regions.admin(address), volume, seal)) {
+        await this.#handle({ kind: "declined", to, seal });
+      }
+    },
+    reportLosses: async ({ others }) => {
+      await this.#lossReports.ensure(others);
+      await this.#handle({ kind: "reported" });
+    },
+    propose: async ({ command, taken }) => {
+      const applied = await this.#context.proposer.internal(command);
+      if (applied?.taken) await this.#carryOut(taken);
+    },
+    format: () => this.#format(),
+    fence: async ({ epoch, failed }) => {
+      const fenced = await this.#context.proposer.local({ kind: "fence", epoch });
+      this.#follower.wake();
+      if (!fenced && failed !== undefined) await this.#handle(failed);
+    },
+    followElsewhere: () => this.#follower.foundElsewhere(),
+    wakeFollower: () => this.#follower.wake(),
+  };
+
+  #missing(others: ReadonlyMap<string, unknown>): string[] {
+    return this.#regions.others.filter((other) => !others.has(other));
+  }
+
   async #format(): Promise<void> {
     const { volume, region, proposer, logger } = this.#context;
-    if (volume.primary !== region) return;
-    const others = await this.#regions.askAll(ASK_MS);
-    const holder = holderIn(others);
-    if (holder !== undefined) {
-      this.#message =
-        holder.epochRegion === region
-          ? `${region} was the primary and has lost its state; ${holder.region} has the volume: promote ${holder.region}`
-          : "another region has the volume: following it";
-      this.#follower.foundElsewhere();
-      return;
-    }
-    if (!this.#mayFormat(others)) return;
     const regions = [...volume.regions.keys()];
     const primary = regions.indexOf(region) as RegionIndex;
     const uuid = randomUUID();
@@ -142,118 +207,11 @@ export class EpochKeeper {
     if (applied?.taken) logger.info({ volume: volume.volume, uuid, regions }, "volume formatted");
   }
 
-  /** A region that does not answer may have the volume: a primary group that has lost everything must not make another. */
-  #mayFormat(others: ReadonlyMap<string, RegionStatus>): boolean {
-    const { startAlone, startAloneWaitMs } = this.#context.volume;
-    const missing = this.#regions.others.filter((other) => !others.has(other));
-    const areDown = missing.every((other) => this.#regions.isDown(other));
-    const patienceMs = areDown ? Math.min(startAloneWaitMs, DOWN_PATIENCE_MS) : startAloneWaitMs;
-    const alone = startAlone === "serve" && Date.now() - this.#startedMs >= patienceMs;
-    if (missing.length === 0 || alone) return true;
-    this.#message = `the volume is not made yet: waiting for ${missing.join(", ")}, which may have it already`;
-    return false;
-  }
-
-  async #asPrimary(): Promise<void> {
-    const { machine } = this.#context;
-    const nowMs = Date.now();
-    if (this.#cleared && nowMs - this.#watchedMs < WATCH_EVERY_MS) return;
-    this.#watchedMs = nowMs;
-    const others = await this.#regions.askAll(ASK_MS);
-    for (const status of others.values()) {
-      const { epoch } = asVersion(status.version);
-      if (epoch > machine.version.epoch && (await this.#fence(epoch))) return;
-    }
-    this.#clear(others);
-    if (!this.#cleared) return;
-    await this.#lossReports.ensure(others);
-    await this.#renewCounters();
-  }
-
-  /** A primary that starts serves once every other region has told its epoch, or as `startAlone` says. */
-  #clear(others: ReadonlyMap<string, RegionStatus>): void {
-    if (this.#cleared) return;
-    const { volume, logger } = this.#context;
-    const missing = this.#regions.others.filter((region) => !others.has(region));
-    const waitedMs = Date.now() - this.#startedMs;
-    const alone = volume.startAlone === "serve" && waitedMs >= volume.startAloneWaitMs;
-    this.#cleared = missing.length === 0 || alone;
-    this.#message = this.#cleared ? "" : `waiting for ${missing.join(", ")}: a later epoch may have begun there`;
-    if (this.#cleared && missing.length > 0) logger.warn({ missing, waitedMs }, "serving without having heard of them");
-  }
-
-  async #renewCounters(): Promise<void> {
-    const { machine, proposer } = this.#context;
-    const { nextInode, nextSlice, version } = machine.tree.volume!;
-    if (Math.max(nextInode, nextSlice) < COUNTER_LIMIT - COUNTER_RESERVE) return;
-    const epoch = epochCode(epochNumber(version.epoch) + 1, machine.regionIndex!);
-    await proposer.internal({ kind: "beginEpoch", epoch, forced: false });
-  }
-
-  async #fence(epoch: EpochCode): Promise<boolean> {
-    const { machine, proposer, logger } = this.#context;
-    if (epochNumber(epoch) - epochNumber(machine.version.epoch) > EPOCH_LEAP_MAX || epoch <= machine.facts.fence)
-      return false;
-    logger.warn({ epoch, own: machine.version.epoch }, "a later epoch has begun elsewhere: fenced");
-    const fenced = await proposer.local({ kind: "fence", epoch });
-    this.#follower.wake();
-    return fenced;
-  }
-
-  /** The region that the epoch is sealed to begins the next one, or declines for good: only then it is taken back. */
-  async #asSealed(): Promise<void> {
-    const { machine, proposer, logger } = this.#context;
-    const { version, regions, sealedTo } = machine.tree.volume!;
-    if (this.#sealedMs === 0) this.#sealedMs = performance.now();
-    const to = regions[sealedTo!]!;
-    this.#message = `sealed to ${to}: waiting for it to begin the next epoch`;
-    const status = await this.#regions.ask(to, ASK_MS);
-    if ((status?.version?.epoch ?? 0) > version.epoch) {
-      this.#follower.wake();
-      return;
-    }
-    if (performance.now() - this.#sealedMs < this.#sealPatienceMs || status === undefined) return;
-    const address = this.#regions.leaderAddress(to, status);
-    if (
-      address === undefined ||
-      !(await refuseSeal(this.#regions.admin(address), this.#context.volume.volume, version))
-    ) {
-      return;
-    }
-    const epoch = epochCode(epochNumber(version.epoch) + 1, machine.regionIndex!);
-    const applied = await proposer.internal({ kind: "beginEpoch", epoch, forced: false });
-    if (applied?.taken) {
-      this.#message = "";
-      logger.warn({ to }, "the switchover was given up: the epoch goes on here");
-    }
-  }
-
-  async #asMirror(): Promise<void> {
-    const { machine, proposer, logger } = this.#context;
-    this.#cleared = false;
-    this.#message = "";
-    const { sealedTo, version } = machine.tree.volume!;
-    if (sealedTo === undefined || sealedTo !== machine.regionIndex || machine.facts.isRefused(version)) return;
-    const epoch = epochCode(epochNumber(version.epoch) + 1, sealedTo);
-    const applied = await proposer.internal({ kind: "beginEpoch", epoch, forced: false });
-    if (applied?.taken) logger.info({ epoch: epochNumber(epoch) }, "begun the next epoch");
-  }
-
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
     this.#unsubscribe();
   }
-}
-
-/** The region whose volume has the latest epoch of those that have one. */
-function holderIn(others: ReadonlyMap<string, RegionStatus>): RegionStatus | undefined {
-  let holder: RegionStatus | undefined;
-  for (const status of others.values()) {
-    if (status.role === "unformatted") continue;
-    if (holder === undefined || (status.version?.epoch ?? 0) > (holder.version?.epoch ?? 0)) holder = status;
-  }
-  return holder;
 }
 
 function millis(time: Time): number {

@@ -13,7 +13,7 @@ interface Missing {
   slices: number;
 }
 
-/** What a forced promotion may have lost, made once per such epoch and kept by the region's group. */
+/** Reports what a forced promotion may have lost. One report is made for each forced epoch, and the region's group keeps it. */
 export class LossReports {
   readonly #context: ServerContext;
 
@@ -21,7 +21,7 @@ export class LossReports {
     this.#context = context;
   }
 
-  /** Makes the report of the current epoch, if it was begun by force and has none yet. `reachable`: regions that answer. */
+  /** Makes the current epoch's report if the epoch was forced and has none yet. `reachable`: the regions that answered. */
   async ensure(reachable: ReadonlyMap<string, RegionStatus>): Promise<LossReportAnswer | undefined> {
     const { machine, proposer } = this.#context;
     const record = machine.tree.epoch(machine.version.epoch);
@@ -64,7 +64,7 @@ export class LossReports {
     };
   }
 
-  /** Slices that this region lacks and whose home is lost, by the file that they belong to. */
+  /** By inode, the slices that this region lacks and whose home region is not reachable. */
   async #missingByInode(lost: ReadonlySet<number>): Promise<Map<number, Missing>> {
     const { machine } = this.#context;
     const missing = new Map<number, Missing>();
@@ -81,9 +81,9 @@ export class LossReports {
     return missing;
   }
 
-  /** After a bootstrap nobody has noted which file a slice belongs to: all chunks are looked through. */
+  /** Slices that became pending in a bootstrap do not name their file: finds it by scanning all chunks. */
   async #findInodes(unknown: Map<number, number>, missing: Map<number, Missing>): Promise<void> {
-    for await (const page of this.#context.machine.pages(KEY_PREFIX.chunk)) {
+    for await (const page of this.#context.machine.view.pages(KEY_PREFIX.chunk)) {
       for (const [key, value] of page) {
         for (const segment of decodeChunk(value).segments) {
           const bytes = segment.kind === "slice" ? unknown.get(segment.slice) : undefined;
@@ -113,7 +113,7 @@ const NO_REPORT: LossReportAnswer = {
   leader: "",
 };
 
-/** The last one that this region keeps. */
+/** The latest report that this region keeps; `present` is false if there is none. */
 export function readLossReport({ machine }: ServerContext): LossReportAnswer {
   const report = machine.facts.lossReport;
   return report === undefined ? NO_REPORT : (JSON.parse(report) as LossReportAnswer);

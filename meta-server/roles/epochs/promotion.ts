@@ -10,7 +10,7 @@ export type Promoted =
   | { readonly ok: true; readonly message: string; readonly report: LossReportAnswer | undefined }
   | { readonly ok: false; readonly message: string };
 
-/** Makes this mirror the primary although the primary is gone: by force, and with an account of what that may have cost. */
+/** Makes this mirror the primary although the old primary cannot hand over, and reports what that may have lost. */
 export async function promote(
   context: ServerContext,
   sources: { regions: Regions; follower: Follower },
@@ -18,7 +18,7 @@ export async function promote(
 ): Promise<Promoted> {
   const { machine, region } = context;
   const { regions, follower } = sources;
-  if (machine.role === "unformatted") return refuse(`${region} has nothing yet: it cannot be promoted`);
+  if (machine.role === "unformatted") return refuse(`${region} cannot be promoted: it holds no volume yet`);
   if (machine.role === "primary") return refuse(`${region} is the primary already`);
   const answers = await regions.askAll();
   const refusal = refusalOf(context, answers, force);
@@ -30,9 +30,10 @@ export async function promote(
       epoch: epochCode(highestNumber(context, answers) + 1, machine.regionIndex!),
       forced: true,
     });
-    if (!applied?.taken) return refuse(`the epoch could not be begun: ${applied?.refusal ?? "no majority answered"}`);
+    if (!applied?.taken)
+      return refuse(`the new epoch was not committed (${applied?.refusal ?? "no majority answered"}): try again`);
     const fork = machine.tree.epoch(applied.version.epoch)!.previous;
-    context.logger.warn({ version: applied.version, fork }, "promoted by force");
+    context.logger.warn({ version: applied.version, fork }, "promoted by force: this region is the primary");
     const report = await new LossReports(context).ensure(answers);
     return { ok: true, message: `${region} is the primary from ${versionText(applied.version)} on`, report };
   } finally {
@@ -45,14 +46,14 @@ function refusalOf(context: ServerContext, answers: Map<string, RegionStatus>, f
   const { primary, version } = machine;
   if (!force) {
     return answers.has(primary)
-      ? `the primary ${primary} is alive: use switchover`
-      : `the primary ${primary} is out of reach: what it acknowledged and has not mirrored would be lost; --force accepts that`;
+      ? `the primary ${primary} is alive: use 'mirrorfs switchover --to ${context.region}', which loses nothing`
+      : `the primary ${primary} is out of reach: changes that it acknowledged and that were not mirrored would be lost; --force accepts that`;
   }
   for (const [region, status] of answers) {
     if (region === primary || status.version === undefined) continue;
     const theirs = asVersion(status.version);
     if (compareVersions(theirs, version) > 0) {
-      return `${region} has applied more (${versionText(theirs)}, here ${versionText(version)}): promote ${region}`;
+      return `${region} has applied more (${versionText(theirs)}, here ${versionText(version)}): use 'mirrorfs promote --region ${region} --force'`;
     }
   }
   return undefined;

@@ -7,7 +7,7 @@ import type { EpochKeeper } from "./epoch-keeper.ts";
 
 export interface SwitchoverOptions {
   readonly to: string;
-  /** Wait first until all blocks are there too. */
+  /** Whether to wait first until the target holds all blocks. */
   readonly complete: boolean;
   readonly timeoutMs: number;
 }
@@ -15,9 +15,9 @@ export interface SwitchoverOptions {
 const DEFAULT_TIMEOUT_MS = 10_000;
 const POLL_MS = 20;
 const STATUS_POLL_MS = 200;
-/** A mirror that is further behind would keep the writers waiting for it. */
+/** In commands. With a mirror that is further behind, writers would have to wait too long. */
 const BEHIND_MAX = 2_000;
-/** What follows the seal: the other region's refusal, and the next epoch here. */
+/** For what may follow the seal: the target declines, and the next epoch begins here. */
 const SETTLE_MS = 20_000;
 
 export interface Switched {
@@ -25,7 +25,10 @@ export interface Switched {
   readonly message: string;
 }
 
-/** Hands the primary's role over, without a loss: the seal is the epoch's last command, and the other begins by applying it. */
+/**
+ * Hands the primary's role over to a mirror without a loss: the seal is the last command of the epoch, and the mirror begins
+ * the next epoch once it has applied the seal.
+ */
 export async function switchover(
   context: ServerContext,
   sources: { regions: Regions; keeper: EpochKeeper },
@@ -43,11 +46,12 @@ export async function switchover(
   sources.keeper.sealPatienceMs = timeoutMs;
   const { epoch } = machine.version;
   const applied = await proposer.internal({ kind: "seal", to: index as RegionIndex });
-  if (!applied?.taken) return refuse("the seal was not committed: ask again");
+  if (!applied?.taken)
+    return refuse("the switchover was not committed, perhaps because the leader changed: run it again");
   return settled(context, epoch, to, Date.now() + timeoutMs + SETTLE_MS);
 }
 
-/** @returns why not */
+/** @returns why the target is not ready, or undefined if it is */
 async function untilReady(
   { machine }: ServerContext,
   regions: Regions,
@@ -68,12 +72,14 @@ function unreadiness(
   to: string,
   complete: boolean,
 ): string | undefined {
-  if (status === undefined) return `${to} is out of reach`;
-  if (status.role !== "mirror" || status.leader === "")
-    return `${to} is not a mirror that could take over (${status.role})`;
+  if (status === undefined) return `${to} is out of reach: start its metadata servers (mirrorfs meta)`;
+  if (status.role !== "mirror") return `${to} cannot take over: its role is ${status.role}, not mirror`;
+  if (status.leader === "") return `${to} cannot take over: it has no leader`;
   const behind = version.sequence - (status.version?.sequence ?? 0);
-  if (status.version?.epoch !== version.epoch || behind > BEHIND_MAX) return `${to} is ${behind} commands behind`;
-  if (complete && status.pendingBlocks > 0) return `${to} lacks ${status.pendingBlocks} blocks yet`;
+  if (status.version?.epoch !== version.epoch || behind > BEHIND_MAX)
+    return `${to} is ${behind} commands behind: run it again when 'mirrorfs status' shows that ${to} has caught up`;
+  if (complete && status.pendingBlocks > 0)
+    return `${to} still lacks ${status.pendingBlocks} blocks: 'mirrorfs wait / --region ${to}' waits for them`;
   return undefined;
 }
 
@@ -87,11 +93,13 @@ async function settled(
     if (machine.version.epoch > epoch) {
       const number = epochNumber(machine.version.epoch);
       if (machine.primary === to) return { ok: true, message: `${to} is the primary, in epoch ${number}` };
-      return refuse(`${to} did not take over in time: ${region} goes on as the primary, in epoch ${number}`);
+      return refuse(`${to} did not take over in time: ${region} remains the primary, in epoch ${number}`);
     }
     await pause(POLL_MS);
   }
-  return refuse(`sealed to ${to}, which has neither begun nor declined: ${region} goes on asking it`);
+  return refuse(
+    `${to} has neither taken over nor declined yet: changes wait, and ${region} keeps asking it (mirrorfs status)`,
+  );
 }
 
 function refuse(message: string): Switched {

@@ -6,12 +6,12 @@ import type { LocalEntry } from "../../machine/local-entries.ts";
 import type { ServerContext } from "../../region/context.ts";
 import { PEER_OPTIONS } from "./regions.ts";
 
-/** Parts proposed and not yet applied. */
+/** How many parts may be proposed and not yet applied. */
 const PARTS_IN_FLIGHT = 4;
 
 /**
- * Takes the primary's state as this region's next generation, through the group's own log, and brings it to life.
- * @throws Error when it did not come to its end; what was written of it is never read.
+ * Loads a snapshot of the primary as this region's next generation, through the group's own log, and makes it the live one.
+ * @throws Error if it breaks off; what was written of the generation is then never read.
  */
 export async function bootstrap(
   context: ServerContext,
@@ -28,7 +28,7 @@ export async function bootstrap(
   let keys = 0;
   const inFlight: Promise<void>[] = [];
   const propose = async (entry: LocalEntry) => {
-    if (!(await proposer.local(entry))) throw new Error("leadership was lost in the middle of it");
+    if (!(await proposer.local(entry))) throw new Error("leadership was lost while the snapshot was loaded");
   };
   try {
     for await (const part of stream as AsyncIterable<SnapshotPart>) {
@@ -39,7 +39,7 @@ export async function bootstrap(
       onProgress(keys);
       if (pairs.length > 0) {
         const proposed = propose({ kind: "load", generation, nowMs: Date.now(), pairs });
-        proposed.catch(() => {}); // awaited below, perhaps after it has failed: until then nobody may take it for unhandled
+        proposed.catch(() => {}); // it is awaited below, perhaps after it has failed: not an unhandled rejection
         inFlight.push(proposed);
       }
       if (inFlight.length >= PARTS_IN_FLIGHT) await inFlight.shift();
@@ -53,6 +53,7 @@ export async function bootstrap(
     client.close();
     await Promise.allSettled(inFlight);
   }
-  machine.sweep().catch((error) => logger.error(error, "what the old generation left could not be deleted"));
-  if (machine.stateHash !== first.stateHash) throw new Error("the state hash of the snapshot is not the primary's");
+  machine.sweep().catch((error) => logger.error(error, "the keys of the old generation could not be deleted"));
+  if (machine.stateHash !== first.stateHash)
+    throw new Error("the loaded snapshot does not have the primary's state hash");
 }

@@ -19,15 +19,15 @@ import { PEER_OPTIONS } from "./regions.ts";
 const WELCOME_MS = 5_000;
 const SILENCE_MS = 2_500;
 const TICK_MS = 200;
-/** Of what stays the same: which files without links are open. */
+/** Between two reports of the same version: they also say which files without links are open. */
 const REPORT_EVERY_MS = 1_000;
-/** Proposed here and not yet applied: beyond the upper one the stream is not read, below the lower one it is again. */
+/** Entries proposed and not yet applied: at the first number the stream is paused, at the second it is resumed. */
 const IN_FLIGHT_MAX = 2_048;
 const IN_FLIGHT_RESUME = 1_024;
 
 export interface FollowSessionEvents {
   onWelcome(welcome: FollowWelcome): void;
-  /** The primary lives, and has committed this. */
+  /** The primary is alive, and has committed this version. */
   onHeard(committed: Version): void;
   onReadIndex(number: number, committed: Version): void;
   /** The primary's state hash at a sequence. */
@@ -35,14 +35,16 @@ export interface FollowSessionEvents {
   report(): FollowReport;
 }
 
-/** One stream to the primary's leader: proposes in this group, in order, what arrives on it. Over once it ends. */
+/**
+ * One stream to the primary's leader. Proposes the entries that arrive on it to this region's group, in order; not reusable.
+ */
 export class FollowSession {
   readonly #context: ServerContext;
   readonly #events: FollowSessionEvents;
   readonly #client: ChangelogClient;
   readonly #stream: ClientDuplexStream<FollowerFrame, ChangelogFrame>;
   readonly #timer: NodeJS.Timeout;
-  /** Resolves with the reason when the stream is over. */
+  /** Resolves with the reason when the stream has ended. Never rejects. */
   readonly ended: Promise<string>;
   #end: (reason: string) => void = () => {};
   #over = false;
@@ -76,6 +78,7 @@ export class FollowSession {
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
   }
 
+  /** Asks the primary what it has committed; the answer is `onReadIndex`. False if the stream is not open. */
   ask(number: number): boolean {
     if (this.#over || !this.#welcomed) return false;
     this.#stream.write({ hello: undefined, report: undefined, readIndex: [number] });
@@ -112,7 +115,7 @@ export class FollowSession {
 
   #propose({ previous, entry }: ChangelogEntry): void {
     if (previous === undefined) {
-      this.close("an entry without its predecessor");
+      this.close("the primary sent an entry without its predecessor");
       return;
     }
     this.#inFlight += 1;
@@ -127,11 +130,11 @@ export class FollowSession {
         this.#stream.resume();
       }
       if (!result.ok) {
-        this.close(`proposing failed: ${result.reason}`);
+        this.close(`an entry could not be proposed: ${result.reason}`);
         return;
       }
       const applied = result.outcome as Applied;
-      // An entry that an earlier stream had proposed, and that came through after all, comes twice.
+      // A duplicate is an entry that an earlier stream had proposed and that was committed after all.
       if (!applied.taken && applied.refusal !== "duplicate") this.close(`an entry was refused: ${applied.refusal}`);
     });
   }
@@ -139,11 +142,11 @@ export class FollowSession {
   #tick(): void {
     const silentMs = performance.now() - this.#heardMs;
     if (silentMs > (this.#welcomed ? SILENCE_MS : WELCOME_MS) && !this.#paused) {
-      this.close("the primary is silent");
+      this.close("nothing has arrived from the primary for too long");
       return;
     }
     if (!this.#context.group.leading) {
-      this.close("no longer the leader");
+      this.close("this server no longer leads its group");
       return;
     }
     if (this.#welcomed) this.#report();

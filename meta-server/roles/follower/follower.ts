@@ -12,7 +12,7 @@ const IDLE_MS = 100;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 2_000;
 const HEARD_EVERY_MS = 1_000;
-const BEHIND_KEPT = 1_000;
+const UNAPPLIED_KEPT = 1_000;
 const HASHES_KEPT = 1_000;
 
 export interface FollowerOptions {
@@ -21,7 +21,7 @@ export interface FollowerOptions {
   readonly openOrphans: () => readonly Inode[];
 }
 
-/** The mirror's role: this group's leader finds the primary, follows it, and finds it again. */
+/** The role of a mirror: its leader finds the primary, follows it, and looks for it again when the stream ends. */
 export class Follower {
   readonly #context: ServerContext;
   readonly #options: FollowerOptions;
@@ -29,12 +29,12 @@ export class Follower {
   #session: FollowSession | undefined;
   #heard: Version = NO_VERSION;
   #heardMs = Number.NEGATIVE_INFINITY;
-  /** Versions heard of and not applied, with the time, oldest first: the lag. */
-  #behind: { sequence: number; sinceMs: number }[] = [];
-  /** The primary's hashes at sequences that are not applied here yet. */
+  /** Versions that the primary has committed and this region has not applied, with the time of the news, oldest first. */
+  #unapplied: { sequence: number; sinceMs: number }[] = [];
+  /** The primary's state hashes at sequences that are not applied here yet. */
   readonly #hashes = new Map<Sequence, string>();
   #message = "";
-  /** The volume was made before this group lost, or never had, its state. */
+  /** Whether another region holds the volume although this one, its first region, is unformatted. */
   #isElsewhere = false;
   #suspended = false;
   #wake: () => void = () => {};
@@ -54,14 +54,15 @@ export class Follower {
     void this.#run();
   }
 
-  /** What the primary has committed, as of after the call; undefined when it cannot be asked. */
+  /** Reports what the primary has committed, at a moment after the call; undefined if it cannot be asked. */
   readonly askPrimary = (done: (committed: Version | undefined) => void): void => this.#questions.ask(done);
 
+  /** Why this region does not follow; empty if it does. */
   get message(): string {
     return this.#message;
   }
 
-  /** The highest version of the primary that this region has heard of. */
+  /** The highest version that the primary is known to have committed. */
   get heard(): Version {
     const { heard } = this.#context.machine.facts;
     return compareVersions(this.#heard, heard as Version) >= 0 ? this.#heard : (heard as Version);
@@ -71,13 +72,13 @@ export class Follower {
     return performance.now() - this.#heardMs < HEARD_EVERY_MS;
   }
 
-  /** Age of the oldest command heard of and not applied. */
+  /** How long the oldest version that is not applied here has been known, in ms. */
   get lagMs(): number {
-    const oldest = this.#behind[0];
+    const oldest = this.#unapplied[0];
     return oldest === undefined ? 0 : performance.now() - oldest.sinceMs;
   }
 
-  /** Nothing more is followed until `resume`: a promotion looks at what is here. */
+  /** Stops following until `resume`, so that a promotion decides on a state that does not move. */
   suspend(): void {
     this.#suspended = true;
     this.#session?.close("suspended");
@@ -89,15 +90,15 @@ export class Follower {
 
   async #run(): Promise<void> {
     for (let failures = 0; !this.#closed; ) {
-      if (!this.#wanted()) {
+      if (!this.#shouldFollow()) {
         await this.#pause(IDLE_MS);
         continue;
       }
       const startedMs = performance.now();
-      const reason = await this.#once().catch((error: Error) => error.message);
+      const reason = await this.#followOnce().catch((error: Error) => error.message);
       if (this.#closed || reason === undefined) continue;
       failures = performance.now() - startedMs > RETRY_MS_MAX ? 0 : failures + 1;
-      if (this.#wanted()) this.#context.logger.info({ reason, failures }, "following the primary ended");
+      if (this.#shouldFollow()) this.#context.logger.info({ reason, failures }, "following the primary ended");
       await this.#pause(backoffMs(failures, RETRY_MS_MIN, RETRY_MS_MAX));
     }
   }
@@ -108,23 +109,24 @@ export class Follower {
     await pause(ms, woken);
   }
 
-  /** There may be somebody to follow now: look at once. */
+  /** Looks for a primary now instead of after the back-off: there may be a new one. */
   wake(): void {
     this.#wake();
   }
 
-  #wanted(): boolean {
+  #shouldFollow(): boolean {
     const { group, machine, volume, region } = this.#context;
     if (!group.leading || this.#suspended || machine.facts.diverged !== undefined) return false;
     return machine.role !== "unformatted" ? machine.role !== "primary" : volume.primary !== region || this.#isElsewhere;
   }
 
+  /** Another region holds the volume: this one follows, although it is unformatted and the volume's first region. */
   foundElsewhere(): void {
     this.#isElsewhere = true;
   }
 
-  /** @returns why it ended; undefined: look again at once */
-  async #once(): Promise<string | undefined> {
+  /** Follows once. @returns why it ended; undefined to look for the primary again at once */
+  async #followOnce(): Promise<string | undefined> {
     const target = await this.#findPrimary();
     if (typeof target === "string") return target;
     let answered: FollowWelcome | undefined;
@@ -133,7 +135,7 @@ export class Follower {
         answered = welcome;
         this.#welcomed(welcome, target.region);
       },
-      onHeard: (committed) => this.#hear(committed),
+      onHeard: (committed) => this.#noteCommitted(committed),
       onReadIndex: (number, committed) => this.#questions.answered(number, committed),
       onStateHash: (sequence, hash) => this.#compare(sequence, hash),
       report: () => this.#report(),
@@ -144,11 +146,12 @@ export class Follower {
     this.#questions.lost();
     if (answered?.answer === FollowAnswer.BOOTSTRAP) return this.#bootstrap(target.address);
     if (answered?.answer === FollowAnswer.FORKED) return this.#forked(target.address, answered.message);
-    if (answered?.answer === FollowAnswer.REFUSED) this.#message = `${target.region} refuses: ${answered.message}`;
+    if (answered?.answer === FollowAnswer.REFUSED)
+      this.#message = `not following: ${target.region} refused: ${answered.message}`;
     return reason;
   }
 
-  /** The leader of the region whose epoch is the highest of all that are heard of. */
+  /** The leader of the primary: the region of the highest epoch that any region reports. A string: why there is none. */
   async #findPrimary(): Promise<{ region: string; address: string } | string> {
     const { regions } = this.#options;
     const answers = [...(await regions.askAll())];
@@ -158,18 +161,20 @@ export class Follower {
       if (status.role === "unformatted") continue;
       if ((status.version?.epoch ?? 0) > (best?.version?.epoch ?? own - 1)) best = status;
     }
-    if (best === undefined) return this.#unreachable("no other region answers, or none has the volume");
+    if (best === undefined) return this.#unreachable("no other region answers, or none holds the volume");
     const region = best.epochRegion;
-    if (region === this.#context.region) return this.#unreachable("no region has begun a later epoch");
+    if (region === this.#context.region) return this.#unreachable("no other region has begun a later epoch");
     const status = answers.find(([name]) => name === region)?.[1];
     const address = status && regions.leaderAddress(region, status);
-    if (address === undefined) return this.#unreachable(`the primary ${region} has no leader within reach`);
+    if (address === undefined) return this.#unreachable(`no leader of the primary ${region} answers`);
     return { region, address };
   }
 
-  #unreachable(message: string): string {
-    this.#message = message;
-    return message;
+  #unreachable(reason: string): string {
+    const silentMs = performance.now() - this.#heardMs;
+    const since = Number.isFinite(silentMs) ? ` for ${Math.floor(silentMs / 1000)} s` : "";
+    this.#message = `not following${since}: ${reason}`;
+    return reason;
   }
 
   #welcomed(welcome: FollowWelcome, region: string): void {
@@ -183,30 +188,33 @@ export class Follower {
 
   async #bootstrap(address: string): Promise<string | undefined> {
     const { logger, machine } = this.#context;
-    logger.info({ from: machine.version }, "the primary's log no longer reaches back: taking a snapshot");
+    logger.info(
+      { from: machine.version },
+      "the primary's log no longer reaches back to this version: taking a snapshot",
+    );
     await bootstrap(this.#context, address, (keys) => {
-      this.#message = `bootstrapping: ${keys} keys`;
+      this.#message = `loading a snapshot of the primary: ${keys} keys so far`;
     });
     this.#message = "";
-    logger.info({ version: machine.version }, "bootstrapped");
+    logger.info({ version: machine.version }, "loaded a snapshot of the primary");
     return undefined;
   }
 
-  /** A region that was primary has acknowledged what lies past the fork: it stays as it is, fenced. A mirror has not. */
+  /** A former primary keeps the changes that it acknowledged after the fork, and stays fenced. A mirror acknowledged none. */
   async #forked(address: string, message: string): Promise<string | undefined> {
     const { machine, region } = this.#context;
     if (machine.primary !== region) return this.#bootstrap(address);
-    this.#message = `fenced: ${message}; changes acknowledged past that are kept here and must be rejoined`;
+    this.#message = `fenced: ${message}; changes that this region acknowledged after that are kept here only: copy what you need of them, then empty its data directories (docs/OPERATIONS.md, Failover)`;
     return this.#message;
   }
 
-  #hear(committed: Version): void {
+  #noteCommitted(committed: Version): void {
     this.#heardMs = performance.now();
     if (compareVersions(committed, this.#heard) <= 0) return;
     this.#heard = committed;
     if (committed.sequence <= this.#context.machine.version.sequence) return;
-    if (this.#behind.length >= BEHIND_KEPT) this.#behind.splice(1, BEHIND_KEPT / 2);
-    this.#behind.push({ sequence: committed.sequence, sinceMs: performance.now() });
+    if (this.#unapplied.length >= UNAPPLIED_KEPT) this.#unapplied.splice(1, UNAPPLIED_KEPT / 2);
+    this.#unapplied.push({ sequence: committed.sequence, sinceMs: performance.now() });
   }
 
   #report(): FollowReport {
@@ -215,7 +223,7 @@ export class Follower {
 
   #onTurn(): void {
     const { sequence } = this.#context.machine.version;
-    while (this.#behind.length > 0 && this.#behind[0]!.sequence <= sequence) this.#behind.shift();
+    while (this.#unapplied.length > 0 && this.#unapplied[0]!.sequence <= sequence) this.#unapplied.shift();
     for (const [at, hash] of this.#hashes) {
       if (at > sequence) break;
       this.#hashes.delete(at);
@@ -223,7 +231,10 @@ export class Follower {
     }
   }
 
-  /** Same sequence, same hash: else something is wrong that nobody may build upon. */
+  /**
+   * At the same sequence the hashes must be equal. If they differ this region stops following, before more is built on a
+   * wrong state.
+   */
   #compare(at: Sequence, theirs: string): void {
     const { machine, logger, proposer, group } = this.#context;
     if (at > machine.version.sequence) {
@@ -232,12 +243,15 @@ export class Follower {
     }
     const own = machine.hashAt(at);
     if (own === undefined || own === theirs || !group.leading || machine.facts.diverged !== undefined) return;
-    logger.fatal({ sequence: at, own, primary: theirs }, `the state differs from the primary's at sequence ${at}`);
-    this.#session?.close("the state hash differs");
+    logger.fatal(
+      { sequence: at, own, primary: theirs },
+      `stopped following: the state hash differs from the primary's at sequence ${at}`,
+    );
+    this.#session?.close("the state hash differs from the primary's");
     void proposer.local({ kind: "diverged", sequence: at, own, primary: theirs });
   }
 
-  /** So that a promotion knows what may be missing, whoever leads then. */
+  /** Commits how far the primary is known to be, so that a promotion can report what is missing, under any leader. */
   async #commitHeard(): Promise<void> {
     const { machine, group, proposer } = this.#context;
     if (!group.leading || machine.role !== "mirror" || this.#heard.sequence <= machine.version.sequence) return;

@@ -8,20 +8,21 @@ interface Question {
 }
 
 const ANSWER_MS = 1_000;
-/** Over a WAN of 80 ms this is one every few ms. Past it, who asks waits for the next answer. */
+/** At a round trip of 80 ms this is a question every few ms. Beyond it, readers wait until an answer arrives. */
 const UNDER_WAY_MAX = 32;
 
 /**
- * What the mirror's readers ask the primary: "what have you committed?". All that ask in one turn of the event loop share a
- * question; several questions may be under way, so that nobody waits for an answer that left too early for him.
+ * Asks the primary what it has committed, for the readers of a mirror. Readers of the same turn of the event loop share a
+ * question. Several questions may be under way at once: an answer to a question that was sent before a read began does not
+ * serve that read.
  */
 export class ReadQuestions {
-  /** Sends a question; false when nobody is there to ask. */
+  /** Sends a question; false if there is no stream to the primary. */
   readonly #send: (number: number) => boolean;
-  /** How long the primary has been out of reach, ms. */
+  /** How long nothing has arrived from the primary, in ms. */
   readonly #silentMs: () => number;
   #waiting: { done: Done; sinceMs: number }[] = [];
-  /** In the order of their sending, which is the order of the answers. */
+  /** In the order in which they were sent, which is the order of the answers. */
   readonly #underWay = new Map<number, Question>();
   #nextNumber = 1;
   #scheduled = false;
@@ -34,6 +35,7 @@ export class ReadQuestions {
     this.#timer.unref();
   }
 
+  /** `done` is always called, within about a second: with undefined if the primary does not answer. */
   ask(done: Done): void {
     if (this.#silentMs() > ANSWER_MS) {
       done(undefined);
@@ -43,7 +45,7 @@ export class ReadQuestions {
     this.#schedule();
   }
 
-  /** An answer holds for its own question and for every one that was asked before it. */
+  /** An answer serves its own question and every question that was sent before it. */
   answered(number: number, committed: Version): void {
     const dones: Done[] = [];
     for (const [asked, question] of this.#underWay) {
@@ -55,7 +57,7 @@ export class ReadQuestions {
     for (const done of dones) done(committed);
   }
 
-  /** The stream is gone: what was asked on it is asked again on the next one, while its time lasts. */
+  /** The stream has ended: its questions are asked again on the next one, until their deadline. */
   lost(): void {
     const again = [...this.#underWay.values()].flatMap(({ dones, askedMs }) =>
       dones.map((done) => ({ done, sinceMs: askedMs })),
@@ -64,7 +66,7 @@ export class ReadQuestions {
     this.#waiting = [...again, ...this.#waiting];
   }
 
-  /** There is somebody to ask again. */
+  /** There is a stream to the primary again. */
   resume(): void {
     this.#schedule();
   }

@@ -6,7 +6,7 @@ import { AdminClient, type RegionStatus } from "../../../proto/generated/admin.t
 import { asVersion } from "../../../proto/versions.ts";
 import type { ServerContext } from "../../region/context.ts";
 
-/** A dead address must not be remembered across calls: each client has its own subchannels and a short backoff. */
+/** Each client has its own subchannels and a short back-off, so that a server is reached soon after it is back. */
 export const PEER_OPTIONS: ClientOptions = {
   "grpc.use_local_subchannel_pool": 1,
   "grpc.initial_reconnect_backoff_ms": 50,
@@ -16,10 +16,11 @@ export const PEER_OPTIONS: ClientOptions = {
 };
 const STATUS_MS = 1_500;
 
-/** The other regions, as their own members tell. */
+/** Asks the other regions for their status. */
 export class Regions {
   readonly #context: ServerContext;
   readonly #clients = new Map<string, AdminClient>();
+  /** Addresses that refused the last connection. */
   readonly #refusing = new Set<string>();
   readonly #addresses: ReadonlyMap<string, MemberAddresses>;
 
@@ -32,7 +33,7 @@ export class Regions {
     return [...this.#context.volume.regions.keys()].filter((region) => region !== this.#context.region);
   }
 
-  /** What each other region says of itself; absent: none of its members answered. */
+  /** The status of each other region; a region is absent if none of its members answered in time. */
   async askAll(timeoutMs: number = STATUS_MS): Promise<Map<string, RegionStatus>> {
     const answers = new Map<string, RegionStatus>();
     await Promise.all(
@@ -44,7 +45,7 @@ export class Regions {
     return answers;
   }
 
-  /** The leader's word, else that of the member that is furthest. */
+  /** The status that a region's leader reports, otherwise that of the member that has applied most. Never rejects. */
   async ask(region: string, timeoutMs: number = STATUS_MS): Promise<RegionStatus | undefined> {
     const addresses = this.#addresses.get(region)?.all ?? [];
     let best: RegionStatus | undefined;
@@ -63,20 +64,24 @@ export class Regions {
     return best;
   }
 
-  /** Nothing listened at any of the region's addresses when it was last asked: its machines are there, its servers are not. */
+  /** Whether every address of the region refused the last connection: its machines are up, its servers are not running. */
   isDown(region: string): boolean {
     const addresses = this.#addresses.get(region)?.all ?? [];
     return addresses.every((address) => this.#refusing.has(address));
   }
 
-  /** A client of the region's leader, by its number: its address may be another one from here. */
+  /**
+   * The address of the region's leader, found by its number: a region's own addresses may not be those that are reached from
+   * here.
+   */
   leaderAddress(region: string, status: RegionStatus): string | undefined {
     const leader = status.isLeader ? status.member : status.members.find((member) => member.isLeader)?.id;
     if (leader === undefined) return undefined;
-    // One that was added since this server read its file: as its own group knows it.
+    // A member that was added after this server read the volume file has only the address that its own group reports.
     return this.#addresses.get(region)?.of(leader) ?? status.members.find(({ id }) => id === leader)?.address;
   }
 
+  /** The client of one member; made once and kept. */
   admin(address: string): AdminClient {
     let client = this.#clients.get(address);
     if (client === undefined) {

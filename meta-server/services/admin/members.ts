@@ -2,15 +2,16 @@ import type { Group, MemberProgress } from "../../../consensus/group.ts";
 import type { MembershipChange } from "../../../consensus/raft/configuration.ts";
 import type { ChangeMembersAnswer, ChangeMembersRequest } from "../../../proto/generated/admin.ts";
 
-/** A learner that lacks more entries than this would hold up whoever waits for its vote. */
+/** In entries. Once a learner that lacks more than this votes, commits could wait for it. */
 const BEHIND_MAX = 2_000;
 
-/** Adds, promotes or removes a member of this leader's group, where that leaves it able to work. */
+/** Adds, promotes or removes a member of this leader's group, unless the group could then not commit. */
 export async function changeMembers(group: Group, request: ChangeMembersRequest): Promise<ChangeMembersAnswer> {
   const change = changeOf(request);
-  if (change === undefined) return answer({ message: `there is no change '${request.change}'` });
+  if (change === undefined)
+    return answer({ message: `unknown change '${request.change}': it is add, promote or remove` });
   if (change.type === "add" && !/^\S+:\d{1,5}$/.test(change.address))
-    return answer({ message: `'${change.address}' is no host:port` });
+    return answer({ message: `'${change.address}' is not host:port` });
   const refusal = change.type === "add" ? undefined : refusalOf(group, change, request.force);
   if (refusal !== undefined) return answer(refusal);
   const result = await group.changeMembership(change);
@@ -30,7 +31,7 @@ function refusalOf(
 ): Partial<ChangeMembersAnswer> | undefined {
   const { members, commit } = group.status();
   const member = members.find((one) => one.id === id);
-  if (member === undefined) return undefined; // the group says so
+  if (member === undefined) return undefined; // the group refuses it, with its own message
   if (type === "promote") {
     const behind = behindOf(member, commit);
     if (!member.learner || behind <= BEHIND_MAX) return undefined;
@@ -41,11 +42,11 @@ function refusalOf(
   const reachable = left.filter(({ active }) => active).length;
   if (member.learner || force || left.length === 0 || reachable >= quorum) return undefined;
   return {
-    message: `of the ${left.length} that would vote without member ${id} only ${reachable} can be reached, and ${quorum} are needed: start them, or use --force`,
+    message: `without member ${id} only ${reachable} of the ${left.length} remaining voters can be reached, and ${quorum} are needed: start the others, or use --force`,
   };
 }
 
-/** Entries that a member lacks of what is committed. */
+/** How many committed entries a member lacks. */
 export function behindOf({ matched }: MemberProgress, commit: number): number {
   return Math.max(0, commit - matched);
 }

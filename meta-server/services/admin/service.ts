@@ -30,7 +30,7 @@ export interface AdminSources {
   readonly follower: Follower;
 }
 
-/** For people and scripts. */
+/** The administration of a region: status, switchover, promotion, members, and questions about paths. */
 export class AdminService {
   readonly #context: ServerContext;
   readonly #sources: AdminSources;
@@ -67,12 +67,12 @@ export class AdminService {
     };
   }
 
-  /** Durable: once it is committed this group will not begin an epoch from that seal. */
+  /** Once the refusal is committed this group will never begin an epoch from that seal. */
   async #refuseSeal(seal: Version): Promise<AdminAnswer> {
     const { machine, proposer } = this.#context;
-    if (machine.version.epoch > seal.epoch) return this.#answer(false, "the next epoch has begun");
+    if (machine.version.epoch > seal.epoch) return this.#answer(false, "the next epoch has already begun");
     const committed = await proposer.local({ kind: "refuseSeal", seal });
-    return this.#answer(committed && machine.facts.isRefused(seal), committed ? "" : "not committed");
+    return this.#answer(committed && machine.facts.isRefused(seal), committed ? "" : "the refusal was not committed");
   }
 
   #answer(ok: boolean, message: string): AdminAnswer {

@@ -11,11 +11,11 @@ export interface StatusSources {
   readonly keeper: EpochKeeper;
   readonly follower: Follower;
   readonly agents: AgentService;
-  /** What clients did that none of ours does. */
+  /** Counts the clients' frames and requests that broke the protocol. */
   readonly refusedClients: Refusals;
 }
 
-/** What a member says of its region: from its own applied state. */
+/** A member's report on its region, from its own applied state. */
 export class StatusReport {
   readonly #context: ServerContext;
   readonly #sources: StatusSources;
@@ -60,7 +60,7 @@ export class StatusReport {
     };
   }
 
-  /** Of clients under names of their own. */
+  /** What was refused, by kind; refusals of clients carry the prefix `client-`. */
   #refused(): Record<string, number> {
     const clients = Object.entries(this.#sources.refusedClients.counts);
     return { ...this.#context.group.refused, ...Object.fromEntries(clients.map(([kind, n]) => [`client-${kind}`, n])) };
@@ -70,11 +70,11 @@ export class StatusReport {
     const { keeper, follower } = this.#sources;
     const { diverged } = this.#context.machine.facts;
     if (diverged !== undefined) {
-      return `stopped: the state differs from the primary's at sequence ${diverged.sequence} (${diverged.own}, there ${diverged.primary})`;
+      return `stopped following: the state hash differs from the primary's at sequence ${diverged.sequence} (${diverged.own}, there ${diverged.primary}): empty the data directories of this region's metadata servers and start them again (mirrorfs meta), so that they take a snapshot`;
     }
     const { membership } = this.#context.group.status();
-    if (membership === "joining") return "waits to be added to its group: mirrorfs member add";
-    if (membership === "removed") return "was removed from its group: stop it";
+    if (membership === "joining") return "this server is not a member of its group yet: run 'mirrorfs member add'";
+    if (membership === "removed") return "this server was removed from its group: stop it";
     return (isMirror && follower.message) || keeper.message;
   }
 
@@ -98,7 +98,7 @@ export class StatusReport {
     };
   }
 
-  /** Slices become pending about in the order of their ids. */
+  /** Age of the pending slice with the lowest id, in ms: slices become pending roughly in the order of their ids. */
   async #oldestPendingMs(): Promise<number> {
     const { facts } = this.#context.machine;
     if (facts.totals.slices === 0) return 0;

@@ -7,16 +7,16 @@ import type { Machine } from "../../machine/machine.ts";
 
 const DEPTH_MAX = 4096;
 
+/** What holds a file's content: slices, and bytes in the chunks' own records. */
 export interface Held {
   readonly slices: ReadonlySet<SliceId>;
   readonly inlineBytes: number;
 }
 
-/** What a file's content is held by. */
 export async function heldBy(machine: Machine, inode: Inode): Promise<Held> {
   const slices = new Set<SliceId>();
   let inlineBytes = 0;
-  for await (const page of machine.pages(chunksPrefix(inode))) {
+  for await (const page of machine.view.pages(chunksPrefix(inode))) {
     for (const [, value] of page) {
       for (const segment of decodeChunk(value).segments) {
         if (segment.kind === "slice") slices.add(segment.slice);
@@ -27,7 +27,7 @@ export async function heldBy(machine: Machine, inode: Inode): Promise<Held> {
   return { slices, inlineBytes };
 }
 
-/** The pending slices of a tree, as it is now. Of a file: of its content; of a directory: of all that lies below it. */
+/** The pending slices of a tree as it is now: those of a file's content, or of everything below a directory. */
 export async function pendingBelow(machine: Machine, root: Attributes): Promise<Map<number, Pending>> {
   if (root.kind !== "directory") return pendingOfFile(machine, root.inode);
   const found = new Map<number, Pending>();
@@ -51,11 +51,14 @@ async function pendingOfFile(machine: Machine, inode: Inode): Promise<Map<number
   return found;
 }
 
-/** A slice whose file is not known (since a bootstrap) counts everywhere: rather too long a wait than one too short. */
+/**
+ * A slice whose file is unknown (it became pending in a bootstrap) counts for every tree: a wait may be too long, never too
+ * short.
+ */
 async function isBelow(machine: Machine, inode: Inode, root: Inode, known: Map<Inode, boolean>): Promise<boolean> {
   if (root === ROOT_INODE || inode === 0) return true;
-  const before = known.get(inode);
-  if (before !== undefined) return before;
+  const cached = known.get(inode);
+  if (cached !== undefined) return cached;
   const answer = await climb(machine, inode, root, DEPTH_MAX);
   known.set(inode, answer);
   return answer;
@@ -75,7 +78,7 @@ async function climb(machine: Machine, inode: Inode, root: Inode, depthMax: numb
 }
 
 async function hasLinkBelow(machine: Machine, inode: Inode, root: Inode, depthMax: number): Promise<boolean> {
-  for await (const page of machine.pages(extraLinksPrefix(inode) as ByteString)) {
+  for await (const page of machine.view.pages(extraLinksPrefix(inode) as ByteString)) {
     for (const [key] of page) {
       if (await climb(machine, keyLink(key).parent, root, depthMax - 1)) return true;
     }

@@ -12,7 +12,10 @@ import { pendingBelow } from "./trees.ts";
 const POLL_MS = 20;
 const PROGRESS_MS = 500;
 
-/** Streams progress until the tree can be read here without the WAN: first its metadata, then its blocks. */
+/**
+ * Streams progress until a tree can be read here without the WAN: first until its metadata is applied, then until the blocks
+ * that it has by then are resident.
+ */
 export async function waitForTree(
   context: ServerContext,
   stream: ServerWritableStream<WaitRequest, WaitProgress>,
@@ -26,10 +29,10 @@ export async function waitForTree(
   try {
     checkRequest(context, stream.request, true);
     const atLeast = asVersion(stream.request.atLeast);
-    const mayGoOn = () => !cancelled && context.group.leading;
+    const mayContinue = () => !cancelled && context.group.leading;
     await until(
       () => compareVersions(machine.version, atLeast) >= 0,
-      mayGoOn,
+      mayContinue,
       () => send({}),
     );
     const inode = resolvePath(machine, stream.request.path);
@@ -48,7 +51,7 @@ export async function waitForTree(
           pendingBytes: pending.reduce((sum, one) => sum + one.bytes, 0),
         });
       };
-      await until(done, mayGoOn, progress);
+      await until(done, mayContinue, progress);
       if (left.size === 0) send({ done: true });
       else send({ error: "the leader changed", leader: leaderAddress(context) || "another" });
     }
@@ -67,11 +70,11 @@ const START: WaitProgress = {
   leader: "",
 };
 
-async function until(holds: () => boolean, mayGoOn: () => boolean, progress: () => void): Promise<void> {
-  let saidMs = 0;
-  while (!holds() && mayGoOn()) {
-    if (Date.now() - saidMs >= PROGRESS_MS) {
-      saidMs = Date.now();
+async function until(holds: () => boolean, mayContinue: () => boolean, progress: () => void): Promise<void> {
+  let reportedMs = 0;
+  while (!holds() && mayContinue()) {
+    if (Date.now() - reportedMs >= PROGRESS_MS) {
+      reportedMs = Date.now();
       progress();
     }
     await pause(POLL_MS);

@@ -8,7 +8,10 @@ import { asBuffer } from "../metadata/responses.ts";
 const FRAME_SLICES = 1_000;
 const NO_SLICE = Buffer.alloc(0);
 
-/** One agent's stream: all that is pending, then what becomes so, is no more, or is suddenly urgent. */
+/**
+ * One agent's stream: first all pending slices, then the changes: slices that become pending, cease to be pending, or are
+ * urgent.
+ */
 export class PendingWatch {
   readonly #context: ServerContext;
   readonly #stream: ServerWritableStream<WatchPendingRequest, PendingSlices>;
@@ -50,13 +53,16 @@ export class PendingWatch {
     this.#stream.end();
   }
 
-  /** Live news are sent beside the walk: both may name a slice, and the last word about one counts. */
+  /**
+   * Sends all pending slices. Changes are queued meanwhile and sent afterwards, so that the latest news of a slice is the
+   * last.
+   */
   async #walk(): Promise<void> {
     const { machine, logger } = this.#context;
     try {
       for await (const page of machine.localPages(pendingPrefix(machine.facts.generation))) {
         if (this.#ended) return;
-        // A page is as of some moment before now: what is no more is left out.
+        // The page was read a moment ago: leaves out slices that have become resident since.
         const slices = page
           .map(([, value]) => decodePending(value))
           .filter(({ slice }) => machine.facts.isPending(slice));

@@ -26,14 +26,14 @@ import { PendingWatch } from "./pending-watch.ts";
 
 const GARBAGE_PAGE_MAX = 1_000;
 
-/** What the region's agents are told to copy and to delete, and what they report. */
+/** The service of the region's agents: what is to be copied and deleted, and their reports of it. */
 export class AgentService {
   readonly #context: ServerContext;
   readonly #watches = new Set<PendingWatch>();
-  /** The last word of an agent about a slice that it could not copy. In memory: an agent says it again. */
+  /** The last report about each slice that an agent could not copy. Kept in memory only: agents report it again. */
   readonly #failed = new Map<number, FailedSlice>();
-  /** Found missing by a reader, and not committed yet. */
-  readonly #missed = new Set<number>();
+  /** Slices of which a reader missed a block, while that is being committed. */
+  readonly #committingMissing = new Set<number>();
 
   constructor(context: ServerContext) {
     this.#context = context;
@@ -50,40 +50,48 @@ export class AgentService {
 
   readonly handlers: AgentServer;
 
-  /** Slices that could not be copied for now. */
+  /** How many slices could not be copied and are parked until a later retry. */
   get failedSlices(): number {
     return [...this.#failed.values()].filter(({ parked }) => parked).length;
   }
 
-  /** Readers of this region wait for these: its bucket lacks a block of each, whatever was thought. */
-  want(slices: readonly number[]): void {
+  /**
+   * A reader of this region found that its bucket lacks a block of each of these: pending ones are copied first, others
+   * become pending.
+   */
+  requestBlocks(slices: readonly number[]): void {
     const { facts } = this.#context.machine;
-    this.#hurry(slices);
+    this.#makeUrgent(slices);
     const missed = slices.filter((slice) => !facts.isPending(slice) && this.#mayBeElsewhere(slice));
-    if (missed.length > 0) void this.#miss(missed);
+    if (missed.length > 0) void this.#commitMissing(missed);
   }
 
-  #hurry(slices: readonly number[]): void {
+  #makeUrgent(slices: readonly number[]): void {
     const pending = slices.map((slice) => this.#context.machine.facts.pending(slice)).filter(isPending);
     if (pending.length === 0) return;
     for (const watch of this.#watches) watch.urgent(pending);
   }
 
-  /** Also one whose home is here: other regions have copied it. */
+  /** Whether another region may have a copy; also of a slice whose home is here, since the others have copied it. */
   #mayBeElsewhere(slice: number): boolean {
     const { tree } = this.#context.machine;
     return (
-      !this.#missed.has(slice) && (tree.volume?.regions.length ?? 0) > 1 && tree.slice(slice as SliceId) !== undefined
+      !this.#committingMissing.has(slice) &&
+      (tree.volume?.regions.length ?? 0) > 1 &&
+      tree.slice(slice as SliceId) !== undefined
     );
   }
 
-  async #miss(slices: readonly number[]): Promise<void> {
-    for (const slice of slices) this.#missed.add(slice);
+  async #commitMissing(slices: readonly number[]): Promise<void> {
+    for (const slice of slices) this.#committingMissing.add(slice);
     const { ok } = await this.#commit({ kind: "missing", slices, nowMs: Date.now() }, slices);
-    for (const slice of slices) this.#missed.delete(slice);
+    for (const slice of slices) this.#committingMissing.delete(slice);
     if (!ok) return;
-    this.#context.logger.warn({ slices }, "blocks that were thought to be here are missing: they are copied again");
-    this.#hurry(slices);
+    this.#context.logger.warn(
+      { slices },
+      "this region's bucket lacks blocks that were counted as resident: they are copied again",
+    );
+    this.#makeUrgent(slices);
   }
 
   endStreams(): void {
@@ -123,7 +131,7 @@ export class AgentService {
     const { tree, primary, regionIndex } = this.#context.machine;
     if (tree.volume === undefined) throw new RefusedCall(status.UNAVAILABLE, "the volume is not formatted yet");
     if (regionIndex === undefined) {
-      throw new RefusedCall(status.FAILED_PRECONDITION, `the volume does not know the region ${this.#context.region}`);
+      throw new RefusedCall(status.FAILED_PRECONDITION, `the volume has no region ${this.#context.region}`);
     }
     return { uuid: tree.volume.uuid, regions: [...tree.volume.regions], own: regionIndex, primary };
   }
@@ -131,10 +139,10 @@ export class AgentService {
   async #commit(entry: LocalEntry, about: readonly number[]): Promise<AgentAnswer> {
     if (about.length === 0) return { ok: true, message: "" };
     const ok = await this.#context.proposer.local(entry);
-    return { ok, message: ok ? "" : "not committed: ask the leader again" };
+    return { ok, message: ok ? "" : "the report was not committed: send it again" };
   }
 
-  /** Slices whose deletion every region has applied, and that have been garbage for a while. */
+  /** Slices that have been garbage for `gc.graceMs`, in the state that every region has applied. */
   async #garbage(after: number, limit: number): Promise<GarbageSlices> {
     const applied = this.#appliedEverywhere();
     const oldestMs = this.#oldestMs();
@@ -145,7 +153,7 @@ export class AgentService {
     return { slices };
   }
 
-  /** Revoked for a while: an upload that was under way has ended by then. */
+  /** Ranges of ids that were revoked at least `gc.graceMs` ago: uploads that were under way have ended by then. */
   async #revoked(after: number, limit: number): Promise<RevokedGrants> {
     const oldestMs = this.#oldestMs();
     const grants = await this.#page(REVOKED_PREFIX, after === 0 ? undefined : revokedKey(after), limit, (value) => {
@@ -155,19 +163,19 @@ export class AgentService {
     return { grants };
   }
 
-  /** What became garbage later is left alone for now. */
+  /** What became garbage after this time is kept for now. */
   #oldestMs(): number {
     return Date.now() - this.#context.volume.gc.graceMs;
   }
 
-  /** Of the region's own records, those that `take` makes something of. */
+  /** Up to a limit of the region's own records, as `take` maps them; those that it maps to undefined are left out. */
   async #page<T>(
     prefix: string,
     after: string | undefined,
-    limitWanted: number,
+    limitAsked: number,
     take: (value: Uint8Array) => T | undefined,
   ): Promise<T[]> {
-    const limit = Math.min(limitWanted || GARBAGE_PAGE_MAX, GARBAGE_PAGE_MAX);
+    const limit = Math.min(limitAsked || GARBAGE_PAGE_MAX, GARBAGE_PAGE_MAX);
     const taken: T[] = [];
     for await (const page of this.#context.machine.localPages(prefix, after)) {
       for (const [, value] of page) {

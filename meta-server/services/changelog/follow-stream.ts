@@ -22,12 +22,12 @@ const HEARTBEAT_MS = 150;
 
 export interface FollowStreamOptions {
   readonly reports: RegionReports;
-  /** Whether this is the leader of the primary, and its epoch lasts as far as it knows. */
+  /** Whether this server leads the primary's group and its epoch is current as far as it can know. */
   readonly isPrimary: () => boolean;
   readonly onEnd: (stream: FollowStream) => void;
 }
 
-/** One mirror's stream: what is committed goes out as it comes, in order, at the mirror's pace. */
+/** The stream to one mirror: sends committed entries as they come, in order, as fast as the mirror reads. */
 export class FollowStream {
   readonly #context: ServerContext;
   readonly #options: FollowStreamOptions;
@@ -49,12 +49,12 @@ export class FollowStream {
     this.#context = context;
     this.#stream = stream;
     this.#options = options;
-    this.#timer = setInterval(() => this.#beat(), HEARTBEAT_MS);
+    this.#timer = setInterval(() => this.#heartbeat(), HEARTBEAT_MS);
     stream.on("data", (frame: FollowerFrame) => this.#receive(frame));
     for (const event of ["end", "error", "cancelled", "close"]) stream.on(event, () => this.end());
   }
 
-  /** Something was applied. */
+  /** The machine has applied a turn. */
   wake(): void {
     this.#again = true;
     if (!this.#pumping && this.#reader !== undefined) void this.#pump();
@@ -92,7 +92,7 @@ export class FollowStream {
     if (hello.volume !== volume.volume) return refuse(`this is volume ${volume.volume}, not ${hello.volume}`);
     const uuid = machine.tree.volume?.uuid ?? "";
     if (hello.uuid !== "" && hello.uuid !== uuid) {
-      return refuse(`another volume of the same name: ${uuid}, not ${hello.uuid}`);
+      return refuse(`this is another volume of the same name: its uuid is ${uuid}, not ${hello.uuid}`);
     }
     if (!this.#context.group.leading || machine.primary !== region) {
       return refuse(`${region}/${this.#context.member} is not the leader of the primary`);
@@ -114,7 +114,7 @@ export class FollowStream {
     release();
     if (opened === "bootstrap") return { answer: FollowAnswer.BOOTSTRAP, message: "", version: machine.version };
     const fork = forkOf(machine.tree, from);
-    const message = `${hello.region} stands at ${versionText(from)}, the changelog left there at ${versionText(fork)}`;
+    const message = `${hello.region} is at ${versionText(from)}, but the primary's history departs from it after ${versionText(fork)}`;
     return { answer: FollowAnswer.FORKED, message, version: fork };
   }
 
@@ -159,15 +159,18 @@ export class FollowStream {
     return { stateHash: this.#context.machine.hashAt(sequence) ?? "", stateHashAt: sequence };
   }
 
-  /** When nothing moves: that the primary lives, how far it is, and the hash there. */
-  #beat(): void {
+  /** A heartbeat while nothing else is sent: the primary's version, and the state hash there. */
+  #heartbeat(): void {
     if (this.#reader === undefined || this.#pumping || performance.now() - this.#sentMs < HEARTBEAT_MS * 0.9) return;
     const { machine } = this.#context;
     const level = this.#reader.version.sequence === machine.version.sequence;
     this.#write(level ? this.#hash(machine.version.sequence) : {});
   }
 
-  /** What is committed at the asking, confirmed by the group. A sealed or fenced region does not know it any more. */
+  /**
+   * What is committed when the question arrives, confirmed by the group. A sealed or fenced region cannot know, and does not
+   * answer.
+   */
   #answer(numbers: readonly number[]): void {
     const { group, machine } = this.#context;
     group.readIndex((confirmed) => {

@@ -9,11 +9,11 @@ import type { Machine, TakenEntry } from "../../machine/machine.ts";
 
 const WALK_BYTES = 1024 * 1024;
 
-/** Reads the group's log as the changelog that it is: counts sequences by core's rule, from a checkpoint on. */
+/** Reads the group's log as the changelog: counts the sequences by core's rule, from a checkpoint on. */
 export class LogReader {
   readonly #group: Group;
   readonly #machine: Machine;
-  /** The next entry of the log to look at. */
+  /** Index of the next log entry to read. */
   #index: number;
   #position: Position;
   #fence: number;
@@ -29,7 +29,10 @@ export class LogReader {
     };
   }
 
-  /** A reader of what follows `from`. `bootstrap`: the log no longer reaches back; `forked`: `from` is not on it. */
+  /**
+   * A reader of the entries after `from`. `bootstrap`: the log no longer reaches back to it; `forked`: it is not of this
+   * history.
+   */
   static async open(
     server: { group: Group; machine: Machine },
     from: Version,
@@ -56,7 +59,7 @@ export class LogReader {
     return true;
   }
 
-  /** The next entries that took a sequence; [] when there are none yet, undefined when the log was cut meanwhile. */
+  /** The next entries that took a sequence; [] if there are none yet, undefined if the log was cut meanwhile. */
   async next(bytesMax: number): Promise<TakenEntry[] | undefined> {
     for (;;) {
       const entries = await this.#read(bytesMax);
@@ -70,7 +73,7 @@ export class LogReader {
     }
   }
 
-  /** Only what this member has applied: its facts are as new as the entries then. */
+  /** Reads only entries that this member has applied, so that its own state is as new as they are. */
   async #read(bytesMax: number): Promise<readonly GroupEntry[] | undefined> {
     const applied = this.#machine.appliedIndex;
     if (this.#index > applied) return [];
@@ -103,7 +106,7 @@ export class LogReader {
   }
 }
 
-/** Whether a state at this version was, or is, a state of this history. */
+/** Whether this version is a past or the present version of this history. */
 function isOnChangelog(tree: Tree, { epoch, sequence }: Version): boolean {
   if (sequence === 0) return true;
   if (epoch === tree.version.epoch) {
@@ -118,7 +121,7 @@ function isOnChangelog(tree: Tree, { epoch, sequence }: Version): boolean {
   }
 }
 
-/** The last version that a history shares with one that stands at `version`; for telling where they part. */
+/** The last version that this history shares with one that is at `version`; for the message about the fork. */
 export function forkOf(tree: Tree, version: Version): Version {
   let later = tree.version.epoch;
   for (;;) {

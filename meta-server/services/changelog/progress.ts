@@ -5,12 +5,12 @@ import type { RegionReports } from "./region-reports.ts";
 const EVERY_MS = 2_000;
 const OWN_KEPT = 1_000;
 
-/** Commits how far each mirror is, now and then: what may be deleted, and how much log is kept, depends on it. */
+/** Commits periodically what each mirror has applied. Which blocks may be deleted and how much log is kept depend on it. */
 export class RegionProgress {
   readonly #context: ServerContext;
   readonly #reports: RegionReports;
   readonly #timer: NodeJS.Timeout;
-  /** Sequences of the progress commands themselves: they alone are no progress. */
+  /** Sequences of the progress commands themselves: a mirror that has only applied those has made no progress. */
   #own: number[] = [];
   #running = false;
 

@@ -6,15 +6,15 @@ interface Report {
   readonly heardMs: number;
 }
 
-/** After so long a region's open files count no more. */
+/** When a region has reported nothing for this long, its open files no longer count. */
 const SILENT_MS = 600_000;
 
-/** What the mirrors last said of themselves to this leader. */
+/** The mirrors' last reports to this leader: what they have applied, and which files without links are open there. */
 export class RegionReports {
   readonly #reports = new Map<string, Report>();
   #sinceMs = performance.now();
 
-  /** A new leader has heard nothing yet. */
+  /** This server has become the leader: it has no reports yet. */
   reset(): void {
     this.#reports.clear();
     this.#sinceMs = performance.now();

@@ -16,10 +16,10 @@ import { FollowStream } from "./follow-stream.ts";
 import type { RegionReports } from "./region-reports.ts";
 
 const PART_BYTES = 768 * 1024;
-/** After a snapshot the log is kept so long for the mirror to come and follow. */
+/** How long the log is kept after a snapshot, so that the mirror can follow from there. */
 const PIN_AFTER_MS = 120_000;
 
-/** The changelog and snapshots, for mirrors. */
+/** The service for mirrors: the changelog, and snapshots of the volume. */
 export class ChangelogService {
   readonly #context: ServerContext;
   readonly #reports: RegionReports;
@@ -57,14 +57,14 @@ export class ChangelogService {
   async #snapshot(stream: ServerWritableStream<SnapshotRequest, SnapshotPart>): Promise<void> {
     const { machine, volume, logger } = this.#context;
     if (stream.request.volume !== volume.volume || machine.tree.volume === undefined || !this.#context.group.leading) {
-      stream.destroy(new Error("no snapshot is to be had here"));
+      stream.destroy(new Error("this server has no snapshot of that volume, or does not lead its group"));
       return;
     }
     const unpin = machine.pin(machine.version.sequence);
     try {
       await this.#sendVolume(stream);
     } catch (error) {
-      logger.error(error, "a snapshot failed");
+      logger.error(error, "a snapshot for a mirror failed");
     } finally {
       stream.end();
       setTimeout(unpin, PIN_AFTER_MS).unref();
@@ -94,7 +94,7 @@ export class ChangelogService {
 
 type Pairs = readonly (readonly [string, Uint8Array])[];
 
-/** The first part holds the volume's record and the hash, and says what they are. */
+/** The first part begins with the volume's record and the hash, and states its version and state hash. */
 function partOf(pairs: Pairs, first: boolean, last = false): SnapshotPart {
   const part: SnapshotPart = {
     version: undefined,
@@ -106,9 +106,9 @@ function partOf(pairs: Pairs, first: boolean, last = false): SnapshotPart {
     last,
   };
   if (!first) return part;
-  const find = (wanted: string) => pairs.find(([key]) => key === wanted)![1];
-  const { version, uuid, inodes } = RECORDS.volume.decode(find(VOLUME_KEY));
-  const hash = RECORDS.hash.decode(find(HASH_KEY));
+  const recordAt = (key: string) => pairs.find(([one]) => one === key)![1];
+  const { version, uuid, inodes } = RECORDS.volume.decode(recordAt(VOLUME_KEY));
+  const hash = RECORDS.hash.decode(recordAt(HASH_KEY));
   const hex = (lane: number) => lane.toString(16).padStart(8, "0");
   return { ...part, version, uuid, keys: inodes * 2, stateHash: hex(hash.high) + hex(hash.low) };
 }

@@ -1,3 +1,4 @@
+/** Reads: one answer for each kind, from the state as it is now. */
 import { RECORDS } from "../../../core/codec/records.ts";
 import { decodeChunk, INODE_KINDS } from "../../../core/codec.ts";
 import type { ByteString, Inode, SliceId } from "../../../core/ids.ts";
@@ -17,7 +18,7 @@ import type {
 import { Status } from "../../../proto/generated/metadata.ts";
 import type { Machine } from "../../machine/machine.ts";
 import { pathOf, resolvePath } from "../../region/paths.ts";
-import { isInTheWay } from "./lock-queues.ts";
+import { conflicts } from "./lock-queues.ts";
 import { asBuffer, failed, response } from "./responses.ts";
 
 type Body = NonNullable<Request["body"]>;
@@ -37,7 +38,7 @@ type Reader<K extends ReadKind> = (
   session: number,
 ) => Response | Promise<Response>;
 
-/** Answers one read from the state as it is now. Values go out as they stand in the state. */
+/** Answers one read from the state as it is now. Records are sent in the encoding in which they are stored. */
 export function answerRead(
   machine: Machine,
   id: number,
@@ -69,7 +70,7 @@ const readers: { [K in ReadKind]: Reader<K> } = {
     if (!exists(machine, inode)) return failed(id, "ENOENT", machine.version);
     const answer = response(id, Status.OK, machine.version);
     const names: Buffer[] = [];
-    for await (const page of machine.pages(xattrKey(inode as Inode, "" as ByteString))) {
+    for await (const page of machine.view.pages(xattrKey(inode as Inode, "" as ByteString))) {
       for (const [key] of page) names.push(Buffer.from(keyName(key), "latin1"));
     }
     answer.names = names;
@@ -170,12 +171,12 @@ async function readDirectory(machine: Machine, id: number, request: ReadDirector
     const before = machine.tree.attributes(inode);
     if (before === undefined) return failed(id, "ENOENT", machine.version);
     if (before.kind !== "directory") return failed(id, "ENOTDIR", machine.version);
-    const page = (await machine.range(prefix, after, limit)).map(([key, value]) => ({
+    const page = (await machine.view.range(prefix, after, limit)).map(([key, value]) => ({
       key,
       ...RECORDS.entry.decode(value),
     }));
     const cold = request.attributes ? await readCold(machine, page) : undefined;
-    // A page that is older than a push would be cached after it: the answer is of a moment at which nothing was changing.
+    // A client would cache a page that is older than an invalidation it has received: read again if the directory has changed.
     if (machine.tree.attributes(inode)?.changed !== before.changed && attempt < STABLE_ATTEMPTS) continue;
     const answer = response(id, Status.OK, machine.version);
     answer.entries = page.map((entry) => directoryEntry(machine, entry, cold));
@@ -186,21 +187,24 @@ async function readDirectory(machine: Machine, id: number, request: ReadDirector
 
 type Entry = { readonly key: ByteString } & ReturnType<typeof RECORDS.entry.decode>;
 
-/** Attributes that are not in memory: read as one, beside the event loop, and not kept (a listing would drive out all else). */
+/**
+ * The attributes that are not in memory: read at once, off the main thread, and not cached, since a listing would evict
+ * everything else.
+ */
 async function readCold(machine: Machine, page: readonly Entry[]): Promise<Map<Inode, Uint8Array | undefined>> {
   const inodes = page.map(({ inode }) => inode).filter((inode) => !machine.tree.holdsAttributes(inode));
   if (inodes.length === 0) return new Map();
-  const values = await machine.readMany(inodes.map(attributesKey));
+  const values = await machine.view.readMany(inodes.map(attributesKey));
   return new Map(inodes.map((inode, i) => [inode, values[i]]));
 }
 
-/** `cold` undefined: no attributes are wanted. */
+/** `cold` is undefined if the client asked for no attributes. */
 function directoryEntry(
   machine: Machine,
   { key, inode, kind }: Entry,
   cold: ReadonlyMap<Inode, Uint8Array | undefined> | undefined,
 ): DirectoryEntry {
-  // What came into memory meanwhile is at least as new.
+  // Attributes that were loaded into memory meanwhile are at least as new.
   const isCold = cold?.has(inode) === true && !machine.tree.holdsAttributes(inode);
   const found = isCold ? cold.get(inode) : cold && machine.tree.attributesBytes(inode);
   return {
@@ -215,7 +219,7 @@ const NO_BYTES = Buffer.alloc(0);
 
 function getLock(machine: Machine, id: number, request: GetLock, session: number): Response {
   const answer = response(id, Status.OK, machine.version);
-  const held = machine.tree.locks(request.inode as Inode).find((lock) => isInTheWay(lock, request, session));
+  const held = machine.tree.locks(request.inode as Inode).find((lock) => conflicts(lock, request, session));
   if (held !== undefined) answer.lock = { mode: held.mode, start: held.start, end: held.end, pid: held.pid };
   return answer;
 }

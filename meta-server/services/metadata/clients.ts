@@ -8,7 +8,7 @@ import type { SessionStream } from "./session-stream.ts";
 interface Client {
   streams: number;
   heardMs: number;
-  /** Handles by inode. */
+  /** Number of open handles, by inode. */
   readonly open: Map<number, number>;
 }
 
@@ -16,8 +16,9 @@ const CHECKS_PER_TIMEOUT = 10;
 const CHECK_MS_MAX = 30_000;
 
 /**
- * The sessions as this leader hears of them: who is alive, and which files are open. Nothing of it is a command; a new
- * leader learns it from the clients' Hellos, and until each has said one (or had time to) takes every file for open.
+ * What this leader knows of the clients of its region: which are alive, and which files they have open. None of it is in the
+ * log: a new leader learns it from the clients' hellos, and treats every file as open until each client has sent one, or has
+ * had the time to.
  */
 export class Clients {
   readonly #context: ServerContext;
@@ -25,7 +26,7 @@ export class Clients {
   readonly #clients = new Map<number, Client>();
   readonly #openCount = new Map<number, number>();
   #leadingSinceMs = 0;
-  /** Sessions of this region that have not been heard of since this server leads; undefined: not known yet. */
+  /** Sessions of this region whose clients have sent nothing since this server leads; undefined until they have been read. */
   #silent: Set<number> | undefined;
   readonly #timer: NodeJS.Timeout;
   #checking = false;
@@ -37,7 +38,7 @@ export class Clients {
     this.#timer.unref();
   }
 
-  /** A new leader starts the clocks anew. */
+  /** This server has become the leader: every client gets the full timeout. */
   async startLeading(): Promise<void> {
     this.#leadingSinceMs = performance.now();
     this.#silent = undefined;
@@ -85,6 +86,7 @@ export class Clients {
     else this.#openCount.delete(inode);
   }
 
+  /** Whether a client of this region has the inode open, or may have. */
   isOpen(inode: Inode): boolean {
     return !this.#allHeard() || this.#openCount.has(inode);
   }
@@ -121,13 +123,13 @@ export class Clients {
 
   async #sessions(): Promise<Map<number, number>> {
     const sessions = new Map<number, number>();
-    for await (const page of this.#context.machine.pages(KEY_PREFIX.session)) {
+    for await (const page of this.#context.machine.view.pages(KEY_PREFIX.session)) {
       for (const [key, value] of page) sessions.set(keyId(key), RECORDS.session.decode(value).region);
     }
     return sessions;
   }
 
-  /** Forgets clients that are silent for too long; the primary's leader ends their sessions. */
+  /** Forgets clients that have been silent for longer than the timeout. The primary's leader ends their sessions. */
   async #check(): Promise<void> {
     if (this.#checking || !this.#context.group.leading) return;
     this.#checking = true;
@@ -146,7 +148,10 @@ export class Clients {
   async #endSilent(): Promise<void> {
     for (const session of (await this.#sessions()).keys()) {
       if (this.#clients.has(session)) continue;
-      this.#context.logger.info({ session }, "session ended: its client was silent for too long");
+      this.#context.logger.info(
+        { session },
+        "session ended: nothing was received from its client for the session timeout",
+      );
       await this.#context.proposer.internal({ kind: "closeSession", session: session as SessionId });
     }
   }

@@ -7,23 +7,24 @@ import type { SessionStream } from "./session-stream.ts";
 export interface LockRequest {
   readonly stream: SessionStream;
   readonly command: CommandOf<"lock">;
-  /** Not proposed before it can be had. */
+  /** Whether to wait until the lock is free. */
   readonly wait: boolean;
-  /** Proposes and answers it; `done` once it is applied, or came to nothing. */
+  /** Proposes the command and answers the request; `done` is called once it is applied, or has failed. */
   readonly propose: (done: () => void) => void;
   readonly refuse: (why: "EINTR" | "moved") => void;
 }
 
 interface Queue {
   waiting: LockRequest[];
-  /** One is proposed and not yet applied: until then nobody knows who holds what. */
+  /** A lock is proposed and not applied yet: until then it is unknown which locks are held. */
   proposed: boolean;
 }
 
 /**
- * A lock that must wait is not proposed: its outcome would be kept under its request number for ever. Those who want
- * locks of one inode are proposed one at a time, so that what was free when it was looked at is free when it is applied.
- * Giving up a lock goes straight through, and ends the waiting of the same owner (its system call was interrupted).
+ * Queues of lock requests, by inode. A lock that must wait is not proposed: its outcome, a conflict, would be kept under its
+ * request number. The locks of one inode are proposed one at a time, so that a lock that was free when it was checked is free
+ * when it is applied. An unlock is proposed at once, and ends the waiting requests of the same owner, whose system call was
+ * interrupted.
  */
 export class LockQueues {
   readonly #machine: Machine;
@@ -50,11 +51,12 @@ export class LockQueues {
     this.#pump(command.inode);
   }
 
+  /** The stream has ended: drops its requests. */
   forget(stream: SessionStream): void {
     for (const queue of this.#queues.values()) queue.waiting = queue.waiting.filter((one) => one.stream !== stream);
   }
 
-  /** Locks are given elsewhere now: those who wait ask there. */
+  /** This server no longer grants locks: every waiting request is refused, and its client asks the new primary. */
   moved(): void {
     const queues = [...this.#queues.values()];
     this.#queues.clear();
@@ -92,18 +94,18 @@ export class LockQueues {
 
   #isFree({ command, stream }: LockRequest): boolean {
     const held = this.#machine.tree.locks(command.inode);
-    return !held.some((lock) => isInTheWay(lock, command, stream.session));
+    return !held.some((lock) => conflicts(lock, command, stream.session));
   }
 }
 
-/** Whether a held lock keeps another one from being had. A session's own owner never does. */
-export function isInTheWay(
+/** Whether a held lock conflicts with a request. An owner never conflicts with itself. */
+export function conflicts(
   lock: HeldLock,
-  wanted: { table: string; owner: string; mode: string; start: number; end: number },
+  request: { table: string; owner: string; mode: string; start: number; end: number },
   session: number,
 ): boolean {
-  if (lock.table !== wanted.table) return false;
-  if (lock.owner === wanted.owner && lock.session === session) return false;
-  if (lock.table === "posix" && (lock.end < wanted.start || lock.start > wanted.end)) return false;
-  return wanted.mode === "write" || lock.mode === "write";
+  if (lock.table !== request.table) return false;
+  if (lock.owner === request.owner && lock.session === session) return false;
+  if (lock.table === "posix" && (lock.end < request.start || lock.start > request.end)) return false;
+  return request.mode === "write" || lock.mode === "write";
 }

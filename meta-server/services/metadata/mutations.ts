@@ -9,7 +9,7 @@ import { LockQueues } from "./lock-queues.ts";
 import { asBuffer, failed, response } from "./responses.ts";
 import type { SessionStream } from "./session-stream.ts";
 
-/** Commands that clients may ask for; the others are the servers' own. */
+/** Whether a client may send a command; the others are the servers' own. */
 const FROM_CLIENTS: { readonly [K in CommandKind]: boolean } = {
   format: false,
   beginEpoch: false,
@@ -34,13 +34,13 @@ const FROM_CLIENTS: { readonly [K in CommandKind]: boolean } = {
 
 const COMMAND_BYTES_MAX = 4 * 1024 * 1024;
 
-/** Changes: checked, stamped, proposed, and answered once they are durable and applied. */
+/** Handles the changes of clients: checks, stamps and proposes them, and answers once they are durable and applied. */
 export class Mutations {
   readonly #context: ServerContext;
   readonly #mayServe: () => boolean;
   readonly #locks: LockQueues;
 
-  /** `mayServe`: false while a starting primary does not know whether its epoch still lasts. */
+  /** `mayServe` is false while a primary that has just started does not know whether its epoch is still current. */
   constructor(context: ServerContext, mayServe: () => boolean) {
     this.#context = context;
     this.#mayServe = mayServe;
@@ -77,7 +77,7 @@ export class Mutations {
     this.#locks.forget(stream);
   }
 
-  /** Leadership or the role was lost: those who wait for locks ask elsewhere. */
+  /** Leadership or the role was lost: refuses the requests that wait for locks. */
   dropWaiting(): void {
     this.#locks.moved();
   }

@@ -6,14 +6,16 @@ const ROUND_MS = 200;
 const CHUNKS_PER_STEP = 256;
 const XATTRS_PER_STEP = 256;
 const AT_ONCE = 64;
-/** Who has just looked the name up may be about to open what it led to. */
+/** An inode is kept this long after its last link: a client that has just looked it up may be about to open it. */
 const GRACE_MS = 2_000;
 
-/** Removes inodes without links that nobody has open any more: the leader walks, the commands name the keys. */
+/**
+ * Removes inodes that have no links and are not open in any region. The leader finds their keys, and the commands name them.
+ */
 export class Reaper {
   readonly #context: ServerContext;
   readonly #isOpenAnywhere: (inode: Inode, since: number) => boolean;
-  /** With the time, of performance.now(), that each was heard of. */
+  /** Inodes without links, with the performance.now() at which this server learned of each. */
   readonly #orphans = new Map<Inode, number>();
   readonly #timer: NodeJS.Timeout;
   #running = false;
@@ -29,14 +31,14 @@ export class Reaper {
     });
   }
 
-  /** Inodes without links, as far as they are known here. */
+  /** The inodes without links that this server knows of. */
   get orphans(): Iterable<Inode> {
     return this.#orphans.keys();
   }
 
-  /** Also those of before this server led, or started. */
+  /** Reads the inodes that lost their last link before this server led, or started. */
   async findOrphans(): Promise<void> {
-    for await (const page of this.#context.machine.pages(KEY_PREFIX.orphan)) {
+    for await (const page of this.#context.machine.view.pages(KEY_PREFIX.orphan)) {
       for (const [key] of page) this.#orphans.set(keyId(key) as Inode, performance.now());
     }
   }
@@ -48,8 +50,8 @@ export class Reaper {
     try {
       const due: Inode[] = [];
       const graceEndMs = performance.now() - GRACE_MS;
-      for (const [inode, heardMs] of this.#orphans) {
-        if (heardMs > graceEndMs) continue;
+      for (const [inode, sinceMs] of this.#orphans) {
+        if (sinceMs > graceEndMs) continue;
         const since = machine.tree.orphan(inode);
         if (since === undefined) this.#orphans.delete(inode);
         else if (this.#context.isServing() && !this.#isOpenAnywhere(inode, since)) due.push(inode);
@@ -58,7 +60,7 @@ export class Reaper {
         await Promise.all(due.slice(at, at + AT_ONCE).map((inode) => this.#reap(inode)));
       }
     } catch (error) {
-      logger.error(error, "reaping failed; it is tried again");
+      logger.error(error, "inodes without links could not be removed; it is retried");
     } finally {
       this.#running = false;
     }
@@ -67,8 +69,8 @@ export class Reaper {
   async #reap(inode: Inode): Promise<void> {
     const { machine, proposer } = this.#context;
     while (machine.tree.orphan(inode) !== undefined) {
-      const chunks = await machine.range(chunksPrefix(inode), undefined, CHUNKS_PER_STEP);
-      const xattrs = await machine.range(xattrKey(inode, "" as ByteString), undefined, XATTRS_PER_STEP);
+      const chunks = await machine.view.range(chunksPrefix(inode), undefined, CHUNKS_PER_STEP);
+      const xattrs = await machine.view.range(xattrKey(inode, "" as ByteString), undefined, XATTRS_PER_STEP);
       const applied = await proposer.internal({
         kind: "reap",
         inode,

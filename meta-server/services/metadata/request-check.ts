@@ -1,3 +1,4 @@
+/** Checks the clients' requests before any handler sees them. */
 import { XATTR_VALUE_BYTES_MAX } from "../../../core/ids.ts";
 import type { Hello, Request, WireVersion } from "../../../proto/generated/metadata.ts";
 
@@ -5,12 +6,12 @@ type Body = NonNullable<Request["body"]>;
 type Kind = Body["$case"];
 type BodyOf<K extends Kind> = Extract<Body, { $case: K }>["value"];
 
-/** Beyond it neither a name nor a path that the kernel could have brought. */
+/** The longest name or path that a kernel can send. */
 const TEXT_BYTES_MAX = XATTR_VALUE_BYTES_MAX;
-/** Of chunks: so that what is counted on from a first one stays exact. */
+/** Bound of a chunk's index: sums with it remain exact integers. */
 const COUNT_MAX = 2 ** 32;
 
-/** Numbers are doubles on the wire: fractions, negatives and what is too large to be counted on from are no ids. */
+/** Numbers are doubles on the wire. Ids are the non-negative integers that a double holds exactly. */
 function isId(value: number): boolean {
   return Number.isSafeInteger(value) && value >= 0;
 }
@@ -27,7 +28,7 @@ function isText(text: Uint8Array | string): boolean {
   return text.length <= TEXT_BYTES_MAX;
 }
 
-const sound: { readonly [K in Kind]: (body: BodyOf<K>, session: number) => boolean } = {
+const valid: { readonly [K in Kind]: (body: BodyOf<K>, session: number) => boolean } = {
   mutate: ({ request, lowWater }, session) => areIds(request, lowWater) && session !== 0,
   lookup: ({ parent, name }) => isId(parent) && isText(name),
   getAttributes: ({ inode }) => isId(inode),
@@ -47,14 +48,15 @@ const sound: { readonly [K in Kind]: (body: BodyOf<K>, session: number) => boole
   pathOf: ({ inode }) => isId(inode),
 };
 
-/** What no client of ours asks, as a line; undefined: it can be answered. No handler meets anything else. */
+/** Why a request is invalid, in one line; undefined if it is valid. Handlers rely on it. */
 export function requestError({ atLeast, body }: Request, session: number): string | undefined {
-  if (body === undefined) return "a request of no kind that is known here";
-  const isSound = (sound[body.$case] as (value: unknown, session: number) => boolean)(body.value, session);
-  return isSound && isVersion(atLeast) ? undefined : `a ${body.$case} with a number or a name that cannot be one`;
+  if (body === undefined) return "a request of unknown kind";
+  const isValid = (valid[body.$case] as (value: unknown, session: number) => boolean)(body.value, session);
+  return isValid && isVersion(atLeast) ? undefined : `a ${body.$case} request with an invalid number or name`;
 }
 
+/** Why a hello is invalid, in one line; undefined if it is valid. */
 export function helloError({ session, seen, open }: Hello): string | undefined {
-  const isSound = isId(session) && isVersion(seen) && open.every(({ inode }) => isId(inode));
-  return isSound ? undefined : "a hello with a number that cannot be one";
+  const isValid = isId(session) && isVersion(seen) && open.every(({ inode }) => isId(inode));
+  return isValid ? undefined : "a hello with an invalid number";
 }

@@ -5,7 +5,7 @@ import { type Response, Status } from "../../../proto/generated/metadata.ts";
 const EMPTY = Buffer.alloc(0);
 const NONE: never[] = [];
 
-/** A response with nothing in it yet. The shared empty fields are never written to. */
+/** A response with empty fields. The empty values are shared: replace them, never write to them. */
 export function response(id: number, status: Status, version: Version | undefined): Response {
   return {
     id,
@@ -36,7 +36,7 @@ export function failed(id: number, error: ErrnoCode, version: Version): Response
   return answer;
 }
 
-/** About how many bytes a response takes in its frame. */
+/** The approximate size of a response in its frame, in bytes. */
 export function responseBytes(answer: Response): number {
   let bytes = 64 + answer.outcome.length + answer.attributes.length + answer.value.length;
   for (const entry of answer.entries) bytes += 32 + entry.name.length + entry.attributes.length;
@@ -46,6 +46,7 @@ export function responseBytes(answer: Response): number {
   return bytes;
 }
 
+/** The same bytes as a Buffer, without a copy. */
 export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

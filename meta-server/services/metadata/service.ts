@@ -19,24 +19,25 @@ import type { ServerContext } from "../../region/context.ts";
 import { answerRead, type ReadBody } from "./answer-read.ts";
 import type { Clients } from "./clients.ts";
 import { Mutations } from "./mutations.ts";
-import { type AskPrimary, type Passage, ReadGate } from "./read-gate.ts";
+import { type AskPrimary, ReadGate } from "./read-gate.ts";
+import type { Passage } from "./read-rules.ts";
 import { helloError, requestError } from "./request-check.ts";
 import { failed, response } from "./responses.ts";
 import { SessionStream } from "./session-stream.ts";
 
 export interface MetadataOptions {
   readonly clients: Clients;
-  /** False while a starting primary does not know whether its epoch still lasts. */
+  /** False while a primary that has just started does not know whether its epoch is still current. */
   readonly mayServe: () => boolean;
   readonly askPrimary: AskPrimary;
   /** A client has seen this version. */
   readonly onSeen: (version: Version) => void;
   readonly refusals: Refusals;
   /** A reader waits for these slices in this region. */
-  readonly onWanted: (slices: readonly number[]) => void;
+  readonly onBlocksRequested: (slices: readonly number[]) => void;
 }
 
-/** The clients' streams: reads, changes, and the pushes that keep their caches true. */
+/** The service of the clients: their reads and changes, and the invalidations that keep their caches valid. */
 export class MetadataService {
   readonly #context: ServerContext;
   readonly #options: MetadataOptions;
@@ -49,17 +50,17 @@ export class MetadataService {
     this.#options = options;
     this.#mutations = new Mutations(context, options.mayServe);
     this.#gate = new ReadGate(context, options.askPrimary, () => !options.mayServe());
-    context.machine.onTurn((turn) => this.#push(turn));
+    context.machine.onTurn((turn) => this.#pushInvalidations(turn));
   }
 
   readonly handlers: MetadataServer = { session: (stream) => this.#session(stream) };
 
-  /** The primary is elsewhere now. */
+  /** This region is no longer the primary. */
   roleLost(): void {
     this.#mutations.dropWaiting();
   }
 
-  /** Clients find the new leader, and learn again what they hold. */
+  /** Ends every stream: the clients drop their caches, look for the leader, and send it a hello. */
   endStreams(): void {
     this.#mutations.dropWaiting();
     for (const stream of [...this.#streams]) stream.end();
@@ -129,8 +130,8 @@ export class MetadataService {
         stream.respond(response(id, Status.OK, this.#context.machine.version));
         return;
       case "wantBlocks":
-        // A client of another region, whose own servers are out of reach, speaks of another bucket.
-        if (stream.region === this.#context.region) this.#options.onWanted(body.value.slices);
+        // A client of another region, whose own servers it cannot reach, means another bucket.
+        if (stream.region === this.#context.region) this.#options.onBlocksRequested(body.value.slices);
         stream.respond(response(id, Status.OK, this.#context.machine.version));
         return;
       default:
@@ -154,17 +155,17 @@ export class MetadataService {
       stream.respond(response(id, Status.BEHIND, machine.version));
       return;
     }
-    const isBroken = (error: Error) => {
+    const fail = (error: Error) => {
       this.#context.logger.error(error, "a read failed");
       stream.respond(failed(id, "EIO", machine.version));
     };
     try {
       const answer = answerRead(machine, id, body, stream.session);
-      if (answer instanceof Promise) answer.then((one) => this.#answered(stream, body, one, passage)).catch(isBroken);
+      if (answer instanceof Promise) answer.then((one) => this.#answered(stream, body, one, passage)).catch(fail);
       else this.#answered(stream, body, answer, passage);
     } catch (error) {
       if (!(error instanceof StorageError)) throw error;
-      isBroken(error); // the server stops by itself, with one line
+      fail(error); // the store has reported the error too, and the server stops with one line
     }
   }
 
@@ -176,7 +177,7 @@ export class MetadataService {
     stream.respond(answer);
   }
 
-  #push(turn: Turn): void {
+  #pushInvalidations(turn: Turn): void {
     if (this.#streams.size === 0) return;
     if (turn.flipped) {
       this.endStreams();

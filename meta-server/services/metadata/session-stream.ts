@@ -14,20 +14,20 @@ import type { RefusalKind } from "../../../proto/refusals.ts";
 import { responseBytes } from "./responses.ts";
 
 const FRAME_BYTES_MAX = 1024 * 1024;
-/** A client that does not read: beyond this its requests are read no more; it may have asked for this much. */
+/** Unsent responses to a client that does not read. With more than this queued, its requests are not read either. */
 const QUEUED_BYTES_MAX = 32 * 1024 * 1024;
-/** Pushes to a client that does not read; beyond this its stream ends, and it drops its caches. */
+/** Unsent invalidations to a client that does not read. With more than this queued its stream ends, and it drops its caches. */
 const QUEUED_PUSHES_MAX = 200_000;
 
 export interface SessionStreamEvents {
-  /** @returns what it is answered; undefined when it was refused */
+  /** @returns the welcome, or undefined if the stream was refused */
   onHello(stream: SessionStream, hello: Hello): Welcome | undefined;
   onRequest(stream: SessionStream, request: Request): void;
   onRefused(kind: RefusalKind, peer: string, line: string): void;
   onEnd(stream: SessionStream): void;
 }
 
-/** One client's stream: what is answered and pushed in one turn of the event loop goes out in one frame. */
+/** One client's stream. The responses and invalidations of one turn of the event loop are sent in one frame. */
 export class SessionStream {
   readonly #stream: ServerDuplexStream<ClientFrame, ServerFrame>;
   readonly #events: SessionStreamEvents;
@@ -36,7 +36,7 @@ export class SessionStream {
   #responses: Response[] = [];
   #pushes: Invalidation[] = [];
   #frameBytes = 0;
-  /** Frames that are complete and wait for the stream. */
+  /** Complete frames that wait for the stream. */
   #sealed: ServerFrame[] = [];
   #queuedBytes = 0;
   #queuedPushes = 0;
@@ -57,12 +57,12 @@ export class SessionStream {
     for (const event of ["end", "error", "cancelled", "close"]) stream.on(event, () => this.end());
   }
 
-  /** The session that the client named in its Hello. */
+  /** The session that the client named in its hello; 0 before it. */
   get session(): number {
     return this.#hello?.session ?? 0;
   }
 
-  /** The region that it is mounted in. */
+  /** The region that the client is mounted in. */
   get region(): string {
     return this.#hello?.region ?? "";
   }
@@ -82,7 +82,7 @@ export class SessionStream {
       return;
     }
     if ((frame.hello === undefined) === (this.#hello === undefined)) {
-      this.refuse("malformed", "a stream is one hello and then requests");
+      this.refuse("malformed", "a stream must send one hello first, and then requests");
       return;
     }
     if (frame.hello !== undefined) {
@@ -105,7 +105,10 @@ export class SessionStream {
     this.#schedule();
   }
 
-  /** A frame's pushes count before its answers: what was answered before this must be in an earlier frame. */
+  /**
+   * A client handles a frame's invalidations before its responses: responses that are older than these go into an earlier
+   * frame.
+   */
   push(invalidations: readonly Invalidation[]): void {
     if (this.#ended) return;
     if (this.#responses.length > 0) this.#seal();
@@ -118,20 +121,20 @@ export class SessionStream {
     this.#schedule();
   }
 
-  /** What no client of ours does: told to it, counted, and the stream is over. */
+  /** The client broke the protocol: it gets the reason, the refusal is counted, and the stream ends. */
   refuse(kind: RefusalKind, line: string): void {
     this.#events.onRefused(kind, this.#stream.getPeer(), line);
-    this.#over();
+    this.#finish();
     this.#stream.emit("error", { code: status.FAILED_PRECONDITION, details: line });
   }
 
   end(): void {
     if (this.#ended) return;
-    this.#over();
+    this.#finish();
     this.#stream.end();
   }
 
-  #over(): void {
+  #finish(): void {
     this.#ended = true;
     this.#sealed = [];
     this.#responses = [];

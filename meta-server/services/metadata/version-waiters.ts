@@ -8,7 +8,7 @@ interface Waiter {
 
 const TICK_MS = 50;
 
-/** Those who wait for this server to have applied a version. */
+/** Callers that wait until this server has applied a version. */
 export class VersionWaiters {
   readonly #current: () => Version;
   #waiters: Waiter[] = [];
@@ -20,7 +20,7 @@ export class VersionWaiters {
     this.#timer.unref();
   }
 
-  /** `done(true)` at once when it is reached already; `done(false)` after `waitMs`. */
+  /** Calls `done(true)` once the version is applied, synchronously if it already is, or `done(false)` after `waitMs`. */
   wait(version: Version, waitMs: number, done: (reached: boolean) => void): void {
     if (compareVersions(this.#current(), version) >= 0) {
       done(true);
@@ -29,7 +29,7 @@ export class VersionWaiters {
     this.#waiters.push({ version, deadlineMs: performance.now() + waitMs, done });
   }
 
-  /** To be called after each turn. */
+  /** Must be called after each turn. */
   check(): void {
     if (this.#waiters.length === 0) return;
     const current = this.#current();

@@ -10,7 +10,7 @@ let volume: TestVolume | undefined;
 
 afterEach(() => volume?.close());
 
-test("a snapshot's part that is cut short, or no part at all, is refused as the sender's fault", () => {
+test("a truncated part of a snapshot, or bytes that are none, are refused", () => {
   const part = encodePairs([["key", Buffer.from("value")]]);
   expect(decodePairs(part)).toHaveLength(1);
   for (let bytes = 1; bytes < part.length; bytes++)
@@ -21,7 +21,7 @@ test("a snapshot's part that is cut short, or no part at all, is refused as the 
 const FILES = 10_000;
 const name = (i: number) => `file-${i}-${"x".repeat(50)}`;
 
-/** Overwrites the first half of each of the state's tables: their index stays whole, their pairs are gone. */
+/** Overwrites the first half of each table of the state: the indexes stay whole, the pairs are lost. */
 async function damageTables(directory: string): Promise<number> {
   const tables = (await readdir(directory)).filter((file) => file.endsWith(".ldb"));
   for (const table of tables) {
@@ -43,7 +43,7 @@ test("a state that cannot be read stops the server with one line", async () => {
     await Promise.all(Array.from({ length: 500 }, (_, j) => writer.make(1, name(i + j))));
   writer.close();
   await volume.stop("aws");
-  await volume.start("aws"); // what lay in LevelDB's log becomes a table
+  await volume.start("aws"); // on opening, LevelDB turns its log into a table
   await volume.stop("aws");
 
   const dataDir = join(volume.directory, "aws-1");
@@ -54,7 +54,7 @@ test("a state that cannot be read stops the server with one line", async () => {
   await reader.welcome;
   expect(await damageTables(join(dataDir, "state-1"))).toBeGreaterThan(0);
   for (let i = 0; i < FILES && fatal.length === 0; i += 10) await reader.lookup(1, name(i));
-  const line = /^the state in .*state-1 cannot be used any more: .*(C|c)orrupt/;
+  const line = /^the state in .*state-1 is unusable: .*(C|c)orrupt/;
   expect(fatal.map(({ message }) => message)).toEqual([expect.stringMatching(line)]);
   await until("its streams have ended", () => reader.ended);
 });

@@ -14,8 +14,8 @@ function checkpointsOf(madeMs: number): Checkpoints {
 }
 
 test.each([
-  ["within the bounds the log reaches back to its beginning for a mirror that is not at the first checkpoint", 3, 0],
-  ["past the bounds it does not", 25, 300],
+  ["within the bounds the log is kept from its beginning for a mirror that has not reached the first checkpoint", 3, 0],
+  ["past the bounds it is not", 25, 300],
 ])("%s", (_, ageHours, from) => {
   const madeMs = Date.now() - ageHours * HOUR_MS;
   const bounds = { hours: 24, gib: 1, nowMs: Date.now(), logBytes: 2000, pinned: Number.POSITIVE_INFINITY };

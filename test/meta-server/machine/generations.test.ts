@@ -25,7 +25,7 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
-test("a sweep takes what is dead and leaves what lives", async () => {
+test("a sweep deletes dead generations and keeps the live one", async () => {
   const generations = new Generations(store);
   await Promise.all([generations.sweep(2), generations.sweep(2)]);
   const left: string[] = [];
@@ -35,7 +35,7 @@ test("a sweep takes what is dead and leaves what lives", async () => {
   await store.close();
 });
 
-test("a stop in the middle of a sweep waits for its step, and none begins after it", async () => {
+test("closing during a sweep waits for the page that is being deleted, and no sweep begins after it", async () => {
   const generations = new Generations(store);
   const sweeping = generations.sweep(2);
   await generations.close();

@@ -20,7 +20,7 @@ let nextRequest = 1;
 async function connect(region: string, session?: number): Promise<RawClient> {
   const { address } = await volume.leader(region, (status) => status.role !== "unformatted");
   const client = new RawClient(address, { session, nextRequest });
-  nextRequest += 100_000; // requests of a session are numbered on, whoever sends them
+  nextRequest += 100_000; // the numbers of a session's requests grow, whichever client sends them
   clients.push(client);
   await client.welcome;
   return client;
@@ -50,7 +50,7 @@ const switchover = (from: string, to: string) =>
   ask<AdminAnswer>(from, "switchover", { to, complete: false, timeoutMs: 5_000 });
 const promote = (region: string, force: boolean) => ask<PromoteAnswer>(region, "promote", { force });
 
-/** Goes on making files, wherever the primary is, under the same numbers until each is acknowledged. */
+/** Creates files at the current primary, and retries each under the same request number until it is acknowledged. */
 class Writer {
   readonly #session: number;
   readonly acknowledged: string[] = [];
@@ -98,14 +98,14 @@ class Writer {
   }
 }
 
-test("a switchover under load loses nothing, fails no write; and back again", async () => {
+test("a switchover under load loses nothing and fails no write, and so does the one back", async () => {
   const client = await start({ aws: 3, gcp: 3 });
   const work = new Writer(client.session);
   await until("some writes", () => work.acknowledged.length > 50 || undefined);
   const there = await switchover("aws", "gcp");
   expect(there).toMatchObject({ ok: true });
   await until("more writes", () => work.acknowledged.length > 150 || undefined);
-  const back = await until("the way back", async () => {
+  const back = await until("the switchover back", async () => {
     const answer = await switchover("gcp", "aws");
     return answer.ok ? answer : undefined;
   });
@@ -121,7 +121,7 @@ test("a switchover under load loses nothing, fails no write; and back again", as
   expect(b!.stateHash).toBe(a!.stateHash);
 });
 
-test("a switchover to a region that is not there, to the primary itself, or at a mirror is refused", async () => {
+test("a switchover to an unknown or unreachable region, to the primary itself, or asked of a mirror is refused", async () => {
   await start({ aws: 1, gcp: 1 });
   expect((await switchover("aws", "aws")).message).toContain("already");
   expect((await switchover("aws", "nowhere")).message).toContain("no region nowhere");
@@ -132,17 +132,17 @@ test("a switchover to a region that is not there, to the primary itself, or at a
 });
 
 // Promise: A switchover that its target does not take up is taken back, and only once the target has declined for good
-test("a region that has refused a seal does not begin from it, and the old primary goes on", async () => {
+test("a region that has declined a seal does not begin an epoch from it, and the old primary continues", async () => {
   const client = await start({ aws: 1, gcp: 1 });
   const status = await volume.leader("aws");
-  // The refusal comes first, as if the switchover had been given up while the other was slow.
+  // Declines the seal before it is made, as if the switchover had been aborted while the target was slow.
   for (let ahead = 1; ahead <= 200; ahead += 1) {
     const seal = { epoch: status.version!.epoch, sequence: status.version!.sequence + ahead };
     await ask<AdminAnswer>("gcp", "refuseSeal", { seal });
   }
   const answer = await ask<AdminAnswer>("aws", "switchover", { to: "gcp", complete: false, timeoutMs: 1_000 });
   expect(answer.ok).toBe(false);
-  expect(answer.message).toContain("goes on as the primary");
+  expect(answer.message).toContain("remains the primary");
   expect((await client.mutate(makeCommand(1, "on"))).status).toBe(Status.OK);
   await until("the mirror to follow into the new epoch", async () => {
     const mirror = await volume.leader("gcp");
@@ -152,7 +152,7 @@ test("a region that has refused a seal does not begin from it, and the old prima
 
 // Promise: A promotion by force keeps a report: where the histories part, the last commit the mirror had heard of, and
 // each file whose blocks no bucket within reach has
-test("a promotion by force: refused while it need not be, then a loss report; the old primary is fenced when it is back", async () => {
+test("a promotion by force is refused while it is not needed, makes a loss report, and the old primary is fenced when it is back", async () => {
   const client = await start({ aws: 1, gcp: 1 });
   const file = await client.make(1, "sliced");
   const granted = outcomeOf(await client.mutate({ kind: "grantSlices", count: 8 })) as { grant: { first: SliceId } };
@@ -183,13 +183,16 @@ test("a promotion by force: refused while it need not be, then a loss report; th
   expect([made.status, made.error]).toEqual([Status.OK, ""]);
 
   await volume.start("aws");
-  const fenced = await volume.leader("aws", (status) => status.role === "fenced" && status.message.includes("past"));
+  const fenced = await volume.leader(
+    "aws",
+    (status) => status.role === "fenced" && status.message.includes("acknowledged after"),
+  );
   expect(fenced.version!.epoch).toBeLessThan((await volume.leader("gcp")).version!.epoch);
   const old = await connect("aws", client.session);
   expect((await old.mutate(makeCommand(1, "no"))).status).toBe(Status.NOT_PRIMARY);
 });
 
-test("an old primary that has nothing past the fork follows, without a word", async () => {
+test("an old primary that acknowledged nothing after the fork follows without intervention", async () => {
   await start({ aws: 1, gcp: 1 });
   await until("one state", async () => {
     const both = [await volume.leader("aws"), await volume.leader("gcp")];
@@ -205,7 +208,7 @@ test("an old primary that has nothing past the fork follows, without a word", as
   });
 });
 
-test("a client that has seen a later epoch fences a primary that has not heard of it", async () => {
+test("a client that has seen a later epoch fences a primary that does not know of it", async () => {
   const client = await start({ aws: 1, gcp: 1 });
   await volume.stop("gcp");
   const { address, version } = await volume.leader("aws");

@@ -27,7 +27,7 @@ async function writer(): Promise<RawClient> {
   return client;
 }
 
-/** Waits until both regions stand at the same sequence, and gives both states. */
+/** Waits until both regions are at the same sequence, and returns their states. */
 async function level() {
   return until("both regions at one sequence", async () => {
     const [a, b] = [await volume.leader("aws"), await volume.leader("gcp")];
@@ -74,7 +74,7 @@ test("a mirror that was away catches up, across a change of leader of the primar
 
 // Promise: A change is made once: one whose answer was lost is answered again by the next leader, and not repeated,
 // for as long as its session lives
-test("a request whose answer was lost with its leader is answered by the next one, and done once", async () => {
+test("a request whose answer was lost with its leader is answered by the next leader, and carried out once", async () => {
   volume = await TestVolume.create({ aws: 3 });
   await volume.start("aws");
   const client = await writer();
@@ -103,7 +103,7 @@ test("a request whose answer was lost with its leader is answered by the next on
 
 // Promise: A mirror that was away for longer than the changelog reaches takes a snapshot by itself; what its bucket
 // lacks is pending
-test("a mirror for which the log no longer reaches back takes a snapshot; what it lacks is pending", async () => {
+test("a mirror that the log no longer reaches back to takes a snapshot, and the blocks that it lacks are pending", async () => {
   const servers = { groupTuning: { keepEntries: 100, cutStep: 100 } };
   volume = await TestVolume.create({ aws: 1, gcp: 1 }, { changelog: { retainHours: 0, retainGib: 0 }, servers });
   await volume.start("aws");
@@ -124,7 +124,7 @@ test("a mirror for which the log no longer reaches back takes a snapshot; what i
   expect(await mirror.lookup(1, "and on")).toMatchObject({ kind: "file" });
 });
 
-test("an unlinked file that is open at the mirror lives until it is released there", async () => {
+test("an unlinked file that is open at the mirror is kept until it is released there", async () => {
   volume = await TestVolume.create({ aws: 1, gcp: 1 });
   await Promise.all([volume.start("aws"), volume.start("gcp")]);
   const client = await writer();
@@ -140,7 +140,7 @@ test("an unlinked file that is open at the mirror lives until it is released the
   await until("the reaping", async () => ((await mirror.ask(attributes)).error === "ENOENT" ? true : undefined));
 });
 
-test("with the primary out of reach a mirror answers as of what it has, and says so", async () => {
+test("with the primary out of reach a mirror answers from the state that it has, and says so", async () => {
   volume = await TestVolume.create({ aws: 1, gcp: 1 });
   await Promise.all([volume.start("aws"), volume.start("gcp")]);
   const client = await writer();

@@ -23,14 +23,14 @@ afterEach(async () => {
   await volume.close();
 });
 
-/** The server goes on, for who asks properly. */
-async function goesOn(): Promise<void> {
+/** The server still answers a valid request. */
+async function stillServes(): Promise<void> {
   expect(await client.lookup(1, "nothing")).toBe("ENOENT");
 }
 
 const refused = async () => (await volume.status(address)).refused;
 
-/** A stream of bytes that need not be frames. @returns how it ended */
+/** Sends bytes that need not be valid frames. @returns the error with which the stream ended */
 async function send(...frames: readonly Uint8Array[]): Promise<ServiceError> {
   const session = { ...MetadataService.session, requestSerialize: (bytes: Buffer) => bytes };
   const Raw = makeGenericClientConstructor({ session } as never, "Metadata");
@@ -50,18 +50,18 @@ const helloFrame = (changed: object) => ClientFrame.encode({ hello: { ...hello, 
 const nothing = ClientFrame.encode({ hello: undefined, requests: [] }).finish();
 
 test.each<[string, () => Uint8Array[], string]>([
-  ["of another volume", () => [helloFrame({ volume: "other" })], "client-volume"],
-  ["that says no hello first", () => [nothing], "client-malformed"],
-  ["that says hello twice", () => [helloFrame({}), helloFrame({})], "client-malformed"],
-  ["with a session that is no number", () => [helloFrame({ session: Number.NaN })], "client-malformed"],
-  ["that is no protobuf", () => [helloFrame({}), Buffer.alloc(100, 0xff)], "client-malformed"],
+  ["to another volume", () => [helloFrame({ volume: "other" })], "client-volume"],
+  ["that does not begin with a hello", () => [nothing], "client-malformed"],
+  ["that sends two hellos", () => [helloFrame({}), helloFrame({})], "client-malformed"],
+  ["whose session is not a number", () => [helloFrame({ session: Number.NaN })], "client-malformed"],
+  ["that is not protobuf", () => [helloFrame({}), Buffer.alloc(100, 0xff)], "client-malformed"],
   ["with a frame that is too large", () => [helloFrame({}), Buffer.alloc(33 << 20)], "client-oversized"],
-])("a stream %s is ended with one line, and counted; the server goes on", async (_, frames, counted) => {
+])("a stream %s is ended with one line and counted, and the server still serves", async (_, frames, counted) => {
   const error = await send(...frames());
   expect(error.code).toBe(status.FAILED_PRECONDITION);
   expect(error.details).not.toContain("\n");
   expect(await refused()).toEqual({ [counted]: 1 });
-  await goesOn();
+  await stillServes();
 });
 
 const name = Buffer.from("n");
@@ -85,33 +85,33 @@ test.each<[string, (n: number) => NonNullable<Request["body"]>]>([
     (start) => ({ $case: "getLock", value: { inode: 1, table: "posix", owner: "o", mode: "read", start, end: 9 } }),
   ],
   ["wantBlocks", (slice) => ({ $case: "wantBlocks", value: { slices: [slice] } })],
-])("a number that cannot be one, in %s, is EINVAL and counted", async (_, bodyOf) => {
+])("an invalid number in %s is EINVAL and counted", async (_, bodyOf) => {
   for (const number of bad) expect(await client.ask(bodyOf(number))).toMatchObject({ error: "EINVAL" });
   expect(await refused()).toEqual({ "client-malformed": bad.length });
-  await goesOn();
+  await stillServes();
 });
 
-test("a token that cannot be one, a request of no kind, and a change without a session are EINVAL", async () => {
+test("an invalid token, a request of no kind, and a change without a session are EINVAL", async () => {
   const lookup = { $case: "lookup", value: { parent: 1, name } } as const;
   const answer = await client.ask(lookup, Freshness.TOKEN, { epoch: 16.5, sequence: 1 });
   expect(answer).toMatchObject({ error: "EINVAL" });
   expect(await client.ask(undefined as never)).toMatchObject({ error: "EINVAL" });
-  const nobody = new RawClient(address, { session: 0 });
-  expect(await nobody.mutate(makeCommand(1, "never"))).toMatchObject({ error: "EINVAL" });
-  nobody.close();
+  const anonymous = new RawClient(address, { session: 0 });
+  expect(await anonymous.mutate(makeCommand(1, "never"))).toMatchObject({ error: "EINVAL" });
+  anonymous.close();
   expect(await refused()).toEqual({ "client-malformed": 3 });
   expect(await client.lookup(1, "never")).toBe("ENOENT");
 });
 
-test("a command that is none, or too large, changes nothing", async () => {
+test("an invalid or oversized command changes nothing", async () => {
   for (const bytes of [Buffer.alloc(0), Buffer.from([255, 1, 2]), Buffer.alloc(5 << 20, command)]) {
     const value = { request: 1, lowWater: 0, command: bytes, wait: false };
     expect(await client.ask({ $case: "mutate", value })).toMatchObject({ error: "EINVAL" });
   }
-  await goesOn();
+  await stillServes();
 });
 
-test("a client whose epoch is over reads what there is now", async () => {
+test("a client that knows only an earlier epoch reads the current state", async () => {
   const { version } = await volume.leader("aws");
   const old = { epoch: version!.epoch - 16, sequence: version!.sequence };
   const late = new RawClient(address, { seen: old });

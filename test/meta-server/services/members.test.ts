@@ -16,7 +16,7 @@ const member = (id: number, more: Partial<MemberProgress> = {}): MemberProgress 
   ...more,
 });
 
-/** A leader that does what it is asked, and remembers it. */
+/** A leader that makes every change, and records it. */
 function leader(...members: MemberProgress[]) {
   const asked: MembershipChange[] = [];
   const group = {
@@ -31,7 +31,7 @@ function leader(...members: MemberProgress[]) {
   return { asked, ask };
 }
 
-test("a learner that is far behind is not promoted, and it is said how far", async () => {
+test("a learner that is far behind is not promoted, and the refusal says how far", async () => {
   const { ask, asked } = leader(member(1), member(4, { learner: true, matched: 100 }));
   expect(await ask("promote", 4)).toMatchObject({
     ok: false,
@@ -44,7 +44,7 @@ test("a learner that is far behind is not promoted, and it is said how far", asy
   expect(await level.ask("promote", 4)).toMatchObject({ ok: true });
 });
 
-test("a removal that would leave no majority within reach is refused, and done by force", async () => {
+test("a removal that would leave no reachable majority is refused, unless it is forced", async () => {
   const { ask, asked } = leader(member(1), member(2), member(3, { active: false }), member(4, { learner: true }));
   expect(await ask("remove", 2)).toMatchObject({
     ok: false,
@@ -52,19 +52,23 @@ test("a removal that would leave no majority within reach is refused, and done b
     message: expect.stringContaining("use --force"),
   });
   expect(asked).toEqual([]);
-  expect(await ask("remove", 3)).toMatchObject({ ok: true }); // the one that is away
-  expect(await ask("remove", 4)).toMatchObject({ ok: true }); // no vote, no question
+  expect(await ask("remove", 3)).toMatchObject({ ok: true }); // it cannot be reached anyway
+  expect(await ask("remove", 4)).toMatchObject({ ok: true }); // a learner has no vote
   expect(await ask("remove", 2, true)).toMatchObject({ ok: true });
   expect(asked.map((change) => (change.type === "add" ? 0 : change.id))).toEqual([3, 4, 2]);
 });
 
-test("a change that does not exist is refused", async () => {
+test("an unknown change is refused", async () => {
   const { ask, asked } = leader(member(1));
-  expect(await ask("demote", 1)).toMatchObject({ ok: false, again: false, message: "there is no change 'demote'" });
+  expect(await ask("demote", 1)).toMatchObject({
+    ok: false,
+    again: false,
+    message: "unknown change 'demote': it is add, promote or remove",
+  });
   expect(asked).toEqual([]);
 });
 
-test("what is refused again and again is counted each time and logged once", () => {
+test("a refusal that repeats is counted each time and logged once", () => {
   const lines: string[] = [];
   const refusals = new Refusals(pino({ level: "warn" }, { write: (line: string) => lines.push(line) }));
   for (let i = 0; i < 1000; i++) refusals.note("term", 3, "from nowhere");

@@ -35,7 +35,7 @@ test("an append that was acknowledged is in a copy of the directory taken at tha
   await rm(directory, { recursive: true });
 });
 
-test("a torn end of LevelDB's log loses only the append that was torn", async () => {
+test("a torn end of LevelDB's log loses only the last append", async () => {
   const directory = await mkdtemp(join(tmpdir(), "mirrorfs-log-"));
   const log = await LevelLog.open(directory);
   await append(log, { term: 1, vote: 1, commit: 0 }, entries([1, 1, 1]));
@@ -50,7 +50,7 @@ test("a torn end of LevelDB's log loses only the append that was torn", async ()
   await rm(directory, { recursive: true });
 });
 
-test("a log with an entry missing in its middle is refused", async () => {
+test("a log with a gap is refused", async () => {
   const directory = await mkdtemp(join(tmpdir(), "mirrorfs-log-"));
   const log = await LevelLog.open(directory);
   await append(log, { term: 1, vote: 1, commit: 0 }, entries([1, 1, 1]));
@@ -65,7 +65,7 @@ test("after a failed write every later one fails with one clear line", async () 
   const log = await LevelLog.open(directory);
   await log.close();
   await expect(append(log, { term: 1, vote: 1, commit: 0 }, entries([1]))).rejects.toThrow(
-    /^the log in .* cannot be used any more: /,
+    /^the log in .* is unusable: /,
   );
   await rm(directory, { recursive: true });
 });

@@ -42,7 +42,7 @@ async function all(): Promise<Record<string, string>> {
   return found;
 }
 
-test("a write is seen at once by every kind of read, before and after it is on disk", async () => {
+test("every kind of read sees a write at once, before and after it is on disk", async () => {
   data.state.write([
     ["a\x00\xff", bytes("1")],
     ["b", bytes("2")],
@@ -64,7 +64,7 @@ test("a write is seen at once by every kind of read, before and after it is on d
   expect(data.state.get("b")).toBeUndefined();
 });
 
-test("keys are ordered as bytes, pages of a range join without gap or overlap, deletes among them included", async () => {
+test("keys are ordered as bytes, and pages of a range follow each other without gap or overlap, also around deletes", async () => {
   const keys = Array.from({ length: 256 }, (_, i) => `k${String.fromCharCode(i)}`);
   data.state.write(keys.map((key) => [key, bytes("old")]));
   await data.state.flush();
@@ -83,7 +83,7 @@ test("keys are ordered as bytes, pages of a range join without gap or overlap, d
   expect(found).toEqual(expected);
 });
 
-test("the disk is always some prefix of the turns", async () => {
+test("the disk always holds some prefix of the turns", async () => {
   const confirmed: number[] = [];
   let turn = 0;
   const stop = Date.now() + 1200;
@@ -109,10 +109,10 @@ test("the disk is always some prefix of the turns", async () => {
     await then.log.close();
   }
   expect(confirmed.length).toBeGreaterThan(0);
-  expect(confirmed).toEqual(confirmed.map((_, i) => i + 1)); // told in order, each once
+  expect(confirmed).toEqual(confirmed.map((_, i) => i + 1)); // confirmed in order, each once
 });
 
-test("a snapshot is not touched by what is written after it", async () => {
+test("a snapshot does not see what is written after it", async () => {
   data.state.write([...Array(3000)].map((_, i) => [`k${String(i).padStart(5, "0")}`, bytes("old")] as const));
   const snapshot = await data.state.snapshot();
   data.state.write([...Array(3000)].map((_, i) => [`k${String(i).padStart(5, "0")}`, bytes("new")] as const));
@@ -126,7 +126,7 @@ test("a snapshot is not touched by what is written after it", async () => {
   await snapshot.release();
 });
 
-test("a restore takes the place of everything, and the old state is removed", async () => {
+test("a restore replaces everything, and the old state is removed", async () => {
   data.state.write([["old", bytes("1")]]);
   await data.state.replace(async (write) => {
     await write([["new", bytes("2")]]);
@@ -138,7 +138,7 @@ test("a restore takes the place of everything, and the old state is removed", as
   expect((await readdir(directory)).sort()).toEqual(["STATE", "identity.json", "log", "state-2"]);
 });
 
-test("a restore that breaks off leaves the old state, and nothing behind", async () => {
+test("a restore that breaks off leaves the old state and no files of its own", async () => {
   data.state.write([["old", bytes("1")]]);
   const broken = data.state.replace(async (write) => {
     await write([["new", bytes("2")]]);
@@ -168,7 +168,7 @@ test("a crash anywhere in a restore leaves the old state or the new one, whole",
     const copy = join(base, `copy-${i}`);
     const copied = await cp(directory, copy, { recursive: true }).then(
       () => true,
-      () => false, // a file went while it was copied
+      () => false, // a file was removed during the copy
     );
     if (!copied) continue;
     const then = await openDataDirectory(copy, identity).catch(() => undefined); // the copy itself may be torn
@@ -185,10 +185,10 @@ test("a crash anywhere in a restore leaves the old state or the new one, whole",
   expect(sizes.has(2000)).toBe(true);
 });
 
-test("a read that fails is told to who opened the store, whoever asked, and fails there too", async () => {
+test("a read that fails is reported to the opener of the store, and fails at its caller", async () => {
   const key = (i: number) => `k${String(i).padStart(6, "0")}`;
   data.state.write(Array.from({ length: 20_000 }, (_, i) => [key(i), bytes(`value ${i * 7919}`)] as const));
-  await reopen(); // what lay in LevelDB's log becomes a table
+  await reopen(); // on opening, LevelDB turns its log into a table
   await close();
   for (const name of await readdir(join(directory, "state-1"))) {
     if (!name.endsWith(".ldb")) continue;
@@ -197,10 +197,10 @@ test("a read that fails is told to who opened the store, whoever asked, and fail
   }
   const failures: string[] = [];
   data = await openDataDirectory(directory, identity, { onFailed: ({ message }) => failures.push(message) });
-  expect(() => data.state.get(key(100))).toThrow("cannot be used any more");
+  expect(() => data.state.get(key(100))).toThrow("is unusable");
   expect(failures).toEqual([expect.stringContaining("Corruption")]);
-  await expect(data.state.getMany([key(101)])).rejects.toThrow("cannot be used any more");
-  await expect(data.state.range(key(0), key(500), 1000)).rejects.toThrow("cannot be used any more");
+  await expect(data.state.getMany([key(101)])).rejects.toThrow("is unusable");
+  await expect(data.state.range(key(0), key(500), 1000)).rejects.toThrow("is unusable");
   expect(failures).toHaveLength(3);
 });
 
@@ -231,11 +231,11 @@ test("a directory of another volume, region, member or newer format is refused w
   await writeFile(join(directory, "identity.json"), "{");
   expect(await refusal({})).toMatchObject({ exitCode: 2, message: expect.stringContaining("is damaged") });
   await writeFile(join(directory, "identity.json"), JSON.stringify({ format: 1, ...identity }));
-  data = await openDataDirectory(directory, identity); // an older one is read, and is one of today's from then on
+  data = await openDataDirectory(directory, identity); // an older format is read, and becomes the current one
   expect(JSON.parse(await readFile(join(directory, "identity.json"), "utf8"))).toEqual({ format: 2, ...identity });
 });
 
-test("a directory with someone else's files is not written into", async () => {
+test("a directory that holds other files is refused", async () => {
   const strange = join(base, "strange");
   await cp(directory, strange, { recursive: true });
   await rm(join(strange, "identity.json"));
@@ -248,13 +248,13 @@ test("a directory that another server has open is refused", async () => {
   expect(error).toMatchObject({ name: "UserError", message: expect.stringContaining("in use by another process") });
 });
 
-test("after a failed write its turn and every later one are told", async () => {
+test("after a failed write its turn and every later one get the error", async () => {
   await data.state.flush();
   await data.state.close();
-  const told: (string | undefined)[] = [];
-  const tell = (error?: Error) => told.push(error?.message.replace(/ in .* cannot/, " cannot").split(":")[0]);
-  data.state.write([["a", bytes("1")]], tell);
+  const errors: (string | undefined)[] = [];
+  const done = (error?: Error) => errors.push(error?.message.replace(/ in \S+ is/, " is").split(":")[0]);
+  data.state.write([["a", bytes("1")]], done);
   await data.state.flush();
-  data.state.write([["b", bytes("2")]], tell);
-  expect(told).toEqual(Array(2).fill("the state cannot be used any more"));
+  data.state.write([["b", bytes("2")]], done);
+  expect(errors).toEqual(Array(2).fill("the state is unusable"));
 });
