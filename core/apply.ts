@@ -1,6 +1,6 @@
 import { attributeHandlers } from "./attributes.ts";
 import { decodeOutcome, encodeOutcome } from "./codec/values.ts";
-import type { Command, CommandKind, Outcome, Stamp } from "./commands.ts";
+import { COMMANDS, type Command, type CommandKind, type Outcome, type Stamp } from "./commands.ts";
 import { type Context, fail, type Handler, type Handlers } from "./context.ts";
 import { directoryHandlers } from "./directories.ts";
 import { type Effects, EffectsBuilder } from "./effects.ts";
@@ -26,16 +26,6 @@ const handlers: Handlers<CommandKind> = {
   ...reapHandlers,
 };
 
-/** These may be repeated without harm, or are nobody's request: their outcomes are not kept. */
-const UNKEPT: ReadonlySet<CommandKind> = new Set<CommandKind>([
-  "format",
-  "beginEpoch",
-  "seal",
-  "regionProgress",
-  "openSession",
-  "closeSession",
-]);
-
 export interface AppliedCommand {
   readonly outcome: Outcome;
   /** The outcome as it is kept and answered. */
@@ -59,7 +49,7 @@ export function apply(tree: Tree, stamp: Stamp, command: Command, step: Step): A
   if (tree.volume !== undefined) tree.putVolume({ ...tree.volume, version, sealedTo });
   const effects = new EffectsBuilder(stamp.session);
   const context: Context = { tree, stamp, sequence: version.sequence, effects, ...step };
-  if (stamp.session === 0 || UNKEPT.has(command.kind)) return answer(run(context, command), effects);
+  if (stamp.session === 0 || !COMMANDS[command.kind].keepsOutcome) return answer(run(context, command), effects);
 
   const session = tree.session(stamp.session);
   if (session === undefined) return answer(fail("NOSESSION"), effects);

@@ -145,6 +145,45 @@ export type Command =
 export type CommandKind = Command["kind"];
 export type CommandOf<K extends CommandKind> = Extract<Command, { kind: K }>;
 
+/** What holds for every command of a kind, wherever it is handled. */
+export interface CommandTraits {
+  /** Identifies the kind on the wire and in the log. Part of the format: never changed, never reused. */
+  readonly code: number;
+  /**
+   * Whether a session's request of this kind is executed exactly once, its outcome being kept for retries. False for
+   * commands that are idempotent, or that belong to no session. Nothing is kept under session 0, whatever the kind.
+   */
+  readonly keepsOutcome: boolean;
+  /** Whether a client may send it. The metadata servers alone propose the others. */
+  readonly fromClient: boolean;
+}
+
+/**
+ * What is known of each kind. A new command needs its type in `Command`, a row here, a codec (codec/commands.ts), a handler
+ * (apply.ts), a handler in the reference model and a generator (test/core). The compiler names each that is missing.
+ */
+export const COMMANDS: { readonly [K in CommandKind]: CommandTraits } = {
+  format: { code: 0, keepsOutcome: false, fromClient: false },
+  beginEpoch: { code: 1, keepsOutcome: false, fromClient: false },
+  seal: { code: 2, keepsOutcome: false, fromClient: false },
+  regionProgress: { code: 3, keepsOutcome: false, fromClient: false },
+  openSession: { code: 4, keepsOutcome: false, fromClient: true },
+  closeSession: { code: 5, keepsOutcome: false, fromClient: true },
+  grantSlices: { code: 6, keepsOutcome: true, fromClient: true },
+  make: { code: 7, keepsOutcome: true, fromClient: true },
+  link: { code: 8, keepsOutcome: true, fromClient: true },
+  unlink: { code: 9, keepsOutcome: true, fromClient: true },
+  rmdir: { code: 10, keepsOutcome: true, fromClient: true },
+  rename: { code: 11, keepsOutcome: true, fromClient: true },
+  setattr: { code: 12, keepsOutcome: true, fromClient: true },
+  write: { code: 13, keepsOutcome: true, fromClient: true },
+  fallocate: { code: 14, keepsOutcome: true, fromClient: true },
+  setxattr: { code: 15, keepsOutcome: true, fromClient: true },
+  removexattr: { code: 16, keepsOutcome: true, fromClient: true },
+  lock: { code: 17, keepsOutcome: true, fromClient: true },
+  reap: { code: 18, keepsOutcome: true, fromClient: false },
+};
+
 /** Put on a command by the leader that proposes it; part of the entry. */
 export interface Stamp {
   readonly epoch: EpochCode;

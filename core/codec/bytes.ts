@@ -274,26 +274,32 @@ export function encodeWith(write: (writer: Writer) => void): Uint8Array {
   return writer.finish();
 }
 
-/** A value ↔ its code on the wire: the index in the list. The order is part of the format: append only. */
+/**
+ * Names and their codes on the wire, both ways. Total over the names, so that a new one does not compile without a code.
+ * Codes are part of the format: never changed, never reused.
+ */
 export class CodeTable<T extends string> {
-  readonly #names: readonly T[];
-  readonly #codes: ReadonlyMap<T, number>;
+  readonly #codes: ReadonlyMap<string, number>;
+  readonly #names: ReadonlyMap<number, T>;
 
-  constructor(names: readonly T[]) {
-    this.#names = names;
-    this.#codes = new Map(names.map((name, code) => [name, code]));
+  constructor(codes: { readonly [Name in T]: number }) {
+    const rows = Object.entries(codes) as [T, number][];
+    this.#codes = new Map(rows);
+    this.#names = new Map(rows.map(([name, code]) => [code, name]));
+    if (this.#names.size < rows.length) throw new RangeError(`two of ${Object.keys(codes)} have the same code`);
   }
 
+  /** @throws CodecError for a name that is not in the table. */
   code(name: T): number {
     const code = this.#codes.get(name);
     if (code === undefined) throw new CodecError(`${JSON.stringify(name)} has no code`);
     return code;
   }
 
-  /** @throws CodecError when there is none. */
+  /** @throws CodecError for a code that is not in the table. */
   name(code: number): T {
-    const name = this.#names[code];
-    if (name === undefined) throw new CodecError(`code ${code} is unknown, ${this.#names.length} are known`);
+    const name = this.#names.get(code);
+    if (name === undefined) throw new CodecError(`code ${code} is unknown, ${this.#names.size} are known`);
     return name;
   }
 }

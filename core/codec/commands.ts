@@ -1,4 +1,4 @@
-import type { Command, CommandKind, CommandOf, Extent, TimeChange } from "../commands.ts";
+import { COMMANDS, type Command, type CommandKind, type CommandOf, type Extent, type TimeChange } from "../commands.ts";
 import {
   type ByteString,
   EPOCH_NUMBER_MAX,
@@ -15,32 +15,17 @@ import { INODE_KINDS, readSlice, writeSlice } from "./values.ts";
 
 const FORMAT = 1;
 
-const KINDS = new CodeTable<CommandKind>([
-  "format",
-  "beginEpoch",
-  "seal",
-  "regionProgress",
-  "openSession",
-  "closeSession",
-  "grantSlices",
-  "make",
-  "link",
-  "unlink",
-  "rmdir",
-  "rename",
-  "setattr",
-  "write",
-  "fallocate",
-  "setxattr",
-  "removexattr",
-  "lock",
-  "reap",
-]);
-const RENAME_MODES = new CodeTable<CommandOf<"rename">["mode"]>(["replace", "noreplace", "exchange"]);
-const FALLOCATE_MODES = new CodeTable<CommandOf<"fallocate">["mode"]>(["allocate", "keepSize", "punch", "zero"]);
-const XATTR_MODES = new CodeTable<CommandOf<"setxattr">["mode"]>(["either", "create", "replace"]);
-const LOCK_TABLES = new CodeTable<CommandOf<"lock">["table"]>(["posix", "flock"]);
-const LOCK_MODES = new CodeTable<CommandOf<"lock">["mode"]>(["read", "write", "unlock"]);
+const KINDS = new CodeTable<CommandKind>(codesOfKinds());
+const RENAME_MODES = new CodeTable<CommandOf<"rename">["mode"]>({ replace: 0, noreplace: 1, exchange: 2 });
+const FALLOCATE_MODES = new CodeTable<CommandOf<"fallocate">["mode"]>({ allocate: 0, keepSize: 1, punch: 2, zero: 3 });
+const XATTR_MODES = new CodeTable<CommandOf<"setxattr">["mode"]>({ either: 0, create: 1, replace: 2 });
+const LOCK_TABLES = new CodeTable<CommandOf<"lock">["table"]>({ posix: 0, flock: 1 });
+const LOCK_MODES = new CodeTable<CommandOf<"lock">["mode"]>({ read: 0, write: 1, unlock: 2 });
+
+function codesOfKinds(): Record<CommandKind, number> {
+  const codes = Object.entries(COMMANDS).map(([kind, { code }]) => [kind, code]);
+  return Object.fromEntries(codes) as Record<CommandKind, number>;
+}
 
 interface Codec<K extends CommandKind> {
   write(w: Writer, command: CommandOf<K>): void;

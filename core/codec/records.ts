@@ -94,8 +94,8 @@ function record<T>(what: string, write: (w: Writer, value: T) => void, read: (r:
   };
 }
 
-const LOCK_TABLES = new CodeTable<HeldLock["table"]>(["posix", "flock"]);
-const LOCK_MODES = new CodeTable<HeldLock["mode"]>(["read", "write"]);
+const LOCK_TABLES = new CodeTable<HeldLock["table"]>({ posix: 0, flock: 1 });
+const LOCK_MODES = new CodeTable<HeldLock["mode"]>({ read: 0, write: 1 });
 const NOT_SEALED = 255;
 
 function writeVersion(w: Writer, version: Version): void {

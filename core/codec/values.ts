@@ -6,15 +6,15 @@ import { CodeTable, encodeWith, Reader, type Writer } from "./bytes.ts";
 const FORMAT = 1;
 
 /** The code of an inode's kind, in attributes and directory entries alike (also on the wire: DirectoryEntry.kind). */
-export const INODE_KINDS = new CodeTable<InodeKind>([
-  "file",
-  "directory",
-  "symlink",
-  "fifo",
-  "character",
-  "block",
-  "socket",
-]);
+export const INODE_KINDS = new CodeTable<InodeKind>({
+  file: 0,
+  directory: 1,
+  symlink: 2,
+  fifo: 3,
+  character: 4,
+  block: 5,
+  socket: 6,
+});
 
 /** A slice as the state holds it: how many segments name it. */
 export type SliceRecord = Slice & { readonly references: number };

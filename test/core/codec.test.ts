@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { CodeTable } from "../../core/codec/bytes.ts";
 import {
   CodecError,
   decodeAttributes,
@@ -16,7 +17,7 @@ import {
   encodeProposed,
   encodeSlice,
 } from "../../core/codec.ts";
-import type { Command } from "../../core/commands.ts";
+import { COMMANDS, type Command } from "../../core/commands.ts";
 import { attributes, command, id, outcome, slice, stamp, version } from "./arbitraries.ts";
 
 const chunk = fc.record({
@@ -123,6 +124,27 @@ describe("bytes that no encoder made are refused with a CodecError", () => {
       "command: format 9 is unknown, 1 is what can be read (at byte 1 of 1)",
     );
     expect(() => decodeEntry(new Uint8Array([3, 1]))).toThrow(/entry: type 3/);
+  });
+});
+
+describe("codes", () => {
+  test("a command's code identifies it", () => {
+    const codes = Object.values(COMMANDS).map((traits) => traits.code);
+    expect(new Set(codes).size).toBe(codes.length);
+    expect(() => new CodeTable({ a: 0, b: 0 })).toThrow(/same code/);
+  });
+
+  test("codes that were given once never change: logs and states are written with them", () => {
+    const codes = Object.entries(COMMANDS).map(([kind, { code }]) => `${code} ${kind}`);
+    expect(codes.join(", ")).toBe(
+      "0 format, 1 beginEpoch, 2 seal, 3 regionProgress, 4 openSession, 5 closeSession, 6 grantSlices, 7 make, 8 link, " +
+        "9 unlink, 10 rmdir, 11 rename, 12 setattr, 13 write, 14 fallocate, 15 setxattr, 16 removexattr, 17 lock, 18 reap",
+    );
+    fc.assert(
+      fc.property(command, (value) => {
+        expect(encodeCommand(value)[1]).toBe(COMMANDS[value.kind].code);
+      }),
+    );
   });
 });
 
