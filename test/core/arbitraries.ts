@@ -3,7 +3,7 @@ import type { Attributes, Command, CommandKind, Extent, Outcome, Slice, Stamp } 
 import { ERRNO } from "../../core/errno.ts";
 import { type ByteString, type Inode, idInEpoch, type Time, type Version } from "../../core/ids.ts";
 
-/** Any value of each type that has an encoding, for round trips and fuzzing. */
+/** Arbitrary values of each type that has an encoding, for round trips and fuzzing. */
 const uint = fc.oneof(fc.nat(300), fc.maxSafeNat());
 export const id = <T extends number>() => uint as unknown as fc.Arbitrary<T>;
 export const byteString = (maxLength = 40) =>

@@ -225,7 +225,7 @@ class Pair {
     expect(this.#content(inode)).toEqual(node.bytes);
   }
 
-  /** Offset → byte, as a reader puts it together from chunks and slices. */
+  /** Offset → byte, assembled from chunks and slices as a reader does. */
   #content(inode: Inode): Map<number, number> {
     const content = new Map<number, number>();
     for (const key of this.world.view.pairs.keys()) {
@@ -259,7 +259,7 @@ class Pair {
   }
 }
 
-/** The same log followed elsewhere, a cold tree after every few entries: bytes and hash must come out the same. */
+/** Applies a log as a mirror does, with a turn and a restart every `entriesPerTurn` entries. */
 function follow(log: readonly Uint8Array[], entriesPerTurn: number): { view: MemoryView; hash: string } {
   const view = new MemoryView();
   let tree = new Tree(view, { cacheBytes: 2000 });
@@ -278,7 +278,7 @@ function follow(log: readonly Uint8Array[], entriesPerTurn: number): { view: Mem
 
 // Promise: Any sequence of operations leaves what a plain file system would have left, and every region comes to the
 // same bytes
-test("core does what a naive file system does, and every region comes to the same bytes", () => {
+test("core does what the reference model does, and every region comes to the same bytes", () => {
   fc.assert(
     fc.property(
       fc.noBias(fc.array(operation, { minLength: 1, maxLength: 80, size: "max" })),
@@ -302,7 +302,7 @@ test("core does what a naive file system does, and every region comes to the sam
   expect([...exercised].sort()).toEqual(kinds.sort());
 });
 
-test("a directory's entries in the state are those that a walk of its prefix finds", () => {
+test("a scan of a directory's prefix finds its entries", () => {
   const world = new World();
   world.make(ROOT_INODE, "a");
   world.make(ROOT_INODE, "b", "directory");

@@ -1,9 +1,10 @@
-import type { Command, CommandKind, CommandOf, InodeKind, TimeChange } from "../../core/commands.ts";
-
 /**
  * The reference model that core is compared with: a file system written from the manual pages, without regard to speed.
  * Directories are maps of nodes, a file is a map of single bytes, link counts are counted. It shares no code with core.
  */
+
+import type { Command, CommandKind, CommandOf, InodeKind, TimeChange } from "../../core/commands.ts";
+
 export interface Node {
   id: number;
   kind: InodeKind;
@@ -12,7 +13,7 @@ export interface Node {
   gid: number;
   target: string;
   size: number;
-  /** Offset → byte, only where something was written. */
+  /** Offset → byte, only where data was written. */
   bytes: Map<number, number>;
   mtime: number;
   ctime: number;
@@ -68,7 +69,7 @@ export class Reference {
 
   /** Total: a new kind of command does not compile before the reference knows it. */
   readonly #handlers: { readonly [K in CommandKind]: Handler<K> } = {
-    // Epochs do not show in the tree; entries.test.ts tests them. The constructor formats.
+    // The constructor does what format does. Epochs are not visible in the tree; entries.test.ts tests them.
     format: () => OK,
     beginEpoch: () => OK,
     seal: () => OK,
