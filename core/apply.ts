@@ -1,6 +1,6 @@
 import { attributeHandlers } from "./attributes.ts";
 import { decodeOutcome, encodeOutcome } from "./codec/values.ts";
-import type { Command, CommandKind, Outcome, Stamp } from "./commands.ts";
+import { COMMANDS, type Command, type CommandKind, type Outcome, type Stamp } from "./commands.ts";
 import { type Context, fail, type Handler, type Handlers } from "./context.ts";
 import { directoryHandlers } from "./directories.ts";
 import { type Effects, EffectsBuilder } from "./effects.ts";
@@ -26,40 +26,33 @@ const handlers: Handlers<CommandKind> = {
   ...reapHandlers,
 };
 
-/** These may be repeated without harm, or are nobody's request: their outcomes are not kept. */
-const UNKEPT: ReadonlySet<CommandKind> = new Set<CommandKind>([
-  "format",
-  "beginEpoch",
-  "seal",
-  "regionProgress",
-  "openSession",
-  "closeSession",
-]);
-
 export interface AppliedCommand {
   readonly outcome: Outcome;
-  /** The outcome as it is kept and answered. */
+  /** The encoded outcome, as it is kept for retries and sent to the client. */
   readonly encoded: Uint8Array;
   readonly effects: Effects;
 }
 
-/** The step that a command takes in the changelog: from `previous` to `position`. */
+/** The changelog before a command (`previous`) and after it (`position`). */
 export interface Step {
   readonly previous: Version;
   readonly position: Position;
 }
 
 /**
- * The one way to change the tree: total over the commands, deterministic, synchronous. A failure is an outcome and
- * changes nothing but the kept outcomes. A request that was executed before gets its outcome again and changes nothing.
- * EINVAL: the request's outcome is forgotten already, or it is beyond the window.
+ * Applies one command. This is the only code that changes the tree; it is deterministic and synchronous. A command that
+ * fails changes nothing but the version and the session's kept outcomes. A request that was executed before is not executed
+ * again: its kept outcome is returned.
+ *
+ * Besides a command's own errors: NOSESSION when the volume does not know the session; EINVAL when the request's outcome has
+ * been dropped already (it is below the low water), or its number is beyond the window (REQUEST_WINDOW_MAX).
  */
 export function apply(tree: Tree, stamp: Stamp, command: Command, step: Step): AppliedCommand {
   const { version, sealedTo } = step.position;
   if (tree.volume !== undefined) tree.putVolume({ ...tree.volume, version, sealedTo });
   const effects = new EffectsBuilder(stamp.session);
   const context: Context = { tree, stamp, sequence: version.sequence, effects, ...step };
-  if (stamp.session === 0 || UNKEPT.has(command.kind)) return answer(run(context, command), effects);
+  if (stamp.session === 0 || !COMMANDS[command.kind].keepsOutcome) return answer(run(context, command), effects);
 
   const session = tree.session(stamp.session);
   if (session === undefined) return answer(fail("NOSESSION"), effects);

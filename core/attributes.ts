@@ -9,7 +9,10 @@ const ID_MAX = 2 ** 32 - 1;
 
 export const attributeHandlers: Handlers<"setattr"> = { setattr };
 
-/** chmod, chown, truncate, utimens. A size may be reached in several commands: see truncate. */
+/**
+ * chmod(2), chown(2), truncate(2), utimensat(2). A large truncation takes several commands: see `truncate`. Without any field
+ * nothing changes. EISDIR, EINVAL: a size for a directory, or for another inode that is not a file; EFBIG.
+ */
 function setattr(context: Context, command: CommandOf<"setattr">): Outcome {
   const before = context.tree.attributes(command.inode);
   if (before === undefined) return fail("ESTALE");
@@ -46,14 +49,14 @@ function changesSomething({ kind, inode, ...changes }: CommandOf<"setattr">): bo
   return Object.values(changes).some((change) => change !== undefined && change !== false);
 }
 
-/** chown takes the privileges of whatever is no directory, also for root (fs/attr.c, chown_common). */
+/** chown clears set-uid and set-gid on everything but directories, also for root (chown_common in the kernel's fs/open.c). */
 function newMode(before: Attributes, command: CommandOf<"setattr">, chowns: boolean): number {
   if (command.mode !== undefined) return command.mode & 0o7777;
   const kills = command.killPrivileges === true || chowns;
   return kills && before.kind !== "directory" ? withoutPrivileges(before.mode) : before.mode;
 }
 
-function newTime(change: TimeChange | undefined, otherwise: Time, now: Time): Time {
-  if (change === undefined) return otherwise;
+function newTime(change: TimeChange | undefined, unchanged: Time, now: Time): Time {
+  if (change === undefined) return unchanged;
   return change === "now" ? now : change;
 }

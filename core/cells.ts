@@ -2,20 +2,20 @@ import type { RecordCodec } from "./codec/records.ts";
 import type { ByteString } from "./ids.ts";
 import { hashPair, type PairHash, type StateHash } from "./state-hash.ts";
 
-/** Where the state is kept. Must show what earlier turns put at once, written to a disk or not. */
+/** The stored state. Must return what earlier turns put, whether or not that has reached the disk. */
 export interface KeyValueView {
   get(key: ByteString): Uint8Array | undefined;
 }
 
-/** By what a cell is found: its key, or the number that the key is made of, which spares making it. */
+/** Identifies a cell: its key, or the number in its key, which saves building the key. */
 type Handle = ByteString | number;
 
-/** A pair, decoded when it was asked for, and its hash when it was needed. */
+/** A key and its value, decoded when first read, and the hash of the pair, computed when first needed. */
 interface Cell extends PairHash {
   readonly handle: Handle;
   readonly key: ByteString;
   readonly codec: RecordCodec<never>;
-  /** As the state holds it; of a dirty cell, as it did before. */
+  /** The encoded value at the last flush. */
   bytes: Uint8Array | undefined;
   value: unknown;
   decoded: boolean;
@@ -23,13 +23,14 @@ interface Cell extends PairHash {
   dirty: boolean;
 }
 
-/** Roughly what a cell takes beside its key and its bytes: the objects themselves and a decoded value. */
+/** Approximate memory of a cell besides its key and bytes: the objects and the decoded value. */
 const CELL_BYTES = 400;
 
 /**
- * The pairs of a view that were changed in this turn, or read or written lately. The latter are kept within a bound, in two
- * generations, which is an LRU at the price of a Map look-up: what is used moves to the young one, and when that is full
- * it becomes the old one; what is not yet flushed always stays. Values are never changed in place.
+ * A write-back cache over a view. It holds the cells that changed since the last flush and, within a bound, those used
+ * recently. Two generations approximate an LRU at the cost of a Map lookup: a cell that is used moves to the young one; when
+ * that is full it becomes the old one, and the previous old one is dropped, except for cells not yet flushed. Values are
+ * never modified in place.
  */
 export class Cells {
   readonly #view: KeyValueView;
@@ -52,12 +53,12 @@ export class Cells {
     this.#change(this.#cell(codec, key), value);
   }
 
-  /** As it was at the end of the last turn. Not to be changed. */
+  /** The encoded value at the last flush. Must not be modified. */
   bytes<T>(codec: RecordCodec<T>, key: ByteString): Uint8Array | undefined {
     return this.#cell(codec, key).bytes;
   }
 
-  // The same for keys that are made of one number. Numbers of different kinds of records must not meet: only one kind uses these.
+  // The same for keys made of a number. Only one kind of record may use these: the numbers of two kinds could be equal.
 
   getNumbered<T>(codec: RecordCodec<T>, number: number, keyOf: (number: number) => ByteString): T | undefined {
     return decodedOf<T>(this.#numbered(codec, number, keyOf));
@@ -72,7 +73,7 @@ export class Cells {
     this.#change(this.#numbered(codec, number, keyOf), value);
   }
 
-  /** Puts where the caller knows that there never was anything: spares the look-ups. */
+  /** Puts a value under a key that was never used before, as the caller knows: saves the lookups. */
   insertNumbered<T>(codec: RecordCodec<T>, number: number, key: ByteString, value: T): void {
     const cell = newCell(codec, number, key, undefined);
     this.#keep(cell);
@@ -87,7 +88,7 @@ export class Cells {
     return this.#numbered(codec, number, keyOf).bytes;
   }
 
-  /** Whether it is here: a read that must not take long may go past the view otherwise. */
+  /** Whether the cell is in memory, so that reading it takes no read of the view. */
   holdsNumbered(number: number): boolean {
     return this.#young.has(number) || this.#old.has(number);
   }
@@ -114,7 +115,7 @@ export class Cells {
     const older = this.#old.get(handle);
     if (older === undefined) return undefined;
     if (older.bytes !== undefined && older.bytes.buffer.byteLength > 2 * older.bytes.length) {
-      older.bytes = older.bytes.slice(); // what lives long must not keep a whole slab of small values
+      older.bytes = older.bytes.slice(); // a long-lived cell must not keep a whole slab of small values in memory
     }
     this.#keep(older);
     return older;
@@ -137,7 +138,7 @@ export class Cells {
     this.#youngBytes += CELL_BYTES + cell.key.length + (cell.bytes?.length ?? 0);
   }
 
-  /** Encodes what changed since the last call into `puts` and brings the hash up to date. */
+  /** Encodes the changes since the last flush into `puts`, and updates the hash. */
   flush(hash: StateHash, puts: Map<ByteString, Uint8Array | undefined>): void {
     for (const cell of this.#dirty) {
       cell.dirty = false;

@@ -4,7 +4,7 @@ import type { Context } from "./context.ts";
 import { CHUNK_BYTES, type Inode, type SliceId } from "./ids.ts";
 import { cut, referenceChanges, usedBytes } from "./segments.ts";
 
-/** Changes to the chunks of one file, first made aside (so that a command can still be refused), then committed. */
+/** Changes to the chunks of one file: staged first, so that the command can still fail, then committed. */
 export class ChunkEdit {
   readonly #context: Context;
   readonly #inode: Inode;
@@ -25,7 +25,7 @@ export class ChunkEdit {
     else this.#edited.set(index, { before: this.segments(index), after });
   }
 
-  /** Makes a hole of the file's range [from, to). @returns how many bytes were held there. */
+  /** Stages a hole: the part of the file's range [from, to) in this chunk. @returns the number of bytes it held. */
   clear(index: number, from: number, to: number): number {
     const start = index * CHUNK_BYTES;
     const before = this.segments(index);
@@ -36,8 +36,8 @@ export class ChunkEdit {
   }
 
   /**
-   * Writes the chunks and counts the references. `added`: slices that come with this command.
-   * @returns by how many bytes the file holds more.
+   * Writes the staged chunks and the slices' reference counts. `added`: the slices that the command brings.
+   * @returns the change of the file's `usedBytes`.
    */
   commit(added: ReadonlyMap<SliceId, Slice> = NO_SLICES): number {
     const { tree, sequence } = this.#context;

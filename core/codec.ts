@@ -1,4 +1,4 @@
-/** Every value's bytes, in the log, in the state and on the wire. A format byte comes first in each. */
+/** The binary encoding of commands, entries, outcomes and records: in the log, in the state and on the wire. */
 export { CodecError } from "./codec/bytes.ts";
 export { decodeCommand, encodeCommand } from "./codec/commands.ts";
 export {

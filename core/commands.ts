@@ -1,3 +1,5 @@
+/** The input and output of the state machine: commands, their stamps and outcomes, and the values in them. */
+
 import type { ErrnoCode } from "./errno.ts";
 import type { ByteString, EpochCode, Inode, RegionIndex, Sequence, SessionId, SliceId, Time } from "./ids.ts";
 
@@ -13,40 +15,44 @@ export interface Attributes {
   readonly links: number;
   /** Bytes. For a symlink the target's length; for a directory 4096. */
   readonly size: number;
-  /** Bytes held by slices and inline data (holes are not counted). */
+  /** Bytes held in slices and inline data; holes do not count. */
   readonly usedBytes: number;
+  /** st_rdev of a character or block device, as the client sent it; 0 for other kinds. */
   readonly device: number;
   readonly atime: Time;
   readonly mtime: Time;
   readonly ctime: Time;
-  /** Directory: how many entries it has. */
+  /** Directory: the number of its entries, without "." and "..". */
   readonly entries: number;
-  /** How many xattrs it has. */
+  /** Number of extended attributes. */
   readonly xattrs: number;
-  /** Directory, or file with one link: where it is. 0 when it has none that is known here (see keys.ts). */
+  /**
+   * The directory that holds one of the inode's links; the root's is the root itself. 0 when that link was removed and no
+   * other has taken its place (see keys.ts).
+   */
   readonly parent: Inode;
-  /** Grows with every change of the content or the attributes: what caches compare. The sequence of that change. */
+  /** Sequence of the last change to the content or the attributes. Caches compare it. */
   readonly changed: Sequence;
 }
 
-/** What a slice is made of: immutable, content in blocks of `BLOCK_BYTES`, the last one shorter. */
+/** Immutable file content in a bucket, as blocks of `BLOCK_BYTES`; the last one may be shorter. */
 export interface Slice {
   readonly id: SliceId;
   readonly bytes: number;
-  /** The region whose bucket it was first stored in. */
+  /** The region whose bucket the client stored it in. */
   readonly home: RegionIndex;
   /** CRC-32C of each block, in order. */
   readonly crc32c: readonly number[];
 }
 
-/** A contiguous run of a file. Never crosses a chunk (64 MiB). */
+/** A contiguous range of a file, to be written. `offset`: bytes in the file. Must not cross the end of a chunk (64 MiB). */
 export type Extent =
   | { readonly kind: "inline"; readonly offset: number; readonly data: Uint8Array }
   | { readonly kind: "slice"; readonly offset: number; readonly slice: Slice };
 
 export type TimeChange = Time | "now";
 
-/** A change of the tree, as data. `now`, the request's number and the epoch are in the entry's stamp (Stamp). */
+/** A change of the tree, as data. The time, the request's number and the epoch are in the entry's stamp (Stamp). */
 export type Command =
   // The volume
   | {
@@ -59,7 +65,7 @@ export type Command =
   | { readonly kind: "beginEpoch"; readonly epoch: EpochCode; readonly forced: boolean }
   | { readonly kind: "seal"; readonly to: RegionIndex }
   | { readonly kind: "regionProgress"; readonly region: RegionIndex; readonly sequence: Sequence }
-  // Sessions. The id is drawn by the client (random, below 2^53), so that a retry opens the same one.
+  // Sessions. The client draws the id (random, below 2^53), so that a retry opens the same session.
   | { readonly kind: "openSession"; readonly session: SessionId; readonly client: string; readonly region: RegionIndex }
   | { readonly kind: "closeSession"; readonly session: SessionId }
   | { readonly kind: "grantSlices"; readonly count: number }
@@ -104,7 +110,7 @@ export type Command =
       readonly kind: "write";
       readonly inode: Inode;
       readonly extents: readonly Extent[];
-      /** When the application wrote, if that is not when the command is stamped. */
+      /** When the application wrote. Without it: the stamp's time. */
       readonly mtime?: Time;
       readonly killPrivileges?: boolean;
     }
@@ -123,7 +129,7 @@ export type Command =
       readonly mode: "either" | "create" | "replace";
     }
   | { readonly kind: "removexattr"; readonly inode: Inode; readonly name: ByteString }
-  // Locks: advisory, POSIX ranges (end inclusive, 2^53-1 = to the end) or flock
+  // Advisory locks: POSIX byte ranges (`end` is inclusive; 2^53-1 is the end of the file) or flock(2)
   | {
       readonly kind: "lock";
       readonly inode: Inode;
@@ -134,7 +140,7 @@ export type Command =
       readonly end: number;
       readonly pid: number;
     }
-  // An inode without links and without open handles goes away in steps; the leader walks, the command names the keys.
+  // Removes an inode without links and open handles, in steps. The leader finds the keys: apply reads single keys only.
   | {
       readonly kind: "reap";
       readonly inode: Inode;
@@ -145,27 +151,66 @@ export type Command =
 export type CommandKind = Command["kind"];
 export type CommandOf<K extends CommandKind> = Extract<Command, { kind: K }>;
 
-/** Put on a command by the leader that proposes it; part of the entry. */
+/** What holds for every command of a kind, wherever it is handled. */
+export interface CommandTraits {
+  /** Identifies the kind on the wire and in the log. Part of the format: never changed, never reused. */
+  readonly code: number;
+  /**
+   * Whether a session's request of this kind is executed exactly once, its outcome being kept for retries. False for
+   * commands that are idempotent, or that belong to no session. Nothing is kept under session 0, whatever the kind.
+   */
+  readonly keepsOutcome: boolean;
+  /** Whether a client may send it. The metadata servers alone propose the others. */
+  readonly fromClient: boolean;
+}
+
+/**
+ * What is known of each kind. A new command needs its type in `Command`, a row here, a codec (codec/commands.ts), a handler
+ * (apply.ts), a handler in the reference model and a generator (test/core). The compiler names each that is missing.
+ */
+export const COMMANDS: { readonly [K in CommandKind]: CommandTraits } = {
+  format: { code: 0, keepsOutcome: false, fromClient: false },
+  beginEpoch: { code: 1, keepsOutcome: false, fromClient: false },
+  seal: { code: 2, keepsOutcome: false, fromClient: false },
+  regionProgress: { code: 3, keepsOutcome: false, fromClient: false },
+  openSession: { code: 4, keepsOutcome: false, fromClient: true },
+  closeSession: { code: 5, keepsOutcome: false, fromClient: true },
+  grantSlices: { code: 6, keepsOutcome: true, fromClient: true },
+  make: { code: 7, keepsOutcome: true, fromClient: true },
+  link: { code: 8, keepsOutcome: true, fromClient: true },
+  unlink: { code: 9, keepsOutcome: true, fromClient: true },
+  rmdir: { code: 10, keepsOutcome: true, fromClient: true },
+  rename: { code: 11, keepsOutcome: true, fromClient: true },
+  setattr: { code: 12, keepsOutcome: true, fromClient: true },
+  write: { code: 13, keepsOutcome: true, fromClient: true },
+  fallocate: { code: 14, keepsOutcome: true, fromClient: true },
+  setxattr: { code: 15, keepsOutcome: true, fromClient: true },
+  removexattr: { code: 16, keepsOutcome: true, fromClient: true },
+  lock: { code: 17, keepsOutcome: true, fromClient: true },
+  reap: { code: 18, keepsOutcome: true, fromClient: false },
+};
+
+/** Added to a command by the leader that proposes it; part of the log entry. */
 export interface Stamp {
   readonly epoch: EpochCode;
   readonly now: Time;
-  /** 0: an internal command, without exactly-once bookkeeping. */
+  /** 0: proposed by the servers themselves; no outcome is kept. */
   readonly session: SessionId;
-  /** Number of the request within the session, from 1. */
+  /** Number of the request in its session, from 1. */
   readonly request: number;
-  /** All requests below this one have had their answers: their outcomes may be forgotten. */
+  /** The client has the answers to all requests below this number: their outcomes may be dropped. */
   readonly lowWater: number;
 }
 
-/** What a committed command came to: deterministic, kept for retries, the same in every region. */
+/** The result of a committed command: deterministic, the same in every region, and kept for retries. */
 export type Outcome =
   | { readonly ok: false; readonly error: ErrnoCode | "NOSESSION" }
   | {
       readonly ok: true;
-      /** Of the inode made, linked, changed or renamed, after the command. */
+      /** Attributes after the command, of the inode that was made, linked, changed or renamed. */
       readonly attributes?: Attributes;
-      /** grantSlices: first id and how many. */
+      /** grantSlices: the ids `first` … `first + count - 1`. */
       readonly grant?: { readonly first: SliceId; readonly count: number };
-      /** unlink, rmdir, rename-over: the inode that lost this name. */
+      /** unlink, rmdir, a rename that replaces: the inode that lost this name. reap: the inode that was removed. */
       readonly removed?: Inode;
     };

@@ -5,13 +5,13 @@ import type { Inode, Sequence, Version } from "./ids.ts";
 import type { Position } from "./sequencer.ts";
 import type { Tree } from "./tree.ts";
 
-/** What a handler works with. A handler checks everything first and changes the tree only when it will succeed. */
+/** What a command's handler works with. A handler checks everything before its first change: nothing is rolled back. */
 export interface Context {
   readonly tree: Tree;
   readonly stamp: Stamp;
-  /** The sequence that the command takes. */
+  /** The sequence of this command. */
   readonly sequence: Sequence;
-  /** The version before the command, and where the changelog stands after it. */
+  /** The version before this command, and the changelog's position after it. */
   readonly previous: Version;
   readonly position: Position;
   readonly effects: EffectsBuilder;
@@ -26,7 +26,10 @@ export function fail(error: ErrnoCode | "NOSESSION"): Outcome {
   return { ok: false, error };
 }
 
-/** Puts changed attributes: `changed` and the push to caches go with it. `content`: the data or the entries too. */
+/**
+ * Stores changed attributes with `changed` set, and has caches invalidate them. `content`: also the file's data or the
+ * directory's entries. @returns the attributes as stored.
+ */
 export function putChanged(context: Context, attributes: Attributes, content: boolean): Attributes {
   const changed = { ...attributes, changed: context.sequence };
   context.tree.putAttributes(changed);
@@ -34,7 +37,7 @@ export function putChanged(context: Context, attributes: Attributes, content: bo
   return changed;
 }
 
-/** A directory that can be looked into: ESTALE when the inode is gone, ENOENT when it was removed but is still open. */
+/** A directory whose entries may be read and changed. ESTALE: no such inode; ENOENT: it was removed, and is still open. */
 export function usableDirectory(tree: Tree, inode: Inode): Attributes | ErrnoCode {
   const directory = tree.attributes(inode);
   if (directory === undefined) return "ESTALE";
@@ -42,7 +45,7 @@ export function usableDirectory(tree: Tree, inode: Inode): Attributes | ErrnoCod
   return directory.links === 0 ? "ENOENT" : directory;
 }
 
-/** A regular file, to change its content. */
+/** A regular file, whose content may be changed. ESTALE: no such inode; EINVAL: neither a file nor a directory. */
 export function regularFile(tree: Tree, inode: Inode): Attributes | ErrnoCode {
   const file = tree.attributes(inode);
   if (file === undefined) return "ESTALE";

@@ -1,3 +1,9 @@
+/**
+ * The commands on names; rename is in rename.ts. The client's kernel checks permissions. Errors common to all:
+ * - of the parent: ESTALE: no such inode; ENOTDIR; ENOENT: it was removed, and is still open
+ * - of the name: EINVAL, ENAMETOOLONG
+ */
+
 import type { Attributes, CommandOf, Outcome } from "./commands.ts";
 import { type Context, fail, type Handlers, usableDirectory } from "./context.ts";
 import type { ErrnoCode } from "./errno.ts";
@@ -17,6 +23,7 @@ export const directoryHandlers: Handlers<"make" | "link" | "unlink" | "rmdir" | 
   rename,
 };
 
+/** mknod(2), mkdir(2), symlink(2). EEXIST, EMLINK; ENOENT for an empty target; ENOSPC: the epoch's counter is exhausted. */
 function make(context: Context, command: CommandOf<"make">): Outcome {
   const { tree, stamp, sequence, effects } = context;
   const parent = usableDirectory(tree, command.parent);
@@ -49,7 +56,7 @@ function makeError(command: CommandOf<"make">): ErrnoCode | undefined {
   return nameError(command.name);
 }
 
-/** A directory with set-gid gives its group to what is made in it, and the bit to directories (inode(7), BSD groups). */
+/** In a directory with set-gid, a new inode inherits the group, and a new directory also the bit (inode(7)). */
 function newAttributes(
   inode: Inode,
   parent: Attributes,
@@ -80,6 +87,7 @@ function newAttributes(
   };
 }
 
+/** link(2). EEXIST, EMLINK; EPERM for a directory; ENOENT for an inode that has lost its last link. */
 function link(context: Context, command: CommandOf<"link">): Outcome {
   const { tree, effects } = context;
   const inode = tree.attributes(command.inode);
@@ -100,6 +108,7 @@ function link(context: Context, command: CommandOf<"link">): Outcome {
   return { ok: true, attributes };
 }
 
+/** unlink(2). ENOENT; EISDIR for a directory, as on Linux (POSIX: EPERM). */
 function unlink(context: Context, command: CommandOf<"unlink">): Outcome {
   const { tree, effects } = context;
   const parent = usableDirectory(tree, command.parent);
@@ -117,6 +126,7 @@ function unlink(context: Context, command: CommandOf<"unlink">): Outcome {
   return { ok: true, removed: entry.inode };
 }
 
+/** rmdir(2). ENOENT, ENOTDIR, ENOTEMPTY. */
 function rmdir(context: Context, command: CommandOf<"rmdir">): Outcome {
   const { tree, effects } = context;
   const parent = usableDirectory(tree, command.parent);

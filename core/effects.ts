@@ -2,28 +2,28 @@ import type { IdRange } from "./codec/records.ts";
 import type { SliceRecord } from "./codec/values.ts";
 import type { ByteString, Inode, SessionId } from "./ids.ts";
 
-/** What caches must forget: an inode's attributes (`content`: its data or its list of entries too), or an entry. */
+/** What caches must invalidate: an inode's attributes (`content`: also its data or its entries), or a directory entry. */
 export type Touched =
   | { readonly inode: Inode; readonly content: boolean }
   | { readonly parent: Inode; readonly name: ByteString };
 
-/** What a command did that is not in the tree itself: the server makes pending copies, garbage and pushes of it. */
+/** What a command did besides changing the tree. The server derives pending copies, garbage and invalidations from it. */
 export interface Effects {
-  /** The originator; 0: none. */
+  /** The session that sent the command; 0: none. */
   readonly session: SessionId;
   readonly touched: readonly Touched[];
   readonly slicesAdded: readonly (SliceRecord & { readonly inode: Inode })[];
-  /** Slices that nothing names any more. */
+  /** Slices that no segment references any longer. */
   readonly slicesDropped: readonly SliceRecord[];
   /** Inodes that lost their last link. */
   readonly orphaned: readonly Inode[];
-  /** Inodes where a lock was given up: whoever waits may try again. */
+  /** Inodes on which a lock was released: requests that wait for one may be retried. */
   readonly unlocked: readonly Inode[];
-  /** Slice ids granted once that can name nothing any more: what was stored under them is garbage. */
+  /** Granted slice ids that can no longer be used: what was stored under them is garbage. */
   readonly revoked: readonly IdRange[];
 }
 
-/** Collects them while a command is applied. Arrays are made only when there is something to put in. */
+/** Collects the effects while a command is applied. Most lists stay empty, so an array is allocated with its first item. */
 export class EffectsBuilder implements Effects {
   readonly session: SessionId;
   touched: Touched[] = NONE;

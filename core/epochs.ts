@@ -1,9 +1,13 @@
+/**
+ * The commands about the volume, its epochs and its regions. The sequencer computes their effect on version and seal; the
+ * handlers here update the records.
+ */
+
 import type { CommandOf, Outcome } from "./commands.ts";
 import { type Context, DONE, fail, type Handlers } from "./context.ts";
 import { DIRECTORY_BYTES } from "./directories.ts";
 import { NO_VERSION, type RegionIndex, ROOT_INODE } from "./ids.ts";
 
-/** What these do to version and seal is the sequencer's; here is what they do to the records. They always succeed. */
 export const epochHandlers: Handlers<"format" | "beginEpoch" | "seal" | "regionProgress"> = {
   format,
   beginEpoch,
@@ -11,7 +15,7 @@ export const epochHandlers: Handlers<"format" | "beginEpoch" | "seal" | "regionP
   regionProgress,
 };
 
-/** The empty volume in its first epoch: a root directory that belongs to root. */
+/** Creates the empty volume in its first epoch: one directory, owned by root. */
 function format(context: Context, command: CommandOf<"format">): Outcome {
   const { tree, stamp, sequence, position } = context;
   const { uuid, volume, regions } = command;
@@ -42,7 +46,7 @@ function format(context: Context, command: CommandOf<"format">): Outcome {
   return { ok: true, attributes };
 }
 
-/** Ids carry the epoch, so its counters begin again. */
+/** Ids contain the epoch's code, so the counters start again at 1. */
 function beginEpoch(context: Context, command: CommandOf<"beginEpoch">): Outcome {
   const { tree, sequence, previous } = context;
   tree.putVolume({ ...tree.volume!, nextInode: 1, nextSlice: 1 });
@@ -50,7 +54,7 @@ function beginEpoch(context: Context, command: CommandOf<"beginEpoch">): Outcome
   return DONE;
 }
 
-/** How far a region has applied, as it reported; never goes back. */
+/** Records the sequence that a region reports as applied; it never decreases. ENODEV: no such region. */
 function regionProgress(context: Context, command: CommandOf<"regionProgress">): Outcome {
   const reported = context.tree.regionProgress(command.region);
   if (reported === undefined) return fail("ENODEV");

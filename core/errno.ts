@@ -1,4 +1,4 @@
-/** Linux errno numbers (include/uapi/asm-generic/errno-base.h, errno.h) of the errors this file system gives. */
+/** Linux errno numbers (include/uapi/asm-generic/errno-base.h, errno.h) of the errors that this file system returns. */
 export const ERRNO = {
   EPERM: 1,
   ENOENT: 2,

@@ -2,7 +2,7 @@ import { ChunkEdit } from "./chunks.ts";
 import type { Attributes, CommandOf, Extent, Outcome, Slice } from "./commands.ts";
 import { type Context, fail, type Handlers, putChanged, regularFile } from "./context.ts";
 import type { ErrnoCode } from "./errno.ts";
-import { granted, takeGranted } from "./grants.ts";
+import { isGranted, takeGranted } from "./grants.ts";
 import {
   BLOCK_BYTES,
   CHUNK_BYTES,
@@ -18,8 +18,11 @@ import { inlineBytes, insert } from "./segments.ts";
 export const fileHandlers: Handlers<"write" | "fallocate"> = { write, fallocate };
 
 /**
- * Puts extents into a file, in order: all of them or none. A slice must come from a range granted to the session and
- * be new. EOVERFLOW: a chunk would hold more than CHUNK_INLINE_BYTES_MAX inline; the client uploads a slice instead.
+ * Writes extents into a file, in order: all of them or none. Errors:
+ * - EINVAL: an extent is empty, crosses the end of a chunk, is too long to be inline, or has not one checksum per block
+ * - EFBIG: beyond FILE_BYTES_MAX
+ * - EEXIST: a slice's id is in use; ESTALE: the session may not use it, or there is no such inode
+ * - EOVERFLOW: a chunk would hold more than CHUNK_INLINE_BYTES_MAX of inline data; the client uploads a slice instead
  */
 function write(context: Context, command: CommandOf<"write">): Outcome {
   const { tree, stamp } = context;
@@ -64,10 +67,10 @@ function extentError(context: Context, extent: Extent, earlier: ReadonlyMap<Slic
   const { id, crc32c } = extent.slice;
   if (crc32c.length !== Math.ceil(length / BLOCK_BYTES)) return "EINVAL";
   if (earlier.has(id) || context.tree.slice(id) !== undefined) return "EEXIST";
-  return granted(context, id) ? undefined : "ESTALE";
+  return isGranted(context, id) ? undefined : "ESTALE";
 }
 
-/** @returns whether the inline data has room. */
+/** Stages the extents. @returns false when a chunk would hold too much inline data. */
 function placeExtents(edit: ChunkEdit, extents: readonly Extent[]): boolean {
   const inlined = new Set<number>();
   for (const extent of extents) {
@@ -87,10 +90,10 @@ function placeExtents(edit: ChunkEdit, extents: readonly Extent[]): boolean {
 }
 
 /**
- * Cuts or extends a file. A cut goes down from the end, over RANGE_CHUNKS_MAX chunks at most (there is no walk over the
- * chunks that exist, only point reads): where more may lie, the size comes out as far as it got, and whoever truncates
- * sends the command again until it is reached. No byte past the size ever shows again. A cut of a file that holds nothing
- * (more) is done at once, however large it is.
+ * Shrinks or extends a file. Shrinking clears chunks from the end, at most RANGE_CHUNKS_MAX of them, since apply can read
+ * single chunks but not list those that exist. If there may be more, the result has the size that was reached, and the client
+ * sends the command again until it has the size it asked for. It ends early once the file holds no more data. Bytes beyond
+ * the size are gone for good: they read as zeros when the file grows again.
  * @returns the file with its new size and usedBytes; the caller puts it.
  */
 export function truncate(context: Context, file: Attributes, size: number): Attributes {
@@ -106,7 +109,10 @@ export function truncate(context: Context, file: Attributes, size: number): Attr
   return { ...file, size: reached, usedBytes: left };
 }
 
-/** fallocate(2). Nothing is reserved: space is the bucket's. "punch" and "zero" over more than RANGE_CHUNKS_MAX chunks: EFBIG. */
+/**
+ * fallocate(2). "allocate" and "keepSize" reserve nothing, because space is the bucket's. EINVAL: an empty range. EFBIG:
+ * beyond FILE_BYTES_MAX, or "punch" and "zero" over more than RANGE_CHUNKS_MAX chunks.
+ */
 function fallocate(context: Context, command: CommandOf<"fallocate">): Outcome {
   const { now } = context.stamp;
   const file = regularFile(context.tree, command.inode);
@@ -131,9 +137,9 @@ function fallocate(context: Context, command: CommandOf<"fallocate">): Outcome {
   }
 }
 
-/** @returns how many bytes were held there; undefined when there are too many chunks to look into. */
-function clearRange(context: Context, file: Attributes, from: number, wantedEnd: number): number | undefined {
-  const to = Math.min(wantedEnd, file.size);
+/** Makes a hole. @returns the number of bytes that were held there; undefined when the range has too many chunks. */
+function clearRange(context: Context, file: Attributes, from: number, end: number): number | undefined {
+  const to = Math.min(end, file.size);
   if (from >= to || file.usedBytes === 0) return 0;
   const first = Math.floor(from / CHUNK_BYTES);
   const last = Math.ceil(to / CHUNK_BYTES) - 1;

@@ -1,14 +1,20 @@
+/**
+ * Slice ids are granted to a session before it uploads, so that blocks are stored under ids that no other slice will have,
+ * and blocks under revoked ids are known to be garbage.
+ */
+
 import type { IdRange } from "./codec/records.ts";
 import type { CommandOf, Outcome } from "./commands.ts";
 import { type Context, fail } from "./context.ts";
 import { COUNTER_LIMIT, idInEpoch, type SliceId } from "./ids.ts";
 
+/** Ids in one grant. */
 const GRANT_IDS_MAX = 65_536;
-/** More ranges than this are not kept: the oldest, with whatever was not used of it, is revoked. */
+/** Ranges of a session. Beyond that, the oldest is revoked, with every id in it that was not used. */
 const GRANTS_MAX = 1024;
 
-/** Whether the id may be used for a new slice by the session of the command: granted to it and not used yet. */
-export function granted(context: Context, id: SliceId): boolean {
+/** Whether the command's session may give the id to a new slice: it was granted to the session, and is not used yet. */
+export function isGranted(context: Context, id: SliceId): boolean {
   const session = context.tree.session(context.stamp.session);
   return session?.granted.some((range) => contains(range, id)) === true;
 }
@@ -17,7 +23,7 @@ function contains(range: IdRange, id: number): boolean {
   return id >= range.first && id < range.first + range.count;
 }
 
-/** An id is used once: what is used leaves the grant, so that it can never name a second slice. */
+/** Removes used ids from the session's grants, so that an id can never name a second slice. */
 export function takeGranted(context: Context, ids: readonly SliceId[]): void {
   if (ids.length === 0) return;
   const { tree, stamp } = context;
@@ -33,7 +39,10 @@ function without(range: IdRange, id: number): IdRange[] {
   return [before, after].filter((part) => part.count > 0);
 }
 
-/** A range of new slice ids for the session. ENOSPC: the epoch's counter has run out; the next epoch has a new one. */
+/**
+ * Grants `count` (1…65536) new slice ids to the session. EINVAL: no such session, or another count. ENOSPC: the epoch's
+ * counter is exhausted; the next epoch has a new one.
+ */
 export function grantSlices(context: Context, command: CommandOf<"grantSlices">): Outcome {
   const { tree, stamp } = context;
   const session = tree.session(stamp.session);

@@ -10,26 +10,27 @@ import { hashPair, StateHash } from "./state-hash.ts";
 
 /**
  * Checks what must hold between the records of a state: link and entry counts, parents, reachability, segments and
- * references, sums, sessions, locks and the state hash. Reads all of it: for tests, simulations and fsck.
- * @returns a sentence for each thing that is not true.
+ * references, sums, sessions, locks and the state hash. Reads the whole state, so it is for tests, simulations and fsck.
+ * @returns one sentence for each violation.
+ * @throws RangeError for keys that cannot be part of a state, CodecError for values that cannot be decoded.
  */
 export function checkInvariants(pairs: Iterable<readonly [ByteString, Uint8Array]>): string[] {
-  const complaints: string[] = [];
+  const violations: string[] = [];
   const snapshot = collect(pairs);
-  if (snapshot === undefined) return complaints;
-  const complain = (sentence: string) => complaints.push(sentence);
-  checkVolume(snapshot, complain);
-  checkNames(snapshot, complain);
-  checkChunks(snapshot, complain);
-  checkSessions(snapshot, complain);
-  return complaints;
+  if (snapshot === undefined) return violations;
+  const report = (violation: string) => violations.push(violation);
+  checkVolume(snapshot, report);
+  checkNames(snapshot, report);
+  checkChunks(snapshot, report);
+  checkSessions(snapshot, report);
+  return violations;
 }
 
 function collect(pairs: Iterable<readonly [ByteString, Uint8Array]>): Snapshot | undefined {
   const all = new Map(pairs);
   const volume = all.get(VOLUME_KEY);
   if (volume === undefined) {
-    if (all.size > 0) throw new RangeError("there are keys and no volume record");
+    if (all.size > 0) throw new RangeError("keys without a volume record");
     return undefined;
   }
   const computed = new StateHash(undefined);
@@ -105,7 +106,6 @@ const collectors: { readonly [Prefix in (typeof KEY_PREFIX)[keyof typeof KEY_PRE
 
 function collectPair(snapshot: Omit<Snapshot, "hash">, key: ByteString, value: Uint8Array): void {
   const collector = collectors[key[0] as keyof typeof collectors];
-  if (collector === undefined)
-    throw new RangeError(`a key begins with ${JSON.stringify(key[0])}, which is none of ours`);
+  if (collector === undefined) throw new RangeError(`a key begins with the unknown prefix ${JSON.stringify(key[0])}`);
   collector(snapshot, key, value);
 }

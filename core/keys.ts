@@ -1,29 +1,29 @@
 import type { ByteString, EpochCode, Inode, RegionIndex, SessionId, SliceId } from "./ids.ts";
 
 /**
- * The keys of the replicated state. One letter, then ids as seven big-endian bytes (so that they sort), then a name.
+ * The keys of the replicated state: a letter, then ids as seven big-endian bytes (so that they sort), then a name.
  *
  * | key | of | value |
  * |---|---|---|
  * | V | the volume | uuid, regions, version, seal, counters, usage |
- * | H | the state hash | its two lanes; the one key that the hash does not cover |
+ * | H | the state hash | its two lanes; the only key that the hash does not cover |
  * | A inode | attributes | Attributes |
  * | D parent name | a directory entry | inode, kind |
- * | P inode parent name | a link beyond the one that `Attributes.parent` tells | nothing |
+ * | P inode parent name | a link other than the one in `Attributes.parent` | nothing |
  * | C inode index | a chunk | revision, segments |
  * | S slice | a slice | SliceRecord |
  * | X inode name | an xattr | its bytes |
  * | L inode | a symlink | its target |
  * | N session | a session | client, region, low water, granted slice ids not yet used |
  * | Q session page | outcomes of a run of requests | by request number |
- * | M session | where it holds locks | inodes |
- * | K inode | locks | who holds what |
- * | O inode | an orphan (no links, not yet reaped) | the sequence that took its last link |
+ * | M session | the inodes it holds locks on | inodes |
+ * | K inode | locks | holders, modes, ranges |
+ * | O inode | an orphan (no links, not yet reaped) | the sequence that removed its last link |
  * | E epoch | an epoch | first sequence, previous version, forced |
  * | R region | a region's progress | sequence |
  *
- * Of a file's links one is told by `Attributes.parent` alone (its name by a look into that directory) and every other
- * has a P key. The one that `parent` tells may go first: then `parent` is 0 until the next link takes the place.
+ * One link of a file is recorded by `Attributes.parent` alone; its name is found by searching that directory. Every other
+ * link has a P key. If the link in `parent` is removed first, `parent` is 0 until the next link takes its place.
  */
 export const KEY_PREFIX = {
   volume: "V",
@@ -73,8 +73,8 @@ function number(key: string, from: number, bytes: number): number {
 }
 
 /**
- * A command asks for the same few keys again and again: a key that is the same string is found in a Map without being put
- * together, copied into one piece and hashed once more.
+ * A command reads the same few keys again and again. Returning the very same string saves concatenating, flattening and
+ * hashing it for each Map lookup.
  */
 let lastEntry = { parent: 0, name: "" as ByteString, key: (KEY_PREFIX.entry + id(0)) as ByteString };
 let lastSession = { session: 0, key: (KEY_PREFIX.session + id(0)) as ByteString };
@@ -87,7 +87,7 @@ export function attributesKey(inode: number): ByteString {
   return (KEY_PREFIX.attributes + id(inode)) as ByteString;
 }
 
-/** `name` empty: the prefix of all entries of the directory. */
+/** With an empty name: the prefix of all entries of the directory. */
 export function entryKey(parent: Inode, name: ByteString): ByteString {
   if (parent !== lastEntry.parent || name !== lastEntry.name) {
     lastEntry = { parent, name, key: (KEY_PREFIX.entry + id(parent) + name) as ByteString };
@@ -117,7 +117,7 @@ export function sliceKey(slice: SliceId): ByteString {
   return (KEY_PREFIX.slice + id(slice)) as ByteString;
 }
 
-/** `name` empty: the prefix of all xattrs of the inode. */
+/** With an empty name: the prefix of all xattrs of the inode. */
 export function xattrKey(inode: Inode, name: ByteString): ByteString {
   return (KEY_PREFIX.xattr + id(inode) + name) as ByteString;
 }
@@ -160,7 +160,7 @@ export function regionKey(region: RegionIndex): ByteString {
   return (KEY_PREFIX.region + id(region)) as ByteString;
 }
 
-/** The id that comes first in a key: an inode of A D P C X L K O, a slice of S, a session of N Q M, … */
+/** The first id in a key: an inode in A D P C X L K O, a slice in S, a session in N Q M, … */
 export function keyId(key: ByteString): number {
   return number(key, 1, ID_BYTES);
 }
@@ -175,7 +175,7 @@ export function keyChunk(key: ByteString): number {
   return number(key, 1 + ID_BYTES, INDEX_BYTES);
 }
 
-/** Where the link of a P key is. */
+/** The directory and the name in a P key. */
 export function keyLink(key: ByteString): { parent: Inode; name: ByteString } {
   return {
     parent: number(key, 1 + ID_BYTES, ID_BYTES) as Inode,

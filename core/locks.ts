@@ -5,12 +5,12 @@ import type { Inode, SessionId } from "./ids.ts";
 import type { Tree } from "./tree.ts";
 
 const OWNER_CHARACTERS_MAX = 255;
-/** Locks of one inode, and inodes that one session holds locks on. Beyond it is ENOLCK. */
+/** Locks on an inode, and inodes that a session holds locks on. ENOLCK beyond it. */
 const LOCKS_MAX = 4096;
 
 export const lockHandlers: Handlers<"lock"> = { lock };
 
-/** Who asks for a range: the holder is (table, session, owner). */
+/** A request for a lock on a range. The holder is (table, session, owner). */
 export interface LockRequest {
   readonly table: "posix" | "flock";
   readonly session: SessionId;
@@ -29,7 +29,7 @@ function overlap(a: { start: number; end: number }, b: { start: number; end: num
   return a.start <= b.end && b.start <= a.end;
 }
 
-/** A lock of somebody else's that stands in the way (what F_GETLK tells); undefined when it could be had. */
+/** The first lock of another holder that conflicts with the request, as F_GETLK returns it; undefined if there is none. */
 export function conflictingLock(locks: readonly HeldLock[], request: LockRequest): HeldLock | undefined {
   return locks.find(
     (held) =>
@@ -41,8 +41,9 @@ export function conflictingLock(locks: readonly HeldLock[], request: LockRequest
 }
 
 /**
- * fcntl(2) and flock(2) locks; EAGAIN when another holder stands in the way. A retry of the same request gets the same
- * outcome: whoever waits for a lock asks again under a new request number. flock's range is always the whole file.
+ * Sets or clears a lock, as F_SETLK (fcntl(2)) and LOCK_NB (flock(2)) do; a flock covers the whole file, whatever the range.
+ * A retry of the same request returns the kept outcome, so a client that waits uses a new request number for each attempt.
+ * Errors: EAGAIN: another holder has a conflicting lock; ENOLCK: too many locks; EINVAL: no such session, or not a range.
  */
 function lock(context: Context, command: CommandOf<"lock">): Outcome {
   const { tree, stamp, effects } = context;
@@ -60,12 +61,12 @@ function lock(context: Context, command: CommandOf<"lock">): Outcome {
   if (!track(tree, stamp.session, command.inode, after)) return fail("ENOLCK");
 
   tree.putLocks(command.inode, after);
-  const gaveUp = mode !== "write" && before.some((held) => sameHolder(held, holder) && overlap(held, holder));
-  if (gaveUp) effects.unlock(command.inode);
+  const released = mode !== "write" && before.some((held) => sameHolder(held, holder) && overlap(held, holder));
+  if (released) effects.unlock(command.inode);
   return DONE;
 }
 
-/** The holder's range becomes `mode`: what it held there before is cut, neighbours of the same mode grow together. */
+/** The locks after the holder's range has changed to `mode`: its earlier locks are cut, adjacent ones of one mode merged. */
 function withLock(
   locks: readonly HeldLock[],
   holder: Omit<HeldLock, "mode">,
@@ -88,7 +89,7 @@ function withLock(
   return after.sort(compareLocks);
 }
 
-/** One order for one set of locks, whatever way it came about. */
+/** A total order, so that equal sets of locks have equal bytes. */
 function compareLocks(a: HeldLock, b: HeldLock): number {
   if (a.table !== b.table) return a.table < b.table ? -1 : 1;
   if (a.session !== b.session) return a.session - b.session;
@@ -96,7 +97,7 @@ function compareLocks(a: HeldLock, b: HeldLock): number {
   return a.start - b.start;
 }
 
-/** Keeps the list of inodes that the session holds locks on. @returns false when it is full. */
+/** Updates the list of inodes that the session holds locks on. @returns false when the list is full. */
 function track(tree: Tree, session: SessionId, inode: Inode, locks: readonly HeldLock[]): boolean {
   const inodes = tree.lockedInodes(session);
   const holds = locks.some((held) => held.session === session);
@@ -116,7 +117,7 @@ function track(tree: Tree, session: SessionId, inode: Inode, locks: readonly Hel
   return true;
 }
 
-/** A session that ends gives up all its locks. */
+/** Releases all locks of a session that is closed. */
 export function releaseLocksOfSession(context: Context, session: SessionId): void {
   const { tree, effects } = context;
   for (const inode of tree.lockedInodes(session)) {
@@ -127,7 +128,7 @@ export function releaseLocksOfSession(context: Context, session: SessionId): voi
   tree.putLockedInodes(session, []);
 }
 
-/** An inode that goes away takes its locks along; whoever waits for one learns that it is gone. */
+/** Drops the locks on an inode that is removed. Requests that wait for one are retried, and fail with ESTALE. */
 export function dropLocksOfInode(context: Context, inode: Inode): void {
   const { tree, effects } = context;
   const sessions = new Set(tree.locks(inode).map((held) => held.session));

@@ -7,13 +7,13 @@ const SET_GID = 0o2000;
 const GROUP_EXECUTE = 0o010;
 const CAPABILITY = "security.capability" as ByteString;
 
-/** A mode after a change by somebody without privilege: no set-uid; no set-gid where the group may execute. */
+/** The mode after a write or chown by an unprivileged process: no set-uid; no set-gid if the group may execute (chown(2)). */
 export function withoutPrivileges(mode: number): number {
   const withoutUid = mode & ~SET_UID;
   return mode & GROUP_EXECUTE ? withoutUid & ~SET_GID : withoutUid;
 }
 
-/** A file whose content or owner changes loses its capabilities (capabilities(7)), whoever changes it. */
+/** Removes a file's capabilities (capabilities(7)): every change of content or owner does, also one by root. */
 export function withoutCapability(context: Context, attributes: Attributes): Attributes {
   if (attributes.xattrs === 0) return attributes;
   if (context.tree.xattr(attributes.inode, CAPABILITY) === undefined) return attributes;

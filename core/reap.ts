@@ -7,8 +7,8 @@ import { dropLocksOfInode } from "./locks.ts";
 export const reapHandlers: Handlers<"reap"> = { reap };
 
 /**
- * A step of taking away an inode without links: the named chunks and xattrs go, and with the last of them the inode
- * itself. ENOENT: it is no orphan (gone already, or never was one).
+ * A step in the removal of an orphan: removes the named chunks and xattrs and, with the last of them, the inode. ENOENT: the
+ * inode is not an orphan, or was removed already.
  */
 function reap(context: Context, command: CommandOf<"reap">): Outcome {
   const { tree } = context;

@@ -6,7 +6,7 @@ import { DIRECTORY_LINKS_MAX, type Inode, ROOT_INODE } from "./ids.ts";
 import { changeDirectory, moveLink, nameError, type Place, removeLink } from "./links.ts";
 import type { Tree } from "./tree.ts";
 
-/** rename(2) and renameat2(2), errors in the order of fs/namei.c's do_renameat2 and vfs_rename. */
+/** rename(2) and renameat2(2); errors in the order of do_renameat2 and vfs_rename in the kernel's fs/namei.c. */
 export function rename(context: Context, command: CommandOf<"rename">): Outcome {
   const { tree } = context;
   const from: Place = { parent: command.parent, name: command.name };
@@ -36,7 +36,7 @@ function placeError(tree: Tree, place: Place): ErrnoCode | undefined {
   return typeof parent === "string" ? parent : nameError(place.name);
 }
 
-/** Whether `inode` is `ancestor` or below it: point reads up to the root, as many as it is deep. */
+/** Whether `inode` is `ancestor` or below it. Reads one inode for each level up to the root. */
 function isWithin(tree: Tree, inode: Inode, ancestor: Inode): boolean {
   for (let at = inode; at !== ROOT_INODE; at = tree.attributes(at)!.parent) {
     if (at === ancestor) return true;

@@ -1,7 +1,7 @@
+/** Pure functions on a chunk's segments, which are sorted by offset and do not overlap. */
+
 import type { Segment } from "./codec/values.ts";
 import { INLINE_BYTES_MAX, type SliceId } from "./ids.ts";
-
-/** The arithmetic of a chunk's segments: sorted by offset, never overlapping; values in, values out. */
 
 export function segmentLength(segment: Segment): number {
   return segment.kind === "inline" ? segment.data.length : segment.length;
@@ -11,7 +11,6 @@ function segmentEnd(segment: Segment): number {
   return segment.offset + segmentLength(segment);
 }
 
-/** Bytes that segments hold. */
 export function usedBytes(segments: readonly Segment[]): number {
   let bytes = 0;
   for (const segment of segments) bytes += segmentLength(segment);
@@ -24,7 +23,7 @@ export function inlineBytes(segments: readonly Segment[]): number {
   return bytes;
 }
 
-/** The part of a segment within [from, to), which it overlaps. */
+/** The part of a segment in [from, to), which must overlap it. */
 function part(segment: Segment, from: number, to: number): Segment {
   const begin = Math.max(segment.offset, from);
   const end = Math.min(segmentEnd(segment), to);
@@ -41,7 +40,7 @@ function part(segment: Segment, from: number, to: number): Segment {
   };
 }
 
-/** Without what lies in [from, to): a segment across a border is cut there. The same array when nothing lay there. */
+/** The segments without the range [from, to). The same array when nothing is in it. */
 export function cut(segments: readonly Segment[], from: number, to: number): readonly Segment[] {
   if (!segments.some((segment) => segment.offset < to && segmentEnd(segment) > from)) return segments;
   const left: Segment[] = [];
@@ -57,7 +56,7 @@ export function cut(segments: readonly Segment[], from: number, to: number): rea
   return left;
 }
 
-/** With `segment` in the place of whatever lay there. Inline neighbours grow together up to INLINE_BYTES_MAX. */
+/** The segments with `segment` in place of what its range held. Adjacent inline data is merged up to INLINE_BYTES_MAX. */
 export function insert(segments: readonly Segment[], segment: Segment): readonly Segment[] {
   const rest = cut(segments, segment.offset, segmentEnd(segment));
   let at = rest.length;
@@ -65,12 +64,12 @@ export function insert(segments: readonly Segment[], segment: Segment): readonly
   let inserted = segment;
   let first = at;
   let next = at;
-  const before = joined(rest[at - 1], inserted);
+  const before = merged(rest[at - 1], inserted);
   if (before !== undefined) {
     inserted = before;
     first--;
   }
-  const after = joined(inserted, rest[at]);
+  const after = merged(inserted, rest[at]);
   if (after !== undefined) {
     inserted = after;
     next++;
@@ -78,7 +77,7 @@ export function insert(segments: readonly Segment[], segment: Segment): readonly
   return [...rest.slice(0, first), inserted, ...rest.slice(next)];
 }
 
-function joined(a: Segment | undefined, b: Segment | undefined): Segment | undefined {
+function merged(a: Segment | undefined, b: Segment | undefined): Segment | undefined {
   if (a?.kind !== "inline" || b?.kind !== "inline" || segmentEnd(a) !== b.offset) return undefined;
   if (a.data.length + b.data.length > INLINE_BYTES_MAX) return undefined;
   const data = new Uint8Array(a.data.length + b.data.length);
@@ -87,7 +86,7 @@ function joined(a: Segment | undefined, b: Segment | undefined): Segment | undef
   return { kind: "inline", offset: a.offset, data };
 }
 
-/** By how much the number of segments that name a slice changed, for each slice where it did. */
+/** For each slice whose number of references differs between `before` and `after`: by how much. */
 export function referenceChanges(before: readonly Segment[], after: readonly Segment[]): Map<SliceId, number> {
   const changes = new Map<SliceId, number>();
   const count = (segments: readonly Segment[], by: number) => {

@@ -1,3 +1,5 @@
+/** Decides which entries of a log are part of the changelog, and numbers them. */
+
 import type { Entry } from "./codec/entries.ts";
 import type { CommandOf } from "./commands.ts";
 import {
@@ -10,21 +12,22 @@ import {
   type Version,
 } from "./ids.ts";
 
-/** Where a changelog stands, and all that decides whether an entry takes the next sequence. */
+/** A position in the changelog: everything that decides whether an entry takes the next sequence. */
 export interface Position {
   readonly version: Version;
-  /** The region that the epoch is sealed to: only `beginEpoch` goes on from here. */
+  /** The region that the epoch was sealed to. Only `beginEpoch` can follow a seal. */
   readonly sealedTo: RegionIndex | undefined;
 }
 
+/** Before `format`. */
 export const START: Position = { version: NO_VERSION, sealedTo: undefined };
 
 /**
  * Why an entry took no sequence and changed nothing.
- * - `notFormatted`, `formatted`: `format` comes first, and once
- * - `sealed`: the epoch has ended here; `notSealed`: another region begins its epoch only after a seal, or forced
+ * - `notFormatted`, `formatted`: `format` must be the first command, and the only one of its kind
+ * - `sealed`: the epoch is sealed; `notSealed`: another region may begin an epoch only after a seal to it, or by force
  * - `wrongEpoch`: stamped in an epoch that is not the current one, or begins one that is not newer
- * - `gap`: followed, but entries before it are missing; `duplicate`: applied before; `fork`: of another history
+ * - of followed entries: `gap`: entries before it are missing; `duplicate`: applied already; `fork`: of another history
  */
 export type Refusal =
   | "notFormatted"
@@ -41,8 +44,9 @@ export type Sequenced =
   | { readonly taken: false; readonly refusal: Refusal };
 
 /**
- * The one rule of what takes a sequence. It needs nothing but the entry and the position before it, so that a reader
- * who walks the log counts as apply does.
+ * Whether an entry takes the next sequence, and the position after it. Depends on nothing but the entry and the position
+ * before it, so that a reader of the log counts as apply does. A followed entry of an earlier epoch is always refused as a
+ * `fork` here; applyEntry finds out which of them are duplicates.
  */
 export function sequenceEntry(at: Position, entry: Entry): Sequenced {
   const refusal = (entry.type === "followed" && followedRefusal(at.version, entry.previous)) || refusalOf(at, entry);

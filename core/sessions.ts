@@ -12,7 +12,7 @@ export const sessionHandlers: Handlers<"openSession" | "closeSession" | "grantSl
   grantSlices,
 };
 
-/** Opening twice is opening once. EEXIST: the id is another client's (ids are drawn at random: draw again). */
+/** Idempotent. EEXIST: another client has this id; the client draws another one. EINVAL: id 0, or too long a client name. */
 function openSession(context: Context, command: CommandOf<"openSession">): Outcome {
   const { tree } = context;
   const { session, client, region } = command;
@@ -23,7 +23,7 @@ function openSession(context: Context, command: CommandOf<"openSession">): Outco
   return DONE;
 }
 
-/** Gives up the session's locks, grants and kept outcomes. Closing what is not open is no error. */
+/** Releases the session's locks, and drops its grants and kept outcomes. Idempotent. */
 function closeSession(context: Context, command: CommandOf<"closeSession">): Outcome {
   const { tree } = context;
   const session = tree.session(command.session);

@@ -1,13 +1,15 @@
+/**
+ * The state hash: the sum of a 64-bit hash of each pair of key and value, in two lanes of 32 bits. With a sum, a change costs
+ * only what it touches (subtract the old pair, add the new one), and the order of changes does not matter. A pair is hashed
+ * with MurmurHash3's mixing (Appleby, public domain) in two lanes that feed each other. The hash detects states that have
+ * diverged by accident; it does not resist deliberate collisions.
+ */
+
 import type { ByteString } from "./ids.ts";
 
-/**
- * The state hash: over all pairs of key and value the sum of a 64-bit hash of each, in two lanes of 32 bits. A sum, so
- * that a change costs what it touches (minus the old pair, plus the new) and no order matters. The hash of a pair is
- * MurmurHash3's mixing (Appleby, public domain) in two lanes that feed each other. It finds states that have drifted
- * apart; it is no defence against somebody who makes collisions.
- */
+/** The hash of a pair. */
 export interface PairHash {
-  /** Signed 32-bit integers: V8 keeps those in the field itself. */
+  /** Signed 32-bit integers, which V8 stores in the field itself. */
   high: number;
   low: number;
 }
@@ -42,7 +44,7 @@ function finish(hash: number): number {
   return h ^ (h >>> 16);
 }
 
-/** Puts the hash of a pair into `into`. */
+/** Writes the hash of a pair to `into`. */
 export function hashPair(key: ByteString, value: Uint8Array, into: PairHash): void {
   high = 0x2127599b;
   low = 0x5bd1e995;

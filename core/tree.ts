@@ -46,31 +46,32 @@ export type { KeyValueView } from "./cells.ts";
 export type { DirectoryEntry, HeldLock, IdRange, SessionRecord, Volume } from "./codec/records.ts";
 export type { Effects, Touched } from "./effects.ts";
 
-/** What a turn changed. `undefined`: the key is deleted. With nothing changed `puts` is empty. */
+/** The changes of a turn. A value of `undefined` deletes the key. `puts` is empty when nothing changed. */
 export interface TurnResult {
   readonly puts: Map<ByteString, Uint8Array | undefined>;
-  /** After the turn, 16 hex digits. */
+  /** After the turn; 16 hex digits. */
   readonly stateHash: string;
-  /** Of each command taken since the last turn, in order. */
+  /** Those of each command applied in the turn, in order. */
   readonly effects: readonly Effects[];
 }
 
 const CACHE_BYTES = 96 * 1024 * 1024;
 
 /**
- * The volume's state, decoded, over a view of its pairs: reads see all that was applied; `takeTurn` gives what is to be
- * written. Equal entries give equal bytes, whatever the turns, the cache or a restart.
+ * The volume's state, decoded, over a view of its stored pairs. Reads see everything that was applied; `takeTurn` ends a turn
+ * (any number of commands) and returns the pairs to write. Equal entries result in equal pairs, no matter where turns end,
+ * what is cached, or when the server restarts.
  */
 export class Tree {
   readonly #cells: Cells;
   readonly #hash: StateHash;
   #volume: Volume | undefined;
-  /** Of the volume's pair, as the state hash counts it; zeros count as nothing. */
+  /** Hash of the volume's pair, as it is part of the state hash; zeros before `format`. */
   readonly #volumeHash: PairHash = { high: 0, low: 0 };
   #volumeDirty = false;
   #effects: Effects[] = [];
 
-  /** `cacheBytes`: about how much of what was read or changed lately is kept in memory. */
+  /** `cacheBytes`: approximate bound of the memory for recently used records. */
   constructor(view: KeyValueView, options: { readonly cacheBytes?: number } = {}) {
     this.#cells = new Cells(view, options.cacheBytes ?? CACHE_BYTES);
     const hash = view.get(HASH_KEY);
@@ -87,12 +88,12 @@ export class Tree {
     return this.#volume?.version ?? NO_VERSION;
   }
 
-  /** The region that the epoch is sealed to. */
+  /** The region that the epoch was sealed to; undefined before the seal. */
   get sealedTo(): RegionIndex | undefined {
     return this.#volume?.sealedTo;
   }
 
-  /** As of the last turn taken: 16 hex digits. */
+  /** At the end of the last turn; 16 hex digits. */
   get stateHash(): string {
     return this.#hash.toString();
   }
@@ -111,6 +112,7 @@ export class Tree {
     this.#effects.push(effects);
   }
 
+  /** Ends the turn. The view must return its `puts` from then on. */
   takeTurn(): TurnResult {
     const puts = new Map<ByteString, Uint8Array | undefined>();
     this.#cells.flush(this.#hash, puts);
@@ -132,12 +134,12 @@ export class Tree {
     return this.#cells.getNumbered(RECORDS.attributes, inode, attributesKey);
   }
 
-  /** Encoded, as of the last turn taken; the same holds for the other `…Bytes`. */
+  /** The encoded attributes at the end of the last turn; likewise the other `…Bytes`. */
   attributesBytes(inode: Inode): Uint8Array | undefined {
     return this.#cells.bytesNumbered(RECORDS.attributes, inode, attributesKey);
   }
 
-  /** Whether they are in memory. */
+  /** Whether the attributes are in memory. */
   holdsAttributes(inode: Inode): boolean {
     return this.#cells.holdsNumbered(inode);
   }
@@ -146,7 +148,7 @@ export class Tree {
     this.#cells.putNumbered(RECORDS.attributes, attributes.inode, attributesKey, attributes);
   }
 
-  /** Of an inode that never was. */
+  /** For a new inode: its number was never used. */
   insertAttributes(attributes: Attributes): void {
     const { inode } = attributes;
     this.#cells.insertNumbered(RECORDS.attributes, inode, attributesKey(inode), attributes);
@@ -245,7 +247,7 @@ export class Tree {
     this.#cells.put(RECORDS.locks, locksKey(inode), locks.length > 0 ? locks : undefined);
   }
 
-  /** The sequence that took the inode's last link; undefined when it has links, or is gone. */
+  /** The sequence that removed the inode's last link; undefined when it has links, or does not exist. */
   orphan(inode: Inode): Sequence | undefined {
     return this.#cells.get(RECORDS.orphan, orphanKey(inode));
   }

@@ -4,7 +4,10 @@ import { NAME_BYTES_MAX, XATTR_VALUE_BYTES_MAX, XATTRS_MAX } from "./ids.ts";
 
 export const xattrHandlers: Handlers<"setxattr" | "removexattr"> = { setxattr, removexattr };
 
-/** setxattr(2), in any namespace: who may is the kernel's. ENOSPC: XATTRS_MAX are there already. */
+/**
+ * setxattr(2), in any namespace: the client's kernel checks permissions. ERANGE, E2BIG: the name or the value is too long;
+ * EEXIST, ENODATA: as `mode` requires; ENOSPC: the inode has XATTRS_MAX already.
+ */
 function setxattr(context: Context, command: CommandOf<"setxattr">): Outcome {
   const { tree } = context;
   const inode = tree.attributes(command.inode);
@@ -21,6 +24,7 @@ function setxattr(context: Context, command: CommandOf<"setxattr">): Outcome {
   return { ok: true, attributes: putChanged(context, { ...inode, xattrs, ctime: context.stamp.now }, false) };
 }
 
+/** removexattr(2). ENODATA: no such xattr. */
 function removexattr(context: Context, command: CommandOf<"removexattr">): Outcome {
   const { tree } = context;
   const inode = tree.attributes(command.inode);

@@ -1,6 +1,6 @@
 import type { ByteString, Time } from "../ids.ts";
 
-/** Bytes that no encoder here made, or a value that has no encoding. The message says which field and why. */
+/** Bytes that cannot be decoded, or a value that cannot be encoded. The message says what is wrong, and where. */
 export class CodecError extends RangeError {
   override readonly name = "CodecError";
 }
@@ -8,17 +8,17 @@ export class CodecError extends RangeError {
 const utf8Encoder = new TextEncoder();
 const utf8Decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const TWO_32 = 2 ** 32;
-/** Small values are cut from common buffers, as Node does with its own: a buffer each costs a microsecond and more. */
+/** Small results are cut from shared slabs, as Node does for Buffers: a separate allocation takes over a microsecond. */
 const SLAB_BYTES = 16_384;
 
-/** Appends to one growing buffer; `finish` copies out what was written. Integers are little-endian or LEB128. */
+/** Appends to one growing buffer; `finish` returns a copy. Integers have a fixed size and are little-endian, or are LEB128. */
 export class Writer {
   #bytes: Uint8Array = new Uint8Array(4096);
   #length = 0;
   #slab: Uint8Array = new Uint8Array(SLAB_BYTES);
   #slabUsed = 0;
 
-  /** Forgets what was written (also after a throw in the middle). */
+  /** Discards what was written, also after an exception in the middle of a value. */
   restart(): this {
     this.#length = 0;
     return this;
@@ -65,9 +65,9 @@ export class Writer {
     bytes[at + 3] = value >>> 24;
   }
 
-  /** Any integer 0…2^53-1, seven bits a byte, low ones first. */
+  /** An integer 0…2^53-1 as unsigned LEB128: seven bits a byte, the low ones first. */
   uint(value: number): void {
-    if (!Number.isSafeInteger(value) || value < 0) throw new CodecError(`${value} is not an integer of 0…2^53-1`);
+    if (!Number.isSafeInteger(value) || value < 0) throw new CodecError(`${value} is not an integer in 0…2^53-1`);
     let rest = value;
     while (rest >= 2 ** 31) {
       this.u8((rest & 127) | 128);
@@ -80,23 +80,25 @@ export class Writer {
     this.u8(rest);
   }
 
+  /** Seconds as a signed 64-bit integer, nanoseconds as an unsigned 32-bit one. */
   time(value: Time): void {
     const { seconds, nanoseconds } = value;
-    if (!Number.isSafeInteger(seconds)) throw new CodecError(`seconds ${seconds} are not a safe integer`);
+    if (!Number.isSafeInteger(seconds)) throw new CodecError(`${seconds} seconds: not a safe integer`);
     if (!(Number.isInteger(nanoseconds) && nanoseconds >= 0 && nanoseconds < 1e9)) {
-      throw new CodecError(`nanoseconds ${nanoseconds} are not 0…999999999`);
+      throw new CodecError(`${nanoseconds} nanoseconds: not an integer in 0…999999999`);
     }
     this.u32(seconds >>> 0);
     this.u32(Math.floor(seconds / TWO_32) >>> 0);
     this.u32(nanoseconds);
   }
 
+  /** With their length in front, as byteString and text. */
   bytes(value: Uint8Array): void {
     this.uint(value.length);
     this.raw(value);
   }
 
-  /** Without a length before it: what comes last. */
+  /** Without their length: only for the last field. */
   raw(value: Uint8Array): void {
     const at = this.#reserve(value.length);
     this.#bytes.set(value, at);
@@ -109,7 +111,7 @@ export class Writer {
     const bytes = this.#bytes;
     for (let i = 0; i < length; i++) {
       const code = value.charCodeAt(i);
-      if (code > 255) throw new CodecError(`character ${code} at ${i} of a byte string is no byte`);
+      if (code > 255) throw new CodecError(`character ${code} at ${i} of a byte string is not a byte`);
       bytes[at + i] = code;
     }
   }
@@ -119,7 +121,7 @@ export class Writer {
       this.byteString(value as ByteString);
       return;
     }
-    if (!value.isWellFormed()) throw new CodecError("a text holds half a surrogate pair");
+    if (!value.isWellFormed()) throw new CodecError("a text has a lone surrogate");
     this.bytes(utf8Encoder.encode(value));
   }
 
@@ -128,7 +130,7 @@ export class Writer {
   }
 }
 
-/** Reads what Writer wrote. Every read is checked against the end; a bad byte is a CodecError. */
+/** Reads what Writer wrote. Every read is bounds-checked; malformed bytes throw a CodecError. `what` begins its message. */
 export class Reader {
   readonly #bytes: Uint8Array;
   readonly #what: string;
@@ -148,22 +150,22 @@ export class Reader {
     return new CodecError(`${this.#what}: ${why} (at byte ${this.#at} of ${this.#bytes.length})`);
   }
 
-  /** Nothing may follow. */
+  /** Checks that all bytes were read. */
   end(): void {
-    if (this.#at !== this.#bytes.length) throw this.fail("bytes are left over");
+    if (this.#at !== this.#bytes.length) throw this.fail("has trailing bytes");
   }
 
   #take(count: number): number {
     const at = this.#at;
-    if (count > this.#bytes.length - at) throw this.fail(`ends early, ${count} more bytes are wanted`);
+    if (count > this.#bytes.length - at) throw this.fail(`ends early, ${count} more bytes expected`);
     this.#at = at + count;
     return at;
   }
 
-  /** The format byte a value begins with; only `expected` can be read here. */
+  /** Reads the format byte that a value begins with, and checks that it is `expected`. */
   format(expected: number): void {
     const format = this.u8();
-    if (format !== expected) throw this.fail(`format ${format} is unknown, ${expected} is what can be read`);
+    if (format !== expected) throw this.fail(`unknown format ${format}, expected ${expected}`);
   }
 
   u8(): number {
@@ -187,7 +189,7 @@ export class Reader {
       scale *= 128;
       if (value > Number.MAX_SAFE_INTEGER || scale > 2 ** 56) throw this.fail("a number is 2^53 or more");
     } while (byte >= 128);
-    if (byte === 0) throw this.fail("a number is longer than it must be");
+    if (byte === 0) throw this.fail("a number is not in its shortest form");
     return value;
   }
 
@@ -195,17 +197,17 @@ export class Reader {
     const low = this.u32();
     const seconds = (this.u32() | 0) * TWO_32 + low;
     const nanoseconds = this.u32();
-    if (!Number.isSafeInteger(seconds)) throw this.fail("seconds are past 2^53");
-    if (nanoseconds >= 1e9) throw this.fail("nanoseconds are a second or more");
+    if (!Number.isSafeInteger(seconds)) throw this.fail("seconds beyond 2^53");
+    if (nanoseconds >= 1e9) throw this.fail("nanoseconds beyond 999999999");
     return { seconds, nanoseconds };
   }
 
-  /** A copy, so that what is kept does not hold the whole entry in memory. */
+  /** A copy, so that a value that is kept does not keep the whole entry in memory. */
   bytes(): Uint8Array {
     return this.#copy(this.uint());
   }
 
-  /** All that is left, as a copy. */
+  /** All remaining bytes, as a copy. */
   rest(): Uint8Array {
     return this.#copy(this.#bytes.length - this.#at);
   }
@@ -235,14 +237,15 @@ export class Reader {
 
   bool(): boolean {
     const byte = this.u8();
-    if (byte > 1) throw this.fail(`${byte} is neither true nor false`);
+    if (byte > 1) throw this.fail(`${byte} is not a boolean`);
     return byte === 1;
   }
 
-  /** How many items follow, of at least `itemBytes` each: more than there are bytes for is refused before it is believed. */
+  /** A number of items of at least `itemBytes` each. Checked against the remaining bytes before anything is allocated. */
   count(itemBytes: number): number {
     const count = this.uint();
-    if (count * itemBytes > this.#bytes.length - this.#at) throw this.fail(`${count} items cannot be in what is left`);
+    if (count * itemBytes > this.#bytes.length - this.#at)
+      throw this.fail(`${count} items do not fit in the remaining bytes`);
     return count;
   }
 
@@ -268,32 +271,38 @@ function longByteString(bytes: Uint8Array): ByteString {
 
 const writer = new Writer();
 
-/** Encodes with the one shared writer. `write` must not encode anything else inside (it would start again). */
+/** Encodes with a shared writer. `write` must not call an encoder itself: that would restart the writer. */
 export function encodeWith(write: (writer: Writer) => void): Uint8Array {
   write(writer.restart());
   return writer.finish();
 }
 
-/** A value ↔ its code on the wire: the index in the list. The order is part of the format: append only. */
+/**
+ * Names and their codes on the wire, both ways. Total over the names, so that a new one does not compile without a code.
+ * Codes are part of the format: never changed, never reused.
+ */
 export class CodeTable<T extends string> {
-  readonly #names: readonly T[];
-  readonly #codes: ReadonlyMap<T, number>;
+  readonly #codes: ReadonlyMap<string, number>;
+  readonly #names: ReadonlyMap<number, T>;
 
-  constructor(names: readonly T[]) {
-    this.#names = names;
-    this.#codes = new Map(names.map((name, code) => [name, code]));
+  constructor(codes: { readonly [Name in T]: number }) {
+    const rows = Object.entries(codes) as [T, number][];
+    this.#codes = new Map(rows);
+    this.#names = new Map(rows.map(([name, code]) => [code, name]));
+    if (this.#names.size < rows.length) throw new RangeError(`two of ${Object.keys(codes)} have the same code`);
   }
 
+  /** @throws CodecError for a name that is not in the table. */
   code(name: T): number {
     const code = this.#codes.get(name);
     if (code === undefined) throw new CodecError(`${JSON.stringify(name)} has no code`);
     return code;
   }
 
-  /** @throws CodecError when there is none. */
+  /** @throws CodecError for a code that is not in the table. */
   name(code: number): T {
-    const name = this.#names[code];
-    if (name === undefined) throw new CodecError(`code ${code} is unknown, ${this.#names.length} are known`);
+    const name = this.#names.get(code);
+    if (name === undefined) throw new CodecError(`code ${code} is unknown, ${this.#names.size} are known`);
     return name;
   }
 }

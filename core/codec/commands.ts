@@ -1,4 +1,4 @@
-import type { Command, CommandKind, CommandOf, Extent, TimeChange } from "../commands.ts";
+import { COMMANDS, type Command, type CommandKind, type CommandOf, type Extent, type TimeChange } from "../commands.ts";
 import {
   type ByteString,
   EPOCH_NUMBER_MAX,
@@ -13,34 +13,20 @@ import {
 import { CodecError, CodeTable, encodeWith, Reader, type Writer } from "./bytes.ts";
 import { INODE_KINDS, readSlice, writeSlice } from "./values.ts";
 
+/** A command: a format byte, the code of its kind, its fields. */
 const FORMAT = 1;
 
-const KINDS = new CodeTable<CommandKind>([
-  "format",
-  "beginEpoch",
-  "seal",
-  "regionProgress",
-  "openSession",
-  "closeSession",
-  "grantSlices",
-  "make",
-  "link",
-  "unlink",
-  "rmdir",
-  "rename",
-  "setattr",
-  "write",
-  "fallocate",
-  "setxattr",
-  "removexattr",
-  "lock",
-  "reap",
-]);
-const RENAME_MODES = new CodeTable<CommandOf<"rename">["mode"]>(["replace", "noreplace", "exchange"]);
-const FALLOCATE_MODES = new CodeTable<CommandOf<"fallocate">["mode"]>(["allocate", "keepSize", "punch", "zero"]);
-const XATTR_MODES = new CodeTable<CommandOf<"setxattr">["mode"]>(["either", "create", "replace"]);
-const LOCK_TABLES = new CodeTable<CommandOf<"lock">["table"]>(["posix", "flock"]);
-const LOCK_MODES = new CodeTable<CommandOf<"lock">["mode"]>(["read", "write", "unlock"]);
+const KINDS = new CodeTable<CommandKind>(codesOfKinds());
+const RENAME_MODES = new CodeTable<CommandOf<"rename">["mode"]>({ replace: 0, noreplace: 1, exchange: 2 });
+const FALLOCATE_MODES = new CodeTable<CommandOf<"fallocate">["mode"]>({ allocate: 0, keepSize: 1, punch: 2, zero: 3 });
+const XATTR_MODES = new CodeTable<CommandOf<"setxattr">["mode"]>({ either: 0, create: 1, replace: 2 });
+const LOCK_TABLES = new CodeTable<CommandOf<"lock">["table"]>({ posix: 0, flock: 1 });
+const LOCK_MODES = new CodeTable<CommandOf<"lock">["mode"]>({ read: 0, write: 1, unlock: 2 });
+
+function codesOfKinds(): Record<CommandKind, number> {
+  const codes = Object.entries(COMMANDS).map(([kind, { code }]) => [kind, code]);
+  return Object.fromEntries(codes) as Record<CommandKind, number>;
+}
 
 interface Codec<K extends CommandKind> {
   write(w: Writer, command: CommandOf<K>): void;
@@ -236,7 +222,7 @@ function checkFormat<T extends Omit<CommandOf<"format">, "kind">>(format: T): T 
   const regions = format.regions.length;
   if (regions < 1 || regions > REGIONS_MAX) throw new CodecError(`format: ${regions} regions, not 1…${REGIONS_MAX}`);
   if (!(format.primary < regions))
-    throw new CodecError(`format: primary ${format.primary} is none of ${regions} regions`);
+    throw new CodecError(`format: primary ${format.primary} is not one of the ${regions} regions`);
   return format;
 }
 
@@ -273,19 +259,19 @@ function writeExtent(w: Writer, extent: Extent): void {
 
 function readExtent(r: Reader): Extent {
   const tag = r.u8();
-  if (tag > SLICE) throw r.fail(`extent of kind ${tag}`);
+  if (tag > SLICE) throw r.fail(`unknown kind of extent ${tag}`);
   const offset = r.uint();
   return tag === INLINE ? { kind: "inline", offset, data: r.bytes() } : { kind: "slice", offset, slice: readSlice(r) };
 }
 
-// setattr: a bit for each field that is there, then those, in this order.
+// setattr: one bit for each field that is present, then these fields in this order.
 const NUMBERS = ["mode", "uid", "gid", "size"] as const;
 const TIMES = ["atime", "mtime", "ctime"] as const;
-const KILL = 1 << 7;
+const KILL_PRIVILEGES = 1 << 7;
 
 function writeSetattr(w: Writer, c: CommandOf<"setattr">): void {
   w.uint(c.inode);
-  let present = c.killPrivileges === true ? KILL : 0;
+  let present = c.killPrivileges === true ? KILL_PRIVILEGES : 0;
   NUMBERS.forEach((field, bit) => {
     if (c[field] !== undefined) present |= 1 << bit;
   });
@@ -312,7 +298,7 @@ function readSetattr(r: Reader): Omit<CommandOf<"setattr">, "kind"> {
   TIMES.forEach((field, bit) => {
     if (present & (1 << (bit + NUMBERS.length))) fields[field] = r.bool() ? "now" : r.time();
   });
-  if (present & KILL) fields.killPrivileges = true;
+  if (present & KILL_PRIVILEGES) fields.killPrivileges = true;
   return { inode, ...fields };
 }
 
@@ -325,7 +311,7 @@ export function encodeCommand(command: Command): Uint8Array {
   });
 }
 
-/** Reads a command up to the end of the reader's bytes. */
+/** Reads a command, which must extend to the end of the reader's bytes. */
 export function readCommand(r: Reader): Command {
   r.format(FORMAT);
   const kind = KINDS.name(r.u8());
@@ -334,7 +320,7 @@ export function readCommand(r: Reader): Command {
   return command;
 }
 
-/** @throws CodecError when the bytes are not a command: what a server answers EINVAL to instead of proposing it. */
+/** @throws CodecError when the bytes are not a command. A server answers EINVAL then, and proposes nothing. */
 export function decodeCommand(bytes: Uint8Array): Command {
   return readCommand(new Reader(bytes, "command"));
 }

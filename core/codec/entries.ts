@@ -3,7 +3,7 @@ import type { EpochCode, Sequence, SessionId, Version } from "../ids.ts";
 import { encodeWith, Reader } from "./bytes.ts";
 import { readCommand } from "./commands.ts";
 
-/** First byte of a log entry's payload. `ENTRY_LOCAL`: the metadata server's own; never decoded here. */
+/** The first byte of a log entry. `ENTRY_LOCAL`: an entry of the metadata server's own, which is not decoded here. */
 export const ENTRY_PROPOSED = 1;
 export const ENTRY_FOLLOWED = 2;
 export const ENTRY_LOCAL = 3;
@@ -13,16 +13,16 @@ const STAMP_FORMAT = 1;
 interface EntryBody {
   readonly stamp: Stamp;
   readonly command: Command;
-  /** Stamp and command as they stand in the log: what a mirror puts into its own. A view, not a copy. */
+  /** The encoded stamp and command, which a mirror copies into its own log. A view of the entry. */
   readonly body: Uint8Array;
 }
 
-/** An entry of the changelog: proposed by this group, or followed from the primary's (`previous`: its predecessor there). */
+/** An entry of the changelog: proposed by this group's leader, or followed from the primary with its predecessor's version. */
 export type Entry =
   | (EntryBody & { readonly type: "proposed" })
   | (EntryBody & { readonly type: "followed"; readonly previous: Version });
 
-/** The payload of a command that this group's leader proposes. `command`: encodeCommand's, as the client sent it. */
+/** Encodes the entry for a command that this group's leader proposes. `command`: encodeCommand's bytes, from the client. */
 export function encodeProposed(stamp: Stamp, command: Uint8Array): Uint8Array {
   return encodeWith((w) => {
     w.u8(ENTRY_PROPOSED);
@@ -36,7 +36,7 @@ export function encodeProposed(stamp: Stamp, command: Uint8Array): Uint8Array {
   });
 }
 
-/** The payload of a command that a mirror takes over. `body`: of the entry at the primary (Entry.body). */
+/** Encodes a mirror's entry for one of the primary's. `previous`: its predecessor there; `body`: its Entry.body. */
 export function encodeFollowed(previous: Version, body: Uint8Array): Uint8Array {
   return encodeWith((w) => {
     w.u8(ENTRY_FOLLOWED);

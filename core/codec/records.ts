@@ -1,3 +1,5 @@
+/** The records of the state and their encodings: one for each prefix in keys.ts. */
+
 import type { InodeKind } from "../commands.ts";
 import type { ByteString, EpochCode, Inode, RegionIndex, Sequence, SessionId, Version } from "../ids.ts";
 import { CodeTable, encodeWith, Reader, type Writer } from "./bytes.ts";
@@ -14,7 +16,7 @@ import {
 
 const FORMAT = 1;
 
-/** The volume's own record. Ids are counted within the epoch; `usedBytes` and `inodes` are sums over all inodes. */
+/** The volume's own record. `usedBytes` and `inodes` are sums over all inodes. */
 export interface Volume {
   readonly uuid: string;
   readonly volume: string;
@@ -22,7 +24,7 @@ export interface Volume {
   readonly regions: readonly string[];
   readonly version: Version;
   readonly sealedTo: RegionIndex | undefined;
-  /** Counters of the next ids of the epoch. */
+  /** Counters of the next inode and slice ids in the current epoch (idInEpoch). */
   readonly nextInode: number;
   readonly nextSlice: number;
   readonly usedBytes: number;
@@ -43,15 +45,15 @@ export interface IdRange {
 export interface SessionRecord {
   readonly client: string;
   readonly region: RegionIndex;
-  /** Outcomes of requests below it are kept no more. */
+  /** Outcomes of requests below it have been dropped. */
   readonly lowWater: number;
-  /** The highest request number that has an outcome. */
+  /** The highest request number with an outcome. */
   readonly highest: number;
-  /** Slice ids granted and not yet used, oldest grant first. */
+  /** Slice ids that were granted and are not used yet; the oldest grant comes first. */
   readonly granted: readonly IdRange[];
 }
 
-/** Outcomes of the requests `page × OUTCOMES_PAGE …`, by their place in it; encoded, as they are answered. */
+/** The encoded outcomes of a run of requests: that of request r is at index `r % OUTCOMES_PAGE`. */
 export type OutcomesPage = readonly (Uint8Array | undefined)[];
 
 export interface HeldLock {
@@ -66,12 +68,14 @@ export interface HeldLock {
 }
 
 export interface EpochRecord {
+  /** The sequence of `beginEpoch` itself. */
   readonly first: Sequence;
+  /** The version before it. */
   readonly previous: Version;
   readonly forced: boolean;
 }
 
-/** How a type of record stands in the state. */
+/** The encoding of a type of record in the state. */
 export interface RecordCodec<T> {
   encode(value: T): Uint8Array;
   decode(bytes: Uint8Array): T;
@@ -94,8 +98,8 @@ function record<T>(what: string, write: (w: Writer, value: T) => void, read: (r:
   };
 }
 
-const LOCK_TABLES = new CodeTable<HeldLock["table"]>(["posix", "flock"]);
-const LOCK_MODES = new CodeTable<HeldLock["mode"]>(["read", "write"]);
+const LOCK_TABLES = new CodeTable<HeldLock["table"]>({ posix: 0, flock: 1 });
+const LOCK_MODES = new CodeTable<HeldLock["mode"]>({ read: 0, write: 1 });
 const NOT_SEALED = 255;
 
 function writeVersion(w: Writer, version: Version): void {

@@ -5,21 +5,21 @@ import { CodeTable, encodeWith, Reader, type Writer } from "./bytes.ts";
 
 const FORMAT = 1;
 
-/** The code of an inode's kind, in attributes and directory entries alike (also on the wire: DirectoryEntry.kind). */
-export const INODE_KINDS = new CodeTable<InodeKind>([
-  "file",
-  "directory",
-  "symlink",
-  "fifo",
-  "character",
-  "block",
-  "socket",
-]);
+/** Codes of an inode's kind, in attributes and in directory entries, here and on the wire (DirectoryEntry.kind). */
+export const INODE_KINDS = new CodeTable<InodeKind>({
+  file: 0,
+  directory: 1,
+  symlink: 2,
+  fifo: 3,
+  character: 4,
+  block: 5,
+  socket: 6,
+});
 
-/** A slice as the state holds it: how many segments name it. */
+/** A slice in the state. `references`: the number of segments that refer to it. */
 export type SliceRecord = Slice & { readonly references: number };
 
-/** A run of a chunk. `offset` is inside the chunk; a slice's part begins at `sliceOffset` of it. */
+/** A contiguous range of a chunk's content. `offset`: bytes in the chunk; `sliceOffset`: where it begins in the slice. */
 export type Segment =
   | { readonly kind: "inline"; readonly offset: number; readonly data: Uint8Array }
   | {
@@ -30,9 +30,9 @@ export type Segment =
       readonly sliceOffset: number;
     };
 
-/** What a chunk (64 MiB of a file) holds. `segments`: sorted by offset, never overlapping, holes are gaps. */
+/** The content of a chunk (64 MiB of a file). `segments` are sorted by offset and do not overlap; gaps are holes. */
 export interface ChunkValue {
-  /** Sequence of its last change. */
+  /** Sequence of the last change. */
   readonly revision: number;
   readonly segments: readonly Segment[];
 }
@@ -83,7 +83,7 @@ export function encodeAttributes(attributes: Attributes): Uint8Array {
   return encodeWith((w) => writeAttributes(w, attributes));
 }
 
-/** @throws CodecError when the bytes are not what encodeAttributes gives. As all decoders here. */
+/** @throws CodecError for bytes that encodeAttributes cannot have made; the other decoders do likewise. */
 export function decodeAttributes(bytes: Uint8Array): Attributes {
   const r = new Reader(bytes, "attributes");
   const attributes = readAttributes(r);
@@ -161,7 +161,7 @@ export function decodeChunk(bytes: Uint8Array): ChunkValue {
 function readSegment(r: Reader): Segment {
   const tag = r.u8();
   if (tag === INLINE) return { kind: "inline", offset: r.uint(), data: r.bytes() };
-  if (tag !== SLICE) throw r.fail(`segment of kind ${tag}`);
+  if (tag !== SLICE) throw r.fail(`unknown kind of segment ${tag}`);
   return {
     kind: "slice",
     offset: r.uint(),
@@ -212,11 +212,11 @@ function readOutcome(r: Reader): Outcome {
   if (!r.bool()) {
     const number = r.uint();
     const error = number === NO_SESSION ? "NOSESSION" : ERRNO_NAMES.get(number);
-    if (error === undefined) throw r.fail(`errno ${number} is unknown`);
+    if (error === undefined) throw r.fail(`unknown errno ${number}`);
     return { ok: false, error };
   }
   const flags = r.u8();
-  if (flags > (HAS_ATTRIBUTES | HAS_GRANT | HAS_REMOVED)) throw r.fail(`flags ${flags} are unknown`);
+  if (flags > (HAS_ATTRIBUTES | HAS_GRANT | HAS_REMOVED)) throw r.fail(`unknown flags ${flags}`);
   return {
     ok: true,
     ...(flags & HAS_ATTRIBUTES ? { attributes: readAttributes(r) } : {}),

@@ -1,13 +1,14 @@
 import type { Attributes } from "../commands.ts";
 import { type Inode, ROOT_INODE } from "../ids.ts";
-import type { Complain, Snapshot } from "./snapshot.ts";
+import type { Report, Snapshot } from "./snapshot.ts";
 
 type Link = Snapshot["entries"][number];
 
-/** Entries, links, parents: one connected tree, and orphans beside it. */
-export function checkNames(state: Snapshot, complain: Complain): void {
+/** Entries, links and parents: one connected tree, and orphans outside it. */
+export function checkNames(state: Snapshot, report: Report): void {
   const root = state.attributes.get(ROOT_INODE);
-  if (root?.kind !== "directory" || root.parent !== ROOT_INODE) complain("the root is no directory in itself");
+  if (root?.kind !== "directory" || root.parent !== ROOT_INODE)
+    report("the root is not a directory with itself as parent");
   const links = new Map<Inode, Link[]>();
   const children = new Map<Inode, Link[]>();
   for (const entry of state.entries) {
@@ -15,26 +16,28 @@ export function checkNames(state: Snapshot, complain: Complain): void {
     append(children, entry.parent, entry);
     const inode = state.attributes.get(entry.inode);
     const where = `entry ${JSON.stringify(entry.name)} of ${entry.parent}`;
-    if (inode === undefined) complain(`${where} leads to inode ${entry.inode}, which is not there`);
-    else if (inode.kind !== entry.kind) complain(`${where} says ${entry.kind}, the inode ${inode.kind}`);
-    if (state.attributes.get(entry.parent)?.kind !== "directory") complain(`${where} is in no directory`);
+    if (inode === undefined) report(`${where}: inode ${entry.inode} does not exist`);
+    else if (inode.kind !== entry.kind) report(`${where}: kind is ${entry.kind}, the inode is a ${inode.kind}`);
+    if (state.attributes.get(entry.parent)?.kind !== "directory") report(`${where}: the parent is not a directory`);
   }
   for (const [inode, attributes] of state.attributes) {
-    if (attributes.inode !== inode) complain(`inode ${inode} says it is ${attributes.inode}`);
+    if (attributes.inode !== inode) report(`inode ${inode}: its record has number ${attributes.inode}`);
     const own = links.get(inode) ?? [];
-    if (attributes.kind === "directory") checkDirectory(state, attributes, own, children.get(inode) ?? [], complain);
-    else checkFile(state, attributes, own, complain);
-    if ((attributes.links === 0) !== state.orphans.has(inode)) complain(`inode ${inode}: links 0 and orphan disagree`);
+    if (attributes.kind === "directory") checkDirectory(state, attributes, own, children.get(inode) ?? [], report);
+    else checkFile(state, attributes, own, report);
+    if ((attributes.links === 0) !== state.orphans.has(inode))
+      report(`inode ${inode}: ${attributes.links} links, but ${attributes.links === 0 ? "no" : "an"} orphan record`);
     if ((attributes.kind === "symlink") !== state.symlinks.has(inode))
-      complain(`inode ${inode}: target and kind disagree`);
+      report(`inode ${inode}: a target without a symlink, or the reverse`);
     if (attributes.kind === "symlink" && attributes.size !== state.symlinks.get(inode)?.length) {
-      complain(`symlink ${inode} has another size than its target`);
+      report(`symlink ${inode}: its size is not the length of its target`);
     }
-    if (attributes.xattrs !== (state.xattrs.get(inode) ?? 0)) complain(`inode ${inode} miscounts its xattrs`);
+    if (attributes.xattrs !== (state.xattrs.get(inode) ?? 0))
+      report(`inode ${inode}: ${attributes.xattrs} xattrs in its attributes, not as many records`);
   }
   for (const map of [state.orphans, state.symlinks, state.xattrs, state.extraLinks]) {
     for (const inode of map.keys())
-      if (!state.attributes.has(inode)) complain(`inode ${inode} is gone, a record of it not`);
+      if (!state.attributes.has(inode)) report(`inode ${inode} does not exist, but a record of it does`);
   }
 }
 
@@ -49,50 +52,51 @@ function checkDirectory(
   directory: Attributes,
   own: readonly Link[],
   children: readonly Link[],
-  complain: Complain,
+  report: Report,
 ): void {
   const { inode } = directory;
   if (directory.entries !== children.length) {
-    complain(`directory ${inode} says ${directory.entries} entries, has ${children.length}`);
+    report(`directory ${inode}: entries is ${directory.entries}, it has ${children.length}`);
   }
   if (directory.links === 0) {
-    if (own.length > 0 || directory.parent !== 0) complain(`directory ${inode} was removed and is still somewhere`);
-    if (children.length > 0) complain(`directory ${inode} was removed with entries in it`);
+    if (own.length > 0 || directory.parent !== 0)
+      report(`directory ${inode} was removed, but has an entry or a parent`);
+    if (children.length > 0) report(`directory ${inode} was removed, but has entries`);
     return;
   }
   const links = 2 + children.filter((child) => child.kind === "directory").length;
-  if (directory.links !== links) complain(`directory ${inode} says ${directory.links} links, has ${links}`);
+  if (directory.links !== links) report(`directory ${inode}: links is ${directory.links}, it has ${links}`);
   if (inode === ROOT_INODE) {
-    if (own.length > 0) complain("the root has an entry");
+    if (own.length > 0) report("an entry refers to the root");
     return;
   }
   if (own.length !== 1 || own[0]!.parent !== directory.parent) {
-    complain(`directory ${inode} says it is in ${directory.parent}, its entries are in [${own.map((e) => e.parent)}]`);
+    report(`directory ${inode}: parent is ${directory.parent}, its entries are in [${own.map((e) => e.parent)}]`);
   }
-  checkReachable(state, inode, complain);
+  checkReachable(state, inode, report);
 }
 
-function checkReachable(state: Snapshot, directory: Inode, complain: Complain): void {
+function checkReachable(state: Snapshot, directory: Inode, report: Report): void {
   const seen = new Set<Inode>();
   for (let at: Inode | undefined = directory; at !== ROOT_INODE; at = state.attributes.get(at)?.parent) {
     if (at === undefined || seen.has(at)) {
-      complain(`directory ${directory} cannot be reached from the root`);
+      report(`directory ${directory} is not reachable from the root`);
       return;
     }
     seen.add(at);
   }
 }
 
-function checkFile(state: Snapshot, file: Attributes, own: readonly Link[], complain: Complain): void {
-  if (file.links !== own.length) complain(`inode ${file.inode} says ${file.links} links, has ${own.length}`);
+function checkFile(state: Snapshot, file: Attributes, own: readonly Link[], report: Report): void {
+  if (file.links !== own.length) report(`inode ${file.inode}: links is ${file.links}, it has ${own.length}`);
   const extra = state.extraLinks.get(file.inode) ?? [];
   const place = (link: { parent: Inode; name: string }) => `${link.parent}/${link.name}`;
-  const known = new Set(extra.map(place));
-  const told = own.filter((link) => !known.delete(place(link)));
-  if (known.size > 0) complain(`inode ${file.inode} has P keys of links that are not there`);
-  if (told.length !== (file.parent === 0 ? 0 : 1)) {
-    complain(`inode ${file.inode} has ${told.length} links without a P key, parent ${file.parent}`);
-  } else if (told.length === 1 && told[0]!.parent !== file.parent) {
-    complain(`inode ${file.inode} says it is in ${file.parent}, it is in ${told[0]!.parent}`);
+  const extraPlaces = new Set(extra.map(place));
+  const inParent = own.filter((link) => !extraPlaces.delete(place(link)));
+  if (extraPlaces.size > 0) report(`inode ${file.inode}: P keys for links that do not exist`);
+  if (inParent.length !== (file.parent === 0 ? 0 : 1)) {
+    report(`inode ${file.inode}: ${inParent.length} links without a P key, parent ${file.parent}`);
+  } else if (inParent.length === 1 && inParent[0]!.parent !== file.parent) {
+    report(`inode ${file.inode}: parent is ${file.parent}, the link is in ${inParent[0]!.parent}`);
   }
 }

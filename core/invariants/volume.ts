@@ -1,19 +1,19 @@
-import type { Complain, Snapshot } from "./snapshot.ts";
+import type { Report, Snapshot } from "./snapshot.ts";
 
-/** Sums, epochs, regions and the hash. */
-export function checkVolume(state: Snapshot, complain: Complain): void {
+/** Sums, epochs, regions and the state hash. */
+export function checkVolume(state: Snapshot, report: Report): void {
   const { volume, hash } = state;
   let usedBytes = 0;
   for (const attributes of state.attributes.values()) usedBytes += attributes.usedBytes;
-  if (volume.usedBytes !== usedBytes) complain(`the volume says ${volume.usedBytes} bytes, its inodes ${usedBytes}`);
+  if (volume.usedBytes !== usedBytes) report(`volume: usedBytes is ${volume.usedBytes}, its inodes hold ${usedBytes}`);
   if (volume.inodes !== state.attributes.size) {
-    complain(`the volume says ${volume.inodes} inodes, there are ${state.attributes.size}`);
+    report(`volume: inodes is ${volume.inodes}, there are ${state.attributes.size}`);
   }
-  if (!state.epochs.has(volume.version.epoch)) complain(`epoch ${volume.version.epoch} has no record`);
-  for (const region of volume.regions.keys())
-    if (!state.regions.has(region)) complain(`region ${region} has no record`);
-  if (hash.stored !== hash.computed) complain(`the state hash says ${hash.stored}, the pairs ${hash.computed}`);
+  if (!state.epochs.has(volume.version.epoch)) report(`epoch ${volume.version.epoch} has no record`);
+  for (const region of volume.regions.keys()) if (!state.regions.has(region)) report(`region ${region} has no record`);
+  if (hash.stored !== hash.computed) report(`the stored state hash is ${hash.stored}, the pairs give ${hash.computed}`);
   for (const { inode, changed } of state.attributes.values()) {
-    if (changed > volume.version.sequence) complain(`inode ${inode} changed at ${changed}, which has not come`);
+    if (changed > volume.version.sequence)
+      report(`inode ${inode}: changed is ${changed}, the volume is at ${volume.version.sequence}`);
   }
 }

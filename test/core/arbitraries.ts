@@ -3,7 +3,7 @@ import type { Attributes, Command, CommandKind, Extent, Outcome, Slice, Stamp } 
 import { ERRNO } from "../../core/errno.ts";
 import { type ByteString, type Inode, idInEpoch, type Time, type Version } from "../../core/ids.ts";
 
-/** Any value of each type that has an encoding, for round trips and fuzzing. */
+/** Arbitrary values of each type that has an encoding, for round trips and fuzzing. */
 const uint = fc.oneof(fc.nat(300), fc.maxSafeNat());
 export const id = <T extends number>() => uint as unknown as fc.Arbitrary<T>;
 export const byteString = (maxLength = 40) =>
@@ -53,8 +53,10 @@ export const attributes: fc.Arbitrary<Attributes> = fc.record({
 
 const place = { parent: id<never>(), name: byteString() };
 
-/** A command of each kind. The record is total, so that no kind goes without a round trip. */
-const commandsByKind: { [K in CommandKind]: fc.Arbitrary<Omit<Extract<Command, { kind: K }>, "kind">> } = {
+/** A command of each kind. Total: a new kind does not compile before it has a round trip. */
+const commandsByKind: {
+  readonly [K in CommandKind]: fc.Arbitrary<Omit<Extract<Command, { kind: K }>, "kind">>;
+} = {
   format: fc.record({ uuid: text, volume: text, regions: fc.array(text, { minLength: 1, maxLength: 16 }) }).chain((v) =>
     fc.record({
       uuid: fc.constant(v.uuid),

@@ -3,7 +3,7 @@ import { type Inode, XATTRS_MAX } from "../../core/ids.ts";
 import { bytes, ROOT_INODE, World } from "./world.ts";
 
 describe("setattr", () => {
-  test("now is the stamp's time; an atime comes only when it is said", () => {
+  test("'now' is the stamp's time; atime changes only when the command has it", () => {
     const world = new World();
     const file = world.make(ROOT_INODE, "f");
     const made = world.now;
@@ -13,7 +13,7 @@ describe("setattr", () => {
     expect(world.must({ kind: "setattr", inode: file, mode: 0o600 }).attributes!.atime).not.toEqual(made);
   });
 
-  test("nothing to change changes nothing", () => {
+  test("a command without any field changes nothing", () => {
     const world = new World();
     const file = world.make(ROOT_INODE, "f");
     const before = world.attributes(file);
@@ -21,7 +21,7 @@ describe("setattr", () => {
     expect(world.effects!.touched).toEqual([]);
   });
 
-  test("chown takes set-uid, and set-gid where the group may execute, but not from directories", () => {
+  test("chown clears set-uid, and set-gid if the group may execute, but not on directories", () => {
     const world = new World();
     const modeAfterChown = (name: string, mode: number, kind: "file" | "directory" = "file") => {
       const inode = world.make(ROOT_INODE, name, kind, { mode });
@@ -40,7 +40,7 @@ describe("setattr", () => {
     expect(world.attributes(ROOT_INODE).changed).toBe(after.changed - 1);
   });
 
-  test("an owner of 2^32 is EINVAL, an inode that is gone ESTALE", () => {
+  test("an owner of 2^32 is EINVAL, a missing inode ESTALE", () => {
     const world = new World();
     const file = world.make(ROOT_INODE, "f");
     expect(world.errorOf({ kind: "setattr", inode: file, uid: 2 ** 32 })).toBe("EINVAL");
@@ -51,7 +51,7 @@ describe("setattr", () => {
 describe("xattrs", () => {
   const value = new Uint8Array([1, 2]);
 
-  test("create and replace, EEXIST and ENODATA", () => {
+  test("create is EEXIST for an existing name; replace and remove are ENODATA for a missing one", () => {
     const world = new World();
     const inode = world.make(ROOT_INODE, "f");
     const set = (mode: "either" | "create" | "replace") =>
@@ -83,7 +83,7 @@ describe("xattrs", () => {
     expect(set("user.0")).toBe("ok");
   });
 
-  test("an empty value is a value", () => {
+  test("an empty value is kept", () => {
     const world = new World();
     const inode = world.make(ROOT_INODE, "f");
     world.must({ kind: "setxattr", inode, name: bytes("user.e"), value: new Uint8Array(0), mode: "create" });

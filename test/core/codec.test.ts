@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { CodeTable } from "../../core/codec/bytes.ts";
 import {
   CodecError,
   decodeAttributes,
@@ -16,7 +17,7 @@ import {
   encodeProposed,
   encodeSlice,
 } from "../../core/codec.ts";
-import type { Command } from "../../core/commands.ts";
+import { COMMANDS, type Command } from "../../core/commands.ts";
 import { attributes, command, id, outcome, slice, stamp, version } from "./arbitraries.ts";
 
 const chunk = fc.record({
@@ -40,7 +41,7 @@ const slices = fc
   .record({ slice, references: fc.maxSafeNat() })
   .map(({ slice, references }) => ({ ...slice, references }));
 
-describe("what is encoded is decoded as it was", () => {
+describe("decoding returns what was encoded", () => {
   test("commands", () => {
     fc.assert(
       fc.property(command, (value) => {
@@ -62,7 +63,7 @@ describe("what is encoded is decoded as it was", () => {
     );
   });
 
-  test("entries: a followed one carries the very bytes of the proposed one", () => {
+  test("entries: a followed entry has the body of the proposed one, byte for byte", () => {
     fc.assert(
       fc.property(stamp, command, version, (stamp, command, previous) => {
         const proposed = decodeEntry(encodeProposed(stamp, encodeCommand(command)));
@@ -75,10 +76,11 @@ describe("what is encoded is decoded as it was", () => {
   });
 });
 
-describe("bytes that no encoder made are refused with a CodecError", () => {
+describe("malformed bytes are a CodecError", () => {
   const decoders = [decodeCommand, decodeEntry, decodeOutcome, decodeAttributes, decodeSlice, decodeChunk] as const;
 
-  function refusedOrRead(decode: (bytes: Uint8Array) => unknown, bytes: Uint8Array): boolean {
+  /** Fails on any exception but a CodecError. */
+  function isAccepted(decode: (bytes: Uint8Array) => unknown, bytes: Uint8Array): boolean {
     try {
       decode(bytes);
       return true;
@@ -92,37 +94,57 @@ describe("bytes that no encoder made are refused with a CodecError", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
         if (bytes.length > 0) bytes[0] = (bytes[0]! % 2) + 1;
-        for (const decode of decoders) refusedOrRead(decode, bytes);
+        for (const decode of decoders) isAccepted(decode, bytes);
       }),
       { numRuns: 5000 },
     );
   });
 
-  test("a byte changed, or the end cut off, or bytes added", () => {
+  test("one byte changed, the end cut off, or a byte added", () => {
     fc.assert(
       fc.property(command, fc.nat(), fc.integer({ min: 1, max: 255 }), (value, where, change) => {
         const bytes = encodeCommand(value);
         const changed = bytes.slice();
         changed[where % bytes.length]! ^= change;
-        refusedOrRead(decodeCommand, changed);
-        expect(refusedOrRead(decodeCommand, bytes.subarray(0, where % bytes.length))).toBe(false);
-        expect(refusedOrRead(decodeCommand, new Uint8Array([...bytes, change]))).toBe(false);
+        isAccepted(decodeCommand, changed);
+        expect(isAccepted(decodeCommand, bytes.subarray(0, where % bytes.length))).toBe(false);
+        expect(isAccepted(decodeCommand, new Uint8Array([...bytes, change]))).toBe(false);
       }),
       { numRuns: 3000 },
     );
   });
 
-  test("a count of items that cannot be there is refused before it is believed", () => {
+  test("a count of items that exceeds the remaining bytes is refused before anything is allocated", () => {
     const write = encodeCommand({ kind: "write", inode: 5 as never, extents: [] });
-    const lying = new Uint8Array([...write.subarray(0, 3), 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f, ...write.subarray(4)]);
-    expect(() => decodeCommand(lying)).toThrow(/items cannot be in what is left/);
+    const count = [0xff, 0xff, 0xff, 0xff, 0xff, 0x0f];
+    const oversized = new Uint8Array([...write.subarray(0, 3), ...count, ...write.subarray(4)]);
+    expect(() => decodeCommand(oversized)).toThrow(/items do not fit in the remaining bytes/);
   });
 
   test("the message names what was read and where", () => {
-    expect(() => decodeCommand(new Uint8Array([9]))).toThrow(
-      "command: format 9 is unknown, 1 is what can be read (at byte 1 of 1)",
-    );
+    expect(() => decodeCommand(new Uint8Array([9]))).toThrow("command: unknown format 9, expected 1 (at byte 1 of 1)");
     expect(() => decodeEntry(new Uint8Array([3, 1]))).toThrow(/entry: type 3/);
+  });
+});
+
+describe("codes", () => {
+  test("codes are unique", () => {
+    const codes = Object.values(COMMANDS).map((traits) => traits.code);
+    expect(new Set(codes).size).toBe(codes.length);
+    expect(() => new CodeTable({ a: 0, b: 0 })).toThrow(/same code/);
+  });
+
+  test("codes never change: stored logs and states contain them", () => {
+    const codes = Object.entries(COMMANDS).map(([kind, { code }]) => `${code} ${kind}`);
+    expect(codes.join(", ")).toBe(
+      "0 format, 1 beginEpoch, 2 seal, 3 regionProgress, 4 openSession, 5 closeSession, 6 grantSlices, 7 make, 8 link, " +
+        "9 unlink, 10 rmdir, 11 rename, 12 setattr, 13 write, 14 fallocate, 15 setxattr, 16 removexattr, 17 lock, 18 reap",
+    );
+    fc.assert(
+      fc.property(command, (value) => {
+        expect(encodeCommand(value)[1]).toBe(COMMANDS[value.kind].code);
+      }),
+    );
   });
 });
 

@@ -10,7 +10,7 @@ const link = (inode: Inode, parent: Inode, name: string) =>
   ({ kind: "link", inode, parent, name: bytes(name) }) as const;
 
 describe("make", () => {
-  test("a name that is there is EEXIST, a parent that is gone ESTALE, a file as parent ENOTDIR", () => {
+  test("an existing name is EEXIST, a missing parent ESTALE, a file as parent ENOTDIR", () => {
     const world = new World();
     const file = world.make(ROOT_INODE, "f");
     expect(world.errorOf(makeCommand(ROOT_INODE, "f"))).toBe("EEXIST");
@@ -19,7 +19,7 @@ describe("make", () => {
   });
 
   // Promise: A name is any 1 to 255 bytes but '/' and NUL
-  test("names: 255 bytes are one, 256 are ENAMETOOLONG, '.', '..', '', '/' and NUL are EINVAL", () => {
+  test("names: 255 bytes are valid, 256 are ENAMETOOLONG; '.', '..', '', '/' and NUL are EINVAL", () => {
     const world = new World();
     expect(world.errorOf(makeCommand(ROOT_INODE, "\xff".repeat(255)))).toBe("ok");
     expect(world.errorOf(makeCommand(ROOT_INODE, "n".repeat(256)))).toBe("ENAMETOOLONG");
@@ -27,7 +27,7 @@ describe("make", () => {
       expect(world.errorOf(makeCommand(ROOT_INODE, name))).toBe("EINVAL");
   });
 
-  test("set-gid on a directory gives the group to what is made in it, and the bit to directories", () => {
+  test("in a directory with set-gid, new inodes inherit the group, and new directories the bit as well", () => {
     const world = new World();
     const shared = world.make(ROOT_INODE, "d", "directory", { mode: 0o2775, gid: 500 });
     const file = world.attributes(world.make(shared, "f", "file", { mode: 0o644, gid: 1 }));
@@ -36,7 +36,7 @@ describe("make", () => {
     expect([below.gid, below.mode]).toEqual([500, 0o2755]);
   });
 
-  test("a symlink's target: empty is ENOENT, 4095 bytes are its size, 4096 ENAMETOOLONG", () => {
+  test("a symlink's target: empty is ENOENT, 4095 bytes are valid and its size, 4096 are ENAMETOOLONG", () => {
     const world = new World();
     const target = (length: number) =>
       makeCommand(ROOT_INODE, `t${length}`, "symlink", { target: bytes("t".repeat(length)) });
@@ -45,7 +45,7 @@ describe("make", () => {
     expect(world.errorOf(target(4096))).toBe("ENAMETOOLONG");
   });
 
-  test("only device nodes have a device", () => {
+  test("only device nodes have a device number", () => {
     const world = new World();
     expect(world.attributes(world.make(ROOT_INODE, "c", "character", { device: 259 })).device).toBe(259);
     expect(world.attributes(world.make(ROOT_INODE, "p", "fifo", { device: 259 })).device).toBe(0);
@@ -53,7 +53,7 @@ describe("make", () => {
 });
 
 describe("link counts", () => {
-  test("a directory has 2 and one for each subdirectory; a removed one 0", () => {
+  test("a directory has 2 links and one for each subdirectory; a removed one has 0", () => {
     const world = new World();
     const a = world.make(ROOT_INODE, "a", "directory");
     world.make(a, "b", "directory");
@@ -83,7 +83,7 @@ describe("link counts", () => {
     expect(world.errorOf(makeCommand(full, "f"))).toBe("ok");
   });
 
-  test("directories cannot be linked (EPERM), nor what has no link left (ENOENT)", () => {
+  test("link of a directory is EPERM, of an inode without links ENOENT", () => {
     const world = new World();
     const directory = world.make(ROOT_INODE, "d", "directory");
     const file = world.make(ROOT_INODE, "f");
@@ -94,7 +94,7 @@ describe("link counts", () => {
 });
 
 describe("unlink and rmdir", () => {
-  test("unlink of a directory is EISDIR, rmdir of a file ENOTDIR, of a full directory ENOTEMPTY", () => {
+  test("unlink of a directory is EISDIR, rmdir of a file ENOTDIR, of a directory with entries ENOTEMPTY", () => {
     const world = new World();
     const directory = world.make(ROOT_INODE, "d", "directory");
     world.make(directory, "f");
@@ -104,7 +104,7 @@ describe("unlink and rmdir", () => {
     expect(world.errorOf(unlink(directory, "g"))).toBe("ENOENT");
   });
 
-  test("an unlinked file lives on as an orphan until it is reaped", () => {
+  test("an unlinked file remains as an orphan until it is reaped", () => {
     const world = new World();
     const file = world.make(ROOT_INODE, "f");
     const outcome = world.must(unlink(ROOT_INODE, "f"));
@@ -120,13 +120,13 @@ describe("unlink and rmdir", () => {
     expect(world.errorOf(reap([]))).toBe("ENOENT");
   });
 
-  test("what has links is never reaped", () => {
+  test("an inode with links is never reaped", () => {
     const world = new World();
     const file = world.make(ROOT_INODE, "f");
     expect(world.errorOf({ kind: "reap", inode: file, chunks: [], xattrs: [] })).toBe("ENOENT");
   });
 
-  test("the first link may go before the others, and a later one takes its place", () => {
+  test("the link in `parent` may be removed before the others; the next link takes its place", () => {
     const world = new World();
     const d = world.make(ROOT_INODE, "d", "directory");
     const file = world.make(ROOT_INODE, "a");
@@ -151,7 +151,7 @@ describe("rename", () => {
     return { world, a, b, f: world.make(ROOT_INODE, "f"), g: world.make(b, "g") };
   }
 
-  test("a directory cannot go into itself or below (EINVAL), nor onto one that holds it (ENOTEMPTY)", () => {
+  test("a directory cannot be moved into itself or below (EINVAL), nor onto an ancestor (ENOTEMPTY)", () => {
     const { world: w, a, b } = world();
     expect(w.errorOf(rename(ROOT_INODE, "a", a, "x"))).toBe("EINVAL");
     expect(w.errorOf(rename(ROOT_INODE, "a", b, "x"))).toBe("EINVAL");
@@ -160,7 +160,7 @@ describe("rename", () => {
     expect(w.errorOf(rename(b, "g", ROOT_INODE, "a", "exchange" as never))).toBe("EINVAL");
   });
 
-  test("a file takes a file's place, a directory an empty directory's", () => {
+  test("a file replaces a file, a directory replaces an empty directory", () => {
     const { world: w, a, b, f, g } = world();
     const replaced = w.must(rename(ROOT_INODE, "f", b, "g"));
     expect(replaced).toMatchObject({ removed: g, attributes: { inode: f, parent: b } });
@@ -172,7 +172,7 @@ describe("rename", () => {
     expect(w.errorOf(rename(ROOT_INODE, "a", b, "g"))).toBe("ENOTDIR");
   });
 
-  test("onto itself or another name of the same file: nothing happens", () => {
+  test("onto itself or another link of the same file: nothing changes", () => {
     const { world: w, f } = world();
     w.must(link(f, ROOT_INODE, "f2"));
     const before = w.attributes(f);
@@ -182,7 +182,7 @@ describe("rename", () => {
     expect(w.effects!.touched).toEqual([]);
   });
 
-  test("noreplace is EEXIST even on the same file; exchange needs both and swaps whatever they are", () => {
+  test("noreplace is EEXIST even for the same file; exchange needs both names and swaps inodes of any kind", () => {
     const { world: w, a, b, f } = world();
     expect(w.errorOf(rename(ROOT_INODE, "f", ROOT_INODE, "f", "noreplace" as never))).toBe("EEXIST");
     expect(w.errorOf(rename(ROOT_INODE, "f", ROOT_INODE, "none", "exchange" as never))).toBe("ENOENT");
@@ -191,7 +191,7 @@ describe("rename", () => {
     expect([w.attributes(a).links, w.attributes(b).parent, w.attributes(f).parent]).toEqual([2, ROOT_INODE, a]);
   });
 
-  test("times: both directories' mtime and ctime, the moved and the replaced inode's ctime", () => {
+  test("times: mtime and ctime of both directories, ctime of the moved and the replaced inode", () => {
     const { world: w, b, f, g } = world();
     w.must(rename(ROOT_INODE, "f", b, "g"));
     const { now } = w;
@@ -201,7 +201,7 @@ describe("rename", () => {
     expect(w.attributes(g).ctime).toEqual(now);
   });
 
-  test("caches hear of both names, both directories and both inodes", () => {
+  test("caches invalidate both names, both directories and both inodes", () => {
     const { world: w, b, f, g } = world();
     w.must(rename(ROOT_INODE, "f", b, "g"));
     expect(w.effects!.touched).toEqual(

@@ -10,8 +10,8 @@ const AWS = 0 as RegionIndex;
 const GCP = 1 as RegionIndex;
 const internal = { session: NO_SESSION_ID };
 
-/** What becomes of an entry: the refusal, or the version it took; refused entries must change nothing. */
-function refusalOf(world: World, entry: Uint8Array): string {
+/** The refusal of an entry, or else the version it took. Checks that a refused entry changes nothing. */
+function resultOf(world: World, entry: Uint8Array): string {
   const before = new Map(world.view.pairs);
   const applied = world.applyBytes(entry);
   if (applied.taken) return `${applied.version.epoch}:${applied.version.sequence}`;
@@ -23,7 +23,7 @@ const begin = (number: number, region: RegionIndex, forced: boolean) =>
   ({ kind: "beginEpoch", epoch: epochCode(number, region), forced }) as const;
 
 describe("proposed entries", () => {
-  test("format comes first, and once", () => {
+  test("format must come first, and only once", () => {
     const tree = new Tree(new MemoryView());
     const stamp = {
       epoch: 0 as never,
@@ -37,47 +37,47 @@ describe("proposed entries", () => {
     expect(tree.takeTurn().puts.size).toBe(0);
     const world = new World();
     const again = { kind: "format", uuid: "x", volume: "x", regions: ["a"], primary: AWS } as const;
-    expect(refusalOf(world, world.entry(again, internal))).toBe("formatted");
+    expect(resultOf(world, world.entry(again, internal))).toBe("formatted");
   });
 
-  test("one sequence each, whatever the outcome; refused ones none", () => {
+  test("each entry takes one sequence, whatever its outcome; a refused one takes none", () => {
     const world = new World();
     const { sequence } = world.tree.version;
-    expect(refusalOf(world, world.entry(makeCommand(ROOT_INODE, "f")))).toBe(`16:${sequence + 1}`);
+    expect(resultOf(world, world.entry(makeCommand(ROOT_INODE, "f")))).toBe(`16:${sequence + 1}`);
     expect(world.errorOf(makeCommand(ROOT_INODE, "f"))).toBe("EEXIST");
     expect(world.tree.version.sequence).toBe(sequence + 2);
     const other = epochCode(2, GCP);
-    expect(refusalOf(world, world.entry(makeCommand(ROOT_INODE, "g"), { epoch: other }))).toBe("wrongEpoch");
+    expect(resultOf(world, world.entry(makeCommand(ROOT_INODE, "g"), { epoch: other }))).toBe("wrongEpoch");
     expect(world.tree.version.sequence).toBe(sequence + 2);
   });
 
-  test("a seal ends the epoch: nothing but the next one's beginning goes on", () => {
+  test("a seal ends the epoch: only the beginning of the next one is accepted", () => {
     const world = new World();
     const late = world.entry(makeCommand(ROOT_INODE, "late"));
     world.must({ kind: "seal", to: GCP }, internal);
     expect(world.tree.sealedTo).toBe(GCP);
-    expect(refusalOf(world, late)).toBe("sealed");
-    expect(refusalOf(world, world.entry({ kind: "seal", to: GCP }, internal))).toBe("sealed");
+    expect(resultOf(world, late)).toBe("sealed");
+    expect(resultOf(world, world.entry({ kind: "seal", to: GCP }, internal))).toBe("sealed");
     const at = world.tree.version;
     world.must(begin(2, GCP, false), internal);
     expect(world.tree.version).toEqual({ epoch: epochCode(2, GCP), sequence: at.sequence + 1 });
     expect(world.tree.sealedTo).toBeUndefined();
     expect(world.tree.epoch(epochCode(2, GCP))).toEqual({ first: at.sequence + 1, previous: at, forced: false });
-    expect(refusalOf(world, late)).toBe("wrongEpoch");
+    expect(resultOf(world, late)).toBe("wrongEpoch");
     expect(world.errorOf(makeCommand(ROOT_INODE, "next"))).toBe("ok");
   });
 
-  test("who may begin an epoch: the sealed-to, the one whose epoch it is, or anyone by force; only a newer number", () => {
+  test("an epoch is begun by the region sealed to, by the current primary, or by force; always with a newer number", () => {
     const world = new World();
-    expect(refusalOf(world, world.entry(begin(2, GCP, false), internal))).toBe("notSealed");
-    expect(refusalOf(world, world.entry(begin(1, GCP, true), internal))).toBe("wrongEpoch");
-    expect(refusalOf(world, world.entry(begin(2, AWS, false), internal))).toMatch(/^32:/);
-    expect(refusalOf(world, world.entry(begin(4, GCP, true), internal))).toMatch(/^65:/);
+    expect(resultOf(world, world.entry(begin(2, GCP, false), internal))).toBe("notSealed");
+    expect(resultOf(world, world.entry(begin(1, GCP, true), internal))).toBe("wrongEpoch");
+    expect(resultOf(world, world.entry(begin(2, AWS, false), internal))).toMatch(/^32:/);
+    expect(resultOf(world, world.entry(begin(4, GCP, true), internal))).toMatch(/^65:/);
     world.must({ kind: "seal", to: AWS }, internal);
-    expect(refusalOf(world, world.entry(begin(5, GCP, false), internal))).toMatch(/^81:/);
+    expect(resultOf(world, world.entry(begin(5, GCP, false), internal))).toMatch(/^81:/);
   });
 
-  test("a new epoch's ids begin again, above those of the old", () => {
+  test("a new epoch's counters start again, and its ids are above those of the old one", () => {
     const world = new World();
     const before = world.make(ROOT_INODE, "a");
     world.must(begin(2, AWS, false), internal);
@@ -85,7 +85,7 @@ describe("proposed entries", () => {
     expect([before, after]).toEqual([16 * 2 ** 36 + 1, 32 * 2 ** 36 + 1]);
   });
 
-  test("a region's progress never goes back; a region that is none is ENODEV", () => {
+  test("a region's progress never decreases; an unknown region is ENODEV", () => {
     const world = new World();
     const report = (region: number, sequence: number) =>
       world.errorOf(
@@ -100,7 +100,7 @@ describe("proposed entries", () => {
 });
 
 describe("followed entries", () => {
-  /** A primary's log as a mirror gets it: each with its predecessor's version. */
+  /** A primary's log as a mirror receives it: each entry with its predecessor's version. */
   function primary() {
     const world = new World();
     for (const name of ["a", "b", "c"]) world.make(ROOT_INODE, name);
@@ -131,7 +131,7 @@ describe("followed entries", () => {
     return { view, tree, apply };
   }
 
-  test("in order they make the same state, with the same hash", () => {
+  test("applied in order, they result in the same state and the same hash", () => {
     const { world, followed } = primary();
     const { view, tree, apply } = mirror();
     for (const entry of followed) expect(apply(entry)).toBe("ok");
@@ -139,7 +139,7 @@ describe("followed entries", () => {
     expect(view.pairs).toEqual(world.view.pairs);
   });
 
-  test("a gap is refused, what was applied before is a duplicate, also from the epoch before", () => {
+  test("a gap is refused; an entry applied before is a duplicate, also one of an earlier epoch", () => {
     const { followed } = primary();
     const { apply, tree } = mirror();
     expect(apply(followed[1]!)).toBe("gap");
@@ -149,14 +149,14 @@ describe("followed entries", () => {
     expect(apply(followed.at(-1)!)).toBe("gap");
     for (const entry of followed.slice(1)) expect(apply(entry)).toBe("ok");
     for (const entry of followed) expect(apply(entry)).toBe("duplicate");
-    const stranger = { kind: "format", uuid: "x", volume: "v", regions: ["a"], primary: AWS } as const;
+    const otherVolume = { kind: "format", uuid: "x", volume: "v", regions: ["a"], primary: AWS } as const;
     const stamp = { ...decodeEntry(followed[0]!).stamp };
-    const { body } = decodeEntry(encodeProposed(stamp, encodeCommand(stranger)));
+    const { body } = decodeEntry(encodeProposed(stamp, encodeCommand(otherVolume)));
     expect(apply(encodeFollowed({ epoch: 0 as never, sequence: 0 as Sequence }, body))).toBe("fork");
     expect(tree.version.sequence).toBe(followed.length);
   });
 
-  test("a history that parted is a fork", () => {
+  test("an entry of a diverged history is a fork", () => {
     const { world, followed } = primary();
     const { tree, apply } = mirror();
     const cut = 4;
@@ -169,7 +169,7 @@ describe("followed entries", () => {
     expect(apply(followed[cut - 1]!)).toBe("duplicate");
   });
 
-  test("a followed entry is judged by the seal too", () => {
+  test("a seal refuses followed entries too", () => {
     const { followed } = primary();
     const { tree, apply } = mirror();
     const seal = followed.length - 3;
@@ -178,7 +178,7 @@ describe("followed entries", () => {
     expect(apply(encodeFollowed(tree.version, body))).toBe("sealed");
   });
 
-  test("a stamp of another epoch than its predecessor's is refused", () => {
+  test("a stamp of an epoch other than its predecessor's is refused", () => {
     const { followed } = primary();
     const { tree, apply } = mirror();
     for (const entry of followed.slice(0, -1)) apply(entry);
@@ -188,13 +188,13 @@ describe("followed entries", () => {
 });
 
 describe("the turn", () => {
-  test("nothing changed: no puts, the same hash", () => {
+  test("without changes there are no puts, and the hash is the same", () => {
     const world = new World();
     const { stateHash } = world.tree;
     expect(world.tree.takeTurn()).toEqual({ puts: new Map(), stateHash, effects: [] });
   });
 
-  test("the hash does not depend on where turns end, nor on a restart in the middle", () => {
+  test("the hash does not depend on where turns end, nor on restarts", () => {
     const one = new World();
     for (let at = 0; at < 50; at++) one.make(ROOT_INODE, `f${at}`);
     const view = new MemoryView();
@@ -219,7 +219,7 @@ describe("the turn", () => {
     expect(a.tree.stateHash).toMatch(/^[0-9a-f]{16}$/);
   });
 
-  test("effects name who made the change", () => {
+  test("effects name the session that made the change", () => {
     const world = new World();
     world.make(ROOT_INODE, "f");
     expect(world.effects!.session).toBe(7001 as SessionId);

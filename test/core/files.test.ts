@@ -30,7 +30,7 @@ function fileIn(world: World): Inode {
   return world.make(ROOT_INODE, "f");
 }
 
-/** `offset+length:what` of each segment of a chunk. */
+/** `offset+length:content` of each segment of a chunk. */
 function layout(world: World, inode: Inode, index = 0): string[] {
   return (world.tree.chunk(inode, index)?.segments ?? []).map((segment) =>
     segment.kind === "inline"
@@ -40,7 +40,7 @@ function layout(world: World, inode: Inode, index = 0): string[] {
 }
 
 describe("write", () => {
-  test("inline neighbours grow together up to INLINE_BYTES_MAX", () => {
+  test("adjacent inline data is merged up to INLINE_BYTES_MAX", () => {
     const world = new World();
     const file = fileIn(world);
     for (let at = 0; at < 5; at++) world.must(write(file, inline(at * 1000, 1000)));
@@ -50,7 +50,7 @@ describe("write", () => {
     expect(world.attributes(file)).toMatchObject({ size: 8010, usedBytes: 5010 });
   });
 
-  test("a slice that is cut in the middle is named twice, and dropped with the last part", () => {
+  test("a slice that is cut in the middle has two references, and is dropped with the last one", () => {
     const world = new World();
     const file = fileIn(world);
     const id = world.grant(4);
@@ -71,7 +71,7 @@ describe("write", () => {
     expect(world.tree.slice(id)).toBeUndefined();
   });
 
-  test("slice ids: outside the session's grants ESTALE, twice EEXIST, gone and again ESTALE", () => {
+  test("slice ids: not granted to the session is ESTALE, in use EEXIST, used before and dropped ESTALE", () => {
     const world = new World();
     const file = fileIn(world);
     const mine = world.grant(3);
@@ -86,7 +86,7 @@ describe("write", () => {
     expect(world.errorOf(write(file, stored(0, mine + 2, 10)))).toBe("ok");
   });
 
-  test("all extents or none", () => {
+  test("all extents are written, or none", () => {
     const world = new World();
     const file = fileIn(world);
     const id = world.grant(1);
@@ -97,7 +97,7 @@ describe("write", () => {
     expect(world.errorOf(write(file, stored(20, id, 10)))).toBe("ok");
   });
 
-  test("a slice that its own command covers again is garbage at once", () => {
+  test("a slice that its own command overwrites is garbage at once", () => {
     const world = new World();
     const file = fileIn(world);
     const id = world.grant(1);
@@ -106,7 +106,7 @@ describe("write", () => {
     expect(world.tree.slice(id)).toBeUndefined();
   });
 
-  test("a chunk holds at most 64 KiB inline, then EOVERFLOW; a slice makes room", () => {
+  test("a chunk holds at most 64 KiB of inline data, then EOVERFLOW; a slice in its place makes room", () => {
     const world = new World();
     const file = fileIn(world);
     const pieces = CHUNK_INLINE_BYTES_MAX / INLINE_BYTES_MAX;
@@ -118,7 +118,7 @@ describe("write", () => {
     expect(world.errorOf(write(file, inline(pieces * INLINE_BYTES_MAX, 1)))).toBe("ok");
   });
 
-  test("extents that cannot be: empty, across a chunk's end, too long inline, too few checksums, past 16 TiB", () => {
+  test("malformed extents: empty, across the end of a chunk, too long for inline, too few checksums, beyond 16 TiB", () => {
     const world = new World();
     const file = fileIn(world);
     const id = world.grant(1);
@@ -131,14 +131,14 @@ describe("write", () => {
     expect(world.errorOf(write(file, inline(FILE_BYTES_MAX - 2, 2)))).toBe("ok");
   });
 
-  test("to a directory EISDIR, to a symlink EINVAL, to what is gone ESTALE", () => {
+  test("to a directory is EISDIR, to a symlink EINVAL, to a missing inode ESTALE", () => {
     const world = new World();
     expect(world.errorOf(write(ROOT_INODE, inline(0, 1)))).toBe("EISDIR");
     expect(world.errorOf(write(world.make(ROOT_INODE, "l", "symlink"), inline(0, 1)))).toBe("EINVAL");
     expect(world.errorOf(write(99 as Inode, inline(0, 1)))).toBe("ESTALE");
   });
 
-  test("mtime is when the application wrote, privileges and capabilities go", () => {
+  test("mtime is when the application wrote; set-uid, set-gid and capabilities are cleared", () => {
     const world = new World();
     const file = world.make(ROOT_INODE, "f", "file", { mode: 0o6755 });
     const capability = { inode: file, name: bytes("security.capability"), value: new Uint8Array(4) };
@@ -150,7 +150,7 @@ describe("write", () => {
 });
 
 describe("truncate", () => {
-  test("what was cut never shows again when the file grows", () => {
+  test("bytes that were cut off do not reappear when the file grows", () => {
     const world = new World();
     const file = fileIn(world);
     world.must(write(file, inline(0, 100)));
@@ -160,7 +160,7 @@ describe("truncate", () => {
     expect(world.attributes(file)).toMatchObject({ size: 200, usedBytes: 40 });
   });
 
-  test("across chunks: those behind go, the one at the border is cut", () => {
+  test("across chunks: the later ones are removed, the one at the new end is cut", () => {
     const world = new World();
     const file = fileIn(world);
     const id = world.grant(3);
@@ -172,7 +172,7 @@ describe("truncate", () => {
     expect(world.tree.volume!.usedBytes).toBe(CHUNK_BYTES + 5);
   });
 
-  test("a file that holds nothing is cut at once, however large", () => {
+  test("a file without data is truncated by one command, however large it is", () => {
     const world = new World();
     const file = fileIn(world);
     world.must(resize(file, FILE_BYTES_MAX));
@@ -180,7 +180,7 @@ describe("truncate", () => {
     expect(world.must(resize(file, 3)).attributes!.size).toBe(3);
   });
 
-  test("a command goes over RANGE_CHUNKS_MAX chunks at most; sent again it gets there", () => {
+  test("a command visits at most RANGE_CHUNKS_MAX chunks; repeated, it reaches the size", () => {
     const world = new World();
     world.checked = false;
     const file = fileIn(world);
@@ -197,7 +197,7 @@ describe("truncate", () => {
     expect(after.usedBytes).toBe(5);
   });
 
-  test("mtime moves even when the size stays; other kinds refuse", () => {
+  test("mtime changes even when the size does not; directories are EISDIR, other kinds EINVAL", () => {
     const world = new World();
     const file = fileIn(world);
     world.must(write(file, inline(0, 10)));
@@ -227,7 +227,7 @@ describe("fallocate", () => {
     expect(world.tree.chunk(file, 0)).toBeUndefined();
   });
 
-  test("length 0 is EINVAL, past 16 TiB EFBIG, a hole over too many chunks EFBIG unless there is nothing", () => {
+  test("length 0 is EINVAL, beyond 16 TiB EFBIG, a hole over too many chunks EFBIG unless the file has no data", () => {
     const world = new World();
     const file = fileIn(world);
     expect(world.errorOf(fallocate(file, "allocate", 0, 0))).toBe("EINVAL");

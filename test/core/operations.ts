@@ -3,8 +3,8 @@ import type { InodeKind } from "../../core/commands.ts";
 import { CHUNK_BYTES } from "../../core/ids.ts";
 import { OTHER_SESSION, SESSION } from "./world.ts";
 
-// Operations name inodes and entries by their place in a list, so that most hit and shrinking keeps a meaning: usually in
-// the list of those that fit, now and then in that of all that ever were.
+// Random operations for the model test. They name inodes and entries by an index into a list, so that most of them hit
+// something, and shrinking keeps their meaning. Usually that is the list of those that fit; sometimes of all there ever were.
 const inode = fc.nat(400);
 const fewInodes = fc.nat(23);
 const name = fc.oneof(

@@ -9,7 +9,7 @@ import { bytes, makeCommand, NO_SESSION_ID, OTHER_SESSION, ROOT_INODE, SESSION, 
 const END = Number.MAX_SAFE_INTEGER;
 
 describe("exactly once", () => {
-  test("a retry gets the kept outcome and changes nothing, with the outcome ok or not", () => {
+  test("a retry returns the kept outcome, of a success or a failure, and changes nothing", () => {
     const world = new World();
     const make = world.entry(makeCommand(ROOT_INODE, "f"));
     const made = world.applyBytes(make);
@@ -28,7 +28,7 @@ describe("exactly once", () => {
     });
   });
 
-  test("it is kept across a restart of the server", () => {
+  test("outcomes are kept across a restart of the server", () => {
     const world = new World();
     const make = world.entry(makeCommand(ROOT_INODE, "f"));
     const made = world.applyBytes(make);
@@ -37,7 +37,7 @@ describe("exactly once", () => {
     expect(restarted.attributes(ROOT_INODE).entries).toBe(1);
   });
 
-  test("requests in any order; below the low water they are forgotten: EINVAL, and nothing happens", () => {
+  test("requests may come in any order; below the low water or beyond the window they are EINVAL", () => {
     const world = new World();
     const make = (name: string, request: number, lowWater: number) =>
       world.errorOf(makeCommand(ROOT_INODE, name), { request, lowWater });
@@ -51,7 +51,7 @@ describe("exactly once", () => {
     expect(world.attributes(ROOT_INODE).entries).toBe(4);
   });
 
-  test("kept outcomes do not pile up: the low water drops their pages", () => {
+  test("kept outcomes do not accumulate: the low water drops their pages", () => {
     const world = new World();
     for (let request = 1; request <= 300; request++) {
       world.errorOf(
@@ -70,7 +70,7 @@ describe("exactly once", () => {
     expect(world.lookup(ROOT_INODE, "f")).toBeUndefined();
   });
 
-  test("a command that failed has changed nothing at all but its own record and the version", () => {
+  test("a command that fails changes nothing but its session's records and the version", () => {
     const world = new World();
     world.make(ROOT_INODE, "f");
     const before = world.view.clone();
@@ -88,7 +88,7 @@ describe("sessions", () => {
     region: 1 as RegionIndex,
   });
 
-  test("opening twice is opening once; another client's id is EEXIST; 0 is none", () => {
+  test("opening is idempotent; another client's id is EEXIST, id 0 EINVAL", () => {
     const world = new World();
     expect(world.errorOf(open(5, "me"))).toBe("ok");
     expect(world.errorOf(open(5, "me"))).toBe("ok");
@@ -96,7 +96,7 @@ describe("sessions", () => {
     expect(world.errorOf(open(0, "me"))).toBe("EINVAL");
   });
 
-  test("closing gives up locks, grants and outcomes, and leaves no key behind", () => {
+  test("closing releases locks, grants and outcomes, and leaves no key behind", () => {
     const world = new World();
     const before = [...world.view.pairs.keys()].sort();
     const session = 5 as SessionId;
@@ -111,7 +111,7 @@ describe("sessions", () => {
     expect(world.errorOf({ kind: "closeSession", session }, { session: NO_SESSION_ID })).toBe("ok");
   });
 
-  test("closing revokes the ids that were granted and not used: nothing can be stored under them any more", () => {
+  test("closing revokes the granted ids that were not used: no slice can have them afterwards", () => {
     const world = new World();
     const session = 5 as SessionId;
     world.must(open(5, "me"), { session: NO_SESSION_ID });
@@ -134,7 +134,7 @@ describe("sessions", () => {
     expect(world.errorOf(write(first), { session })).toBe("ESTALE");
   });
 
-  test("grants: dense, to the session alone, 1…65536 at once, ENOSPC at the end of the epoch's counter", () => {
+  test("grants: without gaps, to one session, 1…65536 ids at once, ENOSPC at the end of the epoch's counter", () => {
     const world = new World();
     const first = world.grant(10);
     expect(world.grant(10)).toBe(first + 10);
@@ -165,7 +165,7 @@ describe("locks", () => {
     return { world, inode, lock, held };
   }
 
-  test("a range in the middle splits, neighbours of one mode grow together", () => {
+  test("a range in the middle splits a lock; adjacent ranges of one mode are merged", () => {
     const { lock, held } = setup();
     lock("write", 0, 9);
     lock("read", 4, 5);
@@ -178,7 +178,7 @@ describe("locks", () => {
     expect(held()).toEqual(["x write 0-1", "x write 3-"]);
   });
 
-  test("readers share, a writer stands alone; owner and session make the holder", () => {
+  test("read locks are shared, write locks exclusive; session and owner identify the holder", () => {
     const { lock } = setup();
     expect(lock("read", 0, 9)).toBe("ok");
     expect(lock("read", 5, 15, "y")).toBe("ok");
@@ -189,14 +189,14 @@ describe("locks", () => {
     expect(lock("read", 9, 3)).toBe("EINVAL");
   });
 
-  test("flock is of the whole file and a table of its own", () => {
+  test("flock covers the whole file, and does not conflict with POSIX locks", () => {
     const { lock } = setup();
     expect(lock("write", 0, 9)).toBe("ok");
     expect(lock("write", 3, 3, "f", { table: "flock" })).toBe("ok");
     expect(lock("read", 100, 100, "g", { table: "flock" })).toBe("EAGAIN");
   });
 
-  test("giving up tells who may wait; so does a reader's lock in the place of a writer's", () => {
+  test("releasing a lock is reported, for requests that wait; so is a downgrade to a read lock", () => {
     const { world, inode, lock } = setup();
     lock("write", 0, 9);
     expect(world.effects!.unlocked).toEqual([]);
@@ -207,15 +207,19 @@ describe("locks", () => {
     expect(world.tree.lockedInodes(SESSION)).toEqual([]);
   });
 
-  test("what F_GETLK tells", () => {
+  test("F_GETLK finds the conflicting lock", () => {
     const { world, inode, lock } = setup();
     lock("write", 5, 9);
-    const ask = { table: "posix", session: OTHER_SESSION, owner: "x", mode: "read", end: END } as const;
-    expect(conflictingLock(world.tree.locks(inode), { ...ask, start: 0 })).toMatchObject({ start: 5, end: 9, pid: 3 });
-    expect(conflictingLock(world.tree.locks(inode), { ...ask, start: 10 })).toBeUndefined();
+    const request = { table: "posix", session: OTHER_SESSION, owner: "x", mode: "read", end: END } as const;
+    expect(conflictingLock(world.tree.locks(inode), { ...request, start: 0 })).toMatchObject({
+      start: 5,
+      end: 9,
+      pid: 3,
+    });
+    expect(conflictingLock(world.tree.locks(inode), { ...request, start: 10 })).toBeUndefined();
   });
 
-  test("an inode that is reaped takes its locks along", () => {
+  test("reaping an inode drops its locks", () => {
     const { world, inode, lock } = setup();
     lock("write", 5, 9);
     world.must({ kind: "unlink", parent: ROOT_INODE, name: bytes("f") });

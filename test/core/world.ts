@@ -21,7 +21,7 @@ export const OTHER_SESSION = 7002 as SessionId;
 export const NO_SESSION_ID = 0 as SessionId;
 export const MIB = 1024 * 1024;
 
-/** The pairs of a state in memory, as a store would hold them. */
+/** A stored state, in memory. */
 export class MemoryView implements KeyValueView {
   readonly pairs = new Map<ByteString, Uint8Array>();
 
@@ -50,15 +50,17 @@ export interface RunOptions {
   readonly epoch?: EpochCode;
 }
 
-/** A volume of two regions with two sessions open. Every command is a turn of its own, and invariants hold after each. */
+/** A volume of two regions with two open sessions. Each command is a turn of its own; the invariants are checked after it. */
 export class World {
   readonly view: MemoryView;
-  /** Every entry's bytes, as a log would hold them. */
+  /** The encoded entries, as in a log. */
   readonly log: Uint8Array[] = [];
   tree: Tree;
+  /** Of the last command. */
   effects: Effects | undefined;
   #requests = new Map<SessionId, number>();
   #clock = 1_000;
+  /** Whether the invariants are checked. Tests that edit records themselves, or run many commands, switch it off. */
   checked = true;
 
   constructor(view = new MemoryView()) {
@@ -110,7 +112,7 @@ export class World {
     return outcome.ok ? "ok" : outcome.error;
   }
 
-  /** Runs what must succeed. */
+  /** Runs a command that must succeed. */
   must(command: Command, options: RunOptions = {}): Extract<Outcome, { ok: true }> {
     const outcome = this.run(command, options);
     if (!outcome.ok) throw new Error(`${command.kind}: ${outcome.error}`);
@@ -150,7 +152,7 @@ export function makeCommand(
   return { kind: "make", parent, name: bytes(name), inodeKind, ...fields, ...more };
 }
 
-/** A slice of that many bytes; its checksums do not matter to core. */
+/** A slice of `length` bytes. Its checksums are arbitrary, since core does not verify them. */
 export function sliceOf(id: SliceId, length: number) {
   const crc32c = Array.from({ length: Math.ceil(length / (4 * MIB)) }, (_, block) => (id % 1000) + block);
   return { id, bytes: length, home: 0 as RegionIndex, crc32c };

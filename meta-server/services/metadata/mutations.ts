@@ -1,6 +1,6 @@
 import type { Proposed } from "../../../consensus/group.ts";
 import { decodeCommand } from "../../../core/codec.ts";
-import type { Command, CommandKind } from "../../../core/commands.ts";
+import { COMMANDS, type Command } from "../../../core/commands.ts";
 import type { SessionId } from "../../../core/ids.ts";
 import { type Mutate, type Response, Status } from "../../../proto/generated/metadata.ts";
 import type { Applied } from "../../machine/machine.ts";
@@ -8,29 +8,6 @@ import { leaderAddress, type ServerContext } from "../../region/context.ts";
 import { LockQueues } from "./lock-queues.ts";
 import { asBuffer, failed, response } from "./responses.ts";
 import type { SessionStream } from "./session-stream.ts";
-
-/** Whether a client may send a command; the others are the servers' own. */
-const FROM_CLIENTS: { readonly [K in CommandKind]: boolean } = {
-  format: false,
-  beginEpoch: false,
-  seal: false,
-  regionProgress: false,
-  reap: false,
-  openSession: true,
-  closeSession: true,
-  grantSlices: true,
-  make: true,
-  link: true,
-  unlink: true,
-  rmdir: true,
-  rename: true,
-  setattr: true,
-  write: true,
-  fallocate: true,
-  setxattr: true,
-  removexattr: true,
-  lock: true,
-};
 
 const COMMAND_BYTES_MAX = 4 * 1024 * 1024;
 
@@ -136,5 +113,5 @@ function decode(bytes: Uint8Array): Command | undefined {
 
 function isAllowed(command: Command, session: number): boolean {
   if (command.kind === "openSession" || command.kind === "closeSession") return command.session === session;
-  return FROM_CLIENTS[command.kind];
+  return COMMANDS[command.kind].fromClient;
 }
