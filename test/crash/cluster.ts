@@ -11,7 +11,8 @@ import { checkInvariants } from "../../core/invariants.ts";
 import { Machine } from "../../meta-server/machine/machine.ts";
 import { openDataDirectory } from "../../meta-server/storage/data-directory.ts";
 import type { RegionStatus } from "../../proto/generated/admin.ts";
-import { TestVolume, until } from "../meta-server/harness.ts";
+import { TestVolume } from "../meta-server/harness.ts";
+import { until } from "../support/until.ts";
 import { Disk, type Lost, type Tail } from "./disk.ts";
 import type { ServerOptions } from "./server.ts";
 
@@ -180,7 +181,7 @@ export class CrashCluster {
       const all = await Promise.all(this.addresses.map((address) => this.volume.status(address)));
       return all.every((it) => (it.version?.sequence ?? 0) >= version!.sequence);
     };
-    await until("all members to be level", async () => (await isLevel()) || undefined, PATIENCE_MS);
+    await until("all members to be level", isLevel, PATIENCE_MS);
   }
 
   /** One state on all members: the hash of it. */

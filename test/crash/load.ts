@@ -3,8 +3,8 @@ import type { Command, Outcome } from "../../core/commands.ts";
 import type { ByteString, Inode } from "../../core/ids.ts";
 import { ROOT_INODE } from "../../core/ids.ts";
 import { Freshness, Status } from "../../proto/generated/metadata.ts";
-import { until } from "../meta-server/harness.ts";
 import { makeCommand, outcomeOf, RawClient } from "../meta-server/raw-client.ts";
+import { until } from "../support/until.ts";
 
 const DIRECTORIES = 8;
 const RETRY_MS = 5;
@@ -42,7 +42,7 @@ export class Load {
   async progress(commands: number): Promise<void> {
     const from = this.#acknowledged;
     const there = () => this.#failed !== undefined || this.#acknowledged >= from + commands;
-    await until("acknowledgements", () => there() || undefined, PATIENCE_MS);
+    await until("acknowledgements", there, PATIENCE_MS);
     if (this.#failed !== undefined) throw this.#failed;
   }
 

@@ -9,6 +9,8 @@ import { isMounted, unmountLazily } from "../../sandbox/mounts.ts";
 import { processesNaming } from "../../sandbox/processes.ts";
 import { ROOT } from "../rules/source-files.ts";
 
+export { until } from "../support/until.ts";
+
 export const MIRRORFS = join(ROOT, "bin/mirrorfs");
 const READY_MS_MAX = 90_000;
 
@@ -125,15 +127,6 @@ export class Up {
     for (const dir of [this.mount("aws"), this.mount("gcp")]) unmountLazily(dir);
     if (!isMounted(this.mount("aws")) && !isMounted(this.mount("gcp")))
       rmSync(this.dir, { recursive: true, force: true });
-  }
-}
-
-/** Waits until something holds; @throws after `timeoutMs`. */
-export async function until(what: string, holds: () => boolean | Promise<boolean>, timeoutMs = 30_000): Promise<void> {
-  const giveUpMs = Date.now() + timeoutMs;
-  while (!(await holds())) {
-    if (Date.now() > giveUpMs) throw new Error(`${what}: not within ${timeoutMs / 1000} s`);
-    await delay(50);
   }
 }
 

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { channelCredentials } from "../../proto/credentials.ts";
 import { AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
 import { choosePort } from "../../sandbox/ports.ts";
-import { until } from "../meta-server/harness.ts";
+import { until } from "../support/until.ts";
 
 const MIRRORFS = resolve("bin/mirrorfs");
 const run = promisify(execFile);

@@ -3,7 +3,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { run, stageRealTree, Up, until } from "./cloud.ts";
+import { until } from "../support/until.ts";
+import { run, stageRealTree, Up } from "./cloud.ts";
 
 describe("mirrorfs up --wan-ms 5", () => {
   let up: Up;

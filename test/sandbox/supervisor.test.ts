@@ -6,6 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { processesNaming } from "../../sandbox/processes.ts";
 import { type ProcessPlan, Supervisor } from "../../sandbox/supervisor.ts";
+import { until } from "../support/until.ts";
 
 let dir: string;
 let supervisor: Supervisor;
@@ -52,18 +53,11 @@ function runs(pid: number): boolean {
   }
 }
 
-async function until(what: () => boolean): Promise<void> {
-  for (let i = 0; !what(); i++) {
-    if (i > 800) throw new Error("not within 40 s");
-    await delay(50);
-  }
-}
-
 it("starts a process again that was killed, and says so", async () => {
   await supervisor.start(plan("one"));
   const first = supervisor.kill("one");
   expect(first).toBeGreaterThan(0);
-  await until(() => supervisor.pid("one") !== undefined && supervisor.pid("one") !== first);
+  await until("a restart", () => supervisor.pid("one") !== undefined && supervisor.pid("one") !== first);
   expect(supervisor.restarts("one")).toBe(1);
   expect(lines).toContain("one ended (SIGKILL): starting it again");
   expect(readFileSync(join(options.runDir, "one.pid"), "utf8")).toBe(`${supervisor.pid("one")}\n`);
@@ -117,5 +111,5 @@ setInterval(() => {}, 1000);
   const child = Number(readFileSync(join(options.runDir, "child.pid"), "utf8"));
   expect(existsSync(`/proc/${child}`)).toBe(true);
   parent.kill("SIGKILL");
-  await until(() => !runs(child));
+  await until("the end of the child", () => !runs(child));
 });

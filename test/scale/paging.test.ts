@@ -5,8 +5,9 @@ import { Machine } from "../../meta-server/machine/machine.ts";
 import { StateSnapshot } from "../../meta-server/storage/state-snapshot.ts";
 import { StateStore } from "../../meta-server/storage/state-store.ts";
 import { Freshness, Status } from "../../proto/generated/metadata.ts";
-import { TestVolume, until } from "../meta-server/harness.ts";
+import { TestVolume } from "../meta-server/harness.ts";
 import { RawClient } from "../meta-server/raw-client.ts";
+import { until } from "../support/until.ts";
 import { fileName, type Generated, generate } from "./generate.ts";
 
 const INODES = 100_000;
@@ -105,7 +106,7 @@ test("a mirror that does not get on holds up its primary's snapshot; then it com
     }
   });
   await volume.start("gcp");
-  await until("a part of the snapshot", () => isHeld || undefined);
+  await until("a part of the snapshot", () => isHeld);
   const atRest = await until("the primary to wait", async () => {
     const before = read;
     await new Promise((resolve) => setTimeout(resolve, 1_000));

@@ -2,8 +2,9 @@ import { afterEach, expect, test, vi } from "vitest";
 import type { ByteString, Inode, RegionIndex, SliceId } from "../../core/ids.ts";
 import { Machine } from "../../meta-server/machine/machine.ts";
 import { Status } from "../../proto/generated/metadata.ts";
-import { TestVolume, until } from "../meta-server/harness.ts";
+import { TestVolume } from "../meta-server/harness.ts";
 import { outcomeOf, RawClient } from "../meta-server/raw-client.ts";
+import { until } from "../support/until.ts";
 
 /** Deletes that did not arrive elsewhere: docs/TRACK_RECORD.md, scenario 11. */
 let volume: TestVolume;
@@ -33,7 +34,7 @@ test.each([
     await Promise.all([volume.start("aws"), volume.start("gcp")]);
     const { address } = await volume.leader("aws", ({ role }) => role === "primary");
     client = new RawClient(address);
-    await until("a session", async () => ((await client.open()).status === Status.OK ? true : undefined));
+    await until("a session", async () => (await client.open()).status === Status.OK);
     // More than the first checkpoint of the log, so that the log can be cut behind the mirror.
     await Promise.all(Array.from({ length: 600 }, (_, n) => client.make(1, `earlier-${n}`)));
     for (let n = 0; n < 10; n++) await sliced(`file-${n}`);

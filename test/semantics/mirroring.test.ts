@@ -10,8 +10,9 @@ import { channelCredentials } from "../../proto/credentials.ts";
 import type { AdminAnswer, PromoteAnswer, WaitProgress } from "../../proto/generated/admin.ts";
 import { AgentClient, type GarbageSlices, type RevokedGrants } from "../../proto/generated/agent.ts";
 import { Status } from "../../proto/generated/metadata.ts";
-import { TestVolume, until } from "../meta-server/harness.ts";
+import { TestVolume } from "../meta-server/harness.ts";
 import { makeCommand, outcomeOf, RawClient } from "../meta-server/raw-client.ts";
+import { until } from "../support/until.ts";
 
 let volume: TestVolume;
 const closing: { close(): void }[] = [];
@@ -31,7 +32,7 @@ async function writer(region = "aws"): Promise<RawClient> {
   const { address } = await volume.leader(region, ({ role }) => role === "primary");
   const client = new RawClient(address);
   closing.push(client);
-  await until("a session", async () => ((await client.open()).status === Status.OK ? true : undefined));
+  await until("a session", async () => (await client.open()).status === Status.OK);
   return client;
 }
 
@@ -98,7 +99,7 @@ test("A block is deleted only when every region has applied that nothing names i
   await new Promise((resolve) => setTimeout(resolve, 3_500));
   expect(await garbage(), "a mirror that is away may still name it").toEqual([]);
   await volume.start("gcp");
-  await until("the garbage", async () => ((await garbage()).length > 0 ? true : undefined));
+  await until("the garbage", async () => (await garbage()).length > 0);
   expect(await garbage()).toEqual([slice.id]);
   expect(Date.now() - droppedMs).toBeGreaterThan(1_000);
 });
@@ -121,7 +122,7 @@ test("Blocks stored under ids that no command named are deleted once the session
   await client.mutate({ kind: "closeSession", session: client.session });
   const left = [{ first: slice.id + 1, count: 7 }];
   for (const region of ["aws", "gcp"]) {
-    await until("the ids", async () => ((await revoked(region)).length > 0 ? true : undefined));
+    await until("the ids", async () => (await revoked(region)).length > 0);
     expect(await revoked(region)).toEqual(left);
     expect(Date.now() - closedMs).toBeGreaterThan(1_000);
   }
@@ -251,7 +252,7 @@ test("A primary that starts again takes no change before every other region has 
   await new Promise((resolve) => setTimeout(resolve, 1_500));
   expect((await client.open()).status).toBe(Status.NOT_PRIMARY);
   await volume.start("gcp");
-  await until("it serves", async () => ((await client.open()).status === Status.OK ? true : undefined));
+  await until("it serves", async () => (await client.open()).status === Status.OK);
 });
 
 test("An old primary that hears of a later epoch commits that it has ended: it refuses every change and says that it is fenced, also after a restart", async () => {

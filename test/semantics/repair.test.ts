@@ -3,8 +3,9 @@ import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import type { PromoteAnswer } from "../../proto/generated/admin.ts";
 import { Status } from "../../proto/generated/metadata.ts";
-import { TestVolume, until } from "../meta-server/harness.ts";
+import { TestVolume } from "../meta-server/harness.ts";
 import { RawClient } from "../meta-server/raw-client.ts";
+import { until } from "../support/until.ts";
 
 /** What docs/OPERATIONS.md tells people to do with data directories. */
 let volume: TestVolume;
@@ -18,7 +19,7 @@ async function writer(region: string): Promise<RawClient> {
   const { address } = await volume.leader(region, ({ role }) => role === "primary");
   const client = new RawClient(address);
   clients.push(client);
-  await until("a session", async () => ((await client.open()).status === Status.OK ? true : undefined));
+  await until("a session", async () => (await client.open()).status === Status.OK);
   return client;
 }
 
@@ -30,7 +31,7 @@ async function promote(region: string): Promise<void> {
         .admin(address)
         .promote({ volume: "test", force: true }, (error, reply) => (error === null ? resolve(reply) : reject(error))),
     );
-    return answer.ok || undefined;
+    return answer.ok;
   });
 }
 
@@ -50,9 +51,7 @@ test("a metadata server that lost its disk is brought up by the others, and can 
   await volume.start("aws", lost);
   await until("one state everywhere", async () => {
     const all = await Promise.all(volume.volume.regions.get("aws")!.meta.map((address) => volume.status(address)));
-    return (
-      all.every(({ stateHash, version }) => version!.sequence > 200 && stateHash === all[0]!.stateHash) || undefined
-    );
+    return all.every(({ stateHash, version }) => version!.sequence > 200 && stateHash === all[0]!.stateHash);
   });
   await volume.stop("aws", member);
   const next = new RawClient((await volume.leader("aws", ({ role }) => role === "primary")).address);
@@ -81,7 +80,7 @@ test("an old primary with a past of its own follows once it is emptied", async (
   await volume.leader("aws", ({ role }) => role === "mirror");
   await until("one state", async () => {
     const [a, b] = [await volume.leader("aws"), await volume.leader("gcp")];
-    return a.stateHash === b.stateHash || undefined;
+    return a.stateHash === b.stateHash;
   });
 });
 
