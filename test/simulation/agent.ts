@@ -1,7 +1,7 @@
 import { AgentClient } from "../../proto/generated/agent.ts";
 import type { Buckets } from "./buckets.ts";
-import type { House, Region } from "./house.ts";
-import { Host } from "./stage/world.ts";
+import type { Cluster, Region } from "./cluster.ts";
+import { Host } from "./environment/world.ts";
 
 const ROUND_MS = 700;
 const ANSWER_MS = 1_000;
@@ -11,20 +11,20 @@ const PAGE = 100;
 /** A region's agent in a few lines: copies what is pending, collects what is garbage, and says so. */
 export class SimulatedAgent {
   readonly host: Host;
-  readonly #house: House;
+  readonly #cluster: Cluster;
   readonly #buckets: Buckets;
   readonly #region: Region;
   readonly #clients: AgentClient[] = [];
 
-  constructor(house: House, buckets: Buckets, region: Region) {
-    this.#house = house;
+  constructor(cluster: Cluster, buckets: Buckets, region: Region) {
+    this.#cluster = cluster;
     this.#buckets = buckets;
     this.#region = region;
-    this.host = new Host(house.world, `agent-${region}`, region);
+    this.host = new Host(cluster.world, `agent-${region}`, region);
   }
 
   start(): void {
-    const { world, volume } = this.#house;
+    const { world, volume } = this.#cluster;
     world.turn(this.host.begin(), () => {
       for (const address of volume.regions.get(this.#region)!.meta) {
         this.#clients.push(new AgentClient(address, undefined as never));
@@ -34,10 +34,10 @@ export class SimulatedAgent {
   }
 
   async #run(): Promise<void> {
-    const { chance } = this.#house.world;
+    const { prng } = this.#cluster.world;
     for (;;) {
-      await new Promise((resolve) => setTimeout(resolve, chance.between(ROUND_MS / 2, ROUND_MS * 1.5)));
-      const client = this.#clients[chance.below(this.#clients.length)]!;
+      await new Promise((resolve) => setTimeout(resolve, prng.between(ROUND_MS / 2, ROUND_MS * 1.5)));
+      const client = this.#clients[prng.below(this.#clients.length)]!;
       await this.#copy(client);
       await this.#collect(client);
       await this.#sweep(client);
@@ -46,7 +46,7 @@ export class SimulatedAgent {
 
   /** Once around what is pending now. */
   async #copy(client: AgentClient): Promise<void> {
-    const { volume } = this.#house;
+    const { volume } = this.#cluster;
     const pending = await new Promise<number[]>((resolve) => {
       const found: number[] = [];
       const watch = client.watchPending({ volume: volume.volume, agent: this.host.name });
@@ -71,7 +71,7 @@ export class SimulatedAgent {
   }
 
   async #collect(client: AgentClient): Promise<void> {
-    const { volume } = this.#house.volume;
+    const { volume } = this.#cluster.volume;
     const listed = await asked<{ slices: { id: number }[] }>((done) =>
       client.listGarbage({ volume, after: 0, limit: PAGE }, {} as never, deadline(), done),
     );
@@ -83,7 +83,7 @@ export class SimulatedAgent {
   }
 
   async #sweep(client: AgentClient): Promise<void> {
-    const { volume } = this.#house.volume;
+    const { volume } = this.#cluster.volume;
     const listed = await asked<{ grants: { first: number; count: number }[] }>((done) =>
       client.listRevoked({ volume, after: 0, limit: PAGE }, {} as never, deadline(), done),
     );

@@ -1,16 +1,16 @@
-import { type House, REGIONS, type Region } from "./house.ts";
+import { type Cluster, REGIONS, type Region } from "./cluster.ts";
+import { invariant } from "./environment/world.ts";
 import type { Observers } from "./observe.ts";
-import { hold } from "./stage/world.ts";
 
 /** What each region's bucket holds: slices, by id. */
 export class Buckets {
   readonly #held = new Map<Region, Set<number>>(REGIONS.map((region) => [region, new Set<number>()]));
-  readonly #house: House;
+  readonly #cluster: Cluster;
   readonly #observers: Observers;
   collected = 0;
 
-  constructor(house: House, observers: Observers) {
-    this.#house = house;
+  constructor(cluster: Cluster, observers: Observers) {
+    this.#cluster = cluster;
     this.#observers = observers;
   }
 
@@ -34,15 +34,15 @@ export class Buckets {
   collect(region: Region, slice: number): void {
     for (const other of REGIONS) {
       const leader = this.#leader(other);
-      hold(
+      invariant(
         leader?.machine?.tree.slice(slice as never) === undefined,
         () => `slice ${slice} is collected in ${region} while ${leader!.server.host.name} names it`,
       );
     }
-    const { truth } = this.#observers;
-    for (const session of truth.sessions) {
-      const granted = truth.tree?.session(session)?.granted ?? [];
-      hold(
+    const { volumeChecker } = this.#observers;
+    for (const session of volumeChecker.sessions) {
+      const granted = volumeChecker.tree?.session(session)?.granted ?? [];
+      invariant(
         !granted.some(({ first, count }) => slice >= first && slice < first + count),
         () => `slice ${slice} is collected in ${region} while session ${session} may still name it`,
       );
@@ -51,11 +51,11 @@ export class Buckets {
   }
 
   /** The member of a region that leads in the latest term. */
-  #leader(region: Region): ReturnType<Observers["seen"]> | undefined {
-    let best: { readonly seen: ReturnType<Observers["seen"]>; readonly term: number } | undefined;
-    for (const server of this.#house.of(region)) {
-      const seen = this.#observers.seen(server);
-      if (!server.isUp || seen.life !== server.host.life || seen.raft?.role !== "leader") continue;
+  #leader(region: Region): ReturnType<Observers["stateOf"]> | undefined {
+    let best: { readonly seen: ReturnType<Observers["stateOf"]>; readonly term: number } | undefined;
+    for (const server of this.#cluster.of(region)) {
+      const seen = this.#observers.stateOf(server);
+      if (!server.isUp || seen.process !== server.host.process || seen.raft?.role !== "leader") continue;
       if (best === undefined || seen.raft.term > best.term) best = { seen, term: seen.raft.term };
     }
     return best?.seen;

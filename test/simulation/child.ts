@@ -1,7 +1,8 @@
 /** A process that runs seeds, one after another, as its parent asks: its production rooms may have one defect. */
+
+import { installHooks } from "./environment/hooks.ts";
 import { MUTANTS } from "./mutants.ts";
 import type { RunOptions, RunResult } from "./run.ts";
-import { installHooks } from "./stage/hooks.ts";
 
 export interface Job {
   readonly options: Omit<RunOptions, "onLine">;

@@ -15,10 +15,10 @@ import {
 import { type Response, Status } from "../../proto/generated/metadata.ts";
 import { asVersion } from "../../proto/versions.ts";
 import type { Buckets } from "./buckets.ts";
-import type { Asked, Came } from "./checks/directory-model.ts";
-import type { History, Recorded } from "./history.ts";
-import { type House, loggerOf, REGIONS, type Region } from "./house.ts";
-import { Host, type World } from "./stage/world.ts";
+import type { Completion, Invocation } from "./checks/directory-model.ts";
+import { type Cluster, loggerOf, REGIONS, type Region } from "./cluster.ts";
+import { Host, type World } from "./environment/world.ts";
+import type { History, RecordedOperation } from "./history.ts";
 
 const NAMES = ["a", "b", "c", "d"] as const;
 const WRITE_TIMEOUT_MS = 20_000;
@@ -26,7 +26,7 @@ const READ_TIMEOUT_MS = 8_000;
 const WRITE_BYTES = 5_000;
 
 export interface ClientOptions {
-  readonly house: House;
+  readonly cluster: Cluster;
   readonly history: History;
   readonly buckets: Buckets;
   readonly name: string;
@@ -34,14 +34,14 @@ export interface ClientOptions {
   /** As mounted: every read is as of the primary's commit, or as of what the session has seen. */
   readonly consistency: "close-to-open" | "session";
   /** It changes nothing. */
-  readonly onlyReads: boolean;
+  readonly readOnly: boolean;
   readonly thinkMsMax: number;
   /** How many of its operations may be under way at once. */
   readonly threads: number;
 }
 
 type RequestBody = Parameters<Router["read"]>[0];
-type Directory = { readonly inode: number; readonly known: number[] };
+type WorkDirectory = { readonly inode: number; readonly known: number[] };
 
 /** A mount without FUSE: the client's own router and session, and somebody who does one thing after another with them. */
 export class SimulatedClient {
@@ -51,7 +51,7 @@ export class SimulatedClient {
   #router!: Router;
   #session!: ClientSession;
   #grants!: SliceGrants;
-  #directories: Directory[] = [];
+  #directories: WorkDirectory[] = [];
   #number = 0;
   #owner = 0;
   #stopped = false;
@@ -61,13 +61,13 @@ export class SimulatedClient {
 
   constructor(options: ClientOptions) {
     this.#options = options;
-    this.#world = options.house.world;
+    this.#world = options.cluster.world;
     this.host = new Host(this.#world, options.name, options.region);
   }
 
   start(): void {
-    const life = this.host.begin();
-    this.#world.turn(life, () => {
+    const process = this.host.begin();
+    this.#world.turn(process, () => {
       this.#connect();
       void this.#session.open();
     });
@@ -76,7 +76,7 @@ export class SimulatedClient {
   /** Its threads begin to work in these directories. */
   work(directories: readonly number[]): void {
     this.#directories = directories.map((inode) => ({ inode, known: [] }));
-    this.#world.turn(this.host.life!, () => {
+    this.#world.turn(this.host.process!, () => {
       for (let thread = 0; thread < this.#options.threads; thread++) void this.#thread();
     });
   }
@@ -102,10 +102,10 @@ export class SimulatedClient {
   }
 
   #connect(): void {
-    const { house, name, region, consistency } = this.#options;
+    const { cluster, name, region, consistency } = this.#options;
     const logger = loggerOf(this.#world, name);
     const hello = (seen: Version) => ({
-      volume: house.volume.volume,
+      volume: cluster.volume.volume,
       region,
       client: name,
       session: this.#session.id,
@@ -115,12 +115,12 @@ export class SimulatedClient {
     const onPrimaryLoss = "fail" as const;
     const limits = { readTimeoutMs: READ_TIMEOUT_MS, maxStalenessMs: 0, onPrimaryLoss };
     this.#router = new Router(
-      { volume: house.volume, region, consistency, ...limits, hello, logger },
+      { volume: cluster.volume, region, consistency, ...limits, hello, logger },
       { onInvalidations: () => {}, onCachesLost: () => {} },
     );
     const own = REGIONS.indexOf(region) as RegionIndex;
     this.#session = new ClientSession({
-      router: this.#watchedRouter() as Router,
+      router: this.#recordingRouter() as Router,
       logger,
       client: name,
       region: () => own,
@@ -132,7 +132,7 @@ export class SimulatedClient {
   }
 
   /** Notes what each attempt of a change was answered: the session gives its last word only. */
-  #watchedRouter(): Pick<Router, "closed" | "askPrimary" | "reconnectAll"> {
+  #recordingRouter(): Pick<Router, "closed" | "askPrimary" | "reconnectAll"> {
     const router = this.#router;
     return {
       get closed() {
@@ -162,29 +162,29 @@ export class SimulatedClient {
   }
 
   async #thread(): Promise<void> {
-    const { chance } = this.#world;
+    const { prng } = this.#world;
     while (!this.#stopped) {
-      await new Promise((resolve) => setTimeout(resolve, chance.between(1, this.#options.thinkMsMax)));
+      await new Promise((resolve) => setTimeout(resolve, prng.between(1, this.#options.thinkMsMax)));
       if (this.#stopped) return;
-      const directory = chance.pick(this.#directories);
-      if (!this.#options.onlyReads && chance.happens(0.08)) await this.#write(directory);
-      else await this.#operate(directory, this.#drawOperation(directory));
+      const directory = prng.pick(this.#directories);
+      if (!this.#options.readOnly && prng.chance(0.08)) await this.#write(directory);
+      else await this.#run(directory, this.#drawOperation(directory));
     }
   }
 
-  #drawOperation({ known }: Directory): Asked {
-    const { chance } = this.#world;
-    const name = chance.pick(NAMES);
-    const inode = known.length > 0 ? chance.pick(known) : 0;
-    const looks: (() => Asked)[] = [
+  #drawOperation({ known }: WorkDirectory): Invocation {
+    const { prng } = this.#world;
+    const name = prng.pick(NAMES);
+    const inode = known.length > 0 ? prng.pick(known) : 0;
+    const reads: (() => Invocation)[] = [
       () => ({ kind: "lookup", name }),
       () => ({ kind: "lookup", name }),
       () => ({ kind: "list" }),
     ];
-    if (this.#options.onlyReads) return chance.pick(looks)();
-    const operations: (() => Asked)[] = [
-      ...looks,
-      () => ({ kind: "make", name, isDirectory: chance.happens(0.2) }),
+    if (this.#options.readOnly) return prng.pick(reads)();
+    const operations: (() => Invocation)[] = [
+      ...reads,
+      () => ({ kind: "make", name, isDirectory: prng.chance(0.2) }),
       () => ({ kind: "make", name, isDirectory: false }),
       () => ({ kind: "unlink", name }),
       () => ({ kind: "unlink", name }),
@@ -192,8 +192,8 @@ export class SimulatedClient {
       () => ({
         kind: "rename",
         name,
-        to: chance.pick(NAMES),
-        mode: chance.pick(["replace", "replace", "noreplace", "exchange"] as const),
+        to: prng.pick(NAMES),
+        mode: prng.pick(["replace", "replace", "noreplace", "exchange"] as const),
       }),
     ];
     if (inode !== 0) {
@@ -206,80 +206,80 @@ export class SimulatedClient {
         () => ({ kind: "link", inode, name }),
       );
     }
-    return chance.pick(operations)();
+    return prng.pick(operations)();
   }
 
-  async #operate(directory: Directory, asked: Asked): Promise<void> {
+  async #run(directory: WorkDirectory, invocation: Invocation): Promise<void> {
     const { history } = this.#options;
-    const command = commandOf(directory.inode, asked);
+    const command = commandOf(directory.inode, invocation);
     const number = command === undefined ? 0 : this.#number + 1;
     const attempt = { sessions: new Set<number>(), version: undefined as Version | undefined };
     if (number > 0) this.#attempts.set(number, attempt);
-    const recorded: Recorded = {
+    const recorded: RecordedOperation = {
       client: this.host.name,
       directory: directory.inode,
-      asked,
+      invocation,
       freshness: command !== undefined ? "primary" : this.#freshness(),
-      calledAt: history.moment(),
-      calledMs: this.#world.nowMs,
+      invokedAt: history.tick(),
+      invokedMs: this.#world.nowMs,
       token: this.#router.seen,
       sessions: attempt.sessions,
       number,
-      answeredAt: Number.POSITIVE_INFINITY,
-      answeredMs: Number.POSITIVE_INFINITY,
-      came: undefined,
+      completedAt: Number.POSITIVE_INFINITY,
+      completedMs: Number.POSITIVE_INFINITY,
+      completion: undefined,
       version: undefined,
       isSuspended: false,
     };
-    history.recorded.push(recorded);
+    history.operations.push(recorded);
     if (command !== undefined) {
-      recorded.came = changed(await this.#mutate(command));
+      recorded.completion = changed(await this.#mutate(command));
       recorded.version = attempt.version;
       this.#attempts.delete(number);
-    } else await this.#look(directory, recorded);
-    recorded.answeredAt = history.moment();
-    recorded.answeredMs = this.#world.nowMs;
-    if (recorded.came === undefined) recorded.answeredAt = Number.POSITIVE_INFINITY;
-    else learn(directory, recorded.came);
-    this.#world.tell(`${this.host.name} ${describe(recorded)}`);
+    } else await this.#completeRead(directory, recorded);
+    recorded.completedAt = history.tick();
+    recorded.completedMs = this.#world.nowMs;
+    if (recorded.completion === undefined) recorded.completedAt = Number.POSITIVE_INFINITY;
+    else rememberInodes(directory, recorded.completion);
+    this.#world.log(`${this.host.name} ${describe(recorded)}`);
   }
 
   #freshness(): "committed" | "token" {
-    return this.#options.consistency === "session" || this.#world.chance.happens(0.2) ? "token" : "committed";
+    return this.#options.consistency === "session" || this.#world.prng.chance(0.2) ? "token" : "committed";
   }
 
-  async #look(directory: Directory, recorded: Recorded): Promise<void> {
+  async #completeRead(directory: WorkDirectory, recorded: RecordedOperation): Promise<void> {
     const freshness = recorded.freshness as ReadFreshness;
-    const answer = await this.#read(readOf(directory.inode, recorded.asked), freshness);
+    const answer = await this.#read(readOf(directory.inode, recorded.invocation), freshness);
     if (typeof answer === "string") return; // nobody could answer
-    recorded.came = seen(recorded.asked, answer);
+    recorded.completion = seen(recorded.invocation, answer);
     recorded.version = answer.version && asVersion(answer.version);
     recorded.isSuspended = answer.primaryUnreachable;
   }
 
   /** Now and then the id of what a later grant may bring, or one that was used before. */
-  #slipped(granted: SliceId): SliceId {
-    const { chance } = this.#world;
-    if (chance.happens(0.15)) return (granted + 3_000) as SliceId;
-    if (this.#slicesUsed.length === 0 || !chance.happens(0.15)) return granted;
-    return chance.pick(this.#slicesUsed);
+  #sliceIdFor(granted: SliceId): SliceId {
+    const { prng } = this.#world;
+    if (prng.chance(0.15)) return (granted + 3_000) as SliceId;
+    if (this.#slicesUsed.length === 0 || !prng.chance(0.15)) return granted;
+    return prng.pick(this.#slicesUsed);
   }
 
   /** Stores a block and names it; now and then under an id that is not its own. */
-  async #write({ known }: Directory): Promise<void> {
-    const { chance } = this.#world;
+  async #write({ known }: WorkDirectory): Promise<void> {
+    const { prng } = this.#world;
     const { buckets } = this.#options;
     if (known.length === 0) return;
-    const inode = chance.pick(known) as Inode;
+    const inode = prng.pick(known) as Inode;
     const granted = await this.#grants.take();
     if (typeof granted === "string") return;
-    const id = this.#slipped(granted);
+    const id = this.#sliceIdFor(granted);
     const home = this.#router.primary as Region;
     if (id === granted) buckets.put(home, id);
     this.#slicesUsed.push(id);
     const slice = { id, bytes: WRITE_BYTES, home: REGIONS.indexOf(home) as RegionIndex, crc32c: [id % 2 ** 32] };
     const done = await this.#mutate({ kind: "write", inode, extents: [{ kind: "slice", offset: 0, slice }] });
-    this.#world.tell(`${this.host.name} writes slice ${id} to ${inode}: ${typeof done === "string" ? done : "done"}`);
+    this.#world.log(`${this.host.name} writes slice ${id} to ${inode}: ${typeof done === "string" ? done : "done"}`);
   }
 }
 
@@ -298,39 +298,39 @@ function makeCommand(parent: number, name: string, isDirectory: boolean): Comman
 }
 
 /** Undefined: it changes nothing. */
-function commandOf(directory: number, asked: Asked): Command | undefined {
+function commandOf(directory: number, invocation: Invocation): Command | undefined {
   const parent = directory as Inode;
-  switch (asked.kind) {
+  switch (invocation.kind) {
     case "make":
-      return makeCommand(directory, asked.name, asked.isDirectory);
+      return makeCommand(directory, invocation.name, invocation.isDirectory);
     case "unlink":
     case "rmdir":
-      return { kind: asked.kind, parent, name: asked.name as ByteString };
+      return { kind: invocation.kind, parent, name: invocation.name as ByteString };
     case "link":
-      return { kind: "link", inode: asked.inode as Inode, parent, name: asked.name as ByteString };
+      return { kind: "link", inode: invocation.inode as Inode, parent, name: invocation.name as ByteString };
     case "rename": {
-      const { name, to, mode } = asked;
+      const { name, to, mode } = invocation;
       return { kind: "rename", parent, name: name as ByteString, newParent: parent, newName: to as ByteString, mode };
     }
     case "setOwner":
-      return { kind: "setattr", inode: asked.inode as Inode, uid: asked.owner };
+      return { kind: "setattr", inode: invocation.inode as Inode, uid: invocation.owner };
     default:
       return undefined;
   }
 }
 
-function readOf(directory: number, asked: Asked): RequestBody {
-  if (asked.kind === "lookup") {
-    return { $case: "lookup", value: { parent: directory, name: Buffer.from(asked.name, "latin1") } };
+function readOf(directory: number, invocation: Invocation): RequestBody {
+  if (invocation.kind === "lookup") {
+    return { $case: "lookup", value: { parent: directory, name: Buffer.from(invocation.name, "latin1") } };
   }
-  if (asked.kind === "getattr") return { $case: "getAttributes", value: { inode: asked.inode } };
+  if (invocation.kind === "getattr") return { $case: "getAttributes", value: { inode: invocation.inode } };
   return {
     $case: "readDirectory",
     value: { inode: directory, after: Buffer.alloc(0), limit: 100, attributes: false },
   };
 }
 
-function changed(done: Awaited<ReturnType<ClientSession["mutate"]>>): Came | undefined {
+function changed(done: Awaited<ReturnType<ClientSession["mutate"]>>): Completion | undefined {
   if (done === "EIO" || done === "EINTR") return undefined;
   if (typeof done === "string") return { error: done };
   const { attributes } = done.outcome;
@@ -338,9 +338,9 @@ function changed(done: Awaited<ReturnType<ClientSession["mutate"]>>): Came | und
   return { error: "", inode: attributes.inode, links: attributes.links, owner: attributes.uid };
 }
 
-function seen(asked: Asked, answer: Response): Came {
+function seen(invocation: Invocation, answer: Response): Completion {
   if (answer.status !== Status.OK) return { error: answer.error };
-  if (asked.kind === "list") {
+  if (invocation.kind === "list") {
     return { error: "", entries: answer.entries.map(({ name, inode }) => [name.toString("latin1"), inode] as const) };
   }
   const { inode, links, uid } = decodeAttributes(answer.attributes);
@@ -349,14 +349,14 @@ function seen(asked: Asked, answer: Response): Came {
 
 const KNOWN_MAX = 6;
 
-function learn({ known }: Directory, came: Came): void {
-  const found = came.entries?.map(([, inode]) => inode) ?? [came.inode];
+function rememberInodes({ known }: WorkDirectory, completion: Completion): void {
+  const found = completion.entries?.map(([, inode]) => inode) ?? [completion.inode];
   for (const inode of found) if (inode !== undefined && !known.includes(inode)) known.push(inode);
   known.splice(0, Math.max(0, known.length - KNOWN_MAX));
 }
 
-export function describe({ asked, came, version, freshness, token }: Recorded): string {
+export function describe({ invocation, completion, version, freshness, token }: RecordedOperation): string {
   const at = version === undefined ? "" : ` at ${version.epoch >> 4}.${version.epoch & 15}:${version.sequence}`;
   const behind = version !== undefined && compareVersions(version, token) < 0 ? " (older than its token)" : "";
-  return `${freshness} ${JSON.stringify(asked)} → ${came === undefined ? "?" : JSON.stringify(came)}${at}${behind}`;
+  return `${freshness} ${JSON.stringify(invocation)} → ${completion === undefined ? "?" : JSON.stringify(completion)}${at}${behind}`;
 }

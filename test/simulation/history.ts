@@ -1,5 +1,5 @@
 import type { Version } from "../../core/ids.ts";
-import type { Asked, Came } from "./checks/directory-model.ts";
+import type { Completion, Invocation } from "./checks/directory-model.ts";
 
 /**
  * How an answer was to be had.
@@ -9,22 +9,22 @@ import type { Asked, Came } from "./checks/directory-model.ts";
 export type Freshness = "primary" | "committed" | "token";
 
 /** An operation of a client, from its call to its answer. */
-export interface Recorded {
+export interface RecordedOperation {
   readonly client: string;
   readonly directory: number;
-  readonly asked: Asked;
+  readonly invocation: Invocation;
   readonly freshness: Freshness;
-  readonly calledAt: number;
-  readonly calledMs: number;
+  readonly invokedAt: number;
+  readonly invokedMs: number;
   /** What its session had seen when it asked. */
   readonly token: Version;
   /** Under which its change is known to the volume: a session and a number in it. More than one session, if one was lost. */
   readonly sessions: Set<number>;
   readonly number: number;
-  answeredAt: number;
-  answeredMs: number;
+  completedAt: number;
+  completedMs: number;
   /** Undefined: nobody knows. */
-  came: Came | undefined;
+  completion: Completion | undefined;
   version: Version | undefined;
   /** A mirror could not ask the primary, and said so. */
   isSuspended: boolean;
@@ -32,15 +32,15 @@ export interface Recorded {
 
 /** What clients did and were told, in one order. */
 export class History {
-  readonly recorded: Recorded[] = [];
-  #moment = 0;
+  readonly operations: RecordedOperation[] = [];
+  #tick = 0;
 
   /** Later than every moment before. */
-  moment(): number {
-    return ++this.#moment;
+  tick(): number {
+    return ++this.#tick;
   }
 
-  get answered(): number {
-    return this.recorded.filter(({ came }) => came !== undefined).length;
+  get completed(): number {
+    return this.operations.filter(({ completion }) => completion !== undefined).length;
   }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type Asked, type Came, type DirectoryOperation, directoryModel } from "./checks/directory-model.ts";
+import { type Completion, type DirectoryOperation, directoryModel, type Invocation } from "./checks/directory-model.ts";
 import { checkLinearizable, type Model, type Timed } from "./checks/linearizability.ts";
 
 /** A register that holds a number: `write` puts it, `read` saw it. */
@@ -15,14 +15,14 @@ function history(...lines: string[]): Timed<Operation>[] {
   return lines.map((line) => {
     const [what, called, answered] = line.split(" ") as [string, string, string];
     const kind = what[0] === "w" ? "write" : "read";
-    const answeredAt = answered === "-" ? Number.POSITIVE_INFINITY : Number(answered);
-    return { calledAt: Number(called), answeredAt, operation: { kind, value: Number(what.slice(1)) } };
+    const completedAt = answered === "-" ? Number.POSITIVE_INFINITY : Number(answered);
+    return { invokedAt: Number(called), completedAt, operation: { kind, value: Number(what.slice(1)) } };
   });
 }
 
 const isRegister = (...lines: string[]) => checkLinearizable(register, history(...lines)).ok;
 
-describe("a history of a register is accepted when it could have happened one after another", () => {
+describe("a history of a register is accepted when it could have linearized one after another", () => {
   test.each([
     [["w1 0 1", "r1 2 3"]],
     [["w1 0 9", "r0 1 2", "r1 3 4"]],
@@ -43,15 +43,15 @@ describe("and refused when it could not", () => {
     ["a read that goes back", ["w1 0 9", "r1 1 2", "r0 3 4"]],
     ["two readers who saw two orders", ["w1 0 9", "w2 0 9", "r1 10 11", "r2 12 13"]],
     ["a lost write", ["w1 0 1", "w2 2 3", "r1 4 5"]],
-    ["a write that was seen before it was asked for", ["r1 0 1", "w1 2 3"]],
+    ["a write that was seen before it was invocation for", ["r1 0 1", "w1 2 3"]],
   ])("%s", (_, lines) => {
     expect(isRegister(...lines)).toBe(false);
   });
 
-  test("the verdict names what could have happened, and what could then not", () => {
+  test("the verdict names what could have linearized, and what could then not", () => {
     const verdict = checkLinearizable(register, history("w1 0 1", "r1 2 3", "r7 4 5"));
     expect(verdict).toMatchObject({ ok: false, next: [{ kind: "read", value: 7 }] });
-    if (verdict.ok === false) expect(verdict.happened).toHaveLength(2);
+    if (verdict.ok === false) expect(verdict.linearized).toHaveLength(2);
   });
 
   test("a search that takes too long is given up, not called good", () => {
@@ -61,24 +61,24 @@ describe("and refused when it could not", () => {
 });
 
 /** One operation after another. */
-function isDirectory(...operations: [Asked, Came][]): boolean | undefined {
+function isDirectory(...operations: [Invocation, Completion][]): boolean | undefined {
   const timed = operations.map(
-    ([asked, came], index): Timed<DirectoryOperation> => ({
-      calledAt: 2 * index,
-      answeredAt: 2 * index + 1,
-      operation: { asked, came },
+    ([invocation, completion], index): Timed<DirectoryOperation> => ({
+      invokedAt: 2 * index,
+      completedAt: 2 * index + 1,
+      operation: { invocation, completion },
     }),
   );
   return checkLinearizable(directoryModel, timed).ok;
 }
 
-const done: Came = { error: "" };
-const made = (inode: number): Came => ({ error: "", inode, links: 1, owner: 0 });
-const make = (name: string): Asked => ({ kind: "make", name, isDirectory: false });
+const done: Completion = { error: "" };
+const made = (inode: number): Completion => ({ error: "", inode, links: 1, owner: 0 });
+const make = (name: string): Invocation => ({ kind: "make", name, isDirectory: false });
 
 describe("a directory's history", () => {
-  const lookup = (name: string): Asked => ({ kind: "lookup", name });
-  const unlink = (name: string): Asked => ({ kind: "unlink", name });
+  const lookup = (name: string): Invocation => ({ kind: "lookup", name });
+  const unlink = (name: string): Invocation => ({ kind: "unlink", name });
 
   test("is accepted as core answers", () => {
     expect(
@@ -112,7 +112,7 @@ describe("a directory's history", () => {
     ).toBe(true);
   });
 
-  test.each<[string, [Asked, Came][]]>([
+  test.each<[string, [Invocation, Completion][]]>([
     ["a change carried out twice", [[make("a"), { error: "EEXIST" }]]],
     [
       "an unlink carried out twice",

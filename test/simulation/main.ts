@@ -71,11 +71,11 @@ async function simulate(options: Options): Promise<boolean> {
     done += 1;
     steps += result.steps;
     for (const [name, value] of Object.entries(result.counts)) totals[name] = (totals[name] ?? 0) + value;
-    if (result.violated !== undefined) {
+    if (result.violation !== undefined) {
       failed.push(result);
       if (!trace) report(result, options.mutant);
     }
-    if (options.seed !== undefined && result.violated === undefined)
+    if (options.seed !== undefined && result.violation === undefined)
       console.log(`seed ${result.seed}: ${summary(result)}`);
     if (done % PROGRESS_EVERY === 0 && done < seeds.length) console.log(`${done} of ${seeds.length} seeds`);
     return "more";
@@ -98,10 +98,10 @@ function listed(counts: Readonly<Record<string, number>>): string {
     .join(", ");
 }
 
-function report({ seed, profile, violated, transcript }: RunResult, mutant: string | undefined): void {
+function report({ seed, profile, violation, transcript }: RunResult, mutant: string | undefined): void {
   const again = `npm run simulate -- --seed ${seed}${mutant === undefined ? "" : ` --mutant ${mutant}`} --trace`;
   console.log(transcript.join("\n"));
-  console.log(`seed ${seed} (${profile}) failed: ${violated}\n  again: ${again}\n`);
+  console.log(`seed ${seed} (${profile}) failed: ${violation}\n  again: ${again}\n`);
 }
 
 /** Every one must be caught. */
@@ -121,12 +121,12 @@ async function isCaught({ name, profile, from }: Mutant, options: Options, seeds
   const caught: RunResult[] = [];
   await runJobs({ processes: options.jobs, mutant: name }, jobs, (result) => {
     tried += 1;
-    if (result.violated !== undefined) caught.push(result);
+    if (result.violation !== undefined) caught.push(result);
     return caught.length >= options.catches ? "enough" : "more";
   });
   const first = caught[0];
   console.log(`${name.padEnd(28)}caught in ${caught.length} of ${tried} seeds (${profile})`);
-  if (first !== undefined) console.log(`    seed ${first.seed}: ${first.violated!.split("\n")[0]!.slice(0, 200)}`);
+  if (first !== undefined) console.log(`    seed ${first.seed}: ${first.violation!.split("\n")[0]!.slice(0, 200)}`);
   return first !== undefined;
 }
 

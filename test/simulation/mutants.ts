@@ -1,5 +1,5 @@
+import type { Replacement } from "./environment/hooks.ts";
 import type { ProfileName } from "./profile.ts";
-import type { Replacement } from "./stage/hooks.ts";
 
 /** One seeded defect: what a wrong implementation would do there. Only the simulator's process ever has it. */
 export interface Mutant {

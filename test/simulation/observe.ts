@@ -4,23 +4,23 @@ import { type Configuration, decodeConfiguration } from "../../consensus/raft/co
 import { decodeEntry } from "../../consensus/raft/entry.ts";
 import { Raft } from "../../consensus/raft/raft.ts";
 import { Machine } from "../../meta-server/machine/machine.ts";
-import { RaftTruth } from "./checks/raft-truth.ts";
-import { VolumeTruth } from "./checks/volume-truth.ts";
-import { type House, MEMBERS, REGIONS, type Region, type SimulatedServer } from "./house.ts";
-import { world } from "./stage/globals.ts";
-import type { StoredLevel } from "./stage/stored-level.ts";
+import { RaftChecker } from "./checks/raft-checker.ts";
+import { VolumeChecker } from "./checks/volume-checker.ts";
+import { type Cluster, MEMBERS, REGIONS, type Region, type SimulatedServer } from "./cluster.ts";
+import { currentWorld } from "./environment/globals.ts";
+import type { StoredLevel } from "./environment/stored-level.ts";
 
 const INDEX_KEY_BYTES = 8;
 const HARD_STATE = "\xffhardState";
 const BASE = "\xffbase";
 
 /** What is to be seen of a server from outside, while it lives. */
-export interface Seen {
+export interface ServerState {
   readonly server: SimulatedServer;
   raft: Raft | undefined;
   machine: Machine | undefined;
   /** That of the host in which `raft` was seen: a server that starts again has none at first. */
-  life: SimulatedServer["host"]["life"];
+  process: SimulatedServer["host"]["process"];
 }
 
 let observers: Observers | undefined;
@@ -44,27 +44,30 @@ function watchClasses(): void {
 watchClasses();
 
 export class Observers {
-  readonly truth: VolumeTruth;
-  readonly groups: Readonly<Record<Region, RaftTruth>>;
+  readonly volumeChecker: VolumeChecker;
+  readonly raftCheckers: Readonly<Record<Region, RaftChecker>>;
   /** As last committed; absent: as it began. */
   readonly configurations = new Map<Region, Configuration>();
-  readonly #seen = new Map<string, Seen>();
+  readonly #states = new Map<string, ServerState>();
   /** Called when a member has begun to lead. */
   onElected: (server: SimulatedServer) => void = () => {};
   /** Called when a region's leader has taken a part of a snapshot of the other one. */
   onBootstrap: (region: Region) => void = () => {};
 
-  constructor(house: House, moment: () => number) {
-    this.truth = new VolumeTruth({ nowMs: () => house.world.nowMs, moment });
-    this.groups = Object.fromEntries(REGIONS.map((name) => [name, new RaftTruth(name)])) as Record<Region, RaftTruth>;
-    for (const server of house.servers) this.watch(server);
+  constructor(cluster: Cluster, tick: () => number) {
+    this.volumeChecker = new VolumeChecker({ nowMs: () => cluster.world.nowMs, tick });
+    this.raftCheckers = Object.fromEntries(REGIONS.map((name) => [name, new RaftChecker(name)])) as Record<
+      Region,
+      RaftChecker
+    >;
+    for (const server of cluster.servers) this.watch(server);
     observers = this;
   }
 
   watch(server: SimulatedServer): void {
-    this.#seen.set(server.host.name, { server, raft: undefined, machine: undefined, life: undefined });
-    server.disk.onWrite = (path, puts) => {
-      if (path.endsWith("/log")) this.#look(() => this.#logWritten(server, path, puts));
+    this.#states.set(server.host.name, { server, raft: undefined, machine: undefined, process: undefined });
+    server.disk.onDurable = (path, puts) => {
+      if (path.endsWith("/log")) this.#guard(() => this.#logWritten(server, path, puts));
     };
   }
 
@@ -78,41 +81,41 @@ export class Observers {
     observers = undefined;
   }
 
-  seen(server: SimulatedServer): Seen {
-    return this.#seen.get(server.host.name)!;
+  stateOf(server: SimulatedServer): ServerState {
+    return this.#states.get(server.host.name)!;
   }
 
-  #current(): Seen | undefined {
-    const { current } = world();
-    return current?.alive === true ? this.#seen.get(current.host.name) : undefined;
+  #current(): ServerState | undefined {
+    const { current } = currentWorld();
+    return current?.alive === true ? this.#states.get(current.host.name) : undefined;
   }
 
   /** A truth that does not hold must not be taken for the server's own failure. */
-  #look(run: () => void): void {
+  #guard(run: () => void): void {
     try {
       run();
     } catch (error) {
-      world().violated(error as Error);
+      currentWorld().reportViolation(error as Error);
     }
   }
 
   raftTurn(raft: Raft, ready: ReturnType<Raft["takeReady"]>): void {
-    const seen = this.#current();
-    if (seen === undefined) return;
-    seen.raft = raft;
-    seen.life = seen.server.host.life;
-    this.#look(() => this.#raftTurn(seen, raft, ready));
+    const state = this.#current();
+    if (state === undefined) return;
+    state.raft = raft;
+    state.process = state.server.host.process;
+    this.#guard(() => this.#raftTurn(state, raft, ready));
   }
 
-  #raftTurn(seen: Seen, raft: Raft, ready: ReturnType<Raft["takeReady"]>): void {
-    const group = this.groups[seen.server.region];
+  #raftTurn(state: ServerState, raft: Raft, ready: ReturnType<Raft["takeReady"]>): void {
+    const group = this.raftCheckers[state.server.region];
     const before = group.elections;
     group.observe(raft);
     for (const { index, term, kind, data, encoded } of ready.committed) {
-      group.committed(raft.id, index, term, encoded);
-      if (kind === "configuration") this.#configured(seen.server.region, decodeConfiguration(index, data));
+      group.observeCommitted(raft.id, index, term, encoded);
+      if (kind === "configuration") this.#configured(state.server.region, decodeConfiguration(index, data));
     }
-    if (group.elections > before) this.onElected(seen.server);
+    if (group.elections > before) this.onElected(state.server);
   }
 
   #configured(region: Region, configuration: Configuration): void {
@@ -121,39 +124,39 @@ export class Observers {
   }
 
   machineOpened(machine: Machine): void {
-    const seen = this.#current();
-    if (seen === undefined) return;
-    seen.machine = machine;
-    const { name } = seen.server.host;
-    const { life } = seen.server.host;
-    this.#look(() => this.truth.hashed(name, machine.version, machine.stateHash));
+    const state = this.#current();
+    if (state === undefined) return;
+    state.machine = machine;
+    const { name } = state.server.host;
+    const { process } = state.server.host;
+    this.#guard(() => this.volumeChecker.observeHash(name, machine.version, machine.stateHash));
     machine.onTurn((turn) => {
-      if (life?.alive !== true) return;
-      if (machine.facts.lastGeneration > machine.facts.generation) this.onBootstrap(seen.server.region);
-      this.#look(() => {
-        for (const entry of turn.taken) this.truth.taken(name, entry);
-        this.truth.hashed(name, turn.version, turn.stateHash);
+      if (process?.alive !== true) return;
+      if (machine.facts.lastGeneration > machine.facts.generation) this.onBootstrap(state.server.region);
+      this.#guard(() => {
+        for (const entry of turn.taken) this.volumeChecker.observeEntry(name, entry);
+        this.volumeChecker.observeHash(name, turn.version, turn.stateHash);
       });
     });
   }
 
   #logWritten(server: SimulatedServer, path: string, puts: ReadonlyMap<string, Uint8Array | undefined>): void {
-    const group = this.groups[server.region];
+    const group = this.raftCheckers[server.region];
     const level = server.disk.openLevel(path);
     for (const [key, value] of puts) {
       if (value === undefined) continue;
-      if (key === HARD_STATE) group.savedTerm(server.member, JSON.parse(Buffer.from(value).toString()).term);
+      if (key === HARD_STATE) group.observeHardState(server.member, JSON.parse(Buffer.from(value).toString()).term);
       else if (isIndexKey(key)) this.#entryWritten(server, level, indexOf(key), value);
     }
   }
 
   #entryWritten(server: SimulatedServer, level: StoredLevel, index: number, encoded: Uint8Array): void {
-    const group = this.groups[server.region];
+    const group = this.raftCheckers[server.region];
     const { term, kind } = decodeEntry(index, encoded);
     const entry = { index, term, isNoop: kind === "noop", encoded };
-    group.wrote(server.member, entry, termAt(level, index - 1));
+    group.observeStoredEntry(server.member, entry, termAt(level, index - 1));
     if (entry.isNoop && group.leaderOf(term) === server.member) {
-      group.leads(server.member, entry, (at) => termAt(level, at), baseOf(level).index);
+      group.observeLeadership(server.member, entry, (at) => termAt(level, at), baseOf(level).index);
     }
   }
 }

@@ -1,5 +1,5 @@
 import type { GroupTuning } from "../../consensus/runtime/tuning.ts";
-import type { Chance } from "./stage/chance.ts";
+import type { Prng } from "./environment/prng.ts";
 
 /** What can go wrong, each with how often it does beside the others. */
 export type FaultWeights = Partial<Readonly<Record<FaultName, number>>>;
@@ -33,18 +33,18 @@ export interface Profile {
   readonly faults: FaultWeights;
   /** Virtual time with faults. */
   readonly faultsMs: number;
-  readonly faultMsMax: number;
+  readonly faultIntervalMsMax: number;
   /** That a crash comes between two given steps of a turn. */
-  readonly crashPointShare: number;
+  readonly crashPointProbability: number;
   /** That a leader falls in its first moments. */
-  readonly newLeaderCrashShare: number;
-  readonly restartsMs: readonly number[];
+  readonly newLeaderCrashProbability: number;
+  readonly restartDelaysMs: readonly number[];
   /** A write or a read takes up to one of these, and after a fault to one of those. */
-  readonly firstDisksMs: readonly number[];
-  readonly disksMs: readonly number[];
-  readonly delaysMs: readonly number[];
+  readonly initialDiskDelaysMs: readonly number[];
+  readonly diskDelaysMs: readonly number[];
+  readonly networkDelaysMs: readonly number[];
   readonly wanMs: number;
-  readonly slowShare: number;
+  readonly slowProbability: number;
   readonly clients: number;
   readonly thinkMsMax: number;
   /** Of the client that only reads. */
@@ -111,37 +111,37 @@ const FAULTS: Readonly<Record<ProfileName, FaultWeights>> = {
 const FIXED: Partial<Readonly<Record<ProfileName, Partial<Omit<Profile, "group">>>>> = {
   storm: {
     faultsMs: 90_000,
-    faultMsMax: 2_500,
-    newLeaderCrashShare: 0.8,
-    restartsMs: [50, 400, 1_500],
-    delaysMs: [5, 20, 50],
+    faultIntervalMsMax: 2_500,
+    newLeaderCrashProbability: 0.8,
+    restartDelaysMs: [50, 400, 1_500],
+    networkDelaysMs: [5, 20, 50],
     clients: 2,
     thinkMsMax: 1_000,
   },
   votes: {
     faultsMs: 30_000,
-    faultMsMax: 700,
-    crashPointShare: 0.01,
-    newLeaderCrashShare: 0.8,
-    firstDisksMs: [30, 150, 400],
+    faultIntervalMsMax: 700,
+    crashPointProbability: 0.01,
+    newLeaderCrashProbability: 0.8,
+    initialDiskDelaysMs: [30, 150, 400],
     thinkMsMax: 400,
   },
   transfers: {
     faultsMs: 60_000,
-    faultMsMax: 3_000,
-    crashPointShare: 0,
-    newLeaderCrashShare: 0,
-    restartsMs: [1, 50],
-    delaysMs: [2],
-    slowShare: 0,
+    faultIntervalMsMax: 3_000,
+    crashPointProbability: 0,
+    newLeaderCrashProbability: 0,
+    restartDelaysMs: [1, 50],
+    networkDelaysMs: [2],
+    slowProbability: 0,
     clients: 2,
     thinkMsMax: 1_000,
   },
   deposed: {
     faultsMs: 45_000,
-    faultMsMax: 12_000,
-    delaysMs: [5, 20],
-    slowShare: 0.02,
+    faultIntervalMsMax: 12_000,
+    networkDelaysMs: [5, 20],
+    slowProbability: 0.02,
     thinkMsMax: 100,
   },
 };
@@ -153,51 +153,51 @@ const ELECTION_TICKS: Partial<Readonly<Record<ProfileName, number>>> = {
   transfers: 10,
 };
 
-export function drawProfile(chance: Chance, wanted?: ProfileName): Profile {
-  const drawn = chance.pick(PROFILES);
+export function drawProfile(prng: Prng, wanted?: ProfileName): Profile {
+  const drawn = prng.pick(PROFILES);
   const name = wanted ?? drawn;
   return {
     name,
     faults: FAULTS[name],
     faultsMs: 22_000,
-    faultMsMax: chance.pick([600, 1_500, 4_000]),
-    crashPointShare: chance.pick([0, 0.0002, 0.001, 0.004]),
-    newLeaderCrashShare: chance.pick([0, 0, 0.2, 0.5]),
-    firstDisksMs: [2],
-    restartsMs: chance.pick([
+    faultIntervalMsMax: prng.pick([600, 1_500, 4_000]),
+    crashPointProbability: prng.pick([0, 0.0002, 0.001, 0.004]),
+    newLeaderCrashProbability: prng.pick([0, 0, 0.2, 0.5]),
+    initialDiskDelaysMs: [2],
+    restartDelaysMs: prng.pick([
       [1, 50, 400],
       [1, 300, 3_000],
       [50, 400, 1_500, 8_000],
     ]),
-    disksMs: chance.pick([
+    diskDelaysMs: prng.pick([
       [1, 3, 20],
       [1, 5, 100],
       [1, 100, 400],
     ]),
-    delaysMs: chance.pick([
+    networkDelaysMs: prng.pick([
       [1, 5, 20],
       [1, 5, 30, 200],
       [50, 200],
     ]),
-    wanMs: chance.pick([5, 20, 80]),
-    slowShare: chance.pick([0, 0.02, 0.1]),
-    clients: chance.pick([3, 4, 5]),
-    thinkMsMax: chance.pick([60, 150, 400]),
-    readerThinkMsMax: chance.pick([50, 1_500]),
+    wanMs: prng.pick([5, 20, 80]),
+    slowProbability: prng.pick([0, 0.02, 0.1]),
+    clients: prng.pick([3, 4, 5]),
+    thinkMsMax: prng.pick([60, 150, 400]),
+    readerThinkMsMax: prng.pick([50, 1_500]),
     group: {
-      electionTicks: ELECTION_TICKS[name] ?? chance.pick([3, 10]),
-      appendBytesMax: name === "storm" ? 1 : chance.pick([1, 300, 5_000]),
+      electionTicks: ELECTION_TICKS[name] ?? prng.pick([3, 10]),
+      appendBytesMax: name === "storm" ? 1 : prng.pick([1, 300, 5_000]),
       window: { messagesMax: 4, bytesMax: 4_000 },
       tailBytesMax: 4_000,
       applyBytesMax: 1_500,
       cutStep: 20,
-      keepEntries: chance.pick([10, 30]),
-      keepForSlowEntries: chance.pick([30, 80]),
+      keepEntries: prng.pick([10, 30]),
+      keepForSlowEntries: prng.pick([30, 80]),
       proposalsMax: 100,
     },
-    changelog: { retainHours: chance.pick([0, 0.002, 24]), retainGib: 1 },
-    startAlone: chance.pick(["wait", "serve"]),
-    startAloneWaitMs: chance.pick([1_000, 5_000]),
+    changelog: { retainHours: prng.pick([0, 0.002, 24]), retainGib: 1 },
+    startAlone: prng.pick(["wait", "serve"]),
+    startAloneWaitMs: prng.pick([1_000, 5_000]),
     ...FIXED[name],
   };
 }

@@ -2,8 +2,8 @@ import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
+import { replaceOnce } from "./environment/hooks.ts";
 import { MUTANTS } from "./mutants.ts";
-import { replaceOnce } from "./stage/hooks.ts";
 
 const run = promisify(execFile);
 const MAIN = fileURLToPath(new URL("./main.ts", import.meta.url));

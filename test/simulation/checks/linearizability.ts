@@ -14,15 +14,15 @@ export interface Model<Op, State> {
 
 /** An operation with the moments of its call and of its answer. Infinity: it was never answered. */
 export interface Timed<Op> {
-  readonly calledAt: number;
-  readonly answeredAt: number;
+  readonly invokedAt: number;
+  readonly completedAt: number;
   readonly operation: Op;
 }
 
 export type Verdict<Op> =
   | { readonly ok: true }
   /** The longest run that was possible, and those that could all not have come next. */
-  | { readonly ok: false; readonly happened: readonly Op[]; readonly next: readonly Op[] }
+  | { readonly ok: false; readonly linearized: readonly Op[]; readonly next: readonly Op[] }
   /** The search was given up. */
   | { readonly ok: undefined };
 
@@ -83,20 +83,20 @@ export function checkLinearizable<Op, State>(
 
 function refused<Op>(history: readonly Timed<Op>[], longest: readonly number[]): Verdict<Op> {
   const left = history.filter((_, number) => !longest.includes(number));
-  const firstAnswer = Math.min(...left.map(({ answeredAt }) => answeredAt));
+  const firstAnswer = Math.min(...left.map(({ completedAt }) => completedAt));
   return {
     ok: false,
-    happened: longest.map((number) => history[number]!.operation),
-    next: left.filter(({ calledAt }) => calledAt <= firstAnswer).map(({ operation }) => operation),
+    linearized: longest.map((number) => history[number]!.operation),
+    next: left.filter(({ invokedAt }) => invokedAt <= firstAnswer).map(({ operation }) => operation),
   };
 }
 
 /** Calls and answers in the order of time, as a list with a head. Of the same moment, calls come first. */
 function linkEvents<Op>(history: readonly Timed<Op>[]): Event {
   const events: Event[] = [];
-  for (const [number, { calledAt, answeredAt }] of history.entries()) {
-    const answer = event(answeredAt, number, false);
-    events.push({ ...event(calledAt, number, true), match: answer }, answer);
+  for (const [number, { invokedAt, completedAt }] of history.entries()) {
+    const answer = event(completedAt, number, false);
+    events.push({ ...event(invokedAt, number, true), match: answer }, answer);
   }
   events.sort((a, b) => a.at - b.at || Number(b.isCall) - Number(a.isCall));
   const head = event(Number.NEGATIVE_INFINITY, -1, false);

@@ -1,5 +1,5 @@
 /** A generator of which the whole run follows (mulberry32). */
-export class Chance {
+export class Prng {
   #state: number;
 
   constructor(seed: number) {
@@ -23,7 +23,7 @@ export class Chance {
   }
 
   /** True in `share` of the cases. */
-  happens(share: number): boolean {
+  chance(share: number): boolean {
     return share > 0 && this.next() < share;
   }
 
@@ -32,7 +32,7 @@ export class Chance {
   }
 
   /** A generator of its own: what it draws does not move the others. */
-  fork(): Chance {
-    return new Chance(this.below(2 ** 31) + 1);
+  fork(): Prng {
+    return new Prng(this.below(2 ** 31) + 1);
   }
 }

@@ -1,9 +1,9 @@
 import type { Logger } from "pino";
 import type { VolumeDescription } from "../../config/volume-description.ts";
 import { runMetaServer } from "../../meta-server/main.ts";
+import { attachDisk, type Disk } from "./environment/disk.ts";
+import { Host, Violation, type World } from "./environment/world.ts";
 import type { Profile } from "./profile.ts";
-import { attachDisk, type Disk } from "./stage/disk.ts";
-import { Host, Violation, type World } from "./stage/world.ts";
 
 export const REGIONS = ["aws", "gcp"] as const;
 export type Region = (typeof REGIONS)[number];
@@ -23,15 +23,15 @@ export class SimulatedServer {
   isBroken = false;
   /** It was removed from its group, or never came into it: its machine is given back. */
   isRetired = false;
-  readonly #house: House;
+  readonly #cluster: Cluster;
   readonly #join: boolean;
 
-  constructor(house: House, region: Region, member: number, join = false) {
-    this.#house = house;
+  constructor(cluster: Cluster, region: Region, member: number, join = false) {
+    this.#cluster = cluster;
     this.#join = join;
     this.region = region;
     this.member = member;
-    this.host = new Host(house.world, `${region}-${member}`, region);
+    this.host = new Host(cluster.world, `${region}-${member}`, region);
     this.disk = attachDisk(this.host);
     this.disk.makeDirectory("/data");
   }
@@ -41,18 +41,18 @@ export class SimulatedServer {
   }
 
   get isUp(): boolean {
-    return this.host.life !== undefined;
+    return this.host.process !== undefined;
   }
 
   start(): void {
-    const { world, volume, profile } = this.#house;
-    const life = this.host.begin();
+    const { world, volume, profile } = this.#cluster;
+    const process = this.host.begin();
     this.isBroken = false;
-    world.tell(`${this.host.name} starts`);
+    world.log(`${this.host.name} starts`);
     const failed = (error: Error) => {
-      if (life.alive) this.#stopped(error);
+      if (process.alive) this.#stopped(error);
     };
-    world.turn(life, () => {
+    world.turn(process, () => {
       runMetaServer({
         volume,
         region: this.region,
@@ -64,26 +64,26 @@ export class SimulatedServer {
         groupTuning: profile.group,
         onFatal: failed,
       }).then((running) => {
-        if (life.alive) this.running = running;
+        if (process.alive) this.running = running;
       }, failed);
     });
   }
 
   /** The process is killed; `power`: the machine goes with it, and what was not synced. */
   crash(power: boolean): void {
-    const { life } = this.host;
-    if (life === undefined) return;
-    this.host.world.tell(`${this.host.name} ${power ? "loses its power" : "is killed"}`);
+    const { process } = this.host;
+    if (process === undefined) return;
+    this.host.world.log(`${this.host.name} ${power ? "loses its power" : "is killed"}`);
     this.#end(power);
-    this.disk.crashed(life);
-    if (power) this.disk.powerFailed(life);
+    this.disk.crashed(process);
+    if (power) this.disk.powerFailed(process);
   }
 
   /** As on SIGTERM: it hands over and ends. */
   async stop(): Promise<void> {
     const { running } = this;
     if (running === undefined) return;
-    this.host.world.tell(`${this.host.name} is told to stop`);
+    this.host.world.log(`${this.host.name} is told to stop`);
     this.running = undefined;
     await running.stop();
     this.#end(false);
@@ -96,20 +96,20 @@ export class SimulatedServer {
 
   #stopped(error: Error): void {
     const { world } = this.host;
-    world.tell(`${this.host.name} stops: ${error.message}`);
+    world.log(`${this.host.name} stops: ${error.message}`);
     if (this.disk.fault === "none") {
-      world.violated(new Violation(`${this.host.name} stopped by itself: ${error.stack}`));
+      world.reportViolation(new Violation(`${this.host.name} stopped by itself: ${error.stack}`));
       return;
     }
     this.isBroken = true;
-    const { life } = this.host;
+    const { process } = this.host;
     this.#end(false);
-    this.disk.crashed(life!);
+    this.disk.crashed(process!);
   }
 }
 
 /** Both regions' machines. */
-export class House {
+export class Cluster {
   readonly world: World;
   readonly profile: Profile;
   readonly servers: SimulatedServer[];
@@ -159,7 +159,7 @@ function addressOf(region: Region, member: number): string {
 export function loggerOf(world: World, name: string): Logger {
   const write = (level: string) => (first: unknown, second?: string) => {
     const message = typeof first === "string" ? first : second;
-    world.tell(`${name} ${level}: ${message ?? ""}${typeof first === "string" ? "" : ` ${plain(first)}`}`);
+    world.log(`${name} ${level}: ${message ?? ""}${typeof first === "string" ? "" : ` ${plain(first)}`}`);
   };
   const nothing = () => {};
   const logger = { trace: nothing, debug: nothing } as Record<string, unknown>;

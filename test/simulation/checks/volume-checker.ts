@@ -5,7 +5,7 @@ import type { ByteString, EpochCode, Inode, SessionId, SliceId, Version } from "
 import { checkInvariants } from "../../../core/invariants.ts";
 import { Tree } from "../../../core/tree.ts";
 import type { TakenEntry } from "../../../meta-server/machine/machine.ts";
-import { hold } from "../stage/world.ts";
+import { invariant } from "../environment/world.ts";
 import { Versions } from "./versions.ts";
 
 /** A command of the changelog as it was first seen to be applied anywhere. */
@@ -18,7 +18,7 @@ export interface KnownEntry {
   readonly request: number;
   readonly outcome: Outcome;
   /** When it was first applied, on the clients' clock of moments. */
-  readonly moment: number;
+  readonly appliedAt: number;
 }
 
 export interface SeenAttributes {
@@ -33,7 +33,7 @@ class Reference {
 
   apply(entry: TakenEntry): ReturnType<typeof applyEntry> & { taken: true } {
     const applied = applyEntry(this.tree, decodeEntry(encodeFollowed(entry.previous, entry.body)));
-    hold(applied.taken, () => `${show(entry.version)} is on the changelog, and core refuses it`);
+    invariant(applied.taken, () => `${show(entry.version)} is on the changelog, and core refuses it`);
     const { puts } = this.tree.takeTurn();
     for (const [key, value] of puts) {
       if (value === undefined) this.pairs.delete(key as ByteString);
@@ -50,21 +50,21 @@ const INVARIANTS_EVERY = 64;
  * The changelog as all regions together have shown it, and what it means: every server's state hash at every version,
  * every answer's content. Two regions may part only where an epoch was begun by force.
  */
-export class VolumeTruth {
+export class VolumeChecker {
   readonly entries = new Map<string, KnownEntry>();
   readonly names = new Versions<Inode | undefined>((version) => this.#epochStart(version));
   readonly attributes = new Versions<SeenAttributes | undefined>((version) => this.#epochStart(version));
   /** Where an epoch was begun by force: the last version that it shares with the one before. */
   readonly forks: { readonly epoch: EpochCode; readonly fork: Version; readonly atMs: number }[] = [];
   readonly sessions = new Set<SessionId>();
-  readonly #clock: { readonly nowMs: () => number; readonly moment: () => number };
+  readonly #clock: { readonly nowMs: () => number; readonly tick: () => number };
   readonly #tips = new Map<string, Reference>();
   readonly #epochs = new Map<number, Version>();
   readonly #grants: { session: SessionId; version: Version; first: SliceId; count: number }[] = [];
-  readonly #used = new Map<SliceId, Version>();
+  readonly #usedSlices = new Map<SliceId, Version>();
   #tip: Version | undefined;
 
-  constructor(clock: { readonly nowMs: () => number; readonly moment: () => number }) {
+  constructor(clock: { readonly nowMs: () => number; readonly tick: () => number }) {
     this.#clock = clock;
   }
 
@@ -77,57 +77,60 @@ export class VolumeTruth {
     return this.#tip === undefined ? undefined : this.#tips.get(show(this.#tip))?.tree;
   }
 
-  taken(by: string, entry: TakenEntry): void {
+  observeEntry(by: string, entry: TakenEntry): void {
     const name = show(entry.version);
     const known = this.entries.get(name);
     if (known !== undefined) {
-      hold(
+      invariant(
         show(known.previous) === show(entry.previous) && Buffer.compare(known.body, entry.body) === 0,
         () => `the changelog never changes: ${by} has applied another command as ${name}`,
       );
       return;
     }
-    this.#first(by, entry);
+    this.#applyFirst(by, entry);
   }
 
   /** Same version, same hash: on every member of every region. */
-  hashed(by: string, version: Version, stateHash: string): void {
+  observeHash(by: string, version: Version, stateHash: string): void {
     if (version.sequence === 0) return;
     const known = this.entries.get(show(version));
-    hold(known !== undefined, () => `${by} is at ${show(version)}, which nobody has applied`);
-    hold(
+    invariant(known !== undefined, () => `${by} is at ${show(version)}, which nobody has applied`);
+    invariant(
       known!.stateHash === stateHash,
       () => `same version, same state: ${by} has hash ${stateHash} at ${show(version)}, ${known!.stateHash} is right`,
     );
   }
 
-  #first(by: string, entry: TakenEntry): void {
+  #applyFirst(by: string, entry: TakenEntry): void {
     const { previous, version } = entry;
     const before = show(previous);
     let reference = this.#tips.get(before);
     if (reference === undefined) {
-      hold(
+      invariant(
         previous.sequence === 0 ? this.entries.size === 0 : this.entries.has(before),
         () => `a gap in the changelog: ${by} applies ${show(version)} after ${before}, which nobody has applied`,
       );
-      reference = this.#replayed(previous);
+      reference = this.#replay(previous);
     }
     const applied = reference.apply(entry);
-    hold(show(applied.version) === show(version), () => `${by} counts ${show(version)} for ${show(applied.version)}`);
+    invariant(
+      show(applied.version) === show(version),
+      () => `${by} counts ${show(version)} for ${show(applied.version)}`,
+    );
     this.#tips.delete(before);
     this.#tips.set(show(version), reference);
-    this.#note(entry, applied, reference);
+    this.#recordEntry(entry, applied, reference);
   }
 
-  #note(entry: TakenEntry, applied: ReturnType<Reference["apply"]>, reference: Reference): void {
+  #recordEntry(entry: TakenEntry, applied: ReturnType<Reference["apply"]>, reference: Reference): void {
     const { previous, version, body } = entry;
     const { stamp, command } = decodeEntry(encodeFollowed(previous, body));
     const { tree } = reference;
-    hold(
+    invariant(
       stamp.epoch === previous.epoch,
       () => `${show(version)} was proposed in epoch ${stamp.epoch >> 4}.${stamp.epoch & 15}, not in the one before it`,
     );
-    if (version.epoch !== previous.epoch) this.#begun(entry, command.kind === "beginEpoch" && command.forced);
+    if (version.epoch !== previous.epoch) this.#recordEpoch(entry, command.kind === "beginEpoch" && command.forced);
     if (this.#tip === undefined || version.epoch >= this.#tip.epoch) this.#tip = version;
     this.entries.set(show(version), {
       previous,
@@ -137,7 +140,7 @@ export class VolumeTruth {
       session: stamp.session,
       request: stamp.request,
       outcome: applied.outcome,
-      moment: this.#clock.moment(),
+      appliedAt: this.#clock.tick(),
     });
     for (const touched of applied.effects.touched) {
       if ("parent" in touched) {
@@ -145,17 +148,17 @@ export class VolumeTruth {
         this.names.put(`${parent}/${name}`, version, tree.entry(parent, name)?.inode);
       }
     }
-    this.#noteInodes(applied, command, version, tree);
+    this.#recordInodes(applied, command, version, tree);
     if (command.kind === "openSession") this.sessions.add(command.session);
     if (command.kind === "grantSlices" && applied.outcome.ok) {
       this.#grants.push({ session: stamp.session, version, ...applied.outcome.grant! });
     }
-    for (const slice of applied.effects.slicesAdded) this.#use(slice.id, stamp.session, version);
+    for (const slice of applied.effects.slicesAdded) this.#recordSlice(slice.id, stamp.session, version);
     if (version.sequence % INVARIANTS_EVERY === 0) checkTree(reference.pairs, version);
   }
 
   /** Every inode that a command may have changed: those that it names, and those that its names lead or led to. */
-  #noteInodes(
+  #recordInodes(
     { outcome, effects }: ReturnType<Reference["apply"]>,
     command: Command,
     version: Version,
@@ -178,15 +181,15 @@ export class VolumeTruth {
     }
   }
 
-  #begun({ previous, version }: TakenEntry, forced: boolean): void {
+  #recordEpoch({ previous, version }: TakenEntry, forced: boolean): void {
     const known = this.#epochs.get(version.epoch);
-    hold(known === undefined, () => `epoch ${version.epoch} is begun twice`);
+    invariant(known === undefined, () => `epoch ${version.epoch} is begun twice`);
     this.#epochs.set(version.epoch, previous);
     if (forced) this.forks.push({ epoch: version.epoch, fork: previous, atMs: this.#clock.nowMs() });
   }
 
   /** An id names one slice, ever, and only inside a range that was granted to its session before. */
-  #use(id: SliceId, session: SessionId, version: Version): void {
+  #recordSlice(id: SliceId, session: SessionId, version: Version): void {
     const isGranted = this.#grants.some(
       (grant) =>
         grant.session === session &&
@@ -194,13 +197,16 @@ export class VolumeTruth {
         id < grant.first + grant.count &&
         this.isBefore(grant.version, version),
     );
-    hold(isGranted, () => `slice ${id} is named at ${show(version)} by session ${session}, which was not granted it`);
-    const before = this.#used.get(id);
-    hold(
+    invariant(
+      isGranted,
+      () => `slice ${id} is named at ${show(version)} by session ${session}, which was not granted it`,
+    );
+    const before = this.#usedSlices.get(id);
+    invariant(
       before === undefined || !this.isBefore(before, version),
       () => `slice ${id} is named a second time, at ${show(version)}`,
     );
-    this.#used.set(id, version);
+    this.#usedSlices.set(id, version);
   }
 
   #epochStart(version: Version): Version | undefined {
@@ -213,12 +219,12 @@ export class VolumeTruth {
   }
 
   /** Whether a version belongs to the history that goes on. */
-  isLiving(version: Version): boolean {
+  isSurviving(version: Version): boolean {
     return this.#tip !== undefined && this.isBefore(version, this.#tip);
   }
 
   /** From the beginning, for a history that parts from another in the middle of it. */
-  #replayed(to: Version): Reference {
+  #replay(to: Version): Reference {
     const chain: KnownEntry[] = [];
     for (let at = this.entries.get(show(to)); at !== undefined; at = this.entries.get(show(at.previous)))
       chain.push(at);
@@ -230,15 +236,15 @@ export class VolumeTruth {
   /** At the end of a run. */
   checkTips(): void {
     for (const [name, { pairs }] of this.#tips) {
-      const complaints = checkInvariants(pairs);
-      hold(complaints.length === 0, () => `the tree at ${name}: ${complaints.join("; ")}`);
+      const errors = checkInvariants(pairs);
+      invariant(errors.length === 0, () => `the tree at ${name}: ${errors.join("; ")}`);
     }
   }
 }
 
 function checkTree(pairs: Map<ByteString, Uint8Array>, version: Version): void {
-  const complaints = checkInvariants(pairs);
-  hold(complaints.length === 0, () => `the tree at ${show(version)}: ${complaints.join("; ")}`);
+  const errors = checkInvariants(pairs);
+  invariant(errors.length === 0, () => `the tree at ${show(version)}: ${errors.join("; ")}`);
 }
 
 export function show({ epoch, sequence }: { readonly epoch: number; readonly sequence: number }): string {

@@ -1,30 +1,30 @@
-import { Chance } from "./chance.ts";
+import { Prng } from "./prng.ts";
 
 /** Wall time at the beginning of every run: in the past, so that no real clock can be mistaken for it. */
 const EPOCH_MS = Date.UTC(2020, 0, 1);
 
 /** More than this without time passing is a loop. */
-const MOMENT_STEPS_MAX = 20_000;
+const SAME_TIME_STEPS_MAX = 20_000;
 
 /** What is about to happen. Without a life it is the world's own (a message under way, a fault). */
-export interface Happening {
+export interface ScheduledEvent {
   atMs: number;
   readonly order: number;
-  readonly life: Life | undefined;
+  readonly process: Process | undefined;
   readonly run: () => void;
   cancelled: boolean;
 }
 
 /** Runs what waits in the queues of ticks and microtasks, from within a macrotask, until nothing is left (Node's own). */
-const drain = (process as unknown as { _tickCallback(): void })._tickCallback;
+const drain = (globalThis.process as unknown as { _tickCallback(): void })._tickCallback;
 
 export class Violation extends Error {
   override readonly name = "Violation";
 }
 
 /** States what must hold in every run. */
-export function hold(truth: boolean, otherwise: () => string): void {
-  if (!truth) throw new Violation(otherwise());
+export function invariant(holds: boolean, message: () => string): void {
+  if (!holds) throw new Violation(message());
 }
 
 /**
@@ -32,105 +32,105 @@ export function hold(truth: boolean, otherwise: () => string): void {
  * event loop (a timer, a message, a disk's answer), with all the promises that it settles.
  */
 export class World {
-  readonly chance: Chance;
+  readonly prng: Prng;
   readonly hosts = new Map<string, Host>();
   nowMs = 0;
   steps = 0;
   /** Whose code runs. */
-  current: Life | undefined;
+  current: Process | undefined;
   /** The first truth that was violated. */
   violation: Error | undefined;
   #order = 0;
-  #stepsOfMoment = 0;
-  readonly #heap: Happening[] = [];
+  #stepsAtSameTime = 0;
+  readonly #heap: ScheduledEvent[] = [];
   readonly #record: (line: string) => void;
 
   constructor(seed: number, record: (line: string) => void) {
-    this.chance = new Chance(seed);
+    this.prng = new Prng(seed);
     this.#record = record;
   }
 
   /** A line of the transcript. */
-  tell(line: string): void {
+  log(line: string): void {
     this.#record(`${this.nowMs.toFixed(2).padStart(10)}  ${line}`);
   }
 
-  violated(error: Error): void {
+  reportViolation(error: Error): void {
     this.violation ??= error;
   }
 
-  at(atMs: number, life: Life | undefined, run: () => void): Happening {
-    const happening = { atMs, order: this.#order++, life, run, cancelled: false };
-    this.#push(happening);
-    return happening;
+  at(atMs: number, process: Process | undefined, run: () => void): ScheduledEvent {
+    const event = { atMs, order: this.#order++, process, run, cancelled: false };
+    this.#push(event);
+    return event;
   }
 
-  after(ms: number, run: () => void): Happening {
+  after(ms: number, run: () => void): ScheduledEvent {
     return this.at(this.nowMs + ms, undefined, run);
   }
 
   /** A turn of a host's event loop, now: an operator's hand, a process that begins. */
-  turn(life: Life, run: () => void): void {
-    this.at(this.nowMs, life, run);
+  turn(process: Process, run: () => void): void {
+    this.at(this.nowMs, process, run);
   }
 
   /** Runs until virtual time `untilMs` or `done`, calling `check` after every step. One macrotask, whatever happens. */
-  run(untilMs: number, stepsMax: number, check: (life: Life | undefined) => void, done = () => false): void {
+  run(untilMs: number, stepsMax: number, check: (process: Process | undefined) => void, done = () => false): void {
     while (this.#heap.length > 0 && this.#heap[0]!.atMs <= untilMs && this.steps < stepsMax) {
-      const happening = this.#pop();
-      const { life } = happening;
-      if (happening.cancelled || (life !== undefined && !life.alive)) continue;
-      if (life !== undefined && life.host.pausedUntilMs > happening.atMs) {
-        happening.atMs = life.host.pausedUntilMs;
-        this.#push(happening);
+      const event = this.#pop();
+      const { process } = event;
+      if (event.cancelled || (process !== undefined && !process.alive)) continue;
+      if (process !== undefined && process.host.pausedUntilMs > event.atMs) {
+        event.atMs = process.host.pausedUntilMs;
+        this.#push(event);
         continue;
       }
-      this.#stepsOfMoment = happening.atMs === this.nowMs ? this.#stepsOfMoment + 1 : 0;
-      if (this.#stepsOfMoment > MOMENT_STEPS_MAX) throw new Violation("a server spins without end");
-      this.nowMs = happening.atMs;
+      this.#stepsAtSameTime = event.atMs === this.nowMs ? this.#stepsAtSameTime + 1 : 0;
+      if (this.#stepsAtSameTime > SAME_TIME_STEPS_MAX) throw new Violation("a server spins without end");
+      this.nowMs = event.atMs;
       this.steps++;
-      this.#step(happening);
-      if (this.violation === undefined) check(life);
+      this.#step(event);
+      if (this.violation === undefined) check(process);
       if (this.violation !== undefined) throw this.violation;
       if (done()) return;
     }
     if (this.steps < stepsMax) this.nowMs = Math.max(this.nowMs, untilMs);
   }
 
-  #step({ life, run }: Happening): void {
-    this.current = life;
+  #step({ process, run }: ScheduledEvent): void {
+    this.current = process;
     try {
       run();
       drain();
     } catch (error) {
-      this.thrown(error as Error, life);
+      this.uncaught(error as Error, process);
       drain();
     }
     this.current = undefined;
   }
 
   /** Nobody caught it: a process ends by that, unless it is dead already. */
-  thrown(error: Error, life: Life | undefined): void {
-    if (error instanceof Violation) this.violated(error);
-    else if (life === undefined) this.violated(error);
-    else if (life.alive) {
-      this.violated(new Violation(`${life.host.name} threw what nobody caught: ${error.stack}`));
+  uncaught(error: Error, process: Process | undefined): void {
+    if (error instanceof Violation) this.reportViolation(error);
+    else if (process === undefined) this.reportViolation(error);
+    else if (process.alive) {
+      this.reportViolation(new Violation(`${process.host.name} threw what nobody caught: ${error.stack}`));
     }
   }
 
-  #push(happening: Happening): void {
+  #push(event: ScheduledEvent): void {
     const heap = this.#heap;
-    let at = heap.push(happening) - 1;
+    let at = heap.push(event) - 1;
     while (at > 0) {
       const parent = (at - 1) >> 1;
-      if (!isBefore(happening, heap[parent]!)) break;
+      if (!isBefore(event, heap[parent]!)) break;
       heap[at] = heap[parent]!;
       at = parent;
     }
-    heap[at] = happening;
+    heap[at] = event;
   }
 
-  #pop(): Happening {
+  #pop(): ScheduledEvent {
     const heap = this.#heap;
     const top = heap[0]!;
     const last = heap.pop()!;
@@ -147,16 +147,16 @@ export class World {
   }
 }
 
-function isBefore(a: Happening, b: Happening): boolean {
+function isBefore(a: ScheduledEvent, b: ScheduledEvent): boolean {
   return a.atMs !== b.atMs ? a.atMs < b.atMs : a.order < b.order;
 }
 
 /** One run of a process: what it has scheduled, and what is under way for it, ends with it. */
-export class Life {
+export class Process {
   readonly host: Host;
   alive = true;
   /** Its machine went with it: nobody is told. */
-  silentEnd = false;
+  powerLost = false;
   /** Called at its end, whatever ended it. */
   readonly onEnd: (() => void)[] = [];
 
@@ -170,9 +170,9 @@ export class Host {
   readonly name: string;
   readonly region: string;
   readonly world: World;
-  life: Life | undefined;
+  process: Process | undefined;
   /** Called by its own code between two steps of a turn: where a crash is hardest to survive. */
-  onStep: (step: string) => void = () => {};
+  onCrashPoint: (step: string) => void = () => {};
   pausedUntilMs = 0;
   /** What its processor takes to come to the next turn of the event loop. */
   turnMsMax = 0.05;
@@ -181,7 +181,7 @@ export class Host {
   #rate = 1;
   #localMs = 0;
   #atMs = 0;
-  #lastSoonMs = 0;
+  #lastTurnMs = 0;
 
   constructor(world: World, name: string, region: string) {
     this.world = world;
@@ -190,20 +190,20 @@ export class Host {
     world.hosts.set(name, this);
   }
 
-  begin(): Life {
-    this.life = new Life(this);
-    return this.life;
+  begin(): Process {
+    this.process = new Process(this);
+    return this.process;
   }
 
   /** The process is gone, between two instructions: nothing that it scheduled or waits for ever comes. */
   end(silent = false): void {
-    const { life } = this;
-    if (life === undefined) return;
-    life.silentEnd = silent;
-    life.alive = false;
-    this.life = undefined;
+    const { process } = this;
+    if (process === undefined) return;
+    process.powerLost = silent;
+    process.alive = false;
+    this.process = undefined;
     this.pausedUntilMs = 0;
-    for (const end of life.onEnd) end();
+    for (const end of process.onEnd) end();
   }
 
   // Its clock
@@ -228,9 +228,9 @@ export class Host {
   }
 
   /** When the next turn of its event loop comes: in order. */
-  soonMs(): number {
+  nextTurnMs(): number {
     const { world } = this;
-    this.#lastSoonMs = Math.max(this.#lastSoonMs, world.nowMs + world.chance.between(0.001, this.turnMsMax));
-    return this.#lastSoonMs;
+    this.#lastTurnMs = Math.max(this.#lastTurnMs, world.nowMs + world.prng.between(0.001, this.turnMsMax));
+    return this.#lastTurnMs;
   }
 }

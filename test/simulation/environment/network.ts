@@ -1,8 +1,8 @@
-import type { Host, Life, World } from "./world.ts";
+import type { Host, Process, World } from "./world.ts";
 
 /** How long a sender repeats what is not confirmed before its connection breaks. */
-const PATIENCE_MS = { low: 1_000, high: 8_000 };
-const REPEAT_MS = 100;
+const GIVE_UP_MS = { low: 1_000, high: 8_000 };
+const RETRANSMIT_MS = 100;
 
 /** What the network does to the parts of a connection's one direction. */
 export interface PipeOptions {
@@ -16,16 +16,16 @@ export interface PipeOptions {
 
 /** Delays, loses, repeats, reorders; cuts single directions between hosts. Connections keep their order, as TCP does. */
 export class Network {
-  lossShare = 0;
-  duplicateShare = 0;
+  lossProbability = 0;
+  duplicateProbability = 0;
   /** Of messages that take twenty times as long. */
-  slowShare = 0;
+  slowProbability = 0;
   localMsMax = 2;
   wanMs = 20;
   readonly #world: World;
   readonly #cut = new Set<string>();
   /** Single directions whose loose messages wait in a queue until then. */
-  readonly #held = new Map<string, number>();
+  readonly #delayedUntil = new Map<string, number>();
   readonly #pipes = new Set<Pipe>();
 
   constructor(world: World) {
@@ -41,12 +41,12 @@ export class Network {
   }
 
   /** What is sent this way without a connection's order arrives then, and not before: all at once. */
-  hold(from: string, to: string, untilMs: number): void {
-    this.#held.set(`${from}>${to}`, untilMs);
+  delayUntil(from: string, to: string, untilMs: number): void {
+    this.#delayedUntil.set(`${from}>${to}`, untilMs);
   }
 
-  heldUntilMs(from: Host, to: Host): number {
-    return this.#held.size === 0 ? 0 : (this.#held.get(`${from.name}>${to.name}`) ?? 0);
+  delayedUntilMs(from: Host, to: Host): number {
+    return this.#delayedUntil.size === 0 ? 0 : (this.#delayedUntil.get(`${from.name}>${to.name}`) ?? 0);
   }
 
   heal(): void {
@@ -80,15 +80,14 @@ export class Network {
   }
 
   delayMs(from: Host, to: Host): number {
-    const { chance } = this.#world;
-    const slow = chance.happens(this.slowShare) ? 20 : 1;
-    const own =
-      from.region === to.region ? chance.between(0.05, this.localMsMax) : this.wanMs * chance.between(0.9, 1.3);
+    const { prng } = this.#world;
+    const slow = prng.chance(this.slowProbability) ? 20 : 1;
+    const own = from.region === to.region ? prng.between(0.05, this.localMsMax) : this.wanMs * prng.between(0.9, 1.3);
     return own * slow;
   }
 }
 
-interface Parcel {
+interface Message {
   readonly atMs: number;
   readonly deliver: () => void;
 }
@@ -97,34 +96,34 @@ interface Parcel {
 export class Pipe {
   readonly options: PipeOptions;
   readonly #network: Network;
-  #line: Parcel[] = [];
-  #arrivesMs = 0;
-  #stalledMs = -1;
-  readonly #patienceMs: number;
+  #queue: Message[] = [];
+  #lastArrivalMs = 0;
+  #stalledSinceMs = -1;
+  readonly #giveUpAfterMs: number;
   #over = false;
 
   constructor(network: Network, options: PipeOptions) {
     this.#network = network;
     this.options = options;
-    this.#patienceMs = network.world.chance.between(PATIENCE_MS.low, PATIENCE_MS.high);
+    this.#giveUpAfterMs = network.world.prng.between(GIVE_UP_MS.low, GIVE_UP_MS.high);
   }
 
   /** `reliable`: never lost alone, and in order behind all that was sent so before. */
   send(deliver: () => void, reliable = true): void {
     if (this.#over) return;
-    if (this.options.unreliable && !reliable) this.#sendLoose(deliver);
+    if (this.options.unreliable && !reliable) this.#sendUnordered(deliver);
     else {
       const { world } = this.#network;
       const { from, to } = this.options;
-      this.#arrivesMs = Math.max(this.#arrivesMs, world.nowMs + this.#network.delayMs(from, to));
-      this.#line.push({ atMs: this.#arrivesMs, deliver });
-      if (this.#line.length === 1) this.#next();
+      this.#lastArrivalMs = Math.max(this.#lastArrivalMs, world.nowMs + this.#network.delayMs(from, to));
+      this.#queue.push({ atMs: this.#lastArrivalMs, deliver });
+      if (this.#queue.length === 1) this.#next();
     }
   }
 
   close(): void {
     this.#over = true;
-    this.#line = [];
+    this.#queue = [];
     this.#network.forget(this);
   }
 
@@ -134,21 +133,21 @@ export class Pipe {
     this.options.onBroken();
   }
 
-  #sendLoose(deliver: () => void): void {
-    const { world, lossShare, duplicateShare } = this.#network;
+  #sendUnordered(deliver: () => void): void {
+    const { world, lossProbability, duplicateProbability } = this.#network;
     const { from, to } = this.options;
-    const copies = world.chance.happens(duplicateShare) ? 2 : 1;
+    const copies = world.prng.chance(duplicateProbability) ? 2 : 1;
     const isCutNow = this.#network.isCut(from, to);
     for (let i = 0; i < copies; i++) {
       // Where on the way the cut is: before what waits in a queue there, or behind it.
-      const passesFirst = world.chance.happens(0.5);
+      const passesFirst = world.prng.chance(0.5);
       if (passesFirst && isCutNow) continue;
       const arrivesMs = world.nowMs + this.#network.delayMs(from, to);
-      world.at(Math.max(arrivesMs, this.#network.heldUntilMs(from, to)), undefined, () => {
+      world.at(Math.max(arrivesMs, this.#network.delayedUntilMs(from, to)), undefined, () => {
         if (this.#over) return;
-        if (!passesFirst && this.#network.isCut(from, to)) this.#stalled();
-        else if (!world.chance.happens(lossShare)) {
-          this.#stalledMs = -1;
+        if (!passesFirst && this.#network.isCut(from, to)) this.#stall();
+        else if (!world.prng.chance(lossProbability)) {
+          this.#stalledSinceMs = -1;
           deliver();
         }
       });
@@ -156,40 +155,40 @@ export class Pipe {
   }
 
   #next(): void {
-    const first = this.#line[0];
+    const first = this.#queue[0];
     const { world } = this.#network;
     if (first !== undefined) world.at(Math.max(first.atMs, world.nowMs), undefined, () => this.#arrive());
   }
 
   #arrive(): void {
     if (this.#over) return;
-    const { world, lossShare } = this.#network;
+    const { world, lossProbability } = this.#network;
     const { from, to } = this.options;
     if (this.#network.isCut(from, to)) {
-      this.#stalled();
-      if (!this.#over) world.after(REPEAT_MS, () => this.#arrive());
+      this.#stall();
+      if (!this.#over) world.after(RETRANSMIT_MS, () => this.#arrive());
       return;
     }
-    if (world.chance.happens(lossShare / 4)) {
-      world.after(REPEAT_MS, () => this.#arrive()); // lost, and sent again
+    if (world.prng.chance(lossProbability / 4)) {
+      world.after(RETRANSMIT_MS, () => this.#arrive()); // lost, and sent again
       return;
     }
-    this.#stalledMs = -1;
-    while (!this.#over && this.#line.length > 0 && this.#line[0]!.atMs <= world.nowMs) this.#line.shift()!.deliver();
+    this.#stalledSinceMs = -1;
+    while (!this.#over && this.#queue.length > 0 && this.#queue[0]!.atMs <= world.nowMs) this.#queue.shift()!.deliver();
     this.#next();
   }
 
   /** Nothing gets through: after a while the connection is given up. */
-  #stalled(): void {
+  #stall(): void {
     const { nowMs } = this.#network.world;
-    if (this.#stalledMs < 0) this.#stalledMs = nowMs;
-    if (nowMs - this.#stalledMs > this.#patienceMs) this.break();
+    if (this.#stalledSinceMs < 0) this.#stalledSinceMs = nowMs;
+    if (nowMs - this.#stalledSinceMs > this.#giveUpAfterMs) this.break();
   }
 }
 
 /** Runs a host's code for what has come in on the network: a turn of its event loop. */
-export function turnOf(life: Life, run: () => void): void {
-  if (!life.alive) return;
-  const { world } = life.host;
-  world.at(Math.max(world.nowMs, life.host.pausedUntilMs), life, run);
+export function turnOf(process: Process, run: () => void): void {
+  if (!process.alive) return;
+  const { world } = process.host;
+  world.at(Math.max(world.nowMs, process.host.pausedUntilMs), process, run);
 }

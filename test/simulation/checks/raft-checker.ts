@@ -1,5 +1,5 @@
 import type { Role } from "../../../consensus/raft/state.ts";
-import { hold } from "../stage/world.ts";
+import { invariant } from "../environment/world.ts";
 
 /** What is to be seen of a member after each of its turns. */
 export interface MemberView {
@@ -27,7 +27,7 @@ interface Known {
  * What must hold in one group over the whole run, on all its members together (dissertation, figure 3.2). Throws where
  * it does not. Looks at what members do and at what lies on their disks, not at what they say of themselves.
  */
-export class RaftTruth {
+export class RaftChecker {
   readonly #group: string;
   readonly #leaders = new Map<number, number>();
   /** By index and term. */
@@ -52,12 +52,12 @@ export class RaftTruth {
   /** After each turn of a member. */
   observe({ id, role, term, log }: MemberView): void {
     const name = `${this.#group}-${id}`;
-    hold(log.applied <= log.commit, () => `${name} has applied ${log.applied} and committed ${log.commit}`);
-    hold(log.commit <= log.lastIndex, () => `${name} has committed ${log.commit} of ${log.lastIndex} entries`);
-    hold(term >= (this.#durableTerm.get(id) ?? 0), () => `the term of ${name} fell to ${term}`);
+    invariant(log.applied <= log.commit, () => `${name} has applied ${log.applied} and committed ${log.commit}`);
+    invariant(log.commit <= log.lastIndex, () => `${name} has committed ${log.commit} of ${log.lastIndex} entries`);
+    invariant(term >= (this.#durableTerm.get(id) ?? 0), () => `the term of ${name} fell to ${term}`);
     if (role !== "leader") return;
     const known = this.#leaders.get(term);
-    hold(
+    invariant(
       known === undefined || known === id,
       () => `one leader a term: ${known} and ${id} of ${this.#group} in ${term}`,
     );
@@ -67,14 +67,14 @@ export class RaftTruth {
   }
 
   /** A term that a member's disk holds is never forgotten. */
-  savedTerm(id: number, term: number): void {
+  observeHardState(id: number, term: number): void {
     const before = this.#durableTerm.get(id) ?? 0;
-    hold(term >= before, () => `the term on the disk of ${this.#group}-${id} fell from ${before} to ${term}`);
+    invariant(term >= before, () => `the term on the disk of ${this.#group}-${id} fell from ${before} to ${term}`);
     this.#durableTerm.set(id, term);
   }
 
   /** Log matching: an index and a term name one entry and all before it. */
-  wrote(id: number, entry: StoredEntry, previousTerm: number | undefined): void {
+  observeStoredEntry(id: number, entry: StoredEntry, previousTerm: number | undefined): void {
     const name = `${entry.index}@${entry.term}`;
     const known = this.#entries.get(name);
     if (known === undefined) {
@@ -82,18 +82,23 @@ export class RaftTruth {
       return;
     }
     const fits = previousTerm === undefined || known.previousTerm === undefined || previousTerm === known.previousTerm;
-    hold(
+    invariant(
       fits && isSame(known.encoded, entry.encoded),
       () => `log matching: two entries ${name}, the second at ${this.#group}-${id}`,
     );
   }
 
   /** Leader completeness: the leader's first entry stands behind everything that was committed in earlier terms. */
-  leads(id: number, first: StoredEntry, termAt: (index: number) => number | undefined, baseIndex: number): void {
+  observeLeadership(
+    id: number,
+    first: StoredEntry,
+    termAt: (index: number) => number | undefined,
+    baseIndex: number,
+  ): void {
     for (let index = baseIndex + 1; index < Math.min(this.#committed.length, first.index); index++) {
       const known = this.#committed[index];
       if (known === undefined || known.term >= first.term) continue;
-      hold(
+      invariant(
         termAt(index) === known.term,
         () => `leader completeness: ${this.#group}-${id} leads term ${first.term} without the committed entry ${index}`,
       );
@@ -101,20 +106,20 @@ export class RaftTruth {
     const beyond = this.#committed.findIndex(
       (known, index) => index >= first.index && known !== undefined && known.term < first.term,
     );
-    hold(
+    invariant(
       beyond === -1,
       () => `leader completeness: ${this.#group}-${id} leads term ${first.term} without the committed entry ${beyond}`,
     );
   }
 
   /** State machine safety: what a member has handed to its machine is what every other has, or will have. */
-  committed(id: number, index: number, term: number, encoded: Uint8Array): void {
+  observeCommitted(id: number, index: number, term: number, encoded: Uint8Array): void {
     const known = this.#committed[index];
     if (known === undefined) {
       this.#committed[index] = { term, encoded, by: id };
       return;
     }
-    hold(
+    invariant(
       known.term === term && isSame(known.encoded, encoded),
       () =>
         `what is committed never changes: ${this.#group}-${id} applies an entry of term ${term} at ${index}, where ${this.#group}-${known.by} applied another, of term ${known.term}`,

@@ -1,6 +1,6 @@
-import { currentLife } from "./globals.ts";
+import { currentProcess } from "./globals.ts";
 import { StoredLevel } from "./stored-level.ts";
-import type { Host, Life, World } from "./world.ts";
+import type { Host, Process, World } from "./world.ts";
 
 export interface FileNode {
   readonly kind: "file";
@@ -31,29 +31,29 @@ export class Disk {
   /** A write or a read takes up to so long. */
   delayMsMax = 2;
   fault: Fault = "none";
-  onWrite: DiskWatch = () => {};
+  onDurable: DiskWatch = () => {};
 
-  step(name: string): void {
-    const { current } = this.#world();
-    if (current?.alive === true) current.host.onStep(name);
+  crashPoint(name: string): void {
+    const { current } = this.#currentWorld();
+    if (current?.alive === true) current.host.onCrashPoint(name);
   }
 
-  #world(): World {
-    return currentLife().host.world;
+  #currentWorld(): World {
+    return currentProcess().host.world;
   }
 
   /** Runs when the disk has answered, if the process still lives then. */
-  answer(run: () => void, ms = this.drawMs()): void {
-    const life = currentLife();
-    if (!life.alive) return;
-    const { world } = life.host;
-    world.at(world.nowMs + ms, life, run);
+  schedule(run: () => void, ms = this.drawMs()): void {
+    const process = currentProcess();
+    if (!process.alive) return;
+    const { world } = process.host;
+    world.at(world.nowMs + ms, process, run);
   }
 
   /** The same as a promise; `work` may throw. */
-  answered<T>(work: () => T): Promise<T> {
+  perform<T>(work: () => T): Promise<T> {
     return new Promise((resolve, reject) => {
-      this.answer(() => {
+      this.schedule(() => {
         try {
           resolve(work());
         } catch (error) {
@@ -64,7 +64,7 @@ export class Disk {
   }
 
   drawMs(): number {
-    return this.#world().chance.between(0.05, this.delayMsMax);
+    return this.#currentWorld().prng.between(0.05, this.delayMsMax);
   }
 
   find(path: string): Node | undefined {
@@ -98,21 +98,21 @@ export class Disk {
   }
 
   /** A process that holds databases open is gone; what it had asked to be written may have been, in order. */
-  crashed(life: Life): void {
-    const { chance } = life.host.world;
-    for (const level of this.#levels(this.root)) level.crashed(chance);
+  crashed(process: Process): void {
+    const { prng } = process.host.world;
+    for (const level of this.#levels(this.root)) level.crashed(prng);
   }
 
   /** What was not synced is lost, or part of it. */
-  powerFailed(life: Life): void {
-    const { chance } = life.host.world;
+  powerFailed(process: Process): void {
+    const { prng } = process.host.world;
     const visit = (node: DirectoryNode) => {
-      node.level?.powerFailed(chance);
-      if (chance.happens(0.5)) node.names = new Map(node.syncedNames);
+      node.level?.powerFailed(prng);
+      if (prng.chance(0.5)) node.names = new Map(node.syncedNames);
       else node.syncedNames = new Map(node.names);
       for (const below of node.names.values()) {
         if (below.kind === "directory") visit(below);
-        else if (chance.happens(0.5)) below.content = below.synced;
+        else if (prng.chance(0.5)) below.content = below.synced;
         else below.synced = below.content;
       }
     };
@@ -154,7 +154,7 @@ export function hasDisk(host: Host): boolean {
 
 /** The disk of the host whose code runs. */
 export function hostDisk(): Disk {
-  const { host } = currentLife();
+  const { host } = currentProcess();
   const disk = disks.get(host);
   if (disk === undefined) throw new Error(`${host.name} has no disk`);
   return disk;

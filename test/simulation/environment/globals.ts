@@ -1,0 +1,113 @@
+/** The clock, the timers and the dice of the process while a run lasts: each belongs to the host whose code asks. */
+import { performance } from "node:perf_hooks";
+import type { Process, ScheduledEvent, World } from "./world.ts";
+
+/** What setTimeout gives in a run. */
+class SimulatedTimer {
+  event: ScheduledEvent | undefined;
+  cancelled = false;
+
+  ref(): this {
+    return this;
+  }
+
+  unref(): this {
+    return this;
+  }
+
+  hasRef(): boolean {
+    return true;
+  }
+
+  cancel(): void {
+    this.cancelled = true;
+    if (this.event !== undefined) this.event.cancelled = true;
+  }
+}
+
+let active: World | undefined;
+
+/** The run that is on: whoever replaces a package asks it. */
+export function currentWorld(): World {
+  if (active === undefined) throw new Error("no simulation runs");
+  return active;
+}
+
+/** Whose code runs. */
+export function currentProcess(): Process {
+  const { current } = currentWorld();
+  if (current === undefined) throw new Error("no host's code runs");
+  return current;
+}
+
+export function setTimer(ms: number, run: () => void): SimulatedTimer {
+  const timer = new SimulatedTimer();
+  const on = currentWorld();
+  const process = currentProcess();
+  if (process.alive) timer.event = on.at(on.nowMs + Math.max(ms || 0, 1) / process.host.rate, process, run);
+  return timer;
+}
+
+function setRepeating(ms: number, run: () => void): SimulatedTimer {
+  const timer = new SimulatedTimer();
+  const on = currentWorld();
+  const process = currentProcess();
+  const next = () => {
+    if (timer.cancelled || !process.alive) return;
+    timer.event = on.at(on.nowMs + Math.max(ms || 0, 1) / process.host.rate, process, () => {
+      run();
+      next();
+    });
+  };
+  next();
+  return timer;
+}
+
+export function setTurn(run: () => void): SimulatedTimer {
+  const timer = new SimulatedTimer();
+  const process = currentProcess();
+  if (process.alive) timer.event = currentWorld().at(process.host.nextTurnMs(), process, run);
+  return timer;
+}
+
+function cancel(timer: unknown): void {
+  if (timer instanceof SimulatedTimer) timer.cancel();
+}
+
+/** Puts a world in the place of the real one; the answer takes it away again. */
+export function enter(on: World): () => void {
+  const realNow = Date.now;
+  const realPerformanceNow = performance.now;
+  const realRandom = Math.random;
+  const { setTimeout, setInterval, setImmediate, clearTimeout, clearInterval, clearImmediate } = globalThis;
+  const onRejection = (reason: unknown) => on.uncaught(asError(reason), on.current);
+  active = on;
+  const bound =
+    (run: (...args: never[]) => void, args: unknown[]): (() => void) =>
+    () =>
+      run(...(args as never[]));
+  Object.assign(globalThis, {
+    setTimeout: (run: () => void, ms = 0, ...args: unknown[]) => setTimer(ms, bound(run, args)),
+    setInterval: (run: () => void, ms = 0, ...args: unknown[]) => setRepeating(ms, bound(run, args)),
+    setImmediate: (run: () => void, ...args: unknown[]) => setTurn(bound(run, args)),
+    clearTimeout: cancel,
+    clearInterval: cancel,
+    clearImmediate: cancel,
+  });
+  Date.now = () => currentProcess().host.wallMs;
+  performance.now = () => currentProcess().host.monotonicMs;
+  Math.random = () => on.prng.next();
+  globalThis.process.on("unhandledRejection", onRejection);
+  return () => {
+    active = undefined;
+    Object.assign(globalThis, { setTimeout, setInterval, setImmediate, clearTimeout, clearInterval, clearImmediate });
+    Date.now = realNow;
+    performance.now = realPerformanceNow;
+    Math.random = realRandom;
+    globalThis.process.off("unhandledRejection", onRejection);
+  };
+}
+
+function asError(reason: unknown): Error {
+  return reason instanceof Error ? reason : new Error(String(reason));
+}
