@@ -8,7 +8,7 @@ const ANSWER_MS = 1_000;
 const COPIES_AT_ONCE = 50;
 const PAGE = 100;
 
-/** A region's agent in a few lines: copies what is pending, collects what is garbage, and says so. */
+/** A minimal mirror agent of one region: copies pending slices, deletes garbage, and reports both. */
 export class SimulatedAgent {
   readonly host: Host;
   readonly #cluster: Cluster;
@@ -44,7 +44,7 @@ export class SimulatedAgent {
     }
   }
 
-  /** Once around what is pending now. */
+  /** Copies the slices that are pending now, once. */
   async #copy(client: AgentClient): Promise<void> {
     const { volume } = this.#cluster;
     const pending = await new Promise<number[]>((resolve) => {
@@ -67,29 +67,29 @@ export class SimulatedAgent {
     for (const slice of copied) this.#buckets.put(this.#region, slice);
     if (copied.length === 0) return;
     const report = { volume: volume.volume, agent: this.host.name, slices: copied, failed: [] };
-    await asked((done) => client.reportResident(report, {} as never, deadline(), done));
+    await call((done) => client.reportResident(report, {} as never, deadline(), done));
   }
 
   async #collect(client: AgentClient): Promise<void> {
     const { volume } = this.#cluster.volume;
-    const listed = await asked<{ slices: { id: number }[] }>((done) =>
+    const listed = await call<{ slices: { id: number }[] }>((done) =>
       client.listGarbage({ volume, after: 0, limit: PAGE }, {} as never, deadline(), done),
     );
     const slices = (listed?.slices ?? []).map(({ id }) => id);
     for (const slice of slices) this.#buckets.collect(this.#region, slice);
     if (slices.length > 0) {
-      await asked((done) => client.reportCollected({ volume, slices }, {} as never, deadline(), done));
+      await call((done) => client.reportCollected({ volume, slices }, {} as never, deadline(), done));
     }
   }
 
   async #sweep(client: AgentClient): Promise<void> {
     const { volume } = this.#cluster.volume;
-    const listed = await asked<{ grants: { first: number; count: number }[] }>((done) =>
+    const listed = await call<{ grants: { first: number; count: number }[] }>((done) =>
       client.listRevoked({ volume, after: 0, limit: PAGE }, {} as never, deadline(), done),
     );
     for (const { first, count } of listed?.grants ?? []) {
       for (const slice of this.#buckets.within(this.#region, first, count)) this.#buckets.collect(this.#region, slice);
-      await asked((done) => client.reportSwept({ volume, firsts: [first] }, {} as never, deadline(), done));
+      await call((done) => client.reportSwept({ volume, firsts: [first] }, {} as never, deadline(), done));
     }
   }
 }
@@ -98,9 +98,9 @@ function deadline(): { deadline: number } {
   return { deadline: Date.now() + ANSWER_MS };
 }
 
-/** Undefined: it was refused, or nobody answered. */
-function asked<T>(ask: (done: (error: unknown, answer: T) => void) => void): Promise<T | undefined> {
+/** Undefined: the call was refused or failed. */
+function call<T>(request: (done: (error: unknown, answer: T) => void) => void): Promise<T | undefined> {
   return new Promise((resolve) => {
-    ask((error, answer) => resolve(error === null ? answer : undefined));
+    request((error, answer) => resolve(error === null ? answer : undefined));
   });
 }

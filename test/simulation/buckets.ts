@@ -2,7 +2,7 @@ import { type Cluster, REGIONS, type Region } from "./cluster.ts";
 import { invariant } from "./environment/world.ts";
 import type { Observers } from "./observe.ts";
 
-/** What each region's bucket holds: slices, by id. */
+/** The contents of each region's bucket, as slice ids. */
 export class Buckets {
   readonly #held = new Map<Region, Set<number>>(REGIONS.map((region) => [region, new Set<number>()]));
   readonly #cluster: Cluster;
@@ -30,13 +30,13 @@ export class Buckets {
     return [...this.#held.get(region)!].filter((slice) => slice >= first && slice < first + count);
   }
 
-  /** A block goes only when nobody who serves can name it, now or later. */
+  /** Deletes a slice, and checks that no region's state or session can name it, now or later. */
   collect(region: Region, slice: number): void {
     for (const other of REGIONS) {
       const leader = this.#leader(other);
       invariant(
         leader?.machine?.tree.slice(slice as never) === undefined,
-        () => `slice ${slice} is collected in ${region} while ${leader!.server.host.name} names it`,
+        () => `slice ${slice} is deleted in ${region} while the state of ${leader!.server.host.name} names it`,
       );
     }
     const { volumeChecker } = this.#observers;
@@ -44,20 +44,20 @@ export class Buckets {
       const granted = volumeChecker.tree?.session(session)?.granted ?? [];
       invariant(
         !granted.some(({ first, count }) => slice >= first && slice < first + count),
-        () => `slice ${slice} is collected in ${region} while session ${session} may still name it`,
+        () => `slice ${slice} is deleted in ${region} while session ${session} may still name it`,
       );
     }
     if (this.#held.get(region)!.delete(slice)) this.collected++;
   }
 
-  /** The member of a region that leads in the latest term. */
+  /** The region's leader of the highest term. */
   #leader(region: Region): ReturnType<Observers["stateOf"]> | undefined {
-    let best: { readonly seen: ReturnType<Observers["stateOf"]>; readonly term: number } | undefined;
+    let best: { readonly state: ReturnType<Observers["stateOf"]>; readonly term: number } | undefined;
     for (const server of this.#cluster.of(region)) {
-      const seen = this.#observers.stateOf(server);
-      if (!server.isUp || seen.process !== server.host.process || seen.raft?.role !== "leader") continue;
-      if (best === undefined || seen.raft.term > best.term) best = { seen, term: seen.raft.term };
+      const state = this.#observers.stateOf(server);
+      if (!server.isUp || state.process !== server.host.process || state.raft?.role !== "leader") continue;
+      if (best === undefined || state.raft.term > best.term) best = { state, term: state.raft.term };
     }
-    return best?.seen;
+    return best?.state;
   }
 }

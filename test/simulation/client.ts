@@ -3,24 +3,24 @@ import { SliceGrants } from "../../client/volume/metadata/grants.ts";
 import { type ReadFreshness, Router } from "../../client/volume/metadata/router.ts";
 import { decodeAttributes } from "../../core/codec.ts";
 import type { Command } from "../../core/commands.ts";
-import {
-  type ByteString,
-  compareVersions,
-  type Inode,
-  type RegionIndex,
-  ROOT_INODE,
-  type SliceId,
-  type Version,
-} from "../../core/ids.ts";
+import { type Inode, type RegionIndex, ROOT_INODE, type SliceId, type Version } from "../../core/ids.ts";
 import { type Response, Status } from "../../proto/generated/metadata.ts";
 import { asVersion } from "../../proto/versions.ts";
 import type { Buckets } from "./buckets.ts";
 import type { Completion, Invocation } from "./checks/directory-model.ts";
 import { type Cluster, loggerOf, REGIONS, type Region } from "./cluster.ts";
 import { Host, type World } from "./environment/world.ts";
-import type { History, RecordedOperation } from "./history.ts";
+import { describe, type History, type RecordedOperation } from "./history.ts";
+import {
+  commandOf,
+  completionOfChange,
+  completionOfRead,
+  drawInvocation,
+  makeCommand,
+  type RequestBody,
+  readOf,
+} from "./workload.ts";
 
-const NAMES = ["a", "b", "c", "d"] as const;
 const WRITE_TIMEOUT_MS = 20_000;
 const READ_TIMEOUT_MS = 8_000;
 const WRITE_BYTES = 5_000;
@@ -31,19 +31,17 @@ export interface ClientOptions {
   readonly buckets: Buckets;
   readonly name: string;
   readonly region: Region;
-  /** As mounted: every read is as of the primary's commit, or as of what the session has seen. */
+  /** The mount's consistency mode. */
   readonly consistency: "close-to-open" | "session";
-  /** It changes nothing. */
   readonly readOnly: boolean;
   readonly thinkMsMax: number;
-  /** How many of its operations may be under way at once. */
+  /** How many operations run concurrently. */
   readonly threads: number;
 }
 
-type RequestBody = Parameters<Router["read"]>[0];
 type WorkDirectory = { readonly inode: number; readonly known: number[] };
 
-/** A mount without FUSE: the client's own router and session, and somebody who does one thing after another with them. */
+/** A mount without FUSE: the production router and session, with a random workload on top. */
 export class SimulatedClient {
   readonly host: Host;
   readonly #options: ClientOptions;
@@ -56,7 +54,7 @@ export class SimulatedClient {
   #owner = 0;
   #stopped = false;
   readonly #slicesUsed: SliceId[] = [];
-  /** Of changes under way: what their attempts were answered. */
+  /** Changes in flight, by request number: the sessions they were sent in, and the version of their last answer. */
   readonly #attempts = new Map<number, { sessions: Set<number>; version: Version | undefined }>();
 
   constructor(options: ClientOptions) {
@@ -73,7 +71,7 @@ export class SimulatedClient {
     });
   }
 
-  /** Its threads begin to work in these directories. */
+  /** Starts the workload in these directories. */
   work(directories: readonly number[]): void {
     this.#directories = directories.map((inode) => ({ inode, known: [] }));
     this.#world.turn(this.host.process!, () => {
@@ -81,12 +79,12 @@ export class SimulatedClient {
     });
   }
 
-  /** Nothing new is begun. */
+  /** Stops invoking new operations. */
   stop(): void {
     this.#stopped = true;
   }
 
-  /** Makes the directories in which all work, for good. */
+  /** Creates the directories that all clients work in. */
   async prepare(count: number): Promise<number[]> {
     const inodes: number[] = [];
     for (let i = 0; i < count; i++) {
@@ -131,7 +129,7 @@ export class SimulatedClient {
     this.#router.start();
   }
 
-  /** Notes what each attempt of a change was answered: the session gives its last word only. */
+  /** Records each attempt of a change: the session returns only the final answer. */
   #recordingRouter(): Pick<Router, "closed" | "askPrimary" | "reconnectAll"> {
     const router = this.#router;
     return {
@@ -168,45 +166,14 @@ export class SimulatedClient {
       if (this.#stopped) return;
       const directory = prng.pick(this.#directories);
       if (!this.#options.readOnly && prng.chance(0.08)) await this.#write(directory);
-      else await this.#run(directory, this.#drawOperation(directory));
+      else await this.#run(directory, this.#draw(directory));
     }
   }
 
-  #drawOperation({ known }: WorkDirectory): Invocation {
-    const { prng } = this.#world;
-    const name = prng.pick(NAMES);
-    const inode = known.length > 0 ? prng.pick(known) : 0;
-    const reads: (() => Invocation)[] = [
-      () => ({ kind: "lookup", name }),
-      () => ({ kind: "lookup", name }),
-      () => ({ kind: "list" }),
-    ];
-    if (this.#options.readOnly) return prng.pick(reads)();
-    const operations: (() => Invocation)[] = [
-      ...reads,
-      () => ({ kind: "make", name, isDirectory: prng.chance(0.2) }),
-      () => ({ kind: "make", name, isDirectory: false }),
-      () => ({ kind: "unlink", name }),
-      () => ({ kind: "unlink", name }),
-      () => ({ kind: "rmdir", name }),
-      () => ({
-        kind: "rename",
-        name,
-        to: prng.pick(NAMES),
-        mode: prng.pick(["replace", "replace", "noreplace", "exchange"] as const),
-      }),
-    ];
-    if (inode !== 0) {
-      const owner = ++this.#owner * 64 + Number(this.#options.name.split("-").at(-1));
-      operations.push(
-        () => ({ kind: "setOwner", inode, owner }),
-        () => ({ kind: "setOwner", inode, owner }),
-        () => ({ kind: "getattr", inode }),
-        () => ({ kind: "getattr", inode }),
-        () => ({ kind: "link", inode, name }),
-      );
-    }
-    return prng.pick(operations)();
+  #draw({ known }: WorkDirectory): Invocation {
+    const { readOnly, name } = this.#options;
+    const nextOwner = () => ++this.#owner * 64 + Number(name.split("-").at(-1));
+    return drawInvocation(this.#world.prng, { readOnly, knownInodes: known, nextOwner });
   }
 
   async #run(directory: WorkDirectory, invocation: Invocation): Promise<void> {
@@ -233,7 +200,7 @@ export class SimulatedClient {
     };
     history.operations.push(recorded);
     if (command !== undefined) {
-      recorded.completion = changed(await this.#mutate(command));
+      recorded.completion = completionOfChange(await this.#mutate(command));
       recorded.version = attempt.version;
       this.#attempts.delete(number);
     } else await this.#completeRead(directory, recorded);
@@ -251,13 +218,13 @@ export class SimulatedClient {
   async #completeRead(directory: WorkDirectory, recorded: RecordedOperation): Promise<void> {
     const freshness = recorded.freshness as ReadFreshness;
     const answer = await this.#read(readOf(directory.inode, recorded.invocation), freshness);
-    if (typeof answer === "string") return; // nobody could answer
-    recorded.completion = seen(recorded.invocation, answer);
+    if (typeof answer === "string") return; // no server could answer
+    recorded.completion = completionOfRead(recorded.invocation, answer);
     recorded.version = answer.version && asVersion(answer.version);
     recorded.isSuspended = answer.primaryUnreachable;
   }
 
-  /** Now and then the id of what a later grant may bring, or one that was used before. */
+  /** Sometimes an id that has not been granted yet, or one that was used before: the servers must refuse both. */
   #sliceIdFor(granted: SliceId): SliceId {
     const { prng } = this.#world;
     if (prng.chance(0.15)) return (granted + 3_000) as SliceId;
@@ -265,7 +232,7 @@ export class SimulatedClient {
     return prng.pick(this.#slicesUsed);
   }
 
-  /** Stores a block and names it; now and then under an id that is not its own. */
+  /** Stores a block and writes a slice that names it, sometimes under a wrong id. */
   async #write({ known }: WorkDirectory): Promise<void> {
     const { prng } = this.#world;
     const { buckets } = this.#options;
@@ -283,80 +250,10 @@ export class SimulatedClient {
   }
 }
 
-function makeCommand(parent: number, name: string, isDirectory: boolean): Command {
-  return {
-    kind: "make",
-    parent: parent as Inode,
-    name: name as ByteString,
-    inodeKind: isDirectory ? "directory" : "file",
-    mode: 0o755,
-    uid: 0,
-    gid: 0,
-    device: 0,
-    target: "" as ByteString,
-  };
-}
-
-/** Undefined: it changes nothing. */
-function commandOf(directory: number, invocation: Invocation): Command | undefined {
-  const parent = directory as Inode;
-  switch (invocation.kind) {
-    case "make":
-      return makeCommand(directory, invocation.name, invocation.isDirectory);
-    case "unlink":
-    case "rmdir":
-      return { kind: invocation.kind, parent, name: invocation.name as ByteString };
-    case "link":
-      return { kind: "link", inode: invocation.inode as Inode, parent, name: invocation.name as ByteString };
-    case "rename": {
-      const { name, to, mode } = invocation;
-      return { kind: "rename", parent, name: name as ByteString, newParent: parent, newName: to as ByteString, mode };
-    }
-    case "setOwner":
-      return { kind: "setattr", inode: invocation.inode as Inode, uid: invocation.owner };
-    default:
-      return undefined;
-  }
-}
-
-function readOf(directory: number, invocation: Invocation): RequestBody {
-  if (invocation.kind === "lookup") {
-    return { $case: "lookup", value: { parent: directory, name: Buffer.from(invocation.name, "latin1") } };
-  }
-  if (invocation.kind === "getattr") return { $case: "getAttributes", value: { inode: invocation.inode } };
-  return {
-    $case: "readDirectory",
-    value: { inode: directory, after: Buffer.alloc(0), limit: 100, attributes: false },
-  };
-}
-
-function changed(done: Awaited<ReturnType<ClientSession["mutate"]>>): Completion | undefined {
-  if (done === "EIO" || done === "EINTR") return undefined;
-  if (typeof done === "string") return { error: done };
-  const { attributes } = done.outcome;
-  if (attributes === undefined) return { error: "" };
-  return { error: "", inode: attributes.inode, links: attributes.links, owner: attributes.uid };
-}
-
-function seen(invocation: Invocation, answer: Response): Completion {
-  if (answer.status !== Status.OK) return { error: answer.error };
-  if (invocation.kind === "list") {
-    return { error: "", entries: answer.entries.map(({ name, inode }) => [name.toString("latin1"), inode] as const) };
-  }
-  const { inode, links, uid } = decodeAttributes(answer.attributes);
-  return { error: "", inode, links, owner: uid };
-}
-
 const KNOWN_MAX = 6;
 
 function rememberInodes({ known }: WorkDirectory, completion: Completion): void {
   const found = completion.entries?.map(([, inode]) => inode) ?? [completion.inode];
   for (const inode of found) if (inode !== undefined && !known.includes(inode)) known.push(inode);
   known.splice(0, Math.max(0, known.length - KNOWN_MAX));
-}
-
-export function describe({ invocation, completion, version, freshness, token }: RecordedOperation): string {
-  const at = version === undefined ? "" : ` at ${version.epoch >> 4}.${version.epoch & 15}:${version.sequence}`;
-  const behind = version !== undefined && compareVersions(version, token) < 0 ? " (older than its token)" : "";
-  return `${freshness} ${JSON.stringify(invocation)} → ${completion === undefined ? "?" : JSON.stringify(completion)}${at}${behind}`;
 }

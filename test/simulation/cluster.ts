@@ -7,21 +7,21 @@ import type { Profile } from "./profile.ts";
 
 export const REGIONS = ["aws", "gcp"] as const;
 export type Region = (typeof REGIONS)[number];
-/** Of each region, at first. */
+/** Members of each region's group when the run begins. */
 export const MEMBERS = 3;
 
 type MetaServerRun = Awaited<ReturnType<typeof runMetaServer>>;
 
-/** A machine with a metadata server on it, as `bin/mirrorfs meta` would run it: on a simulated disk, network and clock. */
+/** A host that runs one metadata server, as `bin/mirrorfs meta` does, on a simulated disk, network and clock. */
 export class SimulatedServer {
   readonly host: Host;
   readonly region: Region;
   readonly member: number;
   readonly disk: Disk;
   running: MetaServerRun | undefined;
-  /** It has stopped by itself, loudly, because of its disk. */
+  /** It stopped with an error because of its disk's fault. */
   isBroken = false;
-  /** It was removed from its group, or never came into it: its machine is given back. */
+  /** It was removed from its group, and does not start again. */
   isRetired = false;
   readonly #cluster: Cluster;
   readonly #join: boolean;
@@ -69,21 +69,21 @@ export class SimulatedServer {
     });
   }
 
-  /** The process is killed; `power`: the machine goes with it, and what was not synced. */
+  /** Kills the process; with `power` the host loses its power too, and the disk what was not synced. */
   crash(power: boolean): void {
     const { process } = this.host;
     if (process === undefined) return;
-    this.host.world.log(`${this.host.name} ${power ? "loses its power" : "is killed"}`);
+    this.host.world.log(`${this.host.name} ${power ? "loses power" : "is killed"}`);
     this.#end(power);
     this.disk.crashed(process);
     if (power) this.disk.powerFailed(process);
   }
 
-  /** As on SIGTERM: it hands over and ends. */
+  /** A graceful stop, as on SIGTERM: the server hands over its leadership and exits. */
   async stop(): Promise<void> {
     const { running } = this;
     if (running === undefined) return;
-    this.host.world.log(`${this.host.name} is told to stop`);
+    this.host.world.log(`${this.host.name} stops gracefully`);
     this.running = undefined;
     await running.stop();
     this.#end(false);
@@ -108,7 +108,7 @@ export class SimulatedServer {
   }
 }
 
-/** Both regions' machines. */
+/** The metadata servers of both regions, and the volume they serve. */
 export class Cluster {
   readonly world: World;
   readonly profile: Profile;
@@ -137,7 +137,7 @@ export class Cluster {
     this.servers = REGIONS.flatMap((region) => members.map((member) => new SimulatedServer(this, region, member)));
   }
 
-  /** A machine that is to join a region's group, as its next member. The volume's file names it from now on. */
+  /** Adds a host that will join a region's group as its next member, and its address to the volume's description. */
   addSpare(region: Region): SimulatedServer {
     const meta = this.#meta.get(region)!;
     const spare = new SimulatedServer(this, region, meta.length + 1, true);
@@ -155,7 +155,7 @@ function addressOf(region: Region, member: number): string {
   return `${region}-${member}:7400`;
 }
 
-/** What a host's code logs goes into the transcript. */
+/** A logger that writes to the transcript. */
 export function loggerOf(world: World, name: string): Logger {
   const write = (level: string) => (first: unknown, second?: string) => {
     const message = typeof first === "string" ? first : second;

@@ -1,4 +1,4 @@
-/** What the checkers see: every turn of every Raft, every turn of every machine, and what becomes durable on every disk. */
+/** Feeds the checkers with every turn of every Raft and machine, and with every write that becomes durable. */
 
 import { type Configuration, decodeConfiguration } from "../../consensus/raft/configuration.ts";
 import { decodeEntry } from "../../consensus/raft/entry.ts";
@@ -14,18 +14,18 @@ const INDEX_KEY_BYTES = 8;
 const HARD_STATE = "\xffhardState";
 const BASE = "\xffbase";
 
-/** What is to be seen of a server from outside, while it lives. */
+/** A server's production objects, as last observed. */
 export interface ServerState {
   readonly server: SimulatedServer;
   raft: Raft | undefined;
   machine: Machine | undefined;
-  /** That of the host in which `raft` was seen: a server that starts again has none at first. */
+  /** The process that `raft` belongs to: a restarted server has no Raft yet. */
   process: SimulatedServer["host"]["process"];
 }
 
 let observers: Observers | undefined;
 
-/** Once in a process: production's own classes, each of whose turns is looked at. */
+/** Hooks into the production classes, once per Node process. */
 function watchClasses(): void {
   const takeReady = Raft.prototype.takeReady;
   Raft.prototype.takeReady = function (this: Raft, bytesMax: number) {
@@ -46,12 +46,12 @@ watchClasses();
 export class Observers {
   readonly volumeChecker: VolumeChecker;
   readonly raftCheckers: Readonly<Record<Region, RaftChecker>>;
-  /** As last committed; absent: as it began. */
+  /** The last committed configuration; absent: still the initial one. */
   readonly configurations = new Map<Region, Configuration>();
   readonly #states = new Map<string, ServerState>();
-  /** Called when a member has begun to lead. */
+  /** Called when a member has become leader. */
   onElected: (server: SimulatedServer) => void = () => {};
-  /** Called when a region's leader has taken a part of a snapshot of the other one. */
+  /** Called when a region applies a part of another region's snapshot. */
   onBootstrap: (region: Region) => void = () => {};
 
   constructor(cluster: Cluster, tick: () => number) {
@@ -71,7 +71,7 @@ export class Observers {
     };
   }
 
-  /** Whether a server is to have what its group has. */
+  /** Whether a server is a member of its group, by the last committed configuration. */
   isMember({ region, member, isRetired }: SimulatedServer): boolean {
     const members = this.configurations.get(region)?.members;
     return !isRetired && (members?.some(({ id }) => id === member) ?? member <= MEMBERS);
@@ -90,7 +90,7 @@ export class Observers {
     return current?.alive === true ? this.#states.get(current.host.name) : undefined;
   }
 
-  /** A truth that does not hold must not be taken for the server's own failure. */
+  /** Reports a violation to the world: production code must not catch it as its own error. */
   #guard(run: () => void): void {
     try {
       run();

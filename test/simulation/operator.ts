@@ -10,13 +10,12 @@ interface Answer {
   readonly message: string;
 }
 
-/** Who gives orders, as the command line does: to every member, for only the leader takes them. */
+/** Sends administrative requests as the command line does: to every member, since only the leader accepts them. */
 export class Operator {
   readonly host: Host;
   readonly #cluster: Cluster;
-  /** Of the last switchover and of the last promotion, once it was answered. */
+  /** Switchovers that succeeded. */
   switchovers = 0;
-  promotions = 0;
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
@@ -27,7 +26,7 @@ export class Operator {
   switchover(from: Region, to: Region): void {
     const { volume } = this.#cluster.volume;
     this.#cluster.world.log(`operator: switchover from ${from} to ${to}`);
-    this.#orderAll(
+    this.#sendToAll(
       from,
       "switchover",
       (admin, done) =>
@@ -40,18 +39,16 @@ export class Operator {
 
   promote(region: Region): void {
     const { volume } = this.#cluster.volume;
-    this.#cluster.world.log(`operator: promote ${region} by force`);
-    this.#orderAll(
+    this.#cluster.world.log(`operator: forced promotion of ${region}`);
+    this.#sendToAll(
       region,
       "promotion",
       (admin, done) => admin.promote({ volume, force: true }, {} as never, deadline(), done),
-      () => {
-        this.promotions++;
-      },
+      () => {},
     );
   }
 
-  /** One change of a group's members. Undefined: nobody knows what came of it. */
+  /** Requests one membership change. Undefined: no member answered, the outcome is unknown. */
   changeMembers(
     region: Region,
     change: "add" | "promote" | "remove",
@@ -79,17 +76,17 @@ export class Operator {
     });
   }
 
-  #orderAll(
+  #sendToAll(
     region: Region,
     what: string,
-    order: (admin: AdminClient, done: (error: unknown, answer: Answer) => void) => void,
+    request: (admin: AdminClient, done: (error: unknown, answer: Answer) => void) => void,
     onDone: () => void,
   ): void {
     const { world, volume } = this.#cluster;
     world.turn(this.host.process!, () => {
       for (const address of volume.regions.get(region)!.meta) {
         const admin = new AdminClient(address, undefined as never);
-        order(admin, (error, answer) => {
+        request(admin, (error, answer) => {
           admin.close();
           if (error !== null) return;
           world.log(`operator: ${what} at ${address}: ${answer.ok ? "done" : "refused"}: ${answer.message}`);

@@ -9,7 +9,8 @@ import { enter } from "./environment/globals.ts";
 import { useNetwork } from "./environment/grpc.ts";
 import { Network } from "./environment/network.ts";
 import { invariant, Violation, World } from "./environment/world.ts";
-import { Faults, READER } from "./faults.ts";
+import { FaultInjector } from "./faults/injector.ts";
+import { READER } from "./faults/network-faults.ts";
 import { History } from "./history.ts";
 import { Observers } from "./observe.ts";
 import { Operator } from "./operator.ts";
@@ -17,7 +18,7 @@ import { drawProfile, type ProfileName } from "./profile.ts";
 
 const STARTUP_MS_MAX = 30_000;
 const CALM_MS = 6_000;
-/** Within which all must have come to rest, in virtual time. */
+/** Liveness: the cluster must be quiescent this long after the last operation was invoked, in virtual time. */
 const QUIESCE_MS_MAX = 60_000;
 const DIRECTORIES = 3;
 const TRANSCRIPT_LINES = 60;
@@ -26,9 +27,9 @@ const STEPS_MAX = 3_000_000;
 export interface RunOptions {
   readonly seed: number;
   readonly profile?: ProfileName | undefined;
-  /** Faults end after so many steps at the latest. */
+  /** Faults end after this many steps at the latest. */
   readonly steps?: number | undefined;
-  /** Given every line of the transcript as it comes. */
+  /** Called with every line of the transcript. */
   readonly onLine?: ((line: string) => void) | undefined;
 }
 
@@ -36,16 +37,16 @@ export interface RunResult {
   readonly seed: number;
   readonly profile: ProfileName;
   readonly steps: number;
-  /** Of every line of the transcript: the same for the same seed. */
+  /** A hash of the whole transcript: the same for the same seed. */
   readonly hash: string;
-  /** The first truth that did not hold. */
+  /** The first invariant that was violated. */
   readonly violation: string | undefined;
-  /** The last lines. */
+  /** Its last lines. */
   readonly transcript: readonly string[];
   readonly counts: Readonly<Record<string, number>>;
 }
 
-/** One seed, one run: the same every time. Never throws for what the run did. */
+/** Runs one seed, deterministically. A violation is a value, never thrown. */
 export function run(options: RunOptions): RunResult {
   const transcript: string[] = [];
   const hash = createHash("sha256");
@@ -85,7 +86,7 @@ class Simulation {
   readonly #observers: Observers;
   readonly #buckets: Buckets;
   readonly #operator: Operator;
-  readonly #faults: Faults;
+  readonly #faults: FaultInjector;
   readonly #clients: SimulatedClient[];
   readonly #agents: readonly SimulatedAgent[];
   readonly #stepsMax: number;
@@ -101,7 +102,7 @@ class Simulation {
     this.#observers = new Observers(this.#cluster, () => this.#history.tick());
     this.#buckets = new Buckets(this.#cluster, this.#observers);
     this.#operator = new Operator(this.#cluster);
-    this.#faults = new Faults({
+    this.#faults = new FaultInjector({
       cluster: this.#cluster,
       network,
       observers: this.#observers,
@@ -153,7 +154,7 @@ class Simulation {
     this.#counts = { operations, lost, undecided };
   }
 
-  /** What a region has acknowledged past a fork stays there, until somebody takes it out. */
+  /** What a region acknowledged past a fork stays in that region, for an operator to recover. */
   #checkLostIsKept(): void {
     const { volumeChecker } = this.#observers;
     for (const { version, session } of volumeChecker.entries.values()) {
@@ -177,7 +178,7 @@ class Simulation {
       });
     });
     this.#run(STARTUP_MS_MAX, STEPS_MAX, () => directories !== undefined && this.#isQuiescent());
-    if (directories === undefined) throw new Violation("liveness: the volume did not come up");
+    if (directories === undefined) throw new Violation("liveness: the volume did not become available");
     return directories;
   }
 
@@ -185,7 +186,7 @@ class Simulation {
     this.#world.run(this.#world.nowMs + ms, stepsMax, () => this.#checkCompletions(), done);
   }
 
-  /** Answers that have come since the last look. */
+  /** Checks the operations that have completed since the last call, in the order of their invocation. */
   #checkCompletions(): void {
     const { operations } = this.#history;
     for (; this.#checked < operations.length && operations[this.#checked]!.completedMs < Number.POSITIVE_INFINITY; ) {
@@ -194,7 +195,7 @@ class Simulation {
     }
   }
 
-  /** Every member of both regions stands at the same version, but for a region that is fenced past a fork. */
+  /** Whether every member of both regions is at the same version, except for a region that is fenced past a fork. */
   #isQuiescent(): boolean {
     return this.#whyNotQuiescent() === "";
   }
@@ -203,17 +204,18 @@ class Simulation {
     const { tip, forks } = this.#observers.volumeChecker;
     if (tip === undefined) return "there is no volume";
     const waiting = this.#history.operations.find(({ completedMs }) => completedMs === Number.POSITIVE_INFINITY);
-    if (waiting !== undefined) return `${waiting.client} waits for an answer since ${waiting.invokedMs.toFixed(0)} ms`;
+    if (waiting !== undefined)
+      return `${waiting.client} has waited for an answer since ${waiting.invokedMs.toFixed(0)} ms`;
     for (const region of REGIONS) {
       const members = this.#cluster.of(region).filter((server) => this.#observers.isMember(server));
       const machines = members.map((server) => this.#observers.stateOf(server).machine);
       const versions = machines.map((machine) => `${machine?.version.epoch}:${machine?.version.sequence}`);
       if (new Set(versions).size > 1) {
-        return `the members of ${region} stand at ${versions.join(", ")}: ${this.#rafts(region)}`;
+        return `the members of ${region} are at ${versions.join(", ")}: ${this.#rafts(region)}`;
       }
       const isFenced = forks.length > 0 && ["fenced", "sealed"].includes(machines[0]?.role ?? "");
       if (versions[0] !== `${tip.epoch}:${tip.sequence}` && !isFenced) {
-        return `${region} stands at ${versions[0]}, the volume at ${tip.epoch}:${tip.sequence}`;
+        return `${region} is at ${versions[0]}, the volume at ${tip.epoch}:${tip.sequence}`;
       }
     }
     return "";
@@ -245,10 +247,8 @@ class Simulation {
       indeterminate: this.#history.operations.length - this.#history.completed,
       commands: volumeChecker.entries.size,
       elections: raftCheckers.aws.elections + raftCheckers.gcp.elections,
-      crashes: this.#faults.crashes,
-      brokenDisks: this.#faults.broken,
+      ...this.#faults.counts(),
       switchovers: this.#operator.switchovers,
-      memberChanges: this.#faults.memberChanges,
       promotions: volumeChecker.forks.length,
       collected: this.#buckets.collected,
     };

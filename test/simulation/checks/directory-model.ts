@@ -1,7 +1,8 @@
-/** A small file system: one directory, a few names. What its operations may come to, one after another. */
+/** The sequential specification of a directory with a few names: which completions each operation may have in each state. */
+import type { Outcome } from "../../../core/commands.ts";
 import type { Model } from "./linearizability.ts";
 
-/** What was asked of a directory, by name or by inode. */
+/** An operation on a directory, by name or by inode. */
 export type Invocation =
   | { readonly kind: "make"; readonly name: string; readonly isDirectory: boolean }
   | { readonly kind: "unlink" | "rmdir" | "lookup"; readonly name: string }
@@ -16,14 +17,21 @@ export type Invocation =
   | { readonly kind: "getattr"; readonly inode: number }
   | { readonly kind: "list" };
 
-/** What it came to. Of an inode: its links and its owner, which stands for any attribute. */
+/** An operation's result. Of an inode: its link count and its owner, which represents any attribute. */
 export interface Completion {
-  /** Empty: it was done. */
+  /** Empty: success. */
   readonly error: string;
   readonly inode?: number;
   readonly links?: number;
   readonly owner?: number;
   readonly entries?: readonly (readonly [string, number])[];
+}
+
+export function completionOf(outcome: Outcome): Completion {
+  if (!outcome.ok) return { error: outcome.error };
+  const { attributes } = outcome;
+  if (attributes === undefined) return { error: "" };
+  return { error: "", inode: attributes.inode, links: attributes.links, owner: attributes.uid };
 }
 
 export interface DirectoryOperation {
@@ -39,7 +47,7 @@ interface Inode {
 
 export interface DirectoryState {
   readonly names: ReadonlyMap<string, number>;
-  /** Of those that have a name. */
+  /** Inodes that have at least one name. */
   readonly inodes: ReadonlyMap<number, Inode>;
 }
 
@@ -49,9 +57,9 @@ type Step<K extends Invocation["kind"]> = (
   completion: Completion,
 ) => DirectoryState | undefined;
 
-/** Gone inodes are kept for who has them open, and reaped at some time: both answers are right. */
+/** An inode without a name is kept while it is open and reaped some time later: both answers are correct. */
 const GONE = new Set(["ESTALE", "ENOENT"]);
-/** What is looked at before that. */
+/** Checked before the inode is looked up. */
 const UNLINKABLE = new Set(["EEXIST", "EPERM"]);
 
 const steps: { readonly [K in Invocation["kind"]]: Step<K> } = {

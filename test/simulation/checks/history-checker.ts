@@ -1,13 +1,12 @@
-/** The last judgement on a run: what clients were told, and where it all has come to. */
+/** Checks the clients' history: each completion against the changelog, and at the end linearizability. */
 import { compareVersions, type Version } from "../../../core/ids.ts";
-import { describe } from "../client.ts";
 import { invariant, type World } from "../environment/world.ts";
-import type { History, RecordedOperation } from "../history.ts";
-import { type Completion, type DirectoryOperation, directoryModel } from "./directory-model.ts";
+import { describe, type History, type RecordedOperation } from "../history.ts";
+import { type Completion, completionOf, type DirectoryOperation, directoryModel } from "./directory-model.ts";
 import { checkLinearizable, type Timed } from "./linearizability.ts";
 import { type KnownEntry, show, type VolumeChecker } from "./volume-checker.ts";
 
-/** An answer is what the state was at its version, and not older than what its session had seen. */
+/** Checks that a read returned the state at its version, and that this version is not older than what its session had seen. */
 export function checkCompletion(volume: VolumeChecker, recorded: RecordedOperation): void {
   const { invocation, completion, version, token, directory, freshness } = recorded;
   if (completion === undefined || version === undefined || freshness === "primary") return;
@@ -21,7 +20,7 @@ export function checkCompletion(volume: VolumeChecker, recorded: RecordedOperati
       inode === undefined ? { error: "ENOENT" } : { error: "", inode, ...attributesAt(volume, inode, version) };
     invariant(
       isEqual(completion, expected),
-      () => `at ${show(version)} it was ${JSON.stringify(expected)}: ${describe(recorded)}`,
+      () => `the state at ${show(version)} was ${JSON.stringify(expected)}: ${describe(recorded)}`,
     );
   }
   if (invocation.kind === "getattr") {
@@ -30,7 +29,7 @@ export function checkCompletion(volume: VolumeChecker, recorded: RecordedOperati
       attributes === undefined ? { error: "ENOENT" } : { error: "", inode: invocation.inode, ...seenOf(attributes) };
     invariant(
       isEqual(completion, expected),
-      () => `at ${show(version)} it was ${JSON.stringify(expected)}: ${describe(recorded)}`,
+      () => `the state at ${show(version)} was ${JSON.stringify(expected)}: ${describe(recorded)}`,
     );
   }
 }
@@ -54,15 +53,15 @@ function isEqual(completion: Completion, expected: Completion): boolean {
 }
 
 export interface HistoryResult {
-  /** Operations that went through the search. */
+  /** Operations whose linearizability was checked. */
   readonly operations: number;
-  /** Changes that were acknowledged and lie past a fork. */
+  /** Acknowledged changes that a forced promotion discarded. */
   readonly lost: number;
-  /** Directories whose search was given up. */
+  /** Directories whose search exceeded its step limit. */
   readonly undecided: number;
 }
 
-/** Every directory's history is linearizable; what was acknowledged is there, unless it lies past a reported fork. */
+/** Checks that each directory's history is linearizable, and that each acknowledged change survives unless it is past a reported fork. */
 export function checkHistory(world: World, volume: VolumeChecker, history: History): HistoryResult {
   const byRequest = indexByRequest(volume);
   let lost = 0;
@@ -90,7 +89,8 @@ export function checkHistory(world: World, volume: VolumeChecker, history: Histo
     const next = verdict.next.map(({ recorded }) => `${recorded.client}: ${describe(recorded)}`).join(" | ");
     invariant(
       false,
-      () => `not linearizable: after ${verdict.linearized.length} operations none of these can be next: ${next}`,
+      () =>
+        `not linearizable: after ${verdict.linearized.length} operations none of these can be linearized next: ${next}`,
     );
   }
   return { operations, lost, undecided };
@@ -98,13 +98,13 @@ export function checkHistory(world: World, volume: VolumeChecker, history: Histo
 
 type Requests = ReadonlyMap<string, KnownEntry>;
 
-/** The first living entry of each request: a retry comes to what that came to. */
+/** The first surviving entry of each request: its retries have the same outcome. */
 function indexByRequest(volume: VolumeChecker): Requests {
   const requests = new Map<string, KnownEntry>();
   for (const entry of volume.entries.values()) {
     const name = `${entry.session}/${entry.request}`;
     if (entry.session === 0 || requests.has(name) || !volume.isSurviving(entry.version)) continue;
-    if (!entry.outcome.ok && entry.outcome.error === "NOSESSION") continue; // it was not looked at: it comes in another one
+    if (!entry.outcome.ok && entry.outcome.error === "NOSESSION") continue; // not executed: the client repeats it in another session
     requests.set(name, entry);
   }
   return requests;
@@ -118,7 +118,7 @@ function entryOf(recorded: RecordedOperation, requests: Requests): KnownEntry | 
   return undefined;
 }
 
-/** `lost`: acknowledged, and past a fork. `none`: it is known to have changed nothing, or says nothing of the volume that lives. */
+/** `lost`: acknowledged, and discarded by a forced promotion. `none`: known to have had no effect, or says nothing about the surviving history. */
 function timedOf(
   recorded: RecordedOperation,
   volume: VolumeChecker,
@@ -128,37 +128,30 @@ function timedOf(
   const isLost = version !== undefined && !volume.isSurviving(version);
   invariant(
     !isLost || volume.forks.length > 0,
-    () => `${show(version!)} is lost, and no epoch was begun by force: ${describe(recorded)}`,
+    () => `${show(version!)} is lost without a forced promotion: ${describe(recorded)}`,
   );
   if (recorded.freshness !== "primary") {
     if (completion === undefined || isLost || isFromOldEpoch(recorded, volume)) return "none";
     return { invokedAt, completedAt, operation: { invocation, completion, recorded } };
   }
-  // What was acknowledged past a fork may have been done before it: then that was the answer of a retry.
+  // An operation acknowledged past a fork may have executed before it: then the acknowledgement answered a retry.
   const entry = entryOf(recorded, requests);
   if (completion !== undefined) {
     invariant(
       entry !== undefined || isLost,
-      () => `acknowledged, and not on the changelog: ${recorded.client} ${describe(recorded)}`,
+      () => `acknowledged but not on the changelog: ${recorded.client} ${describe(recorded)}`,
     );
     return entry === undefined ? "lost" : { invokedAt, completedAt, operation: { invocation, completion, recorded } };
   }
-  if (entry === undefined) return "none"; // never committed, and never will be: everything has come to rest
+  if (entry === undefined) return "none"; // not committed, and never will be: the cluster is quiescent
   return {
     invokedAt,
     completedAt: entry.appliedAt,
-    operation: { invocation, completion: completionOf(entry), recorded },
+    operation: { invocation, completion: completionOf(entry.outcome), recorded },
   };
 }
 
-/** Read in a region that did not know yet that the other one had been promoted by force. */
+/** Whether this read was served by a region that had not yet learned of a forced promotion. */
 function isFromOldEpoch({ version, completedMs }: RecordedOperation, { forks }: VolumeChecker): boolean {
   return forks.some(({ epoch, atMs }) => version !== undefined && version.epoch < epoch && completedMs >= atMs);
-}
-
-function completionOf({ outcome }: KnownEntry): Completion {
-  if (!outcome.ok) return { error: outcome.error };
-  const { attributes } = outcome;
-  if (attributes === undefined) return { error: "" };
-  return { error: "", inode: attributes.inode, links: attributes.links, owner: attributes.uid };
 }

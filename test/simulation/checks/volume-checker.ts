@@ -8,7 +8,7 @@ import type { TakenEntry } from "../../../meta-server/machine/machine.ts";
 import { invariant } from "../environment/world.ts";
 import { Versions } from "./versions.ts";
 
-/** A command of the changelog as it was first seen to be applied anywhere. */
+/** A command of the changelog, as the first server applied it. */
 export interface KnownEntry {
   readonly previous: Version;
   readonly version: Version;
@@ -17,7 +17,7 @@ export interface KnownEntry {
   readonly session: number;
   readonly request: number;
   readonly outcome: Outcome;
-  /** When it was first applied, on the clients' clock of moments. */
+  /** When it was first applied, in the logical time of the clients' history. */
   readonly appliedAt: number;
 }
 
@@ -26,14 +26,14 @@ export interface SeenAttributes {
   readonly uid: number;
 }
 
-/** A volume of its own, in memory: what applying the changelog must come to. */
+/** A reference replica in memory: what applying the changelog must result in. */
 class Reference {
   readonly pairs = new Map<ByteString, Uint8Array>();
   readonly tree = new Tree({ get: (key) => this.pairs.get(key) });
 
   apply(entry: TakenEntry): ReturnType<typeof applyEntry> & { taken: true } {
     const applied = applyEntry(this.tree, decodeEntry(encodeFollowed(entry.previous, entry.body)));
-    invariant(applied.taken, () => `${show(entry.version)} is on the changelog, and core refuses it`);
+    invariant(applied.taken, () => `${show(entry.version)} is on the changelog but core refuses it`);
     const { puts } = this.tree.takeTurn();
     for (const [key, value] of puts) {
       if (value === undefined) this.pairs.delete(key as ByteString);
@@ -43,18 +43,18 @@ class Reference {
   }
 }
 
-/** How often everything between the records is checked, in commands. */
+/** How often the invariants across all records are checked, in commands. */
 const INVARIANTS_EVERY = 64;
 
 /**
- * The changelog as all regions together have shown it, and what it means: every server's state hash at every version,
- * every answer's content. Two regions may part only where an epoch was begun by force.
+ * Checks that all servers of all regions apply one changelog and have one state hash at each version, and keeps what each
+ * version's state was, for checking the clients' reads. The history may fork only where an epoch was begun by force.
  */
 export class VolumeChecker {
   readonly entries = new Map<string, KnownEntry>();
   readonly names = new Versions<Inode | undefined>((version) => this.#epochStart(version));
   readonly attributes = new Versions<SeenAttributes | undefined>((version) => this.#epochStart(version));
-  /** Where an epoch was begun by force: the last version that it shares with the one before. */
+  /** The epochs begun by force, each with the last version that it shares with the epoch before. */
   readonly forks: { readonly epoch: EpochCode; readonly fork: Version; readonly atMs: number }[] = [];
   readonly sessions = new Set<SessionId>();
   readonly #clock: { readonly nowMs: () => number; readonly tick: () => number };
@@ -83,21 +83,21 @@ export class VolumeChecker {
     if (known !== undefined) {
       invariant(
         show(known.previous) === show(entry.previous) && Buffer.compare(known.body, entry.body) === 0,
-        () => `the changelog never changes: ${by} has applied another command as ${name}`,
+        () => `the changelog is immutable: ${by} has applied a different command as ${name}`,
       );
       return;
     }
     this.#applyFirst(by, entry);
   }
 
-  /** Same version, same hash: on every member of every region. */
+  /** The same version has the same hash on every member of every region. */
   observeHash(by: string, version: Version, stateHash: string): void {
     if (version.sequence === 0) return;
     const known = this.entries.get(show(version));
-    invariant(known !== undefined, () => `${by} is at ${show(version)}, which nobody has applied`);
+    invariant(known !== undefined, () => `${by} is at ${show(version)}, which no server has applied`);
     invariant(
       known!.stateHash === stateHash,
-      () => `same version, same state: ${by} has hash ${stateHash} at ${show(version)}, ${known!.stateHash} is right`,
+      () => `state hash: ${by} has ${stateHash} at ${show(version)}, not ${known!.stateHash}`,
     );
   }
 
@@ -108,14 +108,14 @@ export class VolumeChecker {
     if (reference === undefined) {
       invariant(
         previous.sequence === 0 ? this.entries.size === 0 : this.entries.has(before),
-        () => `a gap in the changelog: ${by} applies ${show(version)} after ${before}, which nobody has applied`,
+        () => `a gap in the changelog: ${by} applies ${show(version)} after ${before}, which no server has applied`,
       );
       reference = this.#replay(previous);
     }
     const applied = reference.apply(entry);
     invariant(
       show(applied.version) === show(version),
-      () => `${by} counts ${show(version)} for ${show(applied.version)}`,
+      () => `${by} numbers ${show(applied.version)} as ${show(version)}`,
     );
     this.#tips.delete(before);
     this.#tips.set(show(version), reference);
@@ -128,7 +128,8 @@ export class VolumeChecker {
     const { tree } = reference;
     invariant(
       stamp.epoch === previous.epoch,
-      () => `${show(version)} was proposed in epoch ${stamp.epoch >> 4}.${stamp.epoch & 15}, not in the one before it`,
+      () =>
+        `${show(version)} was proposed in epoch ${stamp.epoch >> 4}.${stamp.epoch & 15}, not in that of its predecessor`,
     );
     if (version.epoch !== previous.epoch) this.#recordEpoch(entry, command.kind === "beginEpoch" && command.forced);
     if (this.#tip === undefined || version.epoch >= this.#tip.epoch) this.#tip = version;
@@ -157,7 +158,7 @@ export class VolumeChecker {
     if (version.sequence % INVARIANTS_EVERY === 0) checkTree(reference.pairs, version);
   }
 
-  /** Every inode that a command may have changed: those that it names, and those that its names lead or led to. */
+  /** Records every inode that a command may have changed: those it names, and those its names refer or referred to. */
   #recordInodes(
     { outcome, effects }: ReturnType<Reference["apply"]>,
     command: Command,
@@ -183,12 +184,12 @@ export class VolumeChecker {
 
   #recordEpoch({ previous, version }: TakenEntry, forced: boolean): void {
     const known = this.#epochs.get(version.epoch);
-    invariant(known === undefined, () => `epoch ${version.epoch} is begun twice`);
+    invariant(known === undefined, () => `epoch ${version.epoch} begins twice`);
     this.#epochs.set(version.epoch, previous);
     if (forced) this.forks.push({ epoch: version.epoch, fork: previous, atMs: this.#clock.nowMs() });
   }
 
-  /** An id names one slice, ever, and only inside a range that was granted to its session before. */
+  /** A slice id is used once, and only within a range granted to its session before. */
   #recordSlice(id: SliceId, session: SessionId, version: Version): void {
     const isGranted = this.#grants.some(
       (grant) =>
@@ -199,12 +200,12 @@ export class VolumeChecker {
     );
     invariant(
       isGranted,
-      () => `slice ${id} is named at ${show(version)} by session ${session}, which was not granted it`,
+      () => `slice ${id} is named at ${show(version)} by session ${session}, to which it was not granted`,
     );
     const before = this.#usedSlices.get(id);
     invariant(
       before === undefined || !this.isBefore(before, version),
-      () => `slice ${id} is named a second time, at ${show(version)}`,
+      () => `slice ${id} is reused at ${show(version)}`,
     );
     this.#usedSlices.set(id, version);
   }
@@ -213,17 +214,17 @@ export class VolumeChecker {
     return this.#epochs.get(version.epoch);
   }
 
-  /** Whether a version is, or was, part of the history of another. */
+  /** Whether `version` is an ancestor of `of`, or equal to it. */
   isBefore(version: Version, of: Version): boolean {
     return this.names.isBefore(version, of);
   }
 
-  /** Whether a version belongs to the history that goes on. */
+  /** Whether a version is on the surviving branch: not discarded by a forced promotion. */
   isSurviving(version: Version): boolean {
     return this.#tip !== undefined && this.isBefore(version, this.#tip);
   }
 
-  /** From the beginning, for a history that parts from another in the middle of it. */
+  /** Replays the changelog up to `to`, for a branch that forks from the middle of another. */
   #replay(to: Version): Reference {
     const chain: KnownEntry[] = [];
     for (let at = this.entries.get(show(to)); at !== undefined; at = this.entries.get(show(at.previous)))
@@ -233,7 +234,7 @@ export class VolumeChecker {
     return reference;
   }
 
-  /** At the end of a run. */
+  /** Checks the invariants of every branch's last state, at the end of a run. */
   checkTips(): void {
     for (const [name, { pairs }] of this.#tips) {
       const errors = checkInvariants(pairs);

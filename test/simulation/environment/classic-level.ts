@@ -1,4 +1,4 @@
-/** Stands in for classic-level: a database on the current host's simulated disk. Only what the house uses of it. */
+/** Replaces classic-level by a database on the current host's simulated disk. Only the part of its API that we use. */
 
 import { type Disk, failure, hostDisk } from "./disk.ts";
 import { currentProcess } from "./globals.ts";
@@ -35,7 +35,7 @@ export class ClassicLevel {
   readonly #path: string;
   readonly #disk: Disk;
   #stored: StoredLevel | undefined;
-  /** After a failed write LevelDB refuses every later one. */
+  /** After a failed write LevelDB fails every later one. */
   #failed: Error | undefined;
   #writtenMs = 0;
 
@@ -51,7 +51,7 @@ export class ClassicLevel {
       if (stored.isOpen)
         throw Object.assign(new Error("not open"), { cause: Object.assign(new Error(), { code: "LEVEL_LOCKED" }) });
       stored.isOpen = true;
-      stored.sync(); // LevelDB puts what it recovers from its log into a table, and syncs that, before it is open
+      stored.sync(); // LevelDB writes what it recovers from its log to a table, and syncs it, before open() returns
       this.#stored = stored;
     });
   }
@@ -125,7 +125,7 @@ export class ClassicLevel {
     if (this.#disk.fault === "read-error") throw failure("EIO", this.#path);
   }
 
-  /** Writes reach the disk in their order. */
+  /** Writes reach the disk in the order they were issued. */
   #write(puts: Puts, sync: boolean): Promise<void> {
     const stored = this.#open();
     const process = currentProcess();
@@ -228,7 +228,7 @@ function bytes(key: string): Uint8Array {
   return Buffer.from(key, "latin1");
 }
 
-/** No memory is shared between what is on a disk and who wrote it. */
+/** The caller may reuse its buffer: the disk shares no memory with it. */
 function copy(value: Uint8Array): Uint8Array {
   return Uint8Array.prototype.slice.call(value);
 }

@@ -1,4 +1,4 @@
-/** Stands in for node:crypto: what the seed draws. */
+/** Replaces node:crypto by the seed's random numbers. */
 import { currentWorld } from "./globals.ts";
 
 export function randomBytes(count: number): Buffer {

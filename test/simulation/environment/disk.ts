@@ -5,7 +5,7 @@ import type { Host, Process, World } from "./world.ts";
 export interface FileNode {
   readonly kind: "file";
   content: string;
-  /** What a power failure leaves of it. */
+  /** The content that survives a power failure. */
   synced: string;
 }
 
@@ -13,22 +13,22 @@ export interface DirectoryNode {
   readonly kind: "directory";
   names: Map<string, Node>;
   syncedNames: Map<string, Node>;
-  /** A database lies in it. */
+  /** The database in this directory, if any. */
   level: StoredLevel | undefined;
 }
 
 export type Node = FileNode | DirectoryNode;
 
-/** What a disk does to those who use it, from now on. */
+/** How the disk fails from now on. */
 type Fault = "none" | "full" | "read-error";
 
-/** Told of every batch that has become durable in a database, before anybody else is. */
+/** Called with every batch that has become durable in a database, before its writer is notified. */
 export type DiskWatch = (path: string, puts: ReadonlyMap<string, Uint8Array | undefined>) => void;
 
-/** A machine's disk: files, directories and databases, of which a crash or a power failure leaves what it must. */
+/** A host's disk: files, directories and databases, with the durability that POSIX and LevelDB guarantee, and no more. */
 export class Disk {
   readonly root: DirectoryNode = directory();
-  /** A write or a read takes up to so long. */
+  /** The longest time that a read or a write takes. */
   delayMsMax = 2;
   fault: Fault = "none";
   onDurable: DiskWatch = () => {};
@@ -42,7 +42,7 @@ export class Disk {
     return currentProcess().host.world;
   }
 
-  /** Runs when the disk has answered, if the process still lives then. */
+  /** Runs when an I/O operation completes, unless the process has ended by then. */
   schedule(run: () => void, ms = this.drawMs()): void {
     const process = currentProcess();
     if (!process.alive) return;
@@ -50,7 +50,7 @@ export class Disk {
     world.at(world.nowMs + ms, process, run);
   }
 
-  /** The same as a promise; `work` may throw. */
+  /** Performs `work` when an I/O operation completes. Rejects with what `work` throws. */
   perform<T>(work: () => T): Promise<T> {
     return new Promise((resolve, reject) => {
       this.schedule(() => {
@@ -97,13 +97,13 @@ export class Disk {
     return node;
   }
 
-  /** A process that holds databases open is gone; what it had asked to be written may have been, in order. */
+  /** The process was killed: of its writes in flight a prefix has reached the system. */
   crashed(process: Process): void {
     const { prng } = process.host.world;
     for (const level of this.#levels(this.root)) level.crashed(prng);
   }
 
-  /** What was not synced is lost, or part of it. */
+  /** The power failed: what was not synced is lost, wholly or in part. */
   powerFailed(process: Process): void {
     const { prng } = process.host.world;
     const visit = (node: DirectoryNode) => {
@@ -141,7 +141,7 @@ export function failure(code: string, path: string): NodeJS.ErrnoException {
 
 const disks = new WeakMap<Host, Disk>();
 
-/** Gives a host a disk of its own. */
+/** Attaches a new disk to a host. */
 export function attachDisk(host: Host): Disk {
   const disk = new Disk();
   disks.set(host, disk);
@@ -152,7 +152,7 @@ export function hasDisk(host: Host): boolean {
   return disks.has(host);
 }
 
-/** The disk of the host whose code runs. */
+/** The disk of the host whose code is running. */
 export function hostDisk(): Disk {
   const { host } = currentProcess();
   const disk = disks.get(host);

@@ -1,10 +1,10 @@
-/** Stands in for node:fs/promises in the metadata server's storage: files on the current host's simulated disk. */
+/** Replaces node:fs/promises by files on the current host's simulated disk. */
 import { type DirectoryNode, type Disk, type FileNode, failure, hostDisk, type Node } from "./disk.ts";
 
-/** A database's own files, as one. */
+/** Represents all files of a database. */
 const LEVEL_FILE = "000001.log";
 
-/** @returns the first directory that was made */
+/** @returns the first directory that was created */
 export async function mkdir(path: string, _options: { recursive: true }): Promise<string | undefined> {
   const disk = hostDisk();
   return disk.perform(() => {

@@ -1,8 +1,8 @@
-/** The clock, the timers and the dice of the process while a run lasts: each belongs to the host whose code asks. */
+/** Replaces the global clock, timers and Math.random during a run: each call acts on the host whose code is running. */
 import { performance } from "node:perf_hooks";
 import type { Process, ScheduledEvent, World } from "./world.ts";
 
-/** What setTimeout gives in a run. */
+/** What setTimeout returns during a run. */
 class SimulatedTimer {
   event: ScheduledEvent | undefined;
   cancelled = false;
@@ -27,16 +27,16 @@ class SimulatedTimer {
 
 let active: World | undefined;
 
-/** The run that is on: whoever replaces a package asks it. */
+/** The world of the current run. */
 export function currentWorld(): World {
-  if (active === undefined) throw new Error("no simulation runs");
+  if (active === undefined) throw new Error("no simulation is running");
   return active;
 }
 
-/** Whose code runs. */
+/** The process whose code is running. */
 export function currentProcess(): Process {
   const { current } = currentWorld();
-  if (current === undefined) throw new Error("no host's code runs");
+  if (current === undefined) throw new Error("no host's code is running");
   return current;
 }
 
@@ -74,7 +74,7 @@ function cancel(timer: unknown): void {
   if (timer instanceof SimulatedTimer) timer.cancel();
 }
 
-/** Puts a world in the place of the real one; the answer takes it away again. */
+/** Installs the globals of a world. @returns a function that restores the real ones. */
 export function enter(on: World): () => void {
   const realNow = Date.now;
   const realPerformanceNow = performance.now;

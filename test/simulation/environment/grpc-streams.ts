@@ -1,4 +1,4 @@
-/** Both ends of a call, as grpc-js shows them: Node's own object streams over the simulated network. */
+/** Both ends of a call with grpc-js's interface: Node's object streams over the simulated network. */
 import { Duplex } from "node:stream";
 import { setTurn } from "./globals.ts";
 import { type Network, type Pipe, turnOf } from "./network.ts";
@@ -10,9 +10,9 @@ export interface CallStatus {
 }
 
 export const CODE = { ok: 0, cancelled: 1, unknown: 2, deadline: 4, unimplemented: 12, internal: 13, unavailable: 14 };
-/** Bytes that are sent and have not arrived: beyond it the writer waits. */
+/** Flow control: with this many bytes in flight the writer waits. */
 const WINDOW_BYTES = 64 * 1024;
-/** After so long keep-alives find out that a machine is gone. */
+/** After this time keep-alives detect that the other host is down. */
 const KEEPALIVE_MS = { low: 1_000, high: 8_000 };
 
 export interface Codec {
@@ -20,7 +20,7 @@ export interface Codec {
   deserialize(bytes: Buffer): unknown;
 }
 
-/** One end: what is written here comes out at the other. */
+/** One end of a call: what is written here is read at the other. */
 export abstract class End extends Duplex {
   readonly process: Process;
   readonly #codec: Codec;
@@ -64,7 +64,7 @@ export abstract class End extends Duplex {
     const other = this.#other!;
     const isFirst = this.#first;
     this.#first = false;
-    // What may be lost takes no room: nobody would ever hear that there is room again.
+    // An unreliable message does not count: if it is lost, its bytes would never be released.
     const counted = this.#out!.options.unreliable ? 0 : bytes.length;
     this.#sentBytes += counted;
     const take = () => {
@@ -105,13 +105,13 @@ export abstract class End extends Duplex {
     }
   }
 
-  /** The other end learns it on the way that the messages take, behind them. */
+  /** Runs at the other end after every message sent before. */
   sendToPeer(what: (other: End) => void): void {
     const other = this.#other!;
     this.#out!.send(() => turnOf(other.process, () => what(other)));
   }
 
-  /** The process is gone: its system resets the connection, unless that is gone too and the silence must be noticed. */
+  /** The process has ended: its kernel resets the connection, unless the host lost power and the peer must notice the silence. */
   protected resetPeer(reset: (other: End) => void): void {
     const other = this.#other;
     if (other === undefined) return;
@@ -123,7 +123,7 @@ export abstract class End extends Duplex {
       );
   }
 
-  /** Nothing more goes out or comes in. */
+  /** Ends all sending and receiving. */
   shut(): void {
     this.over = true;
     const waiting = this.#onRoom;
@@ -132,7 +132,7 @@ export abstract class End extends Duplex {
     this.onOver();
   }
 
-  /** Both directions are of no more use. */
+  /** Closes both directions. */
   closePipes(): void {
     this.outgoing.close();
     this.other.outgoing.close();
@@ -157,7 +157,7 @@ export class ClientEnd extends End {
     done();
   }
 
-  /** An iteration that ends early destroys what it iterates over. */
+  /** A `for await` that ends early destroys the stream. */
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     if (!this.#statusSent) this.cancel();
     done(error);
@@ -170,7 +170,7 @@ export class ClientEnd extends End {
     setTurn(() => this.finish({ code: CODE.cancelled, details: "Cancelled on client" }));
   }
 
-  /** The call's last word, from the server or from what happened to the way there. */
+  /** Ends the call with its status, from the server or because the connection broke. */
   finish(status: CallStatus): void {
     if (this.#statusSent) return;
     this.#statusSent = true;
@@ -210,7 +210,7 @@ export class ServerEnd extends End {
     done();
   }
 
-  /** The answer's status goes out behind all that was written. */
+  /** Sends the status after everything that was written. */
   finish(status: CallStatus): void {
     if (this.#ended) return;
     this.#ended = true;
@@ -256,7 +256,7 @@ export class ServerEnd extends End {
   }
 }
 
-/** Joins the two ends of a call by two pipes; where one breaks, both ends learn it, each in its time. */
+/** Connects the two ends of a call by two pipes. When one breaks, each end is notified at its own time. */
 export function joinEnds(network: Network, client: ClientEnd, server: ServerEnd, unreliable: boolean): void {
   const { world } = network;
   const lost = (end: End) => () => {

@@ -1,4 +1,4 @@
-/** Stands in for @grpc/grpc-js: calls between the hosts of a run. Only what the house uses of it. */
+/** Replaces @grpc/grpc-js by calls between simulated hosts. Only the part of its API that we use. */
 import { currentProcess, currentWorld } from "./globals.ts";
 import { type CallStatus, ClientEnd, CODE, type Codec, joinEnds, ServerEnd } from "./grpc-streams.ts";
 import { type Network, turnOf } from "./network.ts";
@@ -42,13 +42,13 @@ export class Metadata {}
 export const credentials = { createInsecure: () => ({}) };
 export const ServerCredentials = { createInsecure: () => ({}) };
 
-/** Their receivers must bear loss, repetition and another order: Raft's own messages. */
+/** Raft's messages: their receiver must tolerate loss, duplication and reordering. */
 const UNRELIABLE = /RaftPeers\/Exchange$/;
-/** Nobody answers, not even a refusal: a connection is tried for so long. */
+/** How long a connection attempt without any answer is retried. */
 const CONNECT_MS = 10_000;
 const CONNECT_AGAIN_MS = 200;
 
-/** Who listens where, in the run that is on. */
+/** The listening servers of each network, by address. */
 const listening = new WeakMap<Network, Map<string, Server>>();
 let network: Network | undefined;
 
@@ -58,7 +58,7 @@ export function useNetwork(one: Network): void {
 }
 
 function currentNetwork(): Network {
-  if (network === undefined) throw new Error("no simulation runs");
+  if (network === undefined) throw new Error("no simulation is running");
   return network;
 }
 
@@ -113,7 +113,7 @@ export class Server {
   }
 }
 
-/** A channel: the address of a server, and the calls to it. */
+/** A client's channel: a server's address and the calls to it. */
 class Channel {
   readonly address: string;
   readonly process = currentProcess();
@@ -134,9 +134,9 @@ class Channel {
     this.#calls.add(client);
     client.onOver = () => this.#calls.delete(client);
     const target = hostAt(this.address);
-    if (target === undefined) throw new Error(`dead is at ${this.address}`);
+    if (target === undefined) throw new Error(`no host has the address ${this.address}`);
     const bytes = method.requestStream ? undefined : method.requestSerialize(request);
-    // The server's end is there from the beginning, so that what is written meanwhile has somewhere to go.
+    // Created before the call arrives, to receive what is written meanwhile.
     const server = new ServerEnd(processOf(target), {
       serialize: method.responseSerialize,
       deserialize: method.requestDeserialize,
@@ -157,7 +157,7 @@ interface Connecting {
   readonly request: unknown;
 }
 
-/** A life that stands for whoever listens when the call arrives. */
+/** The host's current process; a dead one while the host is down. */
 function processOf(host: Host): Process {
   const process = host.process;
   if (process !== undefined) return process;
@@ -193,7 +193,7 @@ function hostAt(address: string): Host | undefined {
   return currentWorld().hosts.get(address.split(":")[0]!);
 }
 
-/** What the generated code makes its clients of. */
+/** Used by the generated code to define its clients. */
 export function makeGenericClientConstructor(definition: Definition, serviceName: string): unknown {
   class ServiceClient {
     static readonly service = definition;
@@ -234,7 +234,7 @@ function isOptions(value: unknown): boolean {
   return typeof value === "object" && value !== null && "deadline" in value;
 }
 
-/** Answer and status of a call that has one answer. */
+/** Completes a call with a unary response. */
 function completeUnary(client: ClientEnd, done: UnaryCallback): void {
   let answer: unknown;
   client.on("data", (message) => {

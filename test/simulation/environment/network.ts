@@ -1,30 +1,30 @@
 import type { Host, Process, World } from "./world.ts";
 
-/** How long a sender repeats what is not confirmed before its connection breaks. */
+/** How long a sender retransmits without an acknowledgement before its connection breaks. */
 const GIVE_UP_MS = { low: 1_000, high: 8_000 };
 const RETRANSMIT_MS = 100;
 
-/** What the network does to the parts of a connection's one direction. */
+/** One direction of a connection. */
 export interface PipeOptions {
   readonly from: Host;
   readonly to: Host;
-  /** Messages of a stream whose receiver bears loss, repetition and another order: they get all three. */
+  /** Messages may be lost, duplicated and reordered, because their receiver tolerates it. */
   readonly unreliable: boolean;
-  /** The way is broken, as one end has found out. */
+  /** Called when the sender has given up. */
   readonly onBroken: () => void;
 }
 
-/** Delays, loses, repeats, reorders; cuts single directions between hosts. Connections keep their order, as TCP does. */
+/** Delays, loses, duplicates and reorders messages, and cuts single directions between hosts. Within a connection messages stay in order, as in TCP. */
 export class Network {
   lossProbability = 0;
   duplicateProbability = 0;
-  /** Of messages that take twenty times as long. */
+  /** The probability that a message takes twenty times as long. */
   slowProbability = 0;
   localMsMax = 2;
   wanMs = 20;
   readonly #world: World;
   readonly #cut = new Set<string>();
-  /** Single directions whose loose messages wait in a queue until then. */
+  /** Directions whose unordered messages are queued until then. */
   readonly #delayedUntil = new Map<string, number>();
   readonly #pipes = new Set<Pipe>();
 
@@ -40,7 +40,7 @@ export class Network {
     this.#cut.add(`${from}>${to}`);
   }
 
-  /** What is sent this way without a connection's order arrives then, and not before: all at once. */
+  /** Queues unordered messages of one direction until then; they arrive all at once. */
   delayUntil(from: string, to: string, untilMs: number): void {
     this.#delayedUntil.set(`${from}>${to}`, untilMs);
   }
@@ -71,7 +71,7 @@ export class Network {
     this.#pipes.delete(pipe);
   }
 
-  /** Connections between two hosts are reset. */
+  /** Resets all connections between two hosts. */
   reset(a: Host, b: Host): void {
     for (const pipe of [...this.#pipes]) {
       const { from, to } = pipe.options;
@@ -92,7 +92,7 @@ interface Message {
   readonly deliver: () => void;
 }
 
-/** One direction of one connection. */
+/** One direction of one connection: a queue of messages. */
 export class Pipe {
   readonly options: PipeOptions;
   readonly #network: Network;
@@ -108,7 +108,7 @@ export class Pipe {
     this.#giveUpAfterMs = network.world.prng.between(GIVE_UP_MS.low, GIVE_UP_MS.high);
   }
 
-  /** `reliable`: never lost alone, and in order behind all that was sent so before. */
+  /** `reliable`: not lost while the connection lasts, and delivered in order with the other reliable messages. */
   send(deliver: () => void, reliable = true): void {
     if (this.#over) return;
     if (this.options.unreliable && !reliable) this.#sendUnordered(deliver);
@@ -139,7 +139,7 @@ export class Pipe {
     const copies = world.prng.chance(duplicateProbability) ? 2 : 1;
     const isCutNow = this.#network.isCut(from, to);
     for (let i = 0; i < copies; i++) {
-      // Where on the way the cut is: before what waits in a queue there, or behind it.
+      // Whether the message passes the place of a cut before it is queued, or after.
       const passesFirst = world.prng.chance(0.5);
       if (passesFirst && isCutNow) continue;
       const arrivesMs = world.nowMs + this.#network.delayMs(from, to);
@@ -170,7 +170,7 @@ export class Pipe {
       return;
     }
     if (world.prng.chance(lossProbability / 4)) {
-      world.after(RETRANSMIT_MS, () => this.#arrive()); // lost, and sent again
+      world.after(RETRANSMIT_MS, () => this.#arrive()); // lost and retransmitted
       return;
     }
     this.#stalledSinceMs = -1;
@@ -178,7 +178,7 @@ export class Pipe {
     this.#next();
   }
 
-  /** Nothing gets through: after a while the connection is given up. */
+  /** Nothing gets through: gives the connection up after a while. */
   #stall(): void {
     const { nowMs } = this.#network.world;
     if (this.#stalledSinceMs < 0) this.#stalledSinceMs = nowMs;
@@ -186,7 +186,7 @@ export class Pipe {
   }
 }
 
-/** Runs a host's code for what has come in on the network: a turn of its event loop. */
+/** Runs a host's handler of network input as a turn of its event loop. */
 export function turnOf(process: Process, run: () => void): void {
   if (!process.alive) return;
   const { world } = process.host;

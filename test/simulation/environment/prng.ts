@@ -1,4 +1,4 @@
-/** A generator of which the whole run follows (mulberry32). */
+/** A pseudo-random generator (mulberry32): the only source of randomness in a run. */
 export class Prng {
   #state: number;
 
@@ -22,16 +22,16 @@ export class Prng {
     return Math.floor(this.next() * limit);
   }
 
-  /** True in `share` of the cases. */
-  chance(share: number): boolean {
-    return share > 0 && this.next() < share;
+  /** True with the given probability. */
+  chance(probability: number): boolean {
+    return probability > 0 && this.next() < probability;
   }
 
   pick<T>(items: readonly T[]): T {
     return items[this.below(items.length)]!;
   }
 
-  /** A generator of its own: what it draws does not move the others. */
+  /** An independent generator: drawing from it does not affect this one. */
   fork(): Prng {
     return new Prng(this.below(2 ** 31) + 1);
   }

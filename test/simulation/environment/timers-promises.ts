@@ -1,4 +1,4 @@
-/** Stands in for node:timers/promises. */
+/** Replaces node:timers/promises by virtual time. */
 import { setTimer } from "./globals.ts";
 
 function pause<T>(ms: number, value?: T, options?: { signal?: AbortSignal | undefined }): Promise<T | undefined> {

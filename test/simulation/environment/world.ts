@@ -1,12 +1,12 @@
 import { Prng } from "./prng.ts";
 
-/** Wall time at the beginning of every run: in the past, so that no real clock can be mistaken for it. */
+/** Wall time at the beginning of every run: in the past, so that it cannot be mistaken for real time. */
 const EPOCH_MS = Date.UTC(2020, 0, 1);
 
-/** More than this without time passing is a loop. */
+/** More steps than this at one virtual time are a livelock. */
 const SAME_TIME_STEPS_MAX = 20_000;
 
-/** What is about to happen. Without a life it is the world's own (a message under way, a fault). */
+/** A scheduled callback. Without a process it belongs to the world itself (a message in flight, a fault). */
 export interface ScheduledEvent {
   atMs: number;
   readonly order: number;
@@ -15,30 +15,30 @@ export interface ScheduledEvent {
   cancelled: boolean;
 }
 
-/** Runs what waits in the queues of ticks and microtasks, from within a macrotask, until nothing is left (Node's own). */
+/** Node's internal function that runs all pending ticks and microtasks, called from within a macrotask. */
 const drain = (globalThis.process as unknown as { _tickCallback(): void })._tickCallback;
 
 export class Violation extends Error {
   override readonly name = "Violation";
 }
 
-/** States what must hold in every run. */
+/** Throws a Violation unless `holds`. */
 export function invariant(holds: boolean, message: () => string): void {
   if (!holds) throw new Violation(message());
 }
 
 /**
- * Virtual time: nothing happens but what is scheduled here, in one order for one seed. A step is one turn of one host's
- * event loop (a timer, a message, a disk's answer), with all the promises that it settles.
+ * Virtual time and the event queue: the seed determines the order of everything that happens. A step is one turn of one
+ * host's event loop (a timer, a message, a completed I/O operation), including all promises that it settles.
  */
 export class World {
   readonly prng: Prng;
   readonly hosts = new Map<string, Host>();
   nowMs = 0;
   steps = 0;
-  /** Whose code runs. */
+  /** The process whose code is running. */
   current: Process | undefined;
-  /** The first truth that was violated. */
+  /** The first invariant that was violated. */
   violation: Error | undefined;
   #order = 0;
   #stepsAtSameTime = 0;
@@ -50,7 +50,7 @@ export class World {
     this.#record = record;
   }
 
-  /** A line of the transcript. */
+  /** Adds a line to the transcript. */
   log(line: string): void {
     this.#record(`${this.nowMs.toFixed(2).padStart(10)}  ${line}`);
   }
@@ -69,12 +69,12 @@ export class World {
     return this.at(this.nowMs + ms, undefined, run);
   }
 
-  /** A turn of a host's event loop, now: an operator's hand, a process that begins. */
+  /** Schedules a turn of a process's event loop at the current time. */
   turn(process: Process, run: () => void): void {
     this.at(this.nowMs, process, run);
   }
 
-  /** Runs until virtual time `untilMs` or `done`, calling `check` after every step. One macrotask, whatever happens. */
+  /** Runs until virtual time `untilMs` or `done`, calling `check` after every step. All within one macrotask. */
   run(untilMs: number, stepsMax: number, check: (process: Process | undefined) => void, done = () => false): void {
     while (this.#heap.length > 0 && this.#heap[0]!.atMs <= untilMs && this.steps < stepsMax) {
       const event = this.#pop();
@@ -86,7 +86,7 @@ export class World {
         continue;
       }
       this.#stepsAtSameTime = event.atMs === this.nowMs ? this.#stepsAtSameTime + 1 : 0;
-      if (this.#stepsAtSameTime > SAME_TIME_STEPS_MAX) throw new Violation("a server spins without end");
+      if (this.#stepsAtSameTime > SAME_TIME_STEPS_MAX) throw new Violation("livelock: time does not advance");
       this.nowMs = event.atMs;
       this.steps++;
       this.#step(event);
@@ -109,12 +109,12 @@ export class World {
     this.current = undefined;
   }
 
-  /** Nobody caught it: a process ends by that, unless it is dead already. */
+  /** An uncaught error is a violation, unless its process has ended already. */
   uncaught(error: Error, process: Process | undefined): void {
     if (error instanceof Violation) this.reportViolation(error);
     else if (process === undefined) this.reportViolation(error);
     else if (process.alive) {
-      this.reportViolation(new Violation(`${process.host.name} threw what nobody caught: ${error.stack}`));
+      this.reportViolation(new Violation(`${process.host.name}: uncaught error: ${error.stack}`));
     }
   }
 
@@ -151,13 +151,13 @@ function isBefore(a: ScheduledEvent, b: ScheduledEvent): boolean {
   return a.atMs !== b.atMs ? a.atMs < b.atMs : a.order < b.order;
 }
 
-/** One run of a process: what it has scheduled, and what is under way for it, ends with it. */
+/** One run of a process. What it has scheduled is cancelled when it ends. */
 export class Process {
   readonly host: Host;
   alive = true;
-  /** Its machine went with it: nobody is told. */
+  /** Its host lost power: no connection is reset, peers only notice the silence. */
   powerLost = false;
-  /** Called at its end, whatever ended it. */
+  /** Called when it ends, for any reason. */
   readonly onEnd: (() => void)[] = [];
 
   constructor(host: Host) {
@@ -165,18 +165,18 @@ export class Process {
   }
 }
 
-/** A machine with a process on it: a metadata server, or a client. */
+/** A machine that runs one process: a metadata server, a client, an agent or the operator. */
 export class Host {
   readonly name: string;
   readonly region: string;
   readonly world: World;
   process: Process | undefined;
-  /** Called by its own code between two steps of a turn: where a crash is hardest to survive. */
+  /** Called between two steps of a turn, where a crash is hardest to survive. */
   onCrashPoint: (step: string) => void = () => {};
   pausedUntilMs = 0;
-  /** What its processor takes to come to the next turn of the event loop. */
+  /** The longest delay until the next turn of the event loop. */
   turnMsMax = 0.05;
-  /** Its wall clock is ahead by so much. */
+  /** How far its wall clock is ahead. */
   skewMs = 0;
   #rate = 1;
   #localMs = 0;
@@ -195,20 +195,18 @@ export class Host {
     return this.process;
   }
 
-  /** The process is gone, between two instructions: nothing that it scheduled or waits for ever comes. */
-  end(silent = false): void {
+  /** Ends the process between two instructions: its timers and callbacks never run. */
+  end(powerLost = false): void {
     const { process } = this;
     if (process === undefined) return;
-    process.powerLost = silent;
+    process.powerLost = powerLost;
     process.alive = false;
     this.process = undefined;
     this.pausedUntilMs = 0;
     for (const end of process.onEnd) end();
   }
 
-  // Its clock
-
-  /** How fast its clock runs. */
+  /** The speed of its clock, relative to virtual time. */
   get rate(): number {
     return this.#rate;
   }
@@ -227,7 +225,7 @@ export class Host {
     return Math.floor(EPOCH_MS + this.monotonicMs + this.skewMs);
   }
 
-  /** When the next turn of its event loop comes: in order. */
+  /** The time of its next turn; successive calls return increasing times. */
   nextTurnMs(): number {
     const { world } = this;
     this.#lastTurnMs = Math.max(this.#lastTurnMs, world.nowMs + world.prng.between(0.001, this.turnMsMax));
