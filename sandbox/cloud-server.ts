@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { type Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
+import { readAll } from "./bodies.ts";
 import { checkFaultRule, type Fault, Faults, type RequestTraits } from "./faults.ts";
 
 /** One request and its answer, with the faults that were ordered for it. */
@@ -168,9 +169,8 @@ async function administer(
   try {
     if (request.method === "GET") return reply(200, faults.rules());
     if (request.method === "POST") {
-      const pieces: Buffer[] = [];
-      for await (const piece of request as AsyncIterable<Buffer>) pieces.push(piece);
-      return reply(200, { id: faults.add(checkFaultRule(JSON.parse(Buffer.concat(pieces).toString()))) });
+      const rule: unknown = JSON.parse((await readAll(request)).toString());
+      return reply(200, { id: faults.add(checkFaultRule(rule)) });
     }
     if (request.method !== "DELETE") return reply(405, { error: "GET, POST or DELETE" });
     const id = url.pathname.slice(ADMIN_PATH.length + 1);

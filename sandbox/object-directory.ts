@@ -4,6 +4,7 @@ import { type FileHandle, mkdir, open, readdir, rm, unlink } from "node:fs/promi
 import path from "node:path";
 import { Readable } from "node:stream";
 import pLimit from "p-limit";
+import { type Algorithm, summing } from "./checksums.ts";
 
 /** What is kept of an object, beside its bytes. */
 export interface StoredObject {
@@ -26,7 +27,8 @@ export interface Upload {
   readonly bytes: number;
 }
 
-export type Facts = Pick<StoredObject, "contentType" | "checksums" | "metadata"> & { etag?: string };
+/** What the client states about an object when it stores it. */
+export type Attributes = Pick<StoredObject, "contentType" | "checksums" | "metadata"> & { etag?: string };
 
 export interface Listing {
   readonly objects: StoredObject[];
@@ -96,19 +98,19 @@ export class ObjectDirectory {
   async commit(
     upload: Upload,
     key: string,
-    facts: Facts,
+    attributes: Attributes,
     allowed: (current: StoredObject | undefined) => boolean,
   ): Promise<StoredObject | undefined> {
     const object: StoredObject = {
-      ...facts,
+      ...attributes,
       key,
       bytes: upload.bytes,
-      etag: facts.etag ?? randomUUID().replaceAll("-", ""),
+      etag: attributes.etag ?? randomUUID().replaceAll("-", ""),
       generation: this.#nextGeneration(),
       metageneration: 1,
       modifiedMs: Date.now(),
     };
-    await appendFacts(upload, object);
+    await appendRecord(upload, object);
     if (!allowed(this.#objects.get(key))) {
       await this.discard(upload);
       return undefined;
@@ -116,6 +118,27 @@ export class ObjectDirectory {
     renameSync(upload.file, this.#path(key));
     this.#remember(object);
     return object;
+  }
+
+  /**
+   * Copies an object of this or another bucket to `key`, and sums its bytes anew.
+   * @returns undefined when `allowed` says no.
+   */
+  async copy(
+    from: { readonly directory: ObjectDirectory; readonly object: StoredObject },
+    key: string,
+    algorithms: readonly Algorithm[],
+    allowed: (current: StoredObject | undefined) => boolean,
+  ): Promise<StoredObject | undefined> {
+    const { body, sums } = summing(from.directory.read(from.object), algorithms);
+    const upload = await this.receive(body);
+    const { contentType, metadata } = from.object;
+    return await this.commit(
+      upload,
+      key,
+      { contentType, metadata, checksums: sums() as Record<string, string> },
+      allowed,
+    );
   }
 
   read(object: StoredObject, range?: { first: number; last: number }): Readable {
@@ -174,13 +197,28 @@ export class ObjectDirectory {
       const end = Buffer.alloc(8);
       await handle.read(end, 0, 8, size - 8);
       if (!end.subarray(4).equals(FOOTER)) throw new Error(`${path.join(this.#objectsDir, name)} is no object`);
-      const facts = Buffer.alloc(end.readUInt32BE());
-      await handle.read(facts, 0, facts.length, size - 8 - facts.length);
-      return JSON.parse(facts.toString()) as StoredObject;
+      const record = Buffer.alloc(end.readUInt32BE());
+      await handle.read(record, 0, record.length, size - 8 - record.length);
+      return JSON.parse(record.toString()) as StoredObject;
     } finally {
       await handle.close();
     }
   }
+}
+
+/** Opens the buckets of one server, by name. */
+export async function openBuckets(
+  directory: string,
+  names: readonly string[],
+): Promise<ReadonlyMap<string, ObjectDirectory>> {
+  const buckets = new Map<string, ObjectDirectory>();
+  for (const name of names) buckets.set(name, await ObjectDirectory.open(path.join(directory, name)));
+  return buckets;
+}
+
+/** The bytes of several uploads, one after the other. */
+export async function* concatenated(uploads: readonly Upload[]): AsyncGenerator<Buffer> {
+  for (const { file } of uploads) yield* createReadStream(file, { highWaterMark: WRITE_BYTES });
 }
 
 async function writeAll(handle: FileHandle, body: AsyncIterable<Buffer>): Promise<number> {
@@ -203,13 +241,13 @@ async function writeAll(handle: FileHandle, body: AsyncIterable<Buffer>): Promis
   return total;
 }
 
-async function appendFacts(upload: Upload, object: StoredObject): Promise<void> {
-  const facts = Buffer.from(JSON.stringify(object));
+async function appendRecord(upload: Upload, object: StoredObject): Promise<void> {
+  const record = Buffer.from(JSON.stringify(object));
   const length = Buffer.alloc(4);
-  length.writeUInt32BE(facts.length);
+  length.writeUInt32BE(record.length);
   const handle = await open(upload.file, "a");
   try {
-    await handle.writev([facts, length, FOOTER]);
+    await handle.writev([record, length, FOOTER]);
   } finally {
     await handle.close();
   }

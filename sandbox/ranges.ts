@@ -14,3 +14,13 @@ export function parseRange(
   if (parts[2] !== "" && Number(parts[2]) < first) return undefined;
   return first >= bytes ? "unsatisfiable" : { first, last };
 }
+
+/** The headers of an answer with the whole body, or with a range of it. */
+export function lengthHeaders(
+  range: { first: number; last: number } | undefined,
+  bytes: number,
+): Record<string, string | number> {
+  if (range === undefined) return { "Content-Length": bytes };
+  const { first, last } = range;
+  return { "Content-Length": last - first + 1, "Content-Range": `bytes ${first}-${last}/${bytes}` };
+}

@@ -1,8 +1,9 @@
 import { TLSSocket } from "node:tls";
-import { type Algorithm, summing } from "../checksums.ts";
+import type { Algorithm } from "../checksums.ts";
 import type { Exchange } from "../cloud-server.ts";
-import type { Facts, ObjectDirectory, StoredObject } from "../object-directory.ts";
-import { parseRange } from "../ranges.ts";
+import type { ObjectDirectory, StoredObject } from "../object-directory.ts";
+import { decodePageToken, encodePageToken } from "../page-token.ts";
+import { lengthHeaders, parseRange } from "../ranges.ts";
 import { GcsError } from "./error.ts";
 
 /** A bucket as requests find it. */
@@ -94,8 +95,7 @@ export async function getObject(exchange: Exchange, bucket: Bucket, key: string)
   }
   response.writeHead(range === undefined ? 200 : 206, {
     "Content-Type": object.contentType,
-    "Content-Length": range === undefined ? object.bytes : range.last - range.first + 1,
-    ...(range === undefined ? {} : { "Content-Range": `bytes ${range.first}-${range.last}/${object.bytes}` }),
+    ...lengthHeaders(range, object.bytes),
     "x-goog-hash": Object.entries(object.checksums)
       .map(([name, sum]) => `${name}=${sum}`)
       .join(","),
@@ -120,10 +120,8 @@ export function listObjects(exchange: Exchange, bucket: Bucket): void {
   const limit = Math.min(1000, Number(query.get("maxResults") ?? 1000));
   if (!Number.isInteger(limit) || limit < 1) throw new GcsError(400, "invalid", "Invalid maxResults");
   const token = query.get("pageToken");
-  const after = token === null ? undefined : Buffer.from(token, "base64").toString();
-  if (token !== null && Buffer.from(after!).toString("base64") !== token) {
-    throw new GcsError(400, "invalid", "Invalid argument: pageToken");
-  }
+  const after = token === null ? undefined : decodePageToken(token);
+  if (token !== null && after === undefined) throw new GcsError(400, "invalid", "Invalid argument: pageToken");
   const { objects, prefixes, last } = bucket.directory.list({
     prefix: query.get("prefix") ?? "",
     from: query.get("startOffset") ?? undefined,
@@ -133,7 +131,7 @@ export function listObjects(exchange: Exchange, bucket: Bucket): void {
   });
   sendJson(exchange, {
     kind: "storage#objects",
-    ...(last === undefined ? {} : { nextPageToken: Buffer.from(last).toString("base64") }),
+    ...(last === undefined ? {} : { nextPageToken: encodePageToken(last) }),
     ...(objects.length === 0 ? {} : { items: objects.map((object) => resourceOf(bucket, object)) }),
     ...(prefixes.length === 0 ? {} : { prefixes }),
   });
@@ -152,10 +150,9 @@ export async function copyObject(
   conditions(query, "Source").check(source);
   const condition = conditions(query);
   condition.check(to.bucket.directory.find(to.key));
-  const { body, sums } = summing(from.bucket.directory.read(source), Object.keys(source.checksums) as Algorithm[]);
-  const upload = await to.bucket.directory.receive(body);
-  const facts: Facts = { ...source, etag: undefined, checksums: sums() as Record<string, string> };
-  const stored = await to.bucket.directory.commit(upload, to.key, facts, condition.allows);
+  const algorithms = Object.keys(source.checksums) as Algorithm[];
+  const origin = { directory: from.bucket.directory, object: source };
+  const stored = await to.bucket.directory.copy(origin, to.key, algorithms, condition.allows);
   if (stored === undefined) throw conditionNotMet();
   const resource = resourceOf(to.bucket, stored);
   if (verb === "copyTo") return sendJson(exchange, resource);

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from "node:http";
-import path from "node:path";
+import { readAll } from "../bodies.ts";
 import { type CloudServer, type CloudService, type Exchange, type Listen, serveCloud } from "../cloud-server.ts";
 import type { OperationName } from "../faults.ts";
-import { ObjectDirectory } from "../object-directory.ts";
+import { type ObjectDirectory, openBuckets } from "../object-directory.ts";
 import { errorJson, GcsError } from "./error.ts";
 import { type Bucket, copyObject, deleteObject, getObject, listObjects, reachedAt, sendJson } from "./objects.ts";
 import { type ServiceAccountKey, serviceAccountIn, TokenError, Tokens } from "./tokens.ts";
@@ -22,10 +22,7 @@ export interface GcsServer extends CloudServer {
 
 /** A strict local Google Cloud Storage: the JSON API with its token endpoint, checksums and preconditions enforced. */
 export async function startGcsServer(options: GcsServerOptions): Promise<GcsServer> {
-  const directories = new Map<string, ObjectDirectory>();
-  for (const bucket of options.buckets) {
-    directories.set(bucket, await ObjectDirectory.open(path.join(options.directory, bucket)));
-  }
+  const directories = await openBuckets(options.directory, options.buckets);
   const tokens = new Tokens(options.directory, options.tokenLifeSeconds ?? 3600);
   const server = await serveCloud(new GcsService(directories, tokens), options);
   return { ...server, credentials: serviceAccountIn(options.directory, `${server.endpoint}/token`) };
@@ -100,9 +97,7 @@ class GcsService implements CloudService {
   }
 
   async #grant(exchange: Exchange): Promise<void> {
-    const pieces: Buffer[] = [];
-    for await (const piece of exchange.body()) pieces.push(piece);
-    const form = new URLSearchParams(Buffer.concat(pieces).toString());
+    const form = new URLSearchParams((await readAll(exchange.body())).toString());
     sendJson(exchange, this.#tokens.grant(form, `${reachedAt(exchange)}/token`));
   }
 

@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { readAll } from "../bodies.ts";
 import { type Algorithm, summing } from "../checksums.ts";
 import type { Exchange } from "../cloud-server.ts";
-import type { Facts, Upload } from "../object-directory.ts";
+import { type Attributes, concatenated, type Upload } from "../object-directory.ts";
 import { GcsError } from "./error.ts";
 import { type Bucket, conditionNotMet, conditions, reachedAt, resourceOf, sendJson } from "./objects.ts";
 import { parseJson, splitRelated } from "./related.ts";
@@ -10,7 +10,7 @@ import { parseJson, splitRelated } from "./related.ts";
 /** What an upload says of itself before its bytes. */
 interface Intent {
   readonly key: string;
-  readonly facts: Omit<Facts, "checksums">;
+  readonly attributes: Omit<Attributes, "checksums">;
   readonly stated: Partial<Record<Algorithm, string>>;
   readonly query: URLSearchParams;
 }
@@ -68,16 +68,14 @@ export class Uploads {
     const isOpenEnded = range.first !== undefined && range.last === undefined && range.total === undefined;
     if (!isOpenEnded && session.received !== range.total) return incomplete(exchange, session);
     try {
-      await finish(exchange, session.bucket, session.intent, joined(session.chunks));
+      await finish(exchange, session.bucket, session.intent, concatenated(session.chunks));
     } finally {
       await this.#drop(id, session);
     }
   }
 
   async #begin(exchange: Exchange, bucket: Bucket): Promise<void> {
-    const pieces: Buffer[] = [];
-    for await (const piece of exchange.body()) pieces.push(piece);
-    const metadata = parseJson(Buffer.concat(pieces).toString());
+    const metadata = parseJson((await readAll(exchange.body())).toString());
     const contentType = exchange.request.headers["x-upload-content-type"];
     const intent = intentOf(exchange, { contentType, ...metadata });
     conditions(intent.query).check(bucket.directory.find(intent.key));
@@ -106,7 +104,7 @@ function intentOf(exchange: Exchange, metadata: Record<string, unknown>): Intent
   if (metadata.md5Hash !== undefined) stated.md5 = String(metadata.md5Hash);
   const contentType = String(metadata.contentType ?? "application/octet-stream");
   const custom = (metadata.metadata ?? {}) as Record<string, string>;
-  return { key: name, facts: { contentType, metadata: custom }, stated, query };
+  return { key: name, attributes: { contentType, metadata: custom }, stated, query };
 }
 
 function fromHashHeader(header: string | string[] | undefined): Partial<Record<Algorithm, string>> {
@@ -129,7 +127,12 @@ async function finish(exchange: Exchange, bucket: Bucket, intent: Intent, media:
     const message = `Provided ${label} "${value}" doesn't match calculated ${label} "${checksums[name]}".`;
     throw new GcsError(400, "invalid", message);
   }
-  const stored = await bucket.directory.commit(upload, intent.key, { ...intent.facts, checksums }, condition.allows);
+  const stored = await bucket.directory.commit(
+    upload,
+    intent.key,
+    { ...intent.attributes, checksums },
+    condition.allows,
+  );
   if (stored === undefined) throw conditionNotMet();
   sendJson(exchange, resourceOf(bucket, stored));
 }
@@ -189,8 +192,4 @@ async function* behind(body: AsyncIterable<Buffer>, bytes: number): AsyncGenerat
 function incomplete({ response }: Exchange, session: Session): void {
   const range = session.received === 0 ? {} : { Range: `bytes=0-${session.received - 1}` };
   response.writeHead(308, { ...range, "Content-Length": 0 }).end();
-}
-
-async function* joined(chunks: readonly Upload[]): AsyncGenerator<Buffer> {
-  for (const { file } of chunks) yield* createReadStream(file, { highWaterMark: 1 << 20 });
 }

@@ -1,4 +1,5 @@
 import { TLSSocket } from "node:tls";
+import { readAll } from "../bodies.ts";
 import { type Algorithm, isAlgorithm, summing } from "../checksums.ts";
 import type { Exchange } from "../cloud-server.ts";
 import type { ObjectDirectory, Upload } from "../object-directory.ts";
@@ -79,8 +80,7 @@ export async function receiveText(exchange: Exchange, signed: Signed): Promise<s
   checkPayloadWord(signed.payload, exchange);
   const stated = statedChecksums(headers);
   const { body, sums } = summing(exchange.body(), ["sha256", "md5", ...stated.keys()]);
-  const pieces: Buffer[] = [];
-  for await (const piece of body) pieces.push(piece);
+  const bytes = await readAll(body);
   const found = sums();
   const hash = Buffer.from(found.sha256!, "base64").toString("hex");
   if (signed.payload.length === 64 && hash !== signed.payload) {
@@ -94,7 +94,7 @@ export async function receiveText(exchange: Exchange, signed: Signed): Promise<s
   if (wrong || (headers["content-md5"] ?? found.md5) !== found.md5) {
     throw new S3Error(400, "BadDigest", "A checksum you specified did not match what we received.");
   }
-  return Buffer.concat(pieces).toString();
+  return bytes.toString();
 }
 
 function statedChecksums(headers: Record<string, string | string[] | undefined>): Map<Algorithm, string> {
