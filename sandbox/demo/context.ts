@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Cloud } from "../cloud.ts";
 import type { RegionName } from "../layout.ts";
-import { type Job, startJob } from "./job.ts";
+import { type Job, type JobEnvironment, runToEnd } from "./job.ts";
 import type { Manifest } from "./manifest.ts";
 import type { ManifestTask } from "./manifest-job.ts";
 import type { Report } from "./report.ts";
@@ -30,7 +30,7 @@ export interface VolumeView {
   >;
 }
 
-export interface DemoContext {
+export interface DemoContext extends JobEnvironment {
   readonly cloud: Cloud;
   readonly report: Report;
   /** The tree that is copied; undefined: the project's own packages. */
@@ -38,9 +38,6 @@ export interface DemoContext {
   readonly view: () => Promise<VolumeView>;
   /** Runs bin/mirrorfs on the volume. @returns what it printed. @throws its line, when it failed. */
   readonly mirrorfs: (...args: string[]) => Promise<string>;
-  readonly environment: NodeJS.ProcessEnv;
-  /** Aborted when the demo ends: everything it started is killed. */
-  readonly ending: AbortSignal;
 }
 
 export function mountPath(context: DemoContext, region: RegionName, ...parts: string[]): string {
@@ -50,11 +47,7 @@ export function mountPath(context: DemoContext, region: RegionName, ...parts: st
 /** Looks at trees in a process of its own. */
 export async function manifestOf(context: DemoContext, task: ManifestTask): Promise<Manifest> {
   const script = new URL("./manifest-job.ts", import.meta.url);
-  let manifest: Manifest | undefined;
-  const onEvent = (event: Manifest) => {
-    manifest = event;
-  };
-  await startJob<ManifestTask, Manifest>(script, task, onEvent, context).done;
+  const [manifest] = await runToEnd<ManifestTask, Manifest>(script, task, context);
   if (manifest === undefined || manifest.size < task.entries.length) throw new Error(`${task.root}: was not looked at`);
   return manifest;
 }

@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { UserError } from "../../base/user-error.ts";
 import { type DemoContext, manifestOf, mountPath, runProgram } from "./context.ts";
 import type { FillEvent, FillTask } from "./fill-job.ts";
-import { startJob } from "./job.ts";
+import { runToEnd } from "./job.ts";
 import { differences, type Manifest } from "./manifest.ts";
 import { type Limits, select } from "./selection.ts";
 
@@ -56,17 +56,10 @@ export async function copyIn(context: DemoContext): Promise<Copied> {
 }
 
 async function writeLarge(context: DemoContext): Promise<string> {
-  let sha256 = "";
+  const script = new URL("./fill-job.ts", import.meta.url);
   const task: FillTask = { kind: "large", path: mountPath(context, "aws", "large.bin"), mib: LARGE_MIB };
-  await startJob<FillTask, FillEvent>(
-    new URL("./fill-job.ts", import.meta.url),
-    task,
-    (event) => {
-      sha256 = event.sha256;
-    },
-    context,
-  ).done;
-  return sha256;
+  const [written] = await runToEnd<FillTask, FillEvent>(script, task, context);
+  return written!.sha256;
 }
 
 /** Use 2: the same tree, looked at in the other cloud: at once, and again from its own bucket alone. */

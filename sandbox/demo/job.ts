@@ -9,8 +9,21 @@ export interface Job {
   kill(): void;
 }
 
+export interface JobEnvironment {
+  readonly environment: NodeJS.ProcessEnv;
+  /** Kills the job when it is aborted. */
+  readonly ending: AbortSignal;
+}
+
 type ToJob<Task> = { task: Task } | { finish: true };
 type FromJob<Event> = { event: Event } | { failed: string } | { done: true };
+
+/** Runs a job to its end. @returns its events, in order. @throws what it failed with. */
+export async function runToEnd<Task, Event>(script: URL, task: Task, environment: JobEnvironment): Promise<Event[]> {
+  const events: Event[] = [];
+  await startJob<Task, Event>(script, task, (event) => events.push(event), environment).done;
+  return events;
+}
 
 /**
  * Starts the module at `script`, which calls `runJob`, with a task. Its events come in order. It is killed when `ending`
@@ -20,7 +33,7 @@ export function startJob<Task, Event>(
   script: URL,
   task: Task,
   onEvent: (event: Event) => void,
-  { ending, environment }: { ending: AbortSignal; environment: NodeJS.ProcessEnv },
+  { ending, environment }: JobEnvironment,
 ): Job {
   const stdio = ["ignore", "inherit", "inherit", "ipc"] as const;
   const child = fork(script, {

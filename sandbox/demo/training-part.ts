@@ -4,7 +4,7 @@ import type { CheckEvent, CheckTask } from "./check-job.ts";
 import { type DemoContext, mountPath } from "./context.ts";
 import { CHECKPOINT_BYTES, SAMPLES, SHARDS } from "./dataset.ts";
 import type { FillEvent, FillTask } from "./fill-job.ts";
-import { type Job, startJob } from "./job.ts";
+import { type Job, runToEnd, startJob } from "./job.ts";
 import type { TrainingEvent, TrainingTask } from "./training-job.ts";
 
 const EPOCHS = 2;
@@ -26,7 +26,7 @@ export async function train(context: DemoContext): Promise<void> {
   const dataset = mountPath(context, "aws", "dataset");
   const filled = await report.timed("writing the dataset", () => {
     const script = new URL("./fill-job.ts", import.meta.url);
-    return startJob<FillTask, FillEvent>(script, { kind: "dataset", dir: dataset }, () => {}, context).done;
+    return runToEnd<FillTask, FillEvent>(script, { kind: "dataset", dir: dataset }, context);
   });
   report.figure(`${SHARDS} shards of ${SAMPLES} samples written in aws: ${filled.seconds.toFixed(1)} s`);
 
@@ -113,13 +113,7 @@ export async function checkFiles(
   dir: string,
   files: CheckTask["files"],
 ): Promise<ReadonlyMap<string, string>> {
-  const found = new Map<string, string>();
   const script = new URL("./check-job.ts", import.meta.url);
-  await startJob<CheckTask, CheckEvent>(
-    script,
-    { dir, files },
-    (event) => void found.set(event.name, event.found),
-    context,
-  ).done;
-  return found;
+  const events = await runToEnd<CheckTask, CheckEvent>(script, { dir, files }, context);
+  return new Map(events.map(({ name, found }) => [name, found]));
 }
