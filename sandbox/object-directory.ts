@@ -6,22 +6,22 @@ import { Readable } from "node:stream";
 import pLimit from "p-limit";
 import { type Algorithm, summing } from "./checksums.ts";
 
-/** What is kept of an object, beside its bytes. */
+/** The metadata stored with an object's bytes. */
 export interface StoredObject {
   readonly key: string;
   readonly bytes: number;
   readonly etag: string;
-  /** Of GCS: microseconds, never twice the same in a bucket. */
+  /** GCS's generation: microseconds, unique in the bucket. */
   readonly generation: number;
   readonly metageneration: number;
   readonly contentType: string;
   readonly modifiedMs: number;
-  /** By algorithm, in base64: "crc32c", "md5", … */
+  /** Keyed by algorithm, in base64: "crc32c", "md5", … */
   readonly checksums: Readonly<Record<string, string>>;
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** Bytes that have arrived and are no object yet. */
+/** Uploaded bytes that are not an object yet. */
 export interface Upload {
   readonly file: string;
   readonly bytes: number;
@@ -33,7 +33,7 @@ export type Attributes = Pick<StoredObject, "contentType" | "checksums" | "metad
 export interface Listing {
   readonly objects: StoredObject[];
   readonly prefixes: string[];
-  /** The last key or common prefix given, when there is more. */
+  /** The last key or common prefix on this page; undefined on the last page. */
   readonly last: string | undefined;
 }
 
@@ -41,14 +41,14 @@ const FOOTER = Buffer.from("OBJ1");
 const WRITE_BYTES = 1 << 20;
 
 /**
- * One bucket on disk. An object is one file: its bytes, the facts about it as JSON, the JSON's length, a mark. It appears
- * by one rename, so a server that is killed keeps each object whole or not at all.
+ * One bucket on disk. An object is one file: its bytes, its metadata as JSON, the JSON's length, a magic number. It is
+ * created by one rename, so that an object is complete or absent even when the server is killed.
  */
 export class ObjectDirectory {
   readonly #objectsDir: string;
   readonly #uploadsDir: string;
   readonly #objects = new Map<string, StoredObject>();
-  /** In order; undefined when it must be sorted again. */
+  /** Sorted; undefined when it must be rebuilt. */
   #keys: string[] | undefined;
   #lastGeneration = 0;
 
@@ -73,7 +73,7 @@ export class ObjectDirectory {
     return this.#objects.get(key);
   }
 
-  /** Takes a body in; what ends in an error leaves nothing. */
+  /** Stores a body as an upload. A body that fails leaves nothing behind. */
   async receive(body: AsyncIterable<Buffer>): Promise<Upload> {
     const file = path.join(this.#uploadsDir, randomUUID());
     const handle = await open(file, "wx");
@@ -92,8 +92,9 @@ export class ObjectDirectory {
   }
 
   /**
-   * Makes the upload an object, unless `allowed` says no: asked in the same turn that renames, so of two conditional
-   * creates one wins.
+   * Turns an upload into an object. `allowed` is evaluated in the same turn as the rename, so that of two concurrent
+   * conditional creates one wins.
+   * @returns undefined when `allowed` refused; the upload is discarded.
    */
   async commit(
     upload: Upload,
@@ -121,8 +122,8 @@ export class ObjectDirectory {
   }
 
   /**
-   * Copies an object of this or another bucket to `key`, and sums its bytes anew.
-   * @returns undefined when `allowed` says no.
+   * Copies an object of this or another bucket to `key`, and computes its checksums anew.
+   * @returns undefined when `allowed` refused.
    */
   async copy(
     from: { readonly directory: ObjectDirectory; readonly object: StoredObject },
@@ -154,18 +155,21 @@ export class ObjectDirectory {
     return true;
   }
 
-  /** Keys in order. `after`: strictly behind it; `from`: it too. With a delimiter keys are rolled up to prefixes. */
-  list(ask: { prefix: string; after?: string; from?: string; delimiter?: string; limit: number }): Listing {
+  /**
+   * Lists keys in order, after `after` (exclusive) or from `from` (inclusive). With a delimiter keys are rolled up to
+   * common prefixes.
+   */
+  list(query: { prefix: string; after?: string; from?: string; delimiter?: string; limit: number }): Listing {
     this.#keys ??= [...this.#objects.keys()].sort();
     const listing = { objects: [] as StoredObject[], prefixes: [] as string[], last: undefined as string | undefined };
-    const start = [ask.prefix, ask.from ?? "", ask.after ?? ""].sort().at(-1)!;
+    const start = [query.prefix, query.from ?? "", query.after ?? ""].sort().at(-1)!;
     for (let at = lowerBound(this.#keys, start); at < this.#keys.length; at++) {
       const key = this.#keys[at]!;
-      if (!key.startsWith(ask.prefix)) break;
-      if (ask.after !== undefined && key <= ask.after) continue;
-      const rolled = rollUp(key, ask.prefix, ask.delimiter);
-      if (rolled !== undefined && (rolled === listing.prefixes.at(-1) || isBehind(rolled, ask.after))) continue;
-      if (listing.objects.length + listing.prefixes.length === ask.limit) return listing;
+      if (!key.startsWith(query.prefix)) break;
+      if (query.after !== undefined && key <= query.after) continue;
+      const rolled = rollUp(key, query.prefix, query.delimiter);
+      if (rolled !== undefined && (rolled === listing.prefixes.at(-1) || isBehind(rolled, query.after))) continue;
+      if (listing.objects.length + listing.prefixes.length === query.limit) return listing;
       if (rolled === undefined) listing.objects.push(this.#objects.get(key)!);
       else listing.prefixes.push(rolled);
       listing.last = rolled ?? key;
@@ -196,7 +200,7 @@ export class ObjectDirectory {
       const { size } = await handle.stat();
       const end = Buffer.alloc(8);
       await handle.read(end, 0, 8, size - 8);
-      if (!end.subarray(4).equals(FOOTER)) throw new Error(`${path.join(this.#objectsDir, name)} is no object`);
+      if (!end.subarray(4).equals(FOOTER)) throw new Error(`${path.join(this.#objectsDir, name)} is not an object`);
       const record = Buffer.alloc(end.readUInt32BE());
       await handle.read(record, 0, record.length, size - 8 - record.length);
       return JSON.parse(record.toString()) as StoredObject;
@@ -270,7 +274,7 @@ function rollUp(key: string, prefix: string, delimiter: string | undefined): str
   return at < 0 ? undefined : key.slice(0, at + delimiter.length);
 }
 
-/** A page that ended with a common prefix goes on behind all keys of it. */
+/** After a page that ended with a common prefix, the next one skips all keys with that prefix. */
 function isBehind(rolled: string, after: string | undefined): boolean {
   return after !== undefined && rolled <= after;
 }

@@ -3,7 +3,7 @@ export function encodePageToken(lastKey: string): string {
   return Buffer.from(lastKey).toString("base64");
 }
 
-/** @returns undefined for a token that `encodePageToken` cannot have made. */
+/** @returns undefined for a malformed token. */
 export function decodePageToken(token: string): string | undefined {
   const bytes = Buffer.from(token, "base64");
   return bytes.toString("base64") === token ? bytes.toString() : undefined;

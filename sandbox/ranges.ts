@@ -1,4 +1,7 @@
-/** A `Range` header of one range (RFC 9110 §14.1.2). undefined: none, or one that is to be ignored. */
+/**
+ * Parses a `Range` header with a single range (RFC 9110 §14.1.2).
+ * @returns undefined when there is none, or it is to be ignored.
+ */
 export function parseRange(
   header: string | undefined,
   bytes: number,
@@ -15,7 +18,7 @@ export function parseRange(
   return first >= bytes ? "unsatisfiable" : { first, last };
 }
 
-/** The headers of an answer with the whole body, or with a range of it. */
+/** The headers of a response with the whole body, or with a range of it. */
 export function lengthHeaders(
   range: { first: number; last: number } | undefined,
   bytes: number,

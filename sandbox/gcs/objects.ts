@@ -6,13 +6,12 @@ import { decodePageToken, encodePageToken } from "../page-token.ts";
 import { lengthHeaders, parseRange } from "../ranges.ts";
 import { GcsError } from "./error.ts";
 
-/** A bucket as requests find it. */
 export interface Bucket {
   readonly name: string;
   readonly directory: ObjectDirectory;
 }
 
-/** By which address the client came here: it may be a proxy's. */
+/** The address by which the client reached this server: it may be a proxy's. */
 export function reachedAt({ request }: Exchange): string {
   return `${request.socket instanceof TLSSocket ? "https" : "http"}://${request.headers.host}`;
 }
@@ -36,7 +35,7 @@ export function resourceOf(bucket: Bucket, object: StoredObject): Record<string,
     storageClass: "STANDARD",
     size: String(object.bytes),
     crc32c,
-    ...(md5 === undefined ? {} : { md5Hash: md5 }), // composite objects have none either
+    ...(md5 === undefined ? {} : { md5Hash: md5 }), // composite objects have none on GCS either
     etag: Buffer.from(String(object.generation)).toString("base64"),
     timeCreated: time,
     updated: time,
@@ -53,7 +52,10 @@ function findObject(bucket: Bucket, key: string, query: URLSearchParams): Stored
   return object;
 }
 
-/** `ifGenerationMatch` and its relatives; `prefix` "Source" reads `ifSourceGenerationMatch` … . 0: no such object. */
+/**
+ * The preconditions `ifGenerationMatch` and so on; with the prefix "Source" `ifSourceGenerationMatch` and so on.
+ * Generation 0 means that there is no such object.
+ */
 export function conditions(query: URLSearchParams, prefix: "" | "Source" = "") {
   const value = (name: string) => query.get(`if${prefix}${name}`);
   const generation = value("GenerationMatch");
@@ -114,7 +116,7 @@ export async function deleteObject(exchange: Exchange, bucket: Bucket, key: stri
   exchange.response.writeHead(204).end();
 }
 
-/** `objects.list`; a page token is the last name given, and opaque to the client. */
+/** `objects.list` */
 export function listObjects(exchange: Exchange, bucket: Bucket): void {
   const query = exchange.url.searchParams;
   const limit = Math.min(1000, Number(query.get("maxResults") ?? 1000));

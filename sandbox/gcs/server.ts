@@ -9,14 +9,14 @@ import { type ServiceAccountKey, serviceAccountIn, TokenError, Tokens } from "./
 import { Uploads } from "./uploads.ts";
 
 export interface GcsServerOptions extends Listen {
-  /** Objects and the service account's key live here and outlast the server. */
+  /** Objects and the service account's key are stored here and survive a restart. */
   readonly directory: string;
   readonly buckets: readonly string[];
   readonly tokenLifeSeconds?: number;
 }
 
 export interface GcsServer extends CloudServer {
-  /** To be written to the file that GOOGLE_APPLICATION_CREDENTIALS names. */
+  /** The content of the file that GOOGLE_APPLICATION_CREDENTIALS names. */
   readonly credentials: ServiceAccountKey;
 }
 
@@ -28,7 +28,7 @@ export async function startGcsServer(options: GcsServerOptions): Promise<GcsServ
   return { ...server, credentials: serviceAccountIn(options.directory, `${server.endpoint}/token`) };
 }
 
-/** Where a path of the JSON API leads. */
+/** What a path of the JSON API refers to. */
 interface Target {
   readonly bucket: string;
   readonly isObjects: boolean;
@@ -61,7 +61,7 @@ class GcsService implements CloudService {
   async handle(exchange: Exchange): Promise<void> {
     const { request, url } = exchange;
     if (url.pathname === "/token") return this.#grant(exchange);
-    // A session's URI is its own authorization.
+    // A session's URI needs no further authorization.
     const isUpload = UPLOAD_PATH.test(url.pathname);
     if (isUpload && url.searchParams.has("upload_id")) return this.#uploads.resume(exchange);
     this.#tokens.check(request.headers.authorization);

@@ -4,13 +4,13 @@ import type { ObjectDirectory } from "../object-directory.ts";
 import { decodePageToken, encodePageToken } from "../page-token.ts";
 import { S3Error, xml } from "./error.ts";
 
-/** ListObjectsV2. A continuation token is the last key given, and opaque to the client. */
+/** ListObjectsV2. */
 export function listObjects(exchange: Exchange, directory: ObjectDirectory, bucket: string): void {
   const query = exchange.url.searchParams;
   if (query.get("list-type") !== "2")
     throw new S3Error(501, "NotImplemented", "Only ListObjectsV2 is implemented here.");
   const limit = Math.min(1000, Number(query.get("max-keys") ?? 1000));
-  if (!Number.isInteger(limit) || limit < 0) throw new S3Error(400, "InvalidArgument", "max-keys is no count");
+  if (!Number.isInteger(limit) || limit < 0) throw new S3Error(400, "InvalidArgument", "max-keys is not a count");
   const prefix = query.get("prefix") ?? "";
   const delimiter = query.get("delimiter") ?? undefined;
   const token = query.get("continuation-token");

@@ -18,7 +18,7 @@ interface Multipart {
   readonly parts: Map<number, Part>;
 }
 
-/** Multipart uploads under way in one bucket. They do not outlive the server. */
+/** The unfinished multipart uploads of one bucket. They are lost when the server stops. */
 export class Multiparts {
   readonly #directory: ObjectDirectory;
   readonly #open = new Map<string, Multipart>();
@@ -55,7 +55,7 @@ export class Multiparts {
     const parts = named.map(({ number, etag }, index) => {
       const part = multipart.parts.get(number);
       if (part === undefined || part.etag !== etag)
-        throw new S3Error(400, "InvalidPart", `Part ${number} was not uploaded so`);
+        throw new S3Error(400, "InvalidPart", `Part ${number} was not uploaded with this ETag`);
       if (index > 0 && number <= named[index - 1]!.number)
         throw new S3Error(400, "InvalidPartOrder", "The parts are not in order");
       const small = part.upload.bytes < PART_BYTES_MIN && index < named.length - 1;

@@ -74,7 +74,10 @@ export async function copyObject(
   exchange.response.writeHead(200, { "Content-Type": "application/xml" }).end(text);
 }
 
-/** `If-None-Match: *` and `If-Match` of a write: checked at once, and again in the turn that makes the object. */
+/**
+ * `If-None-Match: *` and `If-Match` of a write: `check` before the body is received, `allows` when the object is
+ * created.
+ */
 export function writeCondition(headers: IncomingHttpHeaders) {
   const noneMatch = headers["if-none-match"];
   const match = headers["if-match"];

@@ -11,7 +11,7 @@ import { receiveText } from "./payload.ts";
 import { type Account, verifySignature } from "./signature.ts";
 
 export interface S3ServerOptions extends Account, Listen {
-  /** Objects live here and outlast the server. */
+  /** Objects are stored here and survive a restart. */
   readonly directory: string;
   readonly buckets: readonly string[];
 }

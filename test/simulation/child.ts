@@ -1,4 +1,6 @@
-/** A worker process of pool.ts: runs the seeds that its parent sends, with at most one mutant in the production code. */
+/**
+ * A worker process of pool.ts: runs the seeds that its parent sends, with at most one mutant in the production code.
+ */
 
 import { installHooks } from "./environment/hooks.ts";
 import { MUTANTS } from "./mutants.ts";

@@ -18,7 +18,10 @@ export interface RecordedOperation {
   readonly invokedMs: number;
   /** What its session had seen at the invocation. */
   readonly token: Version;
-  /** With `number`, identifies a change on the changelog. More than one if a session was lost and the change repeated in the next. */
+  /**
+   * With `number`, identifies a change on the changelog. More than one if a session was lost and the change repeated
+   * in the next.
+   */
   readonly sessions: Set<number>;
   readonly number: number;
   completedAt: number;

@@ -11,7 +11,10 @@ export interface PoolOptions {
   readonly trace?: boolean;
 }
 
-/** Runs jobs in parallel worker processes. @throws Error when a worker cannot start: its mutant no longer matches the source. */
+/**
+ * Runs jobs in parallel worker processes.
+ * @throws Error when a worker cannot start: its mutant no longer matches the source.
+ */
 export async function runJobs(
   { processes, mutant, trace = false }: PoolOptions,
   jobs: readonly Job["options"][],

@@ -91,7 +91,10 @@ const MIXED: FaultWeights = {
 
 const FAULTS: Readonly<Record<ProfileName, FaultWeights>> = {
   weather: { ...MIXED, switchover: 1, memberChange: 1 },
-  /** Leader after leader crashes right after its election, with entries that no other member has: the scenario of figure 3.7. */
+  /**
+   * Leader after leader crashes right after its election, with entries that no other member has: the scenario of
+   * figure 3.7.
+   */
   storm: { crashLeader: 2, crash: 1, isolateLeader: 1, powerFailure: 0.5, heal: 2, networkConditions: 1, slowDisk: 1 },
   /** Elections on slow disks, among servers that crash between granting a vote and persisting it. */
   votes: { crash: 5, crashLeader: 3, powerFailure: 1, transferLeadership: 2, isolateLeader: 1, heal: 1 },

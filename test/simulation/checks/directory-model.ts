@@ -1,4 +1,7 @@
-/** The sequential specification of a directory with a few names: which completions each operation may have in each state. */
+/**
+ * The sequential specification of a directory with a few names: which completions each operation may have in each
+ * state.
+ */
 import type { Outcome } from "../../../core/commands.ts";
 import type { Model } from "./linearizability.ts";
 

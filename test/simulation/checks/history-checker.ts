@@ -6,7 +6,10 @@ import { type Completion, completionOf, type DirectoryOperation, directoryModel 
 import { checkLinearizable, type Timed } from "./linearizability.ts";
 import { type KnownEntry, show, type VolumeChecker } from "./volume-checker.ts";
 
-/** Checks that a read returned the state at its version, and that this version is not older than what its session had seen. */
+/**
+ * Checks that a read returned the state at its version, and that this version is not older than what its session had
+ * seen.
+ */
 export function checkCompletion(volume: VolumeChecker, recorded: RecordedOperation): void {
   const { invocation, completion, version, token, directory, freshness } = recorded;
   if (completion === undefined || version === undefined || freshness === "primary") return;
@@ -61,7 +64,10 @@ export interface HistoryResult {
   readonly undecided: number;
 }
 
-/** Checks that each directory's history is linearizable, and that each acknowledged change survives unless it is past a reported fork. */
+/**
+ * Checks that each directory's history is linearizable, and that each acknowledged change survives unless it is past
+ * a reported fork.
+ */
 export function checkHistory(world: World, volume: VolumeChecker, history: History): HistoryResult {
   const byRequest = indexByRequest(volume);
   let lost = 0;
@@ -118,7 +124,10 @@ function entryOf(recorded: RecordedOperation, requests: Requests): KnownEntry | 
   return undefined;
 }
 
-/** `lost`: acknowledged, and discarded by a forced promotion. `none`: known to have had no effect, or says nothing about the surviving history. */
+/**
+ * `lost`: acknowledged, and discarded by a forced promotion. `none`: known to have had no effect, or says nothing
+ * about the surviving history.
+ */
 function timedOf(
   recorded: RecordedOperation,
   volume: VolumeChecker,

@@ -91,7 +91,10 @@ function notLinearizable<Op>(history: readonly Timed<Op>[], longest: readonly nu
   };
 }
 
-/** Invocations and completions in the order of time, as a linked list with a head. At equal times invocations come first. */
+/**
+ * Invocations and completions in the order of time, as a linked list with a head. At equal times invocations come
+ * first.
+ */
 function linkEvents<Op>(history: readonly Timed<Op>[]): Event {
   const events: Event[] = [];
   for (const [number, { invokedAt, completedAt }] of history.entries()) {

@@ -5,7 +5,9 @@ interface Change<T> {
   readonly value: T;
 }
 
-/** The value of each key at each version of a history that may have forked: a forced promotion starts a second branch. */
+/**
+ * The value of each key at each version of a history that may have forked: a forced promotion starts a second branch.
+ */
 export class Versions<T> {
   readonly #changes = new Map<string, Change<T>[]>();
   readonly #epochStart: (version: Version) => Version | undefined;

@@ -25,7 +25,9 @@ type Fault = "none" | "full" | "read-error";
 /** Called with every batch that has become durable in a database, before its writer is notified. */
 export type DiskWatch = (path: string, puts: ReadonlyMap<string, Uint8Array | undefined>) => void;
 
-/** A host's disk: files, directories and databases, with the durability that POSIX and LevelDB guarantee, and no more. */
+/**
+ * A host's disk: files, directories and databases, with the durability that POSIX and LevelDB guarantee, and no more.
+ */
 export class Disk {
   readonly root: DirectoryNode = directory();
   /** The longest time that a read or a write takes. */

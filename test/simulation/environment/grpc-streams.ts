@@ -111,7 +111,10 @@ export abstract class End extends Duplex {
     this.#out!.send(() => turnOf(other.process, () => what(other)));
   }
 
-  /** The process has ended: its kernel resets the connection, unless the host lost power and the peer must notice the silence. */
+  /**
+   * The process has ended: its kernel resets the connection, unless the host lost power and the peer must notice the
+   * silence.
+   */
   protected resetPeer(reset: (other: End) => void): void {
     const other = this.#other;
     if (other === undefined) return;

@@ -14,7 +14,10 @@ export interface PipeOptions {
   readonly onBroken: () => void;
 }
 
-/** Delays, loses, duplicates and reorders messages, and cuts single directions between hosts. Within a connection messages stay in order, as in TCP. */
+/**
+ * Delays, loses, duplicates and reorders messages, and cuts single directions between hosts. Within a connection
+ * messages stay in order, as in TCP.
+ */
 export class Network {
   lossProbability = 0;
   duplicateProbability = 0;
