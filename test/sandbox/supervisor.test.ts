@@ -32,7 +32,7 @@ afterEach(async () => {
   rmSync(dir, { recursive: true });
 });
 
-/** A shell that says it is there by a file, and goes on until it is told to end. */
+/** A shell script that creates a file when it is ready, and runs until SIGTERM. */
 function plan(name: string, script = "while :; do sleep 0.05; done"): ProcessPlan {
   const sign = join(dir, `${name}.up`);
   return {
@@ -44,7 +44,7 @@ function plan(name: string, script = "while :; do sleep 0.05; done"): ProcessPla
   };
 }
 
-/** A process that ended and was not waited for yet (a zombie) runs no more. */
+/** Whether a process is running: a zombie is not. */
 function runs(pid: number): boolean {
   try {
     return !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
@@ -53,7 +53,7 @@ function runs(pid: number): boolean {
   }
 }
 
-it("starts a process again that was killed, and says so", async () => {
+it("restarts a process that was killed, and reports it", async () => {
   await supervisor.start(plan("one"));
   const first = supervisor.kill("one");
   expect(first).toBeGreaterThan(0);
@@ -63,7 +63,7 @@ it("starts a process again that was killed, and says so", async () => {
   expect(readFileSync(join(options.runDir, "one.pid"), "utf8")).toBe(`${supervisor.pid("one")}\n`);
 });
 
-it("leaves down what was cut, until it is revived", async () => {
+it("keeps processes down that were cut, until they are revived", async () => {
   await supervisor.start(plan("one"), plan("two"));
   await supervisor.cut(["one"]);
   await delay(600);
@@ -73,7 +73,7 @@ it("leaves down what was cut, until it is revived", async () => {
   expect(supervisor.pid("one")).toBeGreaterThan(0);
 });
 
-it("stops those that were started last first", async () => {
+it("stops processes in the reverse order of their start", async () => {
   await supervisor.start(plan("one"));
   await supervisor.start(plan("two"));
   await supervisor.stopAll();
@@ -81,12 +81,12 @@ it("stops those that were started last first", async () => {
   expect(existsSync(join(options.runDir, "one.pid"))).toBe(false);
 });
 
-it("tells the last words of a process that could not start", async () => {
+it("reports the error message of a process that could not start", async () => {
   const failing = { ...plan("bad", "echo 'mirrorfs: port 1 is in use' >&2; exit 1"), ready: async () => false };
   await expect(supervisor.start(failing)).rejects.toThrow(/^bad: port 1 is in use$/);
 });
 
-it("names the log of one that said nothing, and of one that is not ready in time", async () => {
+it("names the log of a process that printed no error, and of one that is not ready in time", async () => {
   const silent = { ...plan("silent", "exit 3"), ready: async () => false };
   await expect(supervisor.start(silent)).rejects.toThrow(/^silent: ended before it was ready \(log: .*silent\.log\)$/);
   const slow = { ...plan("slow"), ready: async () => false, readyMsMax: 1_500 };
@@ -94,7 +94,7 @@ it("names the log of one that said nothing, and of one that is not ready in time
   expect(lines).toContain("waiting for slow (1 s)");
 });
 
-it("its children end when it is killed with SIGKILL", async () => {
+it("its children exit when it is killed with SIGKILL", async () => {
   const script = join(dir, "supervise.ts");
   const module = new URL("../../sandbox/supervisor.ts", import.meta.url).href;
   writeFileSync(

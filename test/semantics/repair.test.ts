@@ -7,7 +7,7 @@ import { TestVolume } from "../meta-server/harness.ts";
 import { RawClient } from "../meta-server/raw-client.ts";
 import { until } from "../support/until.ts";
 
-/** What docs/OPERATIONS.md tells people to do with data directories. */
+/** The repairs of docs/OPERATIONS.md that empty a data directory. */
 let volume: TestVolume;
 const clients: RawClient[] = [];
 afterEach(async () => {
@@ -19,13 +19,13 @@ async function writer(region: string): Promise<RawClient> {
   const { address } = await volume.leader(region, ({ role }) => role === "primary");
   const client = new RawClient(address);
   clients.push(client);
-  await until("a session", async () => (await client.open()).status === Status.OK);
+  await until("a session to open", async () => (await client.open()).status === Status.OK);
   return client;
 }
 
 async function promote(region: string): Promise<void> {
   const { address } = await volume.leader(region);
-  await until("the promotion", async () => {
+  await until("the promotion to succeed", async () => {
     const answer = await new Promise<PromoteAnswer>((resolve, reject) =>
       volume
         .admin(address)
@@ -38,7 +38,7 @@ async function promote(region: string): Promise<void> {
 const empty = (region: string, member: number) =>
   rm(join(volume.directory, `${region}-${member}`), { recursive: true });
 
-test("a metadata server that lost its disk is brought up by the others, and can lead", async () => {
+test("a metadata server that lost its disk recovers from the others, and can lead", async () => {
   volume = await TestVolume.create({ aws: 3 });
   await volume.start("aws");
   const client = await writer("aws");
@@ -60,7 +60,7 @@ test("a metadata server that lost its disk is brought up by the others, and can 
   expect(await next.lookup(1, "meanwhile")).toMatchObject({ kind: "file" });
 });
 
-test("an old primary with a past of its own follows once it is emptied", async () => {
+test("an old primary with changes of its own follows once its disk is emptied", async () => {
   volume = await TestVolume.create({ aws: 1, gcp: 1 });
   await Promise.all([volume.start("aws"), volume.start("gcp")]);
   const client = await writer("aws");
@@ -84,7 +84,7 @@ test("an old primary with a past of its own follows once it is emptied", async (
   });
 });
 
-test("a primary that has lost everything makes no second volume: it waits for the other regions, and follows", async () => {
+test("a primary that has lost everything does not format a second volume: it waits for the other regions, and follows", async () => {
   volume = await TestVolume.create({ aws: 1, gcp: 1 }, { startAloneWaitMs: 20_000 });
   await Promise.all([volume.start("aws"), volume.start("gcp")]);
   const client = await writer("aws");
