@@ -49,7 +49,7 @@ export function startJob<Task, Event>(
   });
   const send = (message: ToJob<Task>) => void (child.connected && child.send(message as object, () => {}));
   const done = ended(child, onEvent);
-  // A rejection is handled by whoever awaits `done` or `finish()`.
+  // The caller handles a rejection when it awaits `done` or `finish()`.
   done.catch(() => {});
   send({ task });
   return {

@@ -12,7 +12,7 @@ export interface Bucket {
 }
 
 /** The address by which the client reached this server: it may be a proxy's. */
-export function reachedAt({ request }: Exchange): string {
+export function originOf({ request }: Exchange): string {
   return `${request.socket instanceof TLSSocket ? "https" : "http"}://${request.headers.host}`;
 }
 

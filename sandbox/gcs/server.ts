@@ -4,7 +4,7 @@ import { type CloudServer, type CloudService, type Exchange, type Listen, serveC
 import type { OperationName } from "../faults.ts";
 import { type ObjectDirectory, openBuckets } from "../object-directory.ts";
 import { errorJson, GcsError } from "./error.ts";
-import { type Bucket, copyObject, deleteObject, getObject, listObjects, reachedAt, sendJson } from "./objects.ts";
+import { type Bucket, copyObject, deleteObject, getObject, listObjects, originOf, sendJson } from "./objects.ts";
 import { type ServiceAccountKey, serviceAccountIn, TokenError, Tokens } from "./tokens.ts";
 import { Uploads } from "./uploads.ts";
 
@@ -98,7 +98,7 @@ class GcsService implements CloudService {
 
   async #grant(exchange: Exchange): Promise<void> {
     const form = new URLSearchParams((await readAll(exchange.body())).toString());
-    sendJson(exchange, this.#tokens.grant(form, `${reachedAt(exchange)}/token`));
+    sendJson(exchange, this.#tokens.grant(form, `${originOf(exchange)}/token`));
   }
 
   async #copy(exchange: Exchange, bucket: Bucket, target: Target): Promise<void> {

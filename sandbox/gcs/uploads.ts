@@ -4,7 +4,7 @@ import { type Algorithm, summing } from "../checksums.ts";
 import type { Exchange } from "../cloud-server.ts";
 import { type Attributes, concatenated, type Upload } from "../object-directory.ts";
 import { GcsError } from "./error.ts";
-import { type Bucket, conditionNotMet, conditions, reachedAt, resourceOf, sendJson } from "./objects.ts";
+import { type Bucket, conditionNotMet, conditions, originOf, resourceOf, sendJson } from "./objects.ts";
 import { parseJson, splitRelated } from "./related.ts";
 
 /** What an upload states before its bytes. */
@@ -84,7 +84,7 @@ export class Uploads {
     conditions(intent.query).check(bucket.directory.find(intent.key));
     const id = randomUUID();
     this.#sessions.set(id, { intent, bucket, chunks: [], received: 0, turn: 0 });
-    const location = `${reachedAt(exchange)}/upload/storage/v1/b/${bucket.name}/o?uploadType=resumable&upload_id=${id}`;
+    const location = `${originOf(exchange)}/upload/storage/v1/b/${bucket.name}/o?uploadType=resumable&upload_id=${id}`;
     exchange.response.writeHead(200, { Location: location, "X-GUploader-UploadID": id }).end();
   }
 

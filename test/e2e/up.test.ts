@@ -106,13 +106,13 @@ describe("mirrorfs up --wan-ms 5", () => {
         const copy = spawn("cp", ["-a", tree, target], { stdio: ["ignore", "ignore", "inherit"] });
         const copied = new Promise<number | null>((done) => copy.once("close", done));
         const before = (await up.status()).regions.aws!.sequence!;
-        await until("the copy is under way", async () => (await up.status()).regions.aws!.sequence! > before + 50);
+        await until("the copy to be under way", async () => (await up.status()).regions.aws!.sequence! > before + 50);
         const pid = up.pidOf(name);
         expect(copy.exitCode, "the kill hits a copy in flight").toBeNull();
         process.kill(pid, "SIGKILL");
-        expect(copy.exitCode, "the copy goes on after the kill").toBeNull();
+        expect(copy.exitCode, "the copy continues after the kill").toBeNull();
         expect(await copied).toBe(0);
-        await until(`${name} runs again`, () => up.pidOf(name) !== pid);
+        await until(`${name} to run again`, () => up.pidOf(name) !== pid);
         expect(await run("diff", ["-r", "--no-dereference", tree, up.mount("gcp", what.replaceAll(" ", "-"))])).toEqual(
           {
             code: 0,

@@ -40,11 +40,8 @@ export class Operator {
   promote(region: Region): void {
     const { volume } = this.#cluster.volume;
     this.#cluster.world.log(`operator: forced promotion of ${region}`);
-    this.#sendToAll(
-      region,
-      "promotion",
-      (admin, done) => admin.promote({ volume, force: true }, {} as never, deadline(), done),
-      () => {},
+    this.#sendToAll(region, "promotion", (admin, done) =>
+      admin.promote({ volume, force: true }, {} as never, deadline(), done),
     );
   }
 
@@ -80,7 +77,7 @@ export class Operator {
     region: Region,
     what: string,
     request: (admin: AdminClient, done: (error: unknown, answer: Answer) => void) => void,
-    onDone: () => void,
+    onDone?: () => void,
   ): void {
     const { world, volume } = this.#cluster;
     world.turn(this.host.process!, () => {
@@ -90,7 +87,7 @@ export class Operator {
           admin.close();
           if (error !== null) return;
           world.log(`operator: ${what} at ${address}: ${answer.ok ? "done" : "refused"}: ${answer.message}`);
-          if (answer.ok) onDone();
+          if (answer.ok) onDone?.();
         });
       }
     });

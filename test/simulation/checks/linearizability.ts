@@ -43,8 +43,8 @@ export function checkLinearizable<Op, State>(
   stepsMax = STEPS_MAX,
 ): Verdict<Op> {
   const head = linkEvents(history);
-  const done = new Uint8Array(Math.ceil(history.length / 8));
-  const tried = new Set<string>();
+  const linearized = new Uint8Array(Math.ceil(history.length / 8));
+  const visited = new Set<string>();
   const stack: { readonly event: Event; readonly state: State }[] = [];
   let state = model.initial;
   let longest: number[] = [];
@@ -54,17 +54,17 @@ export function checkLinearizable<Op, State>(
     if (at?.isInvocation === true) {
       const after = model.step(state, history[at.number]!.operation);
       if (after !== undefined) {
-        flip(done, at.number);
-        const name = `${Buffer.from(done).toString("latin1")}|${model.nameOf(after)}`;
-        if (!tried.has(name)) {
-          tried.add(name);
+        flip(linearized, at.number);
+        const name = `${Buffer.from(linearized).toString("latin1")}|${model.nameOf(after)}`;
+        if (!visited.has(name)) {
+          visited.add(name);
           stack.push({ event: at, state });
           state = after;
           lift(at);
           at = head.next;
           continue;
         }
-        flip(done, at.number);
+        flip(linearized, at.number);
       }
       at = at.next;
       continue;
@@ -74,7 +74,7 @@ export function checkLinearizable<Op, State>(
     const last = stack.pop();
     if (last === undefined) return notLinearizable(history, longest);
     state = last.state;
-    flip(done, last.event.number);
+    flip(linearized, last.event.number);
     unlift(last.event);
     at = last.event.next;
   }

@@ -36,11 +36,11 @@ export class Disk {
   onDurable: DiskWatch = () => {};
 
   crashPoint(name: string): void {
-    const { current } = this.#currentWorld();
+    const { current } = this.#world();
     if (current?.alive === true) current.host.onCrashPoint(name);
   }
 
-  #currentWorld(): World {
+  #world(): World {
     return currentProcess().host.world;
   }
 
@@ -66,7 +66,7 @@ export class Disk {
   }
 
   drawMs(): number {
-    return this.#currentWorld().prng.between(0.05, this.delayMsMax);
+    return this.#world().prng.between(0.05, this.delayMsMax);
   }
 
   find(path: string): Node | undefined {

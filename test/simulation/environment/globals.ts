@@ -40,21 +40,21 @@ export function currentProcess(): Process {
   return current;
 }
 
-export function setTimer(ms: number, run: () => void): SimulatedTimer {
+export function startTimer(ms: number, run: () => void): SimulatedTimer {
   const timer = new SimulatedTimer();
-  const on = currentWorld();
+  const world = currentWorld();
   const process = currentProcess();
-  if (process.alive) timer.event = on.at(on.nowMs + Math.max(ms || 0, 1) / process.host.rate, process, run);
+  if (process.alive) timer.event = world.at(world.nowMs + Math.max(ms || 0, 1) / process.host.rate, process, run);
   return timer;
 }
 
-function setRepeating(ms: number, run: () => void): SimulatedTimer {
+function startInterval(ms: number, run: () => void): SimulatedTimer {
   const timer = new SimulatedTimer();
-  const on = currentWorld();
+  const world = currentWorld();
   const process = currentProcess();
   const next = () => {
     if (timer.cancelled || !process.alive) return;
-    timer.event = on.at(on.nowMs + Math.max(ms || 0, 1) / process.host.rate, process, () => {
+    timer.event = world.at(world.nowMs + Math.max(ms || 0, 1) / process.host.rate, process, () => {
       run();
       next();
     });
@@ -63,7 +63,7 @@ function setRepeating(ms: number, run: () => void): SimulatedTimer {
   return timer;
 }
 
-export function setTurn(run: () => void): SimulatedTimer {
+export function nextTurn(run: () => void): SimulatedTimer {
   const timer = new SimulatedTimer();
   const process = currentProcess();
   if (process.alive) timer.event = currentWorld().at(process.host.nextTurnMs(), process, run);
@@ -75,28 +75,28 @@ function cancel(timer: unknown): void {
 }
 
 /** Installs the globals of a world. @returns a function that restores the real ones. */
-export function enter(on: World): () => void {
+export function enter(world: World): () => void {
   const realNow = Date.now;
   const realPerformanceNow = performance.now;
   const realRandom = Math.random;
   const { setTimeout, setInterval, setImmediate, clearTimeout, clearInterval, clearImmediate } = globalThis;
-  const onRejection = (reason: unknown) => on.uncaught(asError(reason), on.current);
-  active = on;
+  const onRejection = (reason: unknown) => world.uncaught(asError(reason), world.current);
+  active = world;
   const bound =
     (run: (...args: never[]) => void, args: unknown[]): (() => void) =>
     () =>
       run(...(args as never[]));
   Object.assign(globalThis, {
-    setTimeout: (run: () => void, ms = 0, ...args: unknown[]) => setTimer(ms, bound(run, args)),
-    setInterval: (run: () => void, ms = 0, ...args: unknown[]) => setRepeating(ms, bound(run, args)),
-    setImmediate: (run: () => void, ...args: unknown[]) => setTurn(bound(run, args)),
+    setTimeout: (run: () => void, ms = 0, ...args: unknown[]) => startTimer(ms, bound(run, args)),
+    setInterval: (run: () => void, ms = 0, ...args: unknown[]) => startInterval(ms, bound(run, args)),
+    setImmediate: (run: () => void, ...args: unknown[]) => nextTurn(bound(run, args)),
     clearTimeout: cancel,
     clearInterval: cancel,
     clearImmediate: cancel,
   });
   Date.now = () => currentProcess().host.wallMs;
   performance.now = () => currentProcess().host.monotonicMs;
-  Math.random = () => on.prng.next();
+  Math.random = () => world.prng.next();
   globalThis.process.on("unhandledRejection", onRejection);
   return () => {
     active = undefined;

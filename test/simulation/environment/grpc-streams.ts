@@ -1,6 +1,6 @@
 /** Both ends of a call with grpc-js's interface: Node's object streams over the simulated network. */
 import { Duplex } from "node:stream";
-import { setTurn } from "./globals.ts";
+import { nextTurn } from "./globals.ts";
 import { type Network, type Pipe, turnOf } from "./network.ts";
 import type { Process } from "./world.ts";
 
@@ -152,7 +152,7 @@ export abstract class End extends Duplex {
 }
 
 export class ClientEnd extends End {
-  #statusSent = false;
+  #ended = false;
   onStatus: (status: CallStatus) => void = () => {};
 
   override _final(done: () => void): void {
@@ -162,7 +162,7 @@ export class ClientEnd extends End {
 
   /** A `for await` that ends early destroys the stream. */
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    if (!this.#statusSent) this.cancel();
+    if (!this.#ended) this.cancel();
     done(error);
   }
 
@@ -170,13 +170,13 @@ export class ClientEnd extends End {
     if (this.over) return;
     this.sendToPeer((server) => (server as ServerEnd).cancelledByClient());
     this.over = true;
-    setTurn(() => this.finish({ code: CODE.cancelled, details: "Cancelled on client" }));
+    nextTurn(() => this.finish({ code: CODE.cancelled, details: "Cancelled on client" }));
   }
 
   /** Ends the call with its status, from the server or because the connection broke. */
   finish(status: CallStatus): void {
-    if (this.#statusSent) return;
-    this.#statusSent = true;
+    if (this.#ended) return;
+    this.#ended = true;
     if (status.code !== CODE.cancelled && status.code !== CODE.deadline) this.closePipes();
     if (status.code === CODE.ok) {
       this.receiveEnd();

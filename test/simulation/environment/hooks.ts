@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 const ROOT = new URL("../../../", import.meta.url).href;
 const ROOMS = /^(base|consensus|core|meta-server|client|proto|config)\//;
 
-const REPLACEMENTS_OF: Readonly<Record<string, string>> = {
+const FAKES: Readonly<Record<string, string>> = {
   "@grpc/grpc-js": "./grpc.ts",
   "classic-level": "./classic-level.ts",
   "node:fs/promises": "./files.ts",
@@ -40,9 +40,9 @@ export function installHooks(replacements: readonly Replacement[]): void {
   const all = [...SCALE, ...replacements];
   registerHooks({
     resolve(specifier, context, next) {
-      const replacement = REPLACEMENTS_OF[specifier];
-      if (replacement === undefined || !isProduction(context.parentURL)) return next(specifier, context);
-      return { url: new URL(replacement, import.meta.url).href, format: "module-typescript", shortCircuit: true };
+      const fake = FAKES[specifier];
+      if (fake === undefined || !isProduction(context.parentURL)) return next(specifier, context);
+      return { url: new URL(fake, import.meta.url).href, format: "module-typescript", shortCircuit: true };
     },
     load(url, context, next) {
       const loaded = next(url, context);

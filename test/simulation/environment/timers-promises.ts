@@ -1,9 +1,9 @@
 /** Replaces node:timers/promises by virtual time. */
-import { setTimer } from "./globals.ts";
+import { startTimer } from "./globals.ts";
 
 function pause<T>(ms: number, value?: T, options?: { signal?: AbortSignal | undefined }): Promise<T | undefined> {
   return new Promise((resolve, reject) => {
-    const timer = setTimer(ms, () => resolve(value));
+    const timer = startTimer(ms, () => resolve(value));
     options?.signal?.addEventListener("abort", () => {
       timer.cancel();
       reject(options.signal?.reason);
