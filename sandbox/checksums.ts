@@ -6,7 +6,7 @@ export type Algorithm = "crc32c" | "crc32" | "sha1" | "sha256" | "md5";
 
 interface Running {
   update(bytes: Buffer): void;
-  /** In base64, as both services write checksums. */
+  /** @returns the checksum in base64, as both services encode it. */
   digest(): string;
 }
 
@@ -41,7 +41,7 @@ export function isAlgorithm(name: string): name is Algorithm {
   return Object.hasOwn(START, name);
 }
 
-/** Sums what passes through; `sums()` is complete when the body has ended. */
+/** Passes a body through and computes its checksums. `sums()` is empty until the body has been consumed. */
 export function summing(
   body: AsyncIterable<Buffer>,
   algorithms: Iterable<Algorithm>,

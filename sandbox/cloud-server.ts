@@ -4,25 +4,26 @@ import type { AddressInfo } from "node:net";
 import { type Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
+import { readAll } from "./bodies.ts";
 import { checkFaultRule, type Fault, Faults, type RequestTraits } from "./faults.ts";
 
-/** One request and its answer, with the faults that were ordered for it. */
+/** One request and its response, with the injected faults applied. */
 export interface Exchange {
   readonly request: http.IncomingMessage;
   readonly response: http.ServerResponse;
   readonly url: URL;
-  /** The upload as it arrives. */
+  /** The request's body. */
   readonly body: () => AsyncIterable<Buffer>;
-  /** Sends a body after `writeHead`. */
+  /** Sends the response's body, after `writeHead`. */
   readonly send: (body: Readable) => Promise<void>;
 }
 
-/** A cloud's protocol. `handle` and `fail` answer in the service's own format. */
+/** A cloud's protocol. All answers, errors too, are in the service's own format. */
 export interface CloudService {
   identify(request: http.IncomingMessage, url: URL): RequestTraits;
   handle(exchange: Exchange): Promise<void>;
   fail(exchange: Exchange, fault: "unavailable" | "slowDown"): void;
-  /** An error that `handle` threw. */
+  /** Answers with an error that `handle` threw. */
   failed(exchange: Exchange, error: unknown): void;
 }
 
@@ -32,13 +33,16 @@ export interface CloudServer {
   stop(): Promise<void>;
 }
 
-/** Faults are ordered here too: GET, POST a rule, DELETE all, DELETE …/ID. No bucket can have this name. */
+/**
+ * Faults can be injected over HTTP: GET lists the rules, POST adds one, DELETE removes all, DELETE …/ID one. No
+ * bucket can have this name.
+ */
 const ADMIN_PATH = "/-/faults";
 
 export interface Listen {
   readonly host?: string;
   readonly port?: number;
-  /** PEM; without it the service speaks plain HTTP. */
+  /** PEM. Without it the server speaks plain HTTP. */
   readonly tls?: { readonly key: string; readonly cert: string };
 }
 
@@ -73,10 +77,10 @@ async function answer(
 ): Promise<void> {
   const url = new URL(request.url ?? "/", "http://localhost");
   if (url.pathname.startsWith(ADMIN_PATH)) return administer(at.faults, request, response, url);
-  const ordered = at.faults.take(at.service.identify(request, url));
-  const exchange = exchangeOf(request, response, url, ordered);
+  const injected = at.faults.take(at.service.identify(request, url));
+  const exchange = exchangeOf(request, response, url, injected);
   try {
-    for (const fault of ordered) {
+    for (const fault of injected) {
       if (fault.kind === "latency") await delay(fault.ms);
       if (fault.kind === "hang") return;
       if (fault.kind === "refuse") {
@@ -91,7 +95,7 @@ async function answer(
     if (response.headersSent || response.destroyed) response.destroy();
     else at.service.failed(exchange, error);
   } finally {
-    if (!request.complete) request.resume(); // an answer before the body's end: the connection stays usable
+    if (!request.complete) request.resume(); // answered before the body's end: drain it, so that the connection stays usable
   }
 }
 
@@ -107,9 +111,9 @@ function exchangeOf(
   request: http.IncomingMessage,
   response: http.ServerResponse,
   url: URL,
-  ordered: readonly Fault[],
+  injected: readonly Fault[],
 ): Exchange {
-  const faults = ordered.filter((fault) => fault.kind === "cutBody" || fault.kind === "wrongBytes");
+  const faults = injected.filter((fault) => fault.kind === "cutBody" || fault.kind === "wrongBytes");
   return {
     request,
     response,
@@ -128,32 +132,32 @@ function exchangeOf(
 
 function faulty(request: http.IncomingMessage, faults: readonly Fault[]): AsyncIterable<Buffer> {
   const stream = faultStream(faults, () => request.socket.destroy());
-  pipeline(request, stream).catch(() => {}); // the stream's reader is told
+  pipeline(request, stream).catch(() => {}); // the stream's reader gets the error
   return stream;
 }
 
 function faultStream(faults: readonly Fault[], hangUp: () => void): Transform {
   const cut = faults.find((fault) => fault.kind === "cutBody");
-  let turn = faults.some((fault) => fault.kind === "wrongBytes");
+  let flip = faults.some((fault) => fault.kind === "wrongBytes");
   let left = cut?.afterBytes ?? Number.POSITIVE_INFINITY;
   return new Transform({
     transform(arrived: Buffer, _encoding, done) {
-      const piece = turn ? withOneBitTurned(arrived) : arrived;
-      turn = false;
+      const piece = flip ? withOneBitFlipped(arrived) : arrived;
+      flip = false;
       if (piece.length < left) {
         left -= piece.length;
         return done(null, piece);
       }
       this.push(piece.subarray(0, left));
-      setTimeout(hangUp, 10); // after what comes before it has left
+      setTimeout(hangUp, 10); // after the bytes before the cut have been sent
     },
   });
 }
 
-function withOneBitTurned(piece: Buffer): Buffer {
-  const turned = Buffer.from(piece);
-  turned[turned.length >> 1]! ^= 1;
-  return turned;
+function withOneBitFlipped(piece: Buffer): Buffer {
+  const flipped = Buffer.from(piece);
+  flipped[flipped.length >> 1]! ^= 1;
+  return flipped;
 }
 
 async function administer(
@@ -168,9 +172,8 @@ async function administer(
   try {
     if (request.method === "GET") return reply(200, faults.rules());
     if (request.method === "POST") {
-      const pieces: Buffer[] = [];
-      for await (const piece of request as AsyncIterable<Buffer>) pieces.push(piece);
-      return reply(200, { id: faults.add(checkFaultRule(JSON.parse(Buffer.concat(pieces).toString()))) });
+      const rule: unknown = JSON.parse((await readAll(request)).toString());
+      return reply(200, { id: faults.add(checkFaultRule(rule)) });
     }
     if (request.method !== "DELETE") return reply(405, { error: "GET, POST or DELETE" });
     const id = url.pathname.slice(ADMIN_PATH.length + 1);

@@ -12,21 +12,24 @@ import { Supervisor } from "./supervisor.ts";
 import { Wan } from "./wan.ts";
 
 export interface CloudOptions {
-  /** Kept at the end; without it a temporary one is made, and removed. */
+  /** Kept at the end. By default a temporary directory, which is removed. */
   readonly dir?: string;
   readonly replicas: number;
   readonly mirrorReplicas: number;
-  /** Each way, on every path between the regions. 0: no proxy between them. */
+  /** Delay in each direction on every path between the regions. 0: no proxy. */
   readonly wanMs: number;
   readonly buckets: "cloud" | "file";
-  /** Path of bin/mirrorfs, which is run for every process of mirrorfs. */
+  /** Path of bin/mirrorfs. */
   readonly program: string;
   readonly environment: NodeJS.ProcessEnv;
-  /** Takes a line for people. */
+  /** Receives progress messages, one line each. */
   readonly report: (line: string) => void;
 }
 
-/** A whole two-region volume on this machine, as processes of their own. */
+/**
+ * A complete two-region volume on this machine: object stores, Redis, metadata servers, agents and mounts, each a
+ * process.
+ */
 export class Cloud {
   readonly dir: string;
   readonly places: Places;
@@ -36,7 +39,7 @@ export class Cloud {
   #settings: Settings | undefined;
   #stopped: Promise<void> | undefined;
 
-  /** @throws UserError when the directory is another running sandbox's. */
+  /** @throws UserError when another running sandbox uses the directory. */
   constructor(options: CloudOptions) {
     this.#options = options;
     this.dir = options.dir === undefined ? mkdtempSync(join(tmpdir(), "mirrorfs-")) : resolve(options.dir);
@@ -46,28 +49,28 @@ export class Cloud {
     this.supervisor = new Supervisor({ logDir: this.places.logs, runDir: this.places.run, environment, report });
   }
 
-  /** The WAN between the regions; only with `wanMs`. */
+  /** The WAN between the regions. @throws Error without `wanMs`. */
   get wan(): Wan {
     if (this.#wan === undefined) throw new Error("there is no WAN between the regions");
     return this.#wan;
   }
 
-  /** Names of the metadata servers of a region, for the supervisor. */
+  /** The supervisor's names of a region's metadata servers. */
   metaNames(region: RegionName): readonly string[] {
     return this.#settings!.ports[region].meta.map((_, i) => `${region}-meta-${i + 1}`);
   }
 
-  /** Everything that runs in a region, its bucket's service and its mount included. */
+  /** The supervisor's names of all processes of a region, including its object store and its mount. */
   regionNames(region: RegionName): readonly string[] {
     const services = this.#options.buckets === "cloud" ? [`${region}-queue`, `${region}-bucket`] : [`${region}-queue`];
     return [...services, ...this.metaNames(region), `${region}-agent`, `${region}-mount`];
   }
 
-  /** Starts everything, in order, and returns when both mounts are there. @throws UserError for what cannot start. */
+  /** Starts all processes in order; resolves when both volumes are mounted. @throws UserError when one cannot start. */
   async start(): Promise<void> {
     ensure(this.#options.environment);
     if (!existsSync("/dev/fuse"))
-      throw new UserError("no /dev/fuse: load the kernel's module (modprobe fuse), or give the container the device");
+      throw new UserError("no /dev/fuse: load the kernel module (modprobe fuse), or pass the device to the container");
     const { buckets, replicas, mirrorReplicas } = this.#options;
     const settings = await settle(this.places, { replicas: { aws: replicas, gcp: mirrorReplicas }, buckets });
     this.#settings = settings;
@@ -86,7 +89,7 @@ export class Cloud {
     await this.supervisor.start(...REGIONS.map((region) => mountPlan(context, region)));
   }
 
-  /** Unmounts, ends every process, and takes away what must not stay. Any number of times, also while it starts. */
+  /** Unmounts, ends every process and removes temporary files. Idempotent; may be called while `start` is running. */
   stop(): Promise<void> {
     this.#stopped ??= this.#stop();
     return this.#stopped;
@@ -98,17 +101,17 @@ export class Cloud {
     for (const dir of mountPoints) unmountLazily(dir);
     await this.#wan?.close();
     rmSync(this.places.run, { recursive: true, force: true });
-    // Never through a mount that is still there.
+    // Never delete through a mount that is still there.
     if (this.#options.dir === undefined && !mountPoints.some(isMounted))
       rmSync(this.dir, { recursive: true, force: true });
   }
 
-  /** After `stop`: what should be gone and is not, each in a line. */
+  /** After `stop`: processes, mounts and files that should be gone but are not, one line each. */
   leftovers(): string[] {
     const mounts = REGIONS.map((region) => this.places.mountPoint(region)).filter(isMounted);
-    const temporary = this.#options.dir === undefined && existsSync(this.dir) ? [`${this.dir} is still there`] : [];
+    const temporary = this.#options.dir === undefined && existsSync(this.dir) ? [`${this.dir} still exists`] : [];
     return [
-      ...processesNaming(this.dir).map((it) => `process ${it} still runs`),
+      ...processesNaming(this.dir).map((it) => `process ${it} is still running`),
       ...mounts.map((dir) => `${dir} is still mounted`),
       ...temporary,
     ];
@@ -136,7 +139,10 @@ export class Cloud {
     }
   }
 
-  /** The key of the GCS server's service account, for each region: tokens come by the same way as the bytes. */
+  /**
+   * Writes each region's service account key for the GCS server. Its token_uri is on the same path (through the WAN
+   * or not) as the bucket.
+   */
   #writeGoogleKeys(settings: Settings): void {
     const key = JSON.parse(readFileSync(join(this.places.bucket("gcp"), "service-account.json"), "utf8"));
     for (const region of REGIONS) {
@@ -150,7 +156,7 @@ export class Cloud {
   }
 }
 
-/** A directory serves one sandbox at a time. @throws UserError while another one runs there. */
+/** Claims the directory for this process. @throws UserError while another sandbox is running in it. */
 function claim(places: Places): void {
   const path = join(places.run, "up.pid");
   const owner = existsSync(path) ? Number(readFileSync(path, "utf8")) : 0;

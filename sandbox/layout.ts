@@ -9,7 +9,7 @@ const PRIMARY: RegionName = "aws";
 const VOLUME = "sandbox";
 export const BUCKET: Record<RegionName, string> = { aws: "sandbox-aws", gcp: "sandbox-gcp" };
 
-/** Where the servers of a region listen, on 127.0.0.1. */
+/** The ports of a region's servers, on 127.0.0.1. */
 export interface RegionPorts {
   readonly meta: readonly number[];
   readonly bucket: number;
@@ -18,11 +18,11 @@ export interface RegionPorts {
 
 export type Ports = Readonly<Record<RegionName, RegionPorts>>;
 
-/** Every place of a sandbox below its directory. */
+/** The paths of a sandbox below its directory. */
 export function placesIn(dir: string) {
   return {
     volumeFile: join(dir, "volume.yaml"),
-    /** The volume as a region sees it: the other one behind the WAN. */
+    /** The volume file for the processes of a region: it reaches the other region through the WAN proxy. */
     regionFile: (region: RegionName) => join(dir, "regions", `${region}.yaml`),
     settings: join(dir, "sandbox.json"),
     mountPoint: (region: RegionName) => join(dir, "mnt", region),
@@ -38,7 +38,7 @@ export function placesIn(dir: string) {
 
 export type Places = ReturnType<typeof placesIn>;
 
-/** The text of a volume file, with the servers where `ports` says. */
+/** The text of a volume file whose servers listen on `ports`. */
 export function volumeYaml(ports: Ports, buckets: "cloud" | "file", places: Places): string {
   const bucketUrl: Record<RegionName, string> =
     buckets === "file"

@@ -4,34 +4,36 @@ import { type FileHandle, mkdir, open, readdir, rm, unlink } from "node:fs/promi
 import path from "node:path";
 import { Readable } from "node:stream";
 import pLimit from "p-limit";
+import { type Algorithm, summing } from "./checksums.ts";
 
-/** What is kept of an object, beside its bytes. */
+/** The metadata stored with an object's bytes. */
 export interface StoredObject {
   readonly key: string;
   readonly bytes: number;
   readonly etag: string;
-  /** Of GCS: microseconds, never twice the same in a bucket. */
+  /** GCS's generation: microseconds, unique in the bucket. */
   readonly generation: number;
   readonly metageneration: number;
   readonly contentType: string;
   readonly modifiedMs: number;
-  /** By algorithm, in base64: "crc32c", "md5", … */
+  /** Keyed by algorithm, in base64: "crc32c", "md5", … */
   readonly checksums: Readonly<Record<string, string>>;
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** Bytes that have arrived and are no object yet. */
+/** Uploaded bytes that are not an object yet. */
 export interface Upload {
   readonly file: string;
   readonly bytes: number;
 }
 
-export type Facts = Pick<StoredObject, "contentType" | "checksums" | "metadata"> & { etag?: string };
+/** What the client states about an object when it stores it. */
+export type Attributes = Pick<StoredObject, "contentType" | "checksums" | "metadata"> & { etag?: string };
 
 export interface Listing {
   readonly objects: StoredObject[];
   readonly prefixes: string[];
-  /** The last key or common prefix given, when there is more. */
+  /** The last key or common prefix on this page; undefined on the last page. */
   readonly last: string | undefined;
 }
 
@@ -39,14 +41,14 @@ const FOOTER = Buffer.from("OBJ1");
 const WRITE_BYTES = 1 << 20;
 
 /**
- * One bucket on disk. An object is one file: its bytes, the facts about it as JSON, the JSON's length, a mark. It appears
- * by one rename, so a server that is killed keeps each object whole or not at all.
+ * One bucket on disk. An object is one file: its bytes, its metadata as JSON, the JSON's length, a magic number. It is
+ * created by one rename, so that an object is complete or absent even when the server is killed.
  */
 export class ObjectDirectory {
   readonly #objectsDir: string;
   readonly #uploadsDir: string;
   readonly #objects = new Map<string, StoredObject>();
-  /** In order; undefined when it must be sorted again. */
+  /** Sorted; undefined when it must be rebuilt. */
   #keys: string[] | undefined;
   #lastGeneration = 0;
 
@@ -71,7 +73,7 @@ export class ObjectDirectory {
     return this.#objects.get(key);
   }
 
-  /** Takes a body in; what ends in an error leaves nothing. */
+  /** Stores a body as an upload. A body that fails leaves nothing behind. */
   async receive(body: AsyncIterable<Buffer>): Promise<Upload> {
     const file = path.join(this.#uploadsDir, randomUUID());
     const handle = await open(file, "wx");
@@ -90,25 +92,26 @@ export class ObjectDirectory {
   }
 
   /**
-   * Makes the upload an object, unless `allowed` says no: asked in the same turn that renames, so of two conditional
-   * creates one wins.
+   * Turns an upload into an object. `allowed` is evaluated in the same turn as the rename, so that of two concurrent
+   * conditional creates one wins.
+   * @returns undefined when `allowed` refused; the upload is discarded.
    */
   async commit(
     upload: Upload,
     key: string,
-    facts: Facts,
+    attributes: Attributes,
     allowed: (current: StoredObject | undefined) => boolean,
   ): Promise<StoredObject | undefined> {
     const object: StoredObject = {
-      ...facts,
+      ...attributes,
       key,
       bytes: upload.bytes,
-      etag: facts.etag ?? randomUUID().replaceAll("-", ""),
+      etag: attributes.etag ?? randomUUID().replaceAll("-", ""),
       generation: this.#nextGeneration(),
       metageneration: 1,
       modifiedMs: Date.now(),
     };
-    await appendFacts(upload, object);
+    await appendRecord(upload, object);
     if (!allowed(this.#objects.get(key))) {
       await this.discard(upload);
       return undefined;
@@ -116,6 +119,27 @@ export class ObjectDirectory {
     renameSync(upload.file, this.#path(key));
     this.#remember(object);
     return object;
+  }
+
+  /**
+   * Copies an object of this or another bucket to `key`, and computes its checksums anew.
+   * @returns undefined when `allowed` refused.
+   */
+  async copy(
+    from: { readonly directory: ObjectDirectory; readonly object: StoredObject },
+    key: string,
+    algorithms: readonly Algorithm[],
+    allowed: (current: StoredObject | undefined) => boolean,
+  ): Promise<StoredObject | undefined> {
+    const { body, sums } = summing(from.directory.read(from.object), algorithms);
+    const upload = await this.receive(body);
+    const { contentType, metadata } = from.object;
+    return await this.commit(
+      upload,
+      key,
+      { contentType, metadata, checksums: sums() as Record<string, string> },
+      allowed,
+    );
   }
 
   read(object: StoredObject, range?: { first: number; last: number }): Readable {
@@ -131,18 +155,21 @@ export class ObjectDirectory {
     return true;
   }
 
-  /** Keys in order. `after`: strictly behind it; `from`: it too. With a delimiter keys are rolled up to prefixes. */
-  list(ask: { prefix: string; after?: string; from?: string; delimiter?: string; limit: number }): Listing {
+  /**
+   * Lists keys in order, after `after` (exclusive) or from `from` (inclusive). With a delimiter keys are rolled up to
+   * common prefixes.
+   */
+  list(query: { prefix: string; after?: string; from?: string; delimiter?: string; limit: number }): Listing {
     this.#keys ??= [...this.#objects.keys()].sort();
     const listing = { objects: [] as StoredObject[], prefixes: [] as string[], last: undefined as string | undefined };
-    const start = [ask.prefix, ask.from ?? "", ask.after ?? ""].sort().at(-1)!;
+    const start = [query.prefix, query.from ?? "", query.after ?? ""].sort().at(-1)!;
     for (let at = lowerBound(this.#keys, start); at < this.#keys.length; at++) {
       const key = this.#keys[at]!;
-      if (!key.startsWith(ask.prefix)) break;
-      if (ask.after !== undefined && key <= ask.after) continue;
-      const rolled = rollUp(key, ask.prefix, ask.delimiter);
-      if (rolled !== undefined && (rolled === listing.prefixes.at(-1) || isBehind(rolled, ask.after))) continue;
-      if (listing.objects.length + listing.prefixes.length === ask.limit) return listing;
+      if (!key.startsWith(query.prefix)) break;
+      if (query.after !== undefined && key <= query.after) continue;
+      const rolled = rollUp(key, query.prefix, query.delimiter);
+      if (rolled !== undefined && (rolled === listing.prefixes.at(-1) || isBehind(rolled, query.after))) continue;
+      if (listing.objects.length + listing.prefixes.length === query.limit) return listing;
       if (rolled === undefined) listing.objects.push(this.#objects.get(key)!);
       else listing.prefixes.push(rolled);
       listing.last = rolled ?? key;
@@ -173,14 +200,29 @@ export class ObjectDirectory {
       const { size } = await handle.stat();
       const end = Buffer.alloc(8);
       await handle.read(end, 0, 8, size - 8);
-      if (!end.subarray(4).equals(FOOTER)) throw new Error(`${path.join(this.#objectsDir, name)} is no object`);
-      const facts = Buffer.alloc(end.readUInt32BE());
-      await handle.read(facts, 0, facts.length, size - 8 - facts.length);
-      return JSON.parse(facts.toString()) as StoredObject;
+      if (!end.subarray(4).equals(FOOTER)) throw new Error(`${path.join(this.#objectsDir, name)} is not an object`);
+      const record = Buffer.alloc(end.readUInt32BE());
+      await handle.read(record, 0, record.length, size - 8 - record.length);
+      return JSON.parse(record.toString()) as StoredObject;
     } finally {
       await handle.close();
     }
   }
+}
+
+/** Opens the buckets of one server, by name. */
+export async function openBuckets(
+  directory: string,
+  names: readonly string[],
+): Promise<ReadonlyMap<string, ObjectDirectory>> {
+  const buckets = new Map<string, ObjectDirectory>();
+  for (const name of names) buckets.set(name, await ObjectDirectory.open(path.join(directory, name)));
+  return buckets;
+}
+
+/** The bytes of several uploads, one after the other. */
+export async function* concatenated(uploads: readonly Upload[]): AsyncGenerator<Buffer> {
+  for (const { file } of uploads) yield* createReadStream(file, { highWaterMark: WRITE_BYTES });
 }
 
 async function writeAll(handle: FileHandle, body: AsyncIterable<Buffer>): Promise<number> {
@@ -203,13 +245,13 @@ async function writeAll(handle: FileHandle, body: AsyncIterable<Buffer>): Promis
   return total;
 }
 
-async function appendFacts(upload: Upload, object: StoredObject): Promise<void> {
-  const facts = Buffer.from(JSON.stringify(object));
+async function appendRecord(upload: Upload, object: StoredObject): Promise<void> {
+  const record = Buffer.from(JSON.stringify(object));
   const length = Buffer.alloc(4);
-  length.writeUInt32BE(facts.length);
+  length.writeUInt32BE(record.length);
   const handle = await open(upload.file, "a");
   try {
-    await handle.writev([facts, length, FOOTER]);
+    await handle.writev([record, length, FOOTER]);
   } finally {
     await handle.close();
   }
@@ -232,7 +274,7 @@ function rollUp(key: string, prefix: string, delimiter: string | undefined): str
   return at < 0 ? undefined : key.slice(0, at + delimiter.length);
 }
 
-/** A page that ended with a common prefix goes on behind all keys of it. */
+/** After a page that ended with a common prefix, the next one skips all keys with that prefix. */
 function isBehind(rolled: string, after: string | undefined): boolean {
   return after !== undefined && rolled <= after;
 }

@@ -13,10 +13,10 @@ export interface PlanContext {
 }
 
 const SERVICE_MS_MAX = 15_000;
-/** A group elects its leader, a mirror fetches its first snapshot. */
+/** Time for a group's first election and a mirror's first snapshot. */
 const VOLUME_MS_MAX = 60_000;
 
-/** A bucket on this machine that does not answer within this is gone. */
+/** Reads fail after this time: a bucket on this machine that does not answer by then is gone. */
 const READ_MS_MAX = 10_000;
 
 const SERVER: Record<RegionName, string> = {
@@ -24,7 +24,7 @@ const SERVER: Record<RegionName, string> = {
   gcp: fileURLToPath(new URL("./gcs/main.ts", import.meta.url)),
 };
 
-/** A region's bucket: the local S3 server, or the local GCS server. */
+/** A region's object store: the local S3 or GCS server. */
 export function bucketPlan({ places, settings }: PlanContext, region: RegionName): ProcessPlan {
   const port = settings.ports[region].bucket;
   return {
@@ -37,7 +37,7 @@ export function bucketPlan({ places, settings }: PlanContext, region: RegionName
   };
 }
 
-/** A region's Redis: it holds no truth, so it writes nothing to the disk. */
+/** A region's Redis. Its content can be rebuilt from the metadata, so it persists nothing. */
 export function queuePlan({ places, settings }: PlanContext, region: RegionName): ProcessPlan {
   const port = settings.ports[region].queue;
   const where = ["--port", String(port), "--bind", "127.0.0.1", "--dir", places.queue(region)];
@@ -86,7 +86,7 @@ export function mountPlan(context: PlanContext, region: RegionName): ProcessPlan
   };
 }
 
-/** The volume as the region sees it, and the credentials of both clouds where their SDKs look for them. */
+/** The region's volume file, and the credentials of both clouds in the variables that their SDKs read. */
 function environmentOf({ places, settings }: Omit<PlanContext, "program">, region: RegionName): Record<string, string> {
   return {
     MIRRORFS_CONFIG: places.regionFile(region),

@@ -1,10 +1,13 @@
 import { createServer } from "node:net";
 
-/** Below the range that the kernel gives to outgoing connections (from 32768): nobody takes one between choice and use. */
+/**
+ * Below the kernel's ephemeral ports (from 32768), so that no outgoing connection takes a port between choice and
+ * use.
+ */
 const FIRST = 20_000;
 const LAST = 32_000;
 
-/** Free ports of 127.0.0.1, all different. */
+/** @returns distinct free ports of 127.0.0.1. */
 export async function choosePorts(count: number): Promise<number[]> {
   const chosen = new Set<number>();
   while (chosen.size < count) {
@@ -14,7 +17,7 @@ export async function choosePorts(count: number): Promise<number[]> {
   return [...chosen];
 }
 
-/** A free port of 127.0.0.1. */
+/** @returns a free port of 127.0.0.1. */
 export async function choosePort(): Promise<number> {
   return (await choosePorts(1))[0]!;
 }

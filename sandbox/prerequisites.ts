@@ -4,7 +4,7 @@ import { UserError } from "../base/user-error.ts";
 
 const SCRIPT = fileURLToPath(new URL("./prerequisites", import.meta.url));
 
-/** Sees to redis-server and fuse3. @throws UserError that says what to install, where it cannot. */
+/** Installs redis-server and fuse3 if they are missing. @throws UserError that says what to install if it cannot. */
 export function ensure(environment: NodeJS.ProcessEnv): void {
   const done = spawnSync(SCRIPT, ["redis", "fuse"], {
     env: environment,

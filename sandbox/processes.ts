@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 
-/** Every other process of this machine that names a directory in its arguments or its environment: "PID COMMAND". */
+/** Finds every other process whose arguments or environment contain a directory's name. @returns "PID COMMAND" each. */
 export function processesNaming(dir: string): string[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
@@ -8,7 +8,7 @@ export function processesNaming(dir: string): string[] {
     .map((pid) => `${pid} ${read(pid, "cmdline").replaceAll("\0", " ").trim()}`);
 }
 
-/** Empty for one that has just ended. */
+/** Empty for a process that has just ended. */
 function read(pid: string, what: "cmdline" | "environ"): string {
   try {
     return readFileSync(`/proc/${pid}/${what}`, "latin1");

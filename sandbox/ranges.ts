@@ -1,4 +1,7 @@
-/** A `Range` header of one range (RFC 9110 §14.1.2). undefined: none, or one that is to be ignored. */
+/**
+ * Parses a `Range` header with a single range (RFC 9110 §14.1.2).
+ * @returns undefined when there is none, or it is to be ignored.
+ */
 export function parseRange(
   header: string | undefined,
   bytes: number,
@@ -13,4 +16,14 @@ export function parseRange(
   const last = parts[2] === "" ? bytes - 1 : Math.min(Number(parts[2]), bytes - 1);
   if (parts[2] !== "" && Number(parts[2]) < first) return undefined;
   return first >= bytes ? "unsatisfiable" : { first, last };
+}
+
+/** The headers of a response with the whole body, or with a range of it. */
+export function lengthHeaders(
+  range: { first: number; last: number } | undefined,
+  bytes: number,
+): Record<string, string | number> {
+  if (range === undefined) return { "Content-Length": bytes };
+  const { first, last } = range;
+  return { "Content-Length": last - first + 1, "Content-Range": `bytes ${first}-${last}/${bytes}` };
 }

@@ -1,9 +1,33 @@
-import type { CloudServer } from "./cloud-server.ts";
+import type { CloudServer, Listen } from "./cloud-server.ts";
 
-/** Runs a server as a process: one line of JSON on stdout when it is ready, until SIGINT or SIGTERM. */
-export async function runCloud(start: () => Promise<{ server: CloudServer; ready: object }>): Promise<void> {
+/** The command line of both cloud servers, for `parseArgs`. */
+export const CLOUD_OPTIONS = {
+  dir: { type: "string" },
+  port: { type: "string", default: "0" },
+  host: { type: "string", default: "127.0.0.1" },
+  bucket: { type: "string", multiple: true, default: [] as string[] },
+} as const;
+
+export interface CloudArguments {
+  readonly dir?: string;
+  readonly port: string;
+  readonly host: string;
+  readonly bucket: readonly string[];
+}
+
+export interface CloudOptions extends Listen {
+  readonly directory: string;
+  readonly buckets: readonly string[];
+}
+
+/** Runs a cloud server as a process until SIGINT or SIGTERM; prints one line of JSON on stdout when it is ready. */
+export async function runCloud(
+  { dir: directory, bucket: buckets, host, port }: CloudArguments,
+  start: (options: CloudOptions) => Promise<{ server: CloudServer; ready: object }>,
+): Promise<void> {
   try {
-    const { server, ready } = await start();
+    if (directory === undefined || buckets.length === 0) throw new Error("--dir and --bucket are required");
+    const { server, ready } = await start({ directory, buckets, host, port: Number(port) });
     const stop = () => void server.stop().then(() => process.exit(0));
     process.once("SIGINT", stop);
     process.once("SIGTERM", stop);

@@ -4,7 +4,7 @@ import { UserError } from "../base/user-error.ts";
 import { type Places, type Ports, REGIONS, type RegionName } from "./layout.ts";
 import { choosePorts, isFree } from "./ports.ts";
 
-/** What a sandbox's directory remembers, so that it can be started again. */
+/** The settings stored in a sandbox's directory, so that it can be restarted. */
 export interface Settings {
   readonly replicas: Readonly<Record<RegionName, number>>;
   readonly buckets: "cloud" | "file";
@@ -12,23 +12,28 @@ export interface Settings {
   readonly aws: { readonly accessKeyId: string; readonly secretAccessKey: string };
 }
 
-export type Wished = Pick<Settings, "replicas" | "buckets">;
+export type SettingsRequest = Pick<Settings, "replicas" | "buckets">;
 
 /**
- * The settings that a directory was made with, or new ones.
- * @throws UserError when other ones are wished than it was made with, or a port it needs is in use.
+ * Reads the settings of a sandbox's directory, or creates them.
+ * @throws UserError when the directory was created with other options, or one of its ports is in use.
  */
-export async function settle(places: Places, wished: Wished): Promise<Settings> {
-  if (!existsSync(places.settings)) return await create(places, wished);
+export async function settle(places: Places, requested: SettingsRequest): Promise<Settings> {
+  if (!existsSync(places.settings)) return await create(places, requested);
   const settings: Settings = JSON.parse(readFileSync(places.settings, "utf8"));
-  if (JSON.stringify([settings.replicas, settings.buckets]) !== JSON.stringify([wished.replicas, wished.buckets])) {
-    const made = `--replicas ${settings.replicas.aws} --mirror-replicas ${settings.replicas.gcp} --buckets ${settings.buckets}`;
-    throw new UserError(`${places.settings}: was made with ${made}: start it so, or choose another --dir`, 2);
+  if (
+    JSON.stringify([settings.replicas, settings.buckets]) !== JSON.stringify([requested.replicas, requested.buckets])
+  ) {
+    const created = `--replicas ${settings.replicas.aws} --mirror-replicas ${settings.replicas.gcp} --buckets ${settings.buckets}`;
+    throw new UserError(
+      `${places.settings}: was created with ${created}: use the same options, or choose another --dir`,
+      2,
+    );
   }
   for (const port of REGIONS.flatMap((region) => portsOf(settings.ports[region]))) {
     if (!(await isFree(port))) {
       throw new UserError(
-        `${places.settings}: port ${port} of 127.0.0.1 is in use: end what listens there, or choose another --dir`,
+        `${places.settings}: port ${port} of 127.0.0.1 is in use: stop what listens there, or choose another --dir`,
       );
     }
   }
@@ -39,16 +44,16 @@ function portsOf(region: Ports[RegionName]): number[] {
   return [...region.meta, region.bucket, region.queue];
 }
 
-async function create(places: Places, wished: Wished): Promise<Settings> {
-  const free = await choosePorts(wished.replicas.aws + wished.replicas.gcp + 2 * REGIONS.length);
+async function create(places: Places, requested: SettingsRequest): Promise<Settings> {
+  const free = await choosePorts(requested.replicas.aws + requested.replicas.gcp + 2 * REGIONS.length);
   const take = (count: number) => free.splice(0, count);
   const regionPorts = (region: RegionName) => ({
-    meta: take(wished.replicas[region]),
+    meta: take(requested.replicas[region]),
     bucket: take(1)[0]!,
     queue: take(1)[0]!,
   });
   const settings: Settings = {
-    ...wished,
+    ...requested,
     ports: { aws: regionPorts("aws"), gcp: regionPorts("gcp") },
     aws: {
       accessKeyId: `AKIA${randomBytes(8).toString("hex").toUpperCase()}`,

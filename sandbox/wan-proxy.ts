@@ -1,31 +1,31 @@
 import net from "node:net";
 
 export interface WanPath {
-  /** Where to listen: a port of 127.0.0.1; 0 or nothing for a free one. */
+  /** The port of 127.0.0.1 to listen on; by default a free one. */
   readonly listen?: number;
   readonly target: { readonly host?: string; readonly port: number };
 }
 
 export interface WanOptions {
-  /** Added each way. */
+  /** Added in each direction. */
   readonly delayMs: number;
-  /** Of each way of each connection; unlimited where missing. */
+  /** Per direction and connection; unlimited by default. */
   readonly bytesPerSecond?: number;
 }
 
-/** "both", or only what goes to the target, or only what comes from it. */
+/** The direction of a cut: both, only towards the target, or only from it. */
 export type Direction = "both" | "toTarget" | "fromTarget";
 
-/** What becomes of connections that are open at a partition: bytes wait (as in a network), or the connection ends. */
+/** What happens to open connections at a partition: they stall (as when packets are dropped), or are reset. */
 export type Existing = "stall" | "reset";
 
-/** Bytes under way in one direction of one connection before the sender is held up: 4 MiB per 10 ms, at least 1 MiB. */
-const UNDER_WAY_BYTES_PER_MS = 420_000;
-const UNDER_WAY_BYTES_MIN = 1 << 20;
+/** Flow control, per direction and connection: about 4 MiB in flight per 10 ms of delay, at least 1 MiB. */
+const IN_FLIGHT_BYTES_PER_MS = 420_000;
+const IN_FLIGHT_BYTES_MIN = 1 << 20;
 
 /**
- * TCP with a wide area's delay, for as many paths as are wanted. Latency takes no throughput: what arrives is queued with
- * the time at which it is due, in order, and the sender is held up only when more is under way than the pipe would hold.
+ * A TCP proxy that adds a WAN's delay to any number of paths. The delay does not limit throughput: each piece is queued
+ * with the time at which it is due, and the sender is paused only when more is in flight than the WAN would hold.
  */
 export class WanProxy {
   #options: WanOptions;
@@ -50,19 +50,19 @@ export class WanProxy {
     }
   }
 
-  /** From now on; what is under way keeps its time. */
+  /** Applies to what is sent from now on. */
   setDelay(delayMs: number): void {
     this.#options = { ...this.#options, delayMs };
   }
 
-  /** From now on, of each way of each connection. */
+  /** Applies to what is sent from now on, per direction and connection. */
   setBandwidth(bytesPerSecond: number): void {
     this.#options = { ...this.#options, bytesPerSecond };
   }
 
   /**
-   * Cuts all paths until `heal`. New connections are accepted and nothing passes, as when packets are dropped; with
-   * "reset" they end at once.
+   * Cuts all paths until `heal`. New connections are accepted, but nothing passes, as when packets are dropped. With
+   * "reset" open connections are reset.
    */
   partition(direction: Direction = "both", existing: Existing = "stall"): void {
     this.#cut = direction;
@@ -77,7 +77,7 @@ export class WanProxy {
     for (const link of this.#links) link.cut(undefined);
   }
 
-  /** Connections that are open now. */
+  /** The number of open connections. */
   get connections(): number {
     return this.#links.size;
   }
@@ -105,7 +105,7 @@ export class WanProxy {
   }
 }
 
-/** One connection: two lanes. */
+/** One connection: a lane in each direction. */
 class Link {
   onEnd: () => void = () => {};
   readonly #client: net.Socket;
@@ -145,16 +145,16 @@ class Link {
   }
 }
 
-/** One direction: bytes in order, each piece with the time at which it is due. */
+/** One direction of a connection: a queue of pieces, each with the time at which it is due. */
 class Lane {
   readonly #from: net.Socket;
   readonly #to: net.Socket;
   readonly #options: () => WanOptions;
-  /** `bytes` undefined: the sender has ended. */
+  /** `bytes` undefined: the sender has closed its side. */
   #queue: { bytes: Buffer | undefined; dueMs: number }[] = [];
   #head = 0;
-  #underWayBytes = 0;
-  /** When the wire has taken in all that was queued, at its bandwidth. */
+  #inFlightBytes = 0;
+  /** When everything queued will have been sent at the given bandwidth. */
   #wireFreeMs = 0;
   #timer: NodeJS.Timeout | undefined;
   #held = false;
@@ -189,35 +189,35 @@ class Lane {
     const takesMs = bytesPerSecond === undefined ? 0 : ((bytes?.length ?? 0) / bytesPerSecond) * 1000;
     this.#wireFreeMs = Math.max(this.#wireFreeMs, nowMs) + takesMs;
     this.#queue.push({ bytes, dueMs: this.#wireFreeMs + delayMs });
-    this.#underWayBytes += bytes?.length ?? 0;
-    if (this.#underWayBytes >= this.#roomBytes()) this.#from.pause();
+    this.#inFlightBytes += bytes?.length ?? 0;
+    if (this.#inFlightBytes >= this.#windowBytes()) this.#from.pause();
     if (this.#timer === undefined) this.#deliver();
   }
 
-  /** Gives on all that is due, then sleeps until the next is. */
+  /** Forwards all pieces that are due, and sets a timer for the next. */
   #deliver(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     const nowMs = performance.now();
-    let given = false;
+    let forwarded = false;
     while (this.#head < this.#queue.length && !this.#held && !this.#blocked) {
       const { bytes, dueMs } = this.#queue[this.#head]!;
       if (dueMs > nowMs) {
         this.#timer = setTimeout(() => this.#deliver(), dueMs - nowMs);
         break;
       }
-      if (!given && bytes !== undefined) this.#to.cork();
-      given = true;
+      if (!forwarded && bytes !== undefined) this.#to.cork();
+      forwarded = true;
       this.#head++;
-      this.#give(bytes);
+      this.#forward(bytes);
     }
-    if (given) this.#to.uncork();
+    if (forwarded) this.#to.uncork();
     this.#compact();
-    if (this.#from.isPaused() && this.#underWayBytes < this.#roomBytes() / 2) this.#from.resume();
+    if (this.#from.isPaused() && this.#inFlightBytes < this.#windowBytes() / 2) this.#from.resume();
   }
 
-  #give(bytes: Buffer | undefined): void {
-    this.#underWayBytes -= bytes?.length ?? 0;
+  #forward(bytes: Buffer | undefined): void {
+    this.#inFlightBytes -= bytes?.length ?? 0;
     if (!this.#to.writable) return;
     if (bytes === undefined) this.#to.end();
     else if (!this.#to.write(bytes)) this.#blocked = true;
@@ -229,10 +229,10 @@ class Lane {
     this.#head = 0;
   }
 
-  /** What the wire holds at its delay, and as much again. */
-  #roomBytes(): number {
+  /** Twice the bandwidth-delay product. */
+  #windowBytes(): number {
     const { delayMs, bytesPerSecond } = this.#options();
-    const perMs = bytesPerSecond === undefined ? UNDER_WAY_BYTES_PER_MS : bytesPerSecond / 1000;
-    return Math.max(UNDER_WAY_BYTES_MIN, 2 * perMs * delayMs);
+    const perMs = bytesPerSecond === undefined ? IN_FLIGHT_BYTES_PER_MS : bytesPerSecond / 1000;
+    return Math.max(IN_FLIGHT_BYTES_MIN, 2 * perMs * delayMs);
   }
 }

@@ -1,15 +1,15 @@
 import { type Ports, REGIONS, type RegionName } from "./layout.ts";
 import { WanProxy } from "./wan-proxy.ts";
 
-/** What leads from one region to another: its metadata servers, its bucket. */
+/** The services that one region reaches in another. */
 type Service = "meta" | "bucket";
 
-/** Every path between the regions, each way through a proxy of its own. */
+/** The WAN between the regions: a proxy for each direction and service. */
 export class Wan {
   readonly #proxies = new Map<string, WanProxy>();
   readonly #seenFrom = new Map<RegionName, Ports>();
 
-  /** Opens a path from each region to every server of the other. */
+  /** Opens a proxy from each region to every server of the other. */
   static async open(ports: Ports, delayMs: number): Promise<Wan> {
     const wan = new Wan();
     for (const from of REGIONS) {
@@ -21,22 +21,22 @@ export class Wan {
     return wan;
   }
 
-  /** Where the servers are for a region: its own ones directly, the other's behind the WAN. */
+  /** The ports by which a region reaches all servers: its own directly, the other region's through the WAN. */
   portsSeenFrom(region: RegionName): Ports {
     return this.#seenFrom.get(region)!;
   }
 
-  /** Nothing passes any more from a region to the other's bucket. */
+  /** Cuts a region off from the other region's bucket, until `heal`. */
   cutBucket(from: RegionName, to: RegionName): void {
     this.#proxies.get(pathName(from, to, "bucket"))!.partition("both", "reset");
   }
 
-  /** Nothing passes between the regions any more. */
+  /** Cuts the regions off from each other, until `heal`. */
   cutAll(): void {
     for (const proxy of this.#proxies.values()) proxy.partition("both", "reset");
   }
 
-  /** Of every path, each way, from now on. */
+  /** Sets the delay of every path, in each direction. */
   setDelay(delayMs: number): void {
     for (const proxy of this.#proxies.values()) proxy.setDelay(delayMs);
   }

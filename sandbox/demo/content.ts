@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 
-/** Bytes that follow from a label alone: whoever reads them knows what they must be. */
+/** Bytes determined by a label alone, so that a reader can check them without the writer. */
 export function contentOf(label: string, bytes: number): Buffer {
   return createHash("shake256", { outputLength: bytes }).update(label).digest();
 }

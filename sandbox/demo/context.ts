@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Cloud } from "../cloud.ts";
 import type { RegionName } from "../layout.ts";
-import { type Job, startJob } from "./job.ts";
+import { type Job, type JobEnvironment, runToEnd } from "./job.ts";
 import type { Manifest } from "./manifest.ts";
 import type { ManifestTask } from "./manifest-job.ts";
 import type { Report } from "./report.ts";
 
-/** What the demo asks of the volume while it runs, through the primary's and the mirror's own servers. */
+/** What `mirrorfs status` reports, as far as the demo uses it. */
 export interface VolumeView {
   readonly epoch: number;
   readonly primary: string;
@@ -30,36 +30,30 @@ export interface VolumeView {
   >;
 }
 
-export interface DemoContext {
+export interface DemoContext extends JobEnvironment {
   readonly cloud: Cloud;
   readonly report: Report;
-  /** The tree that is copied; undefined: the project's own packages. */
+  /** The tree to copy; by default the project's own node_modules. */
   readonly source: string | undefined;
   readonly view: () => Promise<VolumeView>;
-  /** Runs bin/mirrorfs on the volume. @returns what it printed. @throws its line, when it failed. */
+  /** Runs bin/mirrorfs on the volume. @returns its output. @throws UserError with its error message. */
   readonly mirrorfs: (...args: string[]) => Promise<string>;
-  readonly environment: NodeJS.ProcessEnv;
-  /** Aborted when the demo ends: everything it started is killed. */
-  readonly ending: AbortSignal;
 }
 
 export function mountPath(context: DemoContext, region: RegionName, ...parts: string[]): string {
   return [context.cloud.places.mountPoint(region), ...parts].join("/");
 }
 
-/** Looks at trees in a process of its own. */
+/** Reads trees in a child process. @returns what they consist of. */
 export async function manifestOf(context: DemoContext, task: ManifestTask): Promise<Manifest> {
   const script = new URL("./manifest-job.ts", import.meta.url);
-  let manifest: Manifest | undefined;
-  const onEvent = (event: Manifest) => {
-    manifest = event;
-  };
-  await startJob<ManifestTask, Manifest>(script, task, onEvent, context).done;
-  if (manifest === undefined || manifest.size < task.entries.length) throw new Error(`${task.root}: was not looked at`);
+  const [manifest] = await runToEnd<ManifestTask, Manifest>(script, task, context);
+  if (manifest === undefined || manifest.size < task.entries.length)
+    throw new Error(`${task.root}: was not read completely`);
   return manifest;
 }
 
-/** Runs a program to its end. @throws with its last line when it failed. */
+/** Runs a program to its end. @throws Error with its last line on stderr. */
 export async function runProgram(
   context: DemoContext,
   command: string,
@@ -73,14 +67,14 @@ export async function runProgram(
     killSignal: "SIGKILL",
   });
   child.stdin!.end(options.input);
-  let said = "";
+  let stderr = "";
   child.stderr!.on("data", (data) => {
-    said += data;
+    stderr += data;
   });
   await new Promise<void>((resolve, reject) => {
     child.once("error", reject);
     child.once("close", (code) =>
-      code === 0 ? resolve() : reject(new Error(`${command} failed: ${said.trim().split("\n").at(-1)}`)),
+      code === 0 ? resolve() : reject(new Error(`${command} failed: ${stderr.trim().split("\n").at(-1)}`)),
     );
   });
 }

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { contentOf } from "./content.ts";
 
-/** A dataset of shards, each of samples; every sample's bytes follow from its place. */
+/** A training dataset: shards of samples. A sample's bytes are determined by its position. */
 export const SHARDS = 24;
 export const SAMPLES = 256;
 export const SAMPLE_BYTES = 16 * 1024;
@@ -23,7 +23,7 @@ export function checkpointContent(step: number): Buffer {
   return contentOf(`checkpoint ${step}`, CHECKPOINT_BYTES);
 }
 
-/** All (shard, sample) pairs in an order drawn anew for each epoch of training. */
+/** All (shard, sample) pairs in random order. */
 export function shuffled(): [shard: number, sample: number][] {
   const order = Array.from({ length: SHARDS * SAMPLES }, (_, i): [number, number] => [
     Math.floor(i / SAMPLES),

@@ -3,7 +3,7 @@ import { compareInMirror, copyIn } from "./copy-part.ts";
 import { failOver } from "./failover-part.ts";
 import { train } from "./training-part.ts";
 
-/** The four uses of mirrorfs, one after the other, on a cloud that is started here. Checks go to the report. */
+/** Starts two clouds and shows the four uses of mirrorfs on them. The results of all checks go to the report. */
 export async function runDemo(context: DemoContext): Promise<void> {
   const { cloud, report } = context;
   const started = await report.timed("starting two clouds", () => cloud.start());

@@ -15,7 +15,7 @@ const WRITERS = 4;
 const WRITER_PAUSE_MS = 15;
 const SAMPLE_PAUSE_MS = 100;
 
-/** What `promote --json` prints. */
+/** What `mirrorfs promote --json` prints. */
 interface Promotion {
   readonly tookMs: number;
   readonly report: {
@@ -33,10 +33,13 @@ interface Running {
   readonly meter: LagMeter;
 }
 
-/** Use 4: with jobs in both regions, a leader is killed, roles are changed, and the whole primary is lost. */
+/**
+ * Use 4: with jobs running in both regions, kills a leader, switches the primary over, and destroys the whole primary
+ * region.
+ */
 export async function failOver(context: DemoContext): Promise<void> {
   const { report } = context;
-  report.part("4. Failover drill: readers and writers run in both regions all the while");
+  report.part("4. Failover drill, with readers and writers running in both regions");
   const running = startJobs(context);
   await delay(QUIET_MS);
   await killLeader(context, running);
@@ -75,7 +78,10 @@ function startWriter(context: DemoContext, region: RegionName, oracle: Oracle, f
   return startJob<WriterTask, WriterEvent>(new URL("./writer-job.ts", import.meta.url), task, onEvent, context);
 }
 
-/** Asks for the primary's sequence all the time: what was acknowledged before an asking lies before its answer. */
+/**
+ * Samples the primary's sequence continuously: a write acknowledged before a sample has a sequence up to the sampled
+ * one.
+ */
 async function keepSampling(context: DemoContext, oracle: Oracle, meter: LagMeter): Promise<void> {
   while (!context.ending.aborted) {
     const askedMs = Date.now();
@@ -99,12 +105,12 @@ async function killLeader(context: DemoContext, { oracle, failures }: Running): 
   const before = oracle.acknowledged.length;
   cloud.supervisor.kill(name);
   await delay(QUIET_MS);
-  await until(context, "all servers again", (it) =>
+  await waitFor(context, "all servers to be reachable again", (it) =>
     it.regions[view.primary]!.members.every((member) => member.reachable),
   );
   const pauseMs = oracle.longestPauseMs(killedMs, Date.now());
   report.figure(`kill -9 of the leader ${name}: longest pause between acknowledged writes ${pauseMs} ms`);
-  report.check("leader killed: writers went on, no write failed", [
+  report.check("leader killed: writers continued, no write failed", [
     ...failures,
     ...(oracle.acknowledged.length > before ? [] : ["no write was acknowledged afterwards"]),
   ]);
@@ -113,16 +119,20 @@ async function killLeader(context: DemoContext, { oracle, failures }: Running): 
 async function switchOver(context: DemoContext, { oracle, failures }: Running): Promise<void> {
   const { report } = context;
   const startedMs = Date.now();
-  const said: { tookMs: number; epoch: number } = JSON.parse(
+  const answer: { tookMs: number; epoch: number } = JSON.parse(
     await context.mirrorfs("switchover", "--to", "gcp", "--json"),
   );
   await delay(QUIET_MS);
-  const view = await until(context, "the new roles", (it) => it.primary === "gcp" && it.regions.aws?.role === "mirror");
+  const view = await waitFor(
+    context,
+    "the new roles to take effect",
+    (it) => it.primary === "gcp" && it.regions.aws?.role === "mirror",
+  );
   const pauseMs = oracle.longestPauseMs(startedMs, Date.now());
-  report.figure(`switchover aws -> gcp: ${said.tookMs} ms; longest pause between acknowledged writes ${pauseMs} ms`);
+  report.figure(`switchover aws -> gcp: ${answer.tookMs} ms; longest pause between acknowledged writes ${pauseMs} ms`);
   report.check("switchover: gcp is the primary, no write failed", [
     ...failures,
-    ...(view.epoch === said.epoch ? [] : [`epoch ${view.epoch}, not ${said.epoch}`]),
+    ...(view.epoch === answer.epoch ? [] : [`epoch ${view.epoch}, not ${answer.epoch}`]),
   ]);
 }
 
@@ -143,47 +153,47 @@ async function losePrimary(context: DemoContext, running: Running): Promise<void
   const resumed = oracle.acknowledged.map((it) => it.atMs).filter((at) => at > killedMs);
   const rtoMs = Math.min(...resumed) - killedMs;
   report.figure(
-    `promote --force aws: ${promotion.tookMs} ms; fork at sequence ${fork.sequence}, heard of ${heard.sequence}`,
+    `promote --region aws --force: ${promotion.tookMs} ms; fork at sequence ${fork.sequence}, aws knew of ${heard.sequence}`,
   );
-  report.figure(`loss report: ${files.length} files with blocks in no bucket within reach`);
+  report.figure(`loss report: ${files.length} files with blocks in no reachable bucket`);
   report.figure(`RTO: the first write was acknowledged ${rtoMs} ms after the loss of the primary`);
-  report.check("the jobs in aws went on", [
+  report.check("the jobs in aws continued", [
     ...(resumed.length > 0 ? [] : ["no write was acknowledged afterwards"]),
     ...(training.aws.samples > read ? [] : ["no sample was read afterwards"]),
     ...running.failures,
   ]);
-  report.check("no reader ever read a wrong byte", [...training.aws.wrong, ...training.gcp.wrong]);
+  report.check("no reader read a wrong byte", [...training.aws.wrong, ...training.gcp.wrong]);
   report.check("no reader in aws got an error", training.aws.errors);
-  await judge(context, running, { fork: fork.sequence, killedMs, unreadable: files.map((it) => it.path) });
+  await checkAcknowledged(context, running, { fork: fork.sequence, killedMs, unreadable: files.map((it) => it.path) });
 }
 
-async function judge(
+async function checkAcknowledged(
   context: DemoContext,
   { oracle }: Running,
   loss: { fork: number; killedMs: number; unreadable: readonly string[] },
 ): Promise<void> {
   const { report } = context;
   const files = oracle.acknowledged.map(({ name, bytes }) => ({ name, label: name, bytes }));
-  const checked = await report.timed("reading all that was acknowledged", () =>
+  const checked = await report.timed("reading all acknowledged writes", () =>
     checkFiles(context, mountPath(context, "aws", "oracle"), files),
   );
   const unreadable = new Set(loss.unreadable.map((path) => basename(path)));
   const verdict = oracle.judge(checked.result, loss.fork, loss.killedMs, unreadable);
   const rpoMs = Math.max(0, ...verdict.lost.map((it) => loss.killedMs - it.atMs));
-  report.figure(`${files.length} writes acknowledged: ${verdict.right} there, ${verdict.lost.length} lost`);
-  report.figure(`RPO: ${rpoMs} ms (the oldest acknowledged write that was lost was that old)`);
+  report.figure(`${files.length} acknowledged writes: ${verdict.right} intact, ${verdict.lost.length} lost`);
+  report.figure(`RPO: ${rpoMs} ms (age of the oldest lost write when the primary failed)`);
   report.check(
-    "what is not there lies past the fork that the loss report states; all else is there, byte by byte",
+    "every lost write is covered by the loss report; every other write is intact, byte for byte",
     verdict.violations,
   );
 }
 
-async function until(context: DemoContext, what: string, holds: (view: VolumeView) => boolean): Promise<VolumeView> {
+async function waitFor(context: DemoContext, what: string, holds: (view: VolumeView) => boolean): Promise<VolumeView> {
   const giveUpMs = Date.now() + SETTLE_MS_MAX;
   for (;;) {
     const view = await context.view();
     if (holds(view)) return view;
-    if (Date.now() > giveUpMs) throw new Error(`${what}: not within ${SETTLE_MS_MAX / 1000} s`);
+    if (Date.now() > giveUpMs) throw new Error(`waited ${SETTLE_MS_MAX / 1000} s for ${what}`);
     await delay(SAMPLE_PAUSE_MS);
   }
 }

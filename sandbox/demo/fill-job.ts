@@ -7,13 +7,13 @@ import { runJob } from "./job.ts";
 
 /** Writes one large file, or the whole dataset. */
 export type FillTask = { kind: "large"; path: string; mib: number } | { kind: "dataset"; dir: string };
-/** SHA-256 of what was written to the large file, in hex. */
+/** The SHA-256 of the large file, in hex. */
 export type FillEvent = { sha256: string };
 
 const MIB = 1024 * 1024;
 
-runJob<FillTask, FillEvent>(async (task, tell) => {
-  if (task.kind === "large") return tell({ sha256: await writeLarge(task.path, task.mib) });
+runJob<FillTask, FillEvent>(async (task, emit) => {
+  if (task.kind === "large") return emit({ sha256: await writeLarge(task.path, task.mib) });
   await mkdir(task.dir, { recursive: true });
   for (let shard = 0; shard < SHARDS; shard++) await write(shardPath(task.dir, shard), [shardContent(shard)]);
 });

@@ -1,6 +1,6 @@
 import type { VolumeView } from "./context.ts";
 
-/** How far the mirrors were behind, over many looks at the volume. */
+/** The mirrors' lag, over many samples of the volume's status. */
 export class LagMeter {
   readonly #metadataMs: number[] = [];
   readonly #blocksMs: number[] = [];
@@ -14,12 +14,13 @@ export class LagMeter {
   }
 
   text(): string {
-    return `lag of the mirror: metadata ${summary(this.#metadataMs)}, blocks ${summary(this.#blocksMs)}`;
+    return `mirror's lag: metadata ${summary(this.#metadataMs)}, blocks ${summary(this.#blocksMs)}`;
   }
 }
 
 function summary(values: readonly number[]): string {
   const sorted = [...values].sort((a, b) => a - b);
-  const at = (share: number) => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0);
+  const at = (quantile: number) =>
+    Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * quantile))] ?? 0);
   return `p50 ${at(0.5)} ms, p99 ${at(0.99)} ms`;
 }

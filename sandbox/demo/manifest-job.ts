@@ -8,22 +8,22 @@ import type { Manifest, ManifestEntry } from "./manifest.ts";
 
 export interface ManifestTask {
   readonly root: string;
-  /** Names in the root: it alone is not looked at. */
+  /** Names in the root; the root itself is not part of the manifest. */
   readonly entries: readonly string[];
-  /** Files looked at at once. */
+  /** How many files are read in parallel. */
   readonly atOnce: number;
 }
 
 /**
- * Each directory is held open and what is in it is named from there, as find(1), cp(1) and rm(1) do: else every look
- * would walk the whole path again, and through a mirror's mount each step of it may cross the WAN.
+ * Reads a tree. Each directory is kept open and its entries are accessed relative to it, as find(1), cp(1) and rm(1) do:
+ * otherwise every access would resolve the whole path, and through a mirror's mount each component may cross the WAN.
  */
-runJob<ManifestTask, Manifest>(async ({ root, entries, atOnce }, tell) => {
+runJob<ManifestTask, Manifest>(async ({ root, entries, atOnce }, emit) => {
   const limit = pLimit(atOnce);
   const manifest = new Map<string, ManifestEntry>();
   const visit = async (directory: FileHandle, path: string, name: string): Promise<void> => {
     const at = `/proc/self/fd/${directory.fd}/${name}`;
-    const entry = await limit(() => look(at));
+    const entry = await limit(() => describe(at));
     manifest.set(path, entry);
     if (entry.kind !== "directory") return;
     const inside = await limit(() => open(at, constants.O_RDONLY | constants.O_DIRECTORY));
@@ -34,10 +34,10 @@ runJob<ManifestTask, Manifest>(async ({ root, entries, atOnce }, tell) => {
   const top = await open(root, constants.O_RDONLY | constants.O_DIRECTORY);
   await Promise.all(entries.map((name) => visit(top, name, name)));
   await top.close();
-  tell(manifest);
+  emit(manifest);
 });
 
-async function look(path: string): Promise<ManifestEntry> {
+async function describe(path: string): Promise<ManifestEntry> {
   const stat = await lstat(path, { bigint: true });
   const kind = stat.isFile() ? "file" : stat.isDirectory() ? "directory" : stat.isSymbolicLink() ? "symlink" : "other";
   return {

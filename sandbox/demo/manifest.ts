@@ -1,4 +1,4 @@
-/** What a file is to someone who looks at it from outside; everything that a copy must have kept. */
+/** The properties of a file that a copy must preserve. */
 export interface ManifestEntry {
   readonly kind: "file" | "directory" | "symlink" | "other";
   readonly mode: number;
@@ -14,7 +14,7 @@ export interface ManifestEntry {
 /** By path below the root. */
 export type Manifest = ReadonlyMap<string, ManifestEntry>;
 
-/** Every difference, in one line each; none: the same trees. */
+/** @returns one line per difference; none if the trees are equal. */
 export function differences(expected: Manifest, found: Manifest): string[] {
   const lines: string[] = [];
   for (const [path, want] of expected) {
@@ -25,7 +25,7 @@ export function differences(expected: Manifest, found: Manifest): string[] {
         ...differingFields(want, got).map((field) => `${path}: ${field} is ${got[field]}, not ${want[field]}`),
       );
   }
-  for (const path of found.keys()) if (!expected.has(path)) lines.push(`${path}: should not be there`);
+  for (const path of found.keys()) if (!expected.has(path)) lines.push(`${path}: is unexpected`);
   return lines;
 }
 

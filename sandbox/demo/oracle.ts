@@ -1,26 +1,29 @@
-/** A write that was acknowledged: closed after fsync. */
+/** A file whose fsync and close succeeded. */
 export interface Acknowledged {
   readonly name: string;
   readonly bytes: number;
   readonly atMs: number;
 }
 
-/** The primary's sequence as it was asked for at `askedMs`: every write acknowledged before has one up to it. */
+/**
+ * A sample of the primary's sequence, requested at `askedMs`: every write acknowledged before that time has a
+ * sequence up to it.
+ */
 export interface Sample {
   readonly askedMs: number;
   readonly sequence: number;
 }
 
 export interface Verdict {
-  /** Acknowledged and read back right. */
+  /** Acknowledged, and read back correctly. */
   readonly right: number;
-  /** Acknowledged and not there, past the fork: what a promotion by force may lose. */
+  /** Acknowledged, and lost within the limits of a forced promotion: past the fork, or in the loss report. */
   readonly lost: readonly Acknowledged[];
-  /** What may never be: each in a line. */
+  /** Losses that are never allowed, one line each. */
   readonly violations: readonly string[];
 }
 
-/** Keeps every acknowledgement, and judges what is there afterwards. */
+/** Records every acknowledged write, and judges what can be read after a failover. */
 export class Oracle {
   readonly #acknowledged = new Map<string, Acknowledged>();
   readonly #samples: Sample[] = [];
@@ -37,7 +40,7 @@ export class Oracle {
     return [...this.#acknowledged.values()];
   }
 
-  /** The longest time in which no write was acknowledged between two moments, ms. */
+  /** The longest time without an acknowledged write between two times, in ms. */
   longestPauseMs(fromMs: number, toMs: number): number {
     const times = this.acknowledged.map((it) => it.atMs).filter((at) => at >= fromMs && at <= toMs);
     const all = [fromMs, ...times.sort((a, b) => a - b), toMs];
@@ -45,10 +48,10 @@ export class Oracle {
   }
 
   /**
-   * @param found what reading each file gave: "right", "wrong" or an error's code.
-   * @param fork the loss report's: the last sequence that both regions share.
-   * @param killedMs when the old primary was gone: what was acknowledged later was by the new one.
-   * @param unreadable names of the files that the loss report says have blocks out of reach.
+   * @param found the result of reading each file: "right", "wrong" or an error code.
+   * @param fork the last sequence that both regions share, from the loss report.
+   * @param killedMs when the old primary was killed: later writes were acknowledged by the new one.
+   * @param unreadable names of the files with unreachable blocks, from the loss report.
    */
   judge(found: ReadonlyMap<string, string>, fork: number, killedMs: number, unreadable: ReadonlySet<string>): Verdict {
     const safeUntilMs = this.#safeUntilMs(fork);
@@ -56,16 +59,16 @@ export class Oracle {
     const violations: string[] = [];
     let right = 0;
     for (const write of this.acknowledged) {
-      const what = found.get(write.name);
-      if (what === "right") right += 1;
-      else if (what === "ENOENT" && write.atMs > safeUntilMs && write.atMs <= killedMs) lost.push(write);
-      else if (what === "EIO" && unreadable.has(write.name)) lost.push(write);
-      else violations.push(`${write.name}: ${what ?? "was not looked at"}, acknowledged before sequence ${fork}`);
+      const result = found.get(write.name);
+      if (result === "right") right += 1;
+      else if (result === "ENOENT" && write.atMs > safeUntilMs && write.atMs <= killedMs) lost.push(write);
+      else if (result === "EIO" && unreadable.has(write.name)) lost.push(write);
+      else violations.push(`${write.name}: ${result ?? "not read"}, acknowledged before sequence ${fork}`);
     }
     return { right, lost, violations };
   }
 
-  /** All that was acknowledged before this moment lies before the fork. */
+  /** Every write acknowledged before this time is before the fork. */
   #safeUntilMs(fork: number): number {
     return Math.max(0, ...this.#samples.filter((it) => it.sequence <= fork).map((it) => it.askedMs));
   }

@@ -1,7 +1,7 @@
-const PROGRESS_MS = 1_000;
+const PROGRESS_MS = 5_000;
 const EXAMPLES = 5;
 
-/** What the demo prints: parts, steps with their figures, and checks; it remembers which did not hold. */
+/** Prints the demo's parts, figures and checks, and counts the checks that held and failed. */
 export class Report {
   readonly #say: (line: string) => void;
   #held = 0;
@@ -27,7 +27,7 @@ export class Report {
     this.#say(`  ${text}`);
   }
 
-  /** A check holds when nothing is wrong; else what is wrong is shown, the first few. */
+  /** Reports a check. It holds if `wrong` is empty; otherwise the first few entries are printed. */
   check(what: string, wrong: readonly string[] = []): void {
     if (wrong.length === 0) {
       this.#held += 1;
@@ -39,11 +39,11 @@ export class Report {
     for (const line of wrong.slice(0, EXAMPLES)) this.#say(`          ${line}`);
   }
 
-  /** Runs a step; a line every second says that it is still running. @returns its result, and how long it took. */
+  /** Runs a step, and prints a progress line every few seconds. @returns its result, and how long it took. */
   async timed<T>(what: string, step: () => Promise<T>): Promise<{ result: T; seconds: number }> {
     const startedMs = performance.now();
     const seconds = () => (performance.now() - startedMs) / 1000;
-    const timer = setInterval(() => this.#say(`  ... ${what} (${Math.round(seconds())} s)`), 5 * PROGRESS_MS);
+    const timer = setInterval(() => this.#say(`  ... ${what} (${Math.round(seconds())} s)`), PROGRESS_MS);
     try {
       return { result: await step(), seconds: seconds() };
     } finally {

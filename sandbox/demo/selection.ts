@@ -2,24 +2,24 @@ import { lstat, readdir } from "node:fs/promises";
 import { join } from "node:path";
 
 export interface Selection {
-  /** Names in the source directory that are copied whole. */
+  /** Names in the source directory to copy, with everything below them. */
   readonly entries: readonly string[];
   readonly files: number;
   readonly bytes: number;
-  /** Names that were left out, for the limits. */
+  /** How many entries exceeded the limits. */
   readonly left: number;
 }
 
 export interface Limits {
   readonly files: number;
   readonly bytes: number;
-  /** Of one entry: a package that is one huge binary says little about a file system. */
+  /** Per entry: a package that is one huge binary is a poor test of a file system. */
   readonly entryBytes: number;
-  /** Entries that are not taken, by name. */
+  /** Excludes entries by name. */
   readonly without?: RegExp;
 }
 
-/** What of a directory is copied: its entries in the order of their names, as long as the limits hold. */
+/** Selects entries of a directory to copy, in the order of their names, within the limits. */
 export async function select(source: string, limits: Limits): Promise<Selection> {
   const names = (await readdir(source)).filter((name) => !limits.without?.test(name)).sort();
   const entries: string[] = [];
@@ -36,7 +36,7 @@ export async function select(source: string, limits: Limits): Promise<Selection>
   return { entries, files, bytes, left: names.length - entries.length };
 }
 
-/** Files and links below a path, and the files' bytes. */
+/** Counts the files and links below a path, and the files' bytes. */
 async function measure(path: string): Promise<{ files: number; bytes: number }> {
   const stat = await lstat(path);
   if (!stat.isDirectory()) return { files: 1, bytes: stat.isFile() ? stat.size : 0 };

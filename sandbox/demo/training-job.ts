@@ -5,14 +5,14 @@ import { runJob } from "./job.ts";
 
 export interface TrainingTask {
   readonly dataset: string;
-  /** How often it goes through the dataset; it ends earlier when it is to finish. */
+  /** How many times to read the whole dataset; fewer when the job is asked to finish. */
   readonly epochs: number;
-  /** Where a checkpoint is written every so many steps. */
+  /** Where to write a checkpoint every `everySteps` steps. */
   readonly checkpoints?: { readonly dir: string; readonly everySteps: number };
 }
 
 export type TrainingEvent =
-  /** Samples read and found right, since the last one told. */
+  /** Samples read correctly since the last such event. */
   | { kind: "progress"; samples: number; epoch: number }
   | { kind: "wrong"; shard: number; sample: number }
   | { kind: "error"; shard: number; sample: number; code: string }
@@ -21,33 +21,33 @@ export type TrainingEvent =
 const STEP_SAMPLES = 16;
 const PROGRESS_STEPS = 8;
 
-runJob<TrainingTask, TrainingEvent>(async ({ dataset, epochs, checkpoints }, tell, finishing) => {
+runJob<TrainingTask, TrainingEvent>(async ({ dataset, epochs, checkpoints }, emit, finishing) => {
   if (checkpoints !== undefined) await mkdir(checkpoints.dir, { recursive: true });
   const shards = new Shards(dataset);
   let step = 0;
-  let told = 0;
+  let unreported = 0;
   for (let epoch = 1; epoch <= epochs && !finishing.aborted; epoch++) {
     const order = shuffled();
     for (let at = 0; at < order.length && !finishing.aborted; at += STEP_SAMPLES) {
       const batch = order.slice(at, at + STEP_SAMPLES);
       const events = await Promise.all(batch.map(([shard, sample]) => shards.check(shard, sample)));
-      for (const event of events) if (event !== undefined) tell(event);
-      told += events.filter((event) => event === undefined).length;
+      for (const event of events) if (event !== undefined) emit(event);
+      unreported += events.filter((event) => event === undefined).length;
       step += 1;
       if (step % PROGRESS_STEPS === 0) {
-        tell({ kind: "progress", samples: told, epoch });
-        told = 0;
+        emit({ kind: "progress", samples: unreported, epoch });
+        unreported = 0;
       }
       if (checkpoints !== undefined && step % checkpoints.everySteps === 0) {
-        tell({ kind: "checkpoint", path: await writeCheckpoint(checkpoints.dir, step), step });
+        emit({ kind: "checkpoint", path: await writeCheckpoint(checkpoints.dir, step), step });
       }
     }
   }
-  tell({ kind: "progress", samples: told, epoch: epochs });
+  emit({ kind: "progress", samples: unreported, epoch: epochs });
   await shards.close();
 });
 
-/** The dataset's files, held open: a training job opens each once. */
+/** The dataset's files, kept open: a training job opens each once. */
 class Shards {
   readonly #dir: string;
   readonly #files = new Map<number, Promise<FileHandle>>();
@@ -56,7 +56,7 @@ class Shards {
     this.#dir = dir;
   }
 
-  /** Reads one sample. @returns what was wrong with it. */
+  /** Reads and checks one sample. @returns undefined if it is correct. */
   async check(shard: number, sample: number): Promise<TrainingEvent | undefined> {
     try {
       const file = await this.#open(shard);
@@ -82,7 +82,7 @@ class Shards {
   }
 }
 
-/** As training frameworks do: written beside, synced, and renamed into its place. */
+/** Writes a temporary file, syncs it and renames it, as training frameworks do. */
 async function writeCheckpoint(dir: string, step: number): Promise<string> {
   const path = join(dir, `step-${step}.ckpt`);
   const file = await open(`${path}.tmp`, "w");

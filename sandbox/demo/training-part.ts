@@ -4,29 +4,29 @@ import type { CheckEvent, CheckTask } from "./check-job.ts";
 import { type DemoContext, mountPath } from "./context.ts";
 import { CHECKPOINT_BYTES, SAMPLES, SHARDS } from "./dataset.ts";
 import type { FillEvent, FillTask } from "./fill-job.ts";
-import { type Job, startJob } from "./job.ts";
+import { type Job, runToEnd, startJob } from "./job.ts";
 import type { TrainingEvent, TrainingTask } from "./training-job.ts";
 
 const EPOCHS = 2;
 const CHECKPOINT_STEPS = 200;
 
-/** What a training job told. */
+/** What a training job has reported so far. */
 export interface Progress {
   samples: number;
-  /** How long it ran; 0 while it does. */
+  /** How long it ran; 0 while it is running. */
   seconds: number;
   readonly wrong: string[];
   readonly errors: string[];
 }
 
-/** Use 3: readers in both regions go through a dataset; checkpoints written at the mirror are read in the primary. */
+/** Use 3: reads a dataset in both regions, writes checkpoints at the mirror, and reads them in the primary. */
 export async function train(context: DemoContext): Promise<void> {
   const { report } = context;
-  report.part("3. Cross-region training: readers in both regions, checkpoints from the mirror");
+  report.part("3. Cross-region training: readers in both regions, checkpoints written at the mirror");
   const dataset = mountPath(context, "aws", "dataset");
   const filled = await report.timed("writing the dataset", () => {
     const script = new URL("./fill-job.ts", import.meta.url);
-    return startJob<FillTask, FillEvent>(script, { kind: "dataset", dir: dataset }, () => {}, context).done;
+    return runToEnd<FillTask, FillEvent>(script, { kind: "dataset", dir: dataset }, context);
   });
   report.figure(`${SHARDS} shards of ${SAMPLES} samples written in aws: ${filled.seconds.toFixed(1)} s`);
 
@@ -46,13 +46,13 @@ export async function train(context: DemoContext): Promise<void> {
     const expected = EPOCHS * SHARDS * SAMPLES;
     report.figure(`${region}: ${progress.samples} samples, ${Math.round(progress.samples / progress.seconds)}/s`);
     const missing = progress.samples === expected ? [] : [`${progress.samples} of ${expected} samples`];
-    report.check(`${region}: every sample of ${EPOCHS} epochs right`, [
+    report.check(`${region}: every sample of ${EPOCHS} epochs is correct`, [
       ...progress.wrong,
       ...progress.errors,
       ...missing,
     ]);
   }
-  report.check("a checkpoint was written every few hundred steps", checkpoints.length > 0 ? [] : ["there was none"]);
+  report.check("at least one checkpoint was written", checkpoints.length > 0 ? [] : ["there is none"]);
 }
 
 /** Starts a reader of the dataset in a region; with `onCheckpoint` it also writes checkpoints there. */
@@ -92,7 +92,7 @@ export function startTraining(
   return { job, progress };
 }
 
-/** Reads a checkpoint in the primary as soon as it is written at the mirror. */
+/** Reads a checkpoint in the primary as soon as it has been written at the mirror. */
 async function checkCheckpoint(context: DemoContext, path: string, step: number): Promise<void> {
   const name = basename(path);
   const startedMs = performance.now();
@@ -100,26 +100,20 @@ async function checkCheckpoint(context: DemoContext, path: string, step: number)
     { name, label: `checkpoint ${step}`, bytes: CHECKPOINT_BYTES },
   ]);
   const tookMs = Math.round(performance.now() - startedMs);
-  const result = found.get(name) ?? "not looked at";
+  const result = found.get(name) ?? "not read";
   context.report.check(
     `checkpoint of step ${step}, written in gcp, read in aws (${tookMs} ms)`,
     result === "right" ? [] : [result],
   );
 }
 
-/** Reads files in a process of its own. @returns "right", "wrong" or an error's code, by name. */
+/** Reads files in a child process. @returns "right", "wrong" or an error code for each, by name. */
 export async function checkFiles(
   context: DemoContext,
   dir: string,
   files: CheckTask["files"],
 ): Promise<ReadonlyMap<string, string>> {
-  const found = new Map<string, string>();
   const script = new URL("./check-job.ts", import.meta.url);
-  await startJob<CheckTask, CheckEvent>(
-    script,
-    { dir, files },
-    (event) => void found.set(event.name, event.found),
-    context,
-  ).done;
-  return found;
+  const events = await runToEnd<CheckTask, CheckEvent>(script, { dir, files }, context);
+  return new Map(events.map(({ name, found }) => [name, found]));
 }

@@ -6,31 +6,31 @@ import { runJob } from "./job.ts";
 
 export interface WriterTask {
   readonly dir: string;
-  /** Of its files: which writer it is. */
+  /** The prefix of its files' names. */
   readonly label: string;
-  /** Files in the making at once. */
+  /** How many files it writes in parallel. */
   readonly atOnce: number;
   readonly pauseMs: number;
 }
 
-/** Every write's end as the application sees it. */
+/** The outcome of a write, as the application sees it. */
 export type WriterEvent =
   | { kind: "acknowledged"; name: string; bytes: number; atMs: number }
   | { kind: "failed"; name: string; code: string };
 
-/** Small ones travel in the metadata, large ones as a block in the bucket. */
+/** Small files are stored in the metadata, large ones as a block in the bucket. */
 const SIZES = [700, 3_000, 20_000, 200_000];
 
-/** Writes files, each closed after fsync: when that has returned, it is acknowledged. */
-runJob<WriterTask, WriterEvent>(async ({ dir, label, atOnce, pauseMs }, tell, finishing) => {
+/** Writes files until it is asked to finish. A file is acknowledged when its fsync and close have returned. */
+runJob<WriterTask, WriterEvent>(async ({ dir, label, atOnce, pauseMs }, emit, finishing) => {
   await mkdir(dir, { recursive: true });
-  const writeOn = async (writer: number): Promise<void> => {
+  const writeFiles = async (writer: number): Promise<void> => {
     for (let i = writer; !finishing.aborted; i += atOnce) {
-      tell(await write(dir, `${label}-${i}`, SIZES[(i >> 2) % SIZES.length]!));
+      emit(await write(dir, `${label}-${i}`, SIZES[(i >> 2) % SIZES.length]!));
       await delay(pauseMs);
     }
   };
-  await Promise.all(Array.from({ length: atOnce }, (_, writer) => writeOn(writer)));
+  await Promise.all(Array.from({ length: atOnce }, (_, writer) => writeFiles(writer)));
 });
 
 async function write(dir: string, name: string, bytes: number): Promise<WriterEvent> {

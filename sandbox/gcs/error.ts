@@ -1,4 +1,4 @@
-/** An error as GCS's JSON API writes it ("HTTP status and error codes for JSON"). */
+/** An error of GCS's JSON API ("HTTP status and error codes for JSON"). */
 export class GcsError extends Error {
   override readonly name = "GcsError";
   readonly status: number;

@@ -1,18 +1,18 @@
 import { TLSSocket } from "node:tls";
-import { type Algorithm, summing } from "../checksums.ts";
+import type { Algorithm } from "../checksums.ts";
 import type { Exchange } from "../cloud-server.ts";
-import type { Facts, ObjectDirectory, StoredObject } from "../object-directory.ts";
-import { parseRange } from "../ranges.ts";
+import type { ObjectDirectory, StoredObject } from "../object-directory.ts";
+import { decodePageToken, encodePageToken } from "../page-token.ts";
+import { lengthHeaders, parseRange } from "../ranges.ts";
 import { GcsError } from "./error.ts";
 
-/** A bucket as requests find it. */
 export interface Bucket {
   readonly name: string;
   readonly directory: ObjectDirectory;
 }
 
-/** By which address the client came here: it may be a proxy's. */
-export function reachedAt({ request }: Exchange): string {
+/** The address by which the client reached this server: it may be a proxy's. */
+export function originOf({ request }: Exchange): string {
   return `${request.socket instanceof TLSSocket ? "https" : "http"}://${request.headers.host}`;
 }
 
@@ -35,7 +35,7 @@ export function resourceOf(bucket: Bucket, object: StoredObject): Record<string,
     storageClass: "STANDARD",
     size: String(object.bytes),
     crc32c,
-    ...(md5 === undefined ? {} : { md5Hash: md5 }), // composite objects have none either
+    ...(md5 === undefined ? {} : { md5Hash: md5 }), // composite objects have none on GCS either
     etag: Buffer.from(String(object.generation)).toString("base64"),
     timeCreated: time,
     updated: time,
@@ -52,7 +52,10 @@ function findObject(bucket: Bucket, key: string, query: URLSearchParams): Stored
   return object;
 }
 
-/** `ifGenerationMatch` and its relatives; `prefix` "Source" reads `ifSourceGenerationMatch` … . 0: no such object. */
+/**
+ * The preconditions `ifGenerationMatch` and so on; with the prefix "Source" `ifSourceGenerationMatch` and so on.
+ * Generation 0 means that there is no such object.
+ */
 export function conditions(query: URLSearchParams, prefix: "" | "Source" = "") {
   const value = (name: string) => query.get(`if${prefix}${name}`);
   const generation = value("GenerationMatch");
@@ -94,8 +97,7 @@ export async function getObject(exchange: Exchange, bucket: Bucket, key: string)
   }
   response.writeHead(range === undefined ? 200 : 206, {
     "Content-Type": object.contentType,
-    "Content-Length": range === undefined ? object.bytes : range.last - range.first + 1,
-    ...(range === undefined ? {} : { "Content-Range": `bytes ${range.first}-${range.last}/${object.bytes}` }),
+    ...lengthHeaders(range, object.bytes),
     "x-goog-hash": Object.entries(object.checksums)
       .map(([name, sum]) => `${name}=${sum}`)
       .join(","),
@@ -114,16 +116,14 @@ export async function deleteObject(exchange: Exchange, bucket: Bucket, key: stri
   exchange.response.writeHead(204).end();
 }
 
-/** `objects.list`; a page token is the last name given, and opaque to the client. */
+/** `objects.list` */
 export function listObjects(exchange: Exchange, bucket: Bucket): void {
   const query = exchange.url.searchParams;
   const limit = Math.min(1000, Number(query.get("maxResults") ?? 1000));
   if (!Number.isInteger(limit) || limit < 1) throw new GcsError(400, "invalid", "Invalid maxResults");
   const token = query.get("pageToken");
-  const after = token === null ? undefined : Buffer.from(token, "base64").toString();
-  if (token !== null && Buffer.from(after!).toString("base64") !== token) {
-    throw new GcsError(400, "invalid", "Invalid argument: pageToken");
-  }
+  const after = token === null ? undefined : decodePageToken(token);
+  if (token !== null && after === undefined) throw new GcsError(400, "invalid", "Invalid argument: pageToken");
   const { objects, prefixes, last } = bucket.directory.list({
     prefix: query.get("prefix") ?? "",
     from: query.get("startOffset") ?? undefined,
@@ -133,7 +133,7 @@ export function listObjects(exchange: Exchange, bucket: Bucket): void {
   });
   sendJson(exchange, {
     kind: "storage#objects",
-    ...(last === undefined ? {} : { nextPageToken: Buffer.from(last).toString("base64") }),
+    ...(last === undefined ? {} : { nextPageToken: encodePageToken(last) }),
     ...(objects.length === 0 ? {} : { items: objects.map((object) => resourceOf(bucket, object)) }),
     ...(prefixes.length === 0 ? {} : { prefixes }),
   });
@@ -152,10 +152,9 @@ export async function copyObject(
   conditions(query, "Source").check(source);
   const condition = conditions(query);
   condition.check(to.bucket.directory.find(to.key));
-  const { body, sums } = summing(from.bucket.directory.read(source), Object.keys(source.checksums) as Algorithm[]);
-  const upload = await to.bucket.directory.receive(body);
-  const facts: Facts = { ...source, etag: undefined, checksums: sums() as Record<string, string> };
-  const stored = await to.bucket.directory.commit(upload, to.key, facts, condition.allows);
+  const algorithms = Object.keys(source.checksums) as Algorithm[];
+  const origin = { directory: from.bucket.directory, object: source };
+  const stored = await to.bucket.directory.copy(origin, to.key, algorithms, condition.allows);
   if (stored === undefined) throw conditionNotMet();
   const resource = resourceOf(to.bucket, stored);
   if (verb === "copyTo") return sendJson(exchange, resource);

@@ -3,15 +3,15 @@ import { GcsError } from "./error.ts";
 const PART_HEAD_BYTES_MAX = 64 << 10;
 
 /**
- * `multipart/related` of two parts: the metadata as JSON, then the bytes ("Uploads: multipart"). The bytes stream; what could
- * be the beginning of the last boundary is held back.
+ * Parses `multipart/related` with two parts: the metadata as JSON, then the bytes ("Uploads: multipart"). The bytes are
+ * streamed; what could be the beginning of the last boundary is held back.
  */
 export async function splitRelated(
   body: AsyncIterable<Buffer>,
   contentType: string,
 ): Promise<{ metadata: Record<string, unknown>; contentType: string | undefined; media: AsyncIterable<Buffer> }> {
   const boundary = /boundary="?([^";]+)"?/.exec(contentType)?.[1];
-  if (boundary === undefined) throw malformed("there is no boundary");
+  if (boundary === undefined) throw malformed("the boundary is missing");
   const source = body[Symbol.asyncIterator]();
   let held = Buffer.alloc(0);
   const upTo = async (mark: string): Promise<string> => {
@@ -44,7 +44,7 @@ async function* mediaOf(begin: Buffer, source: AsyncIterator<Buffer>, end: Buffe
     const at = held.indexOf(end);
     if (at >= 0) {
       yield held.subarray(0, at);
-      for (let rest = await source.next(); !rest.done; rest = await source.next()); // the epilogue says nothing
+      for (let rest = await source.next(); !rest.done; rest = await source.next()); // ignore the epilogue
       return;
     }
     const safe = held.length - end.length;

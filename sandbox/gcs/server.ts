@@ -1,37 +1,34 @@
 import type { IncomingMessage } from "node:http";
-import path from "node:path";
+import { readAll } from "../bodies.ts";
 import { type CloudServer, type CloudService, type Exchange, type Listen, serveCloud } from "../cloud-server.ts";
 import type { OperationName } from "../faults.ts";
-import { ObjectDirectory } from "../object-directory.ts";
+import { type ObjectDirectory, openBuckets } from "../object-directory.ts";
 import { errorJson, GcsError } from "./error.ts";
-import { type Bucket, copyObject, deleteObject, getObject, listObjects, reachedAt, sendJson } from "./objects.ts";
+import { type Bucket, copyObject, deleteObject, getObject, listObjects, originOf, sendJson } from "./objects.ts";
 import { type ServiceAccountKey, serviceAccountIn, TokenError, Tokens } from "./tokens.ts";
 import { Uploads } from "./uploads.ts";
 
 export interface GcsServerOptions extends Listen {
-  /** Objects and the service account's key live here and outlast the server. */
+  /** Objects and the service account's key are stored here and survive a restart. */
   readonly directory: string;
   readonly buckets: readonly string[];
   readonly tokenLifeSeconds?: number;
 }
 
 export interface GcsServer extends CloudServer {
-  /** To be written to the file that GOOGLE_APPLICATION_CREDENTIALS names. */
+  /** The content of the file that GOOGLE_APPLICATION_CREDENTIALS names. */
   readonly credentials: ServiceAccountKey;
 }
 
 /** A strict local Google Cloud Storage: the JSON API with its token endpoint, checksums and preconditions enforced. */
 export async function startGcsServer(options: GcsServerOptions): Promise<GcsServer> {
-  const directories = new Map<string, ObjectDirectory>();
-  for (const bucket of options.buckets) {
-    directories.set(bucket, await ObjectDirectory.open(path.join(options.directory, bucket)));
-  }
+  const directories = await openBuckets(options.directory, options.buckets);
   const tokens = new Tokens(options.directory, options.tokenLifeSeconds ?? 3600);
   const server = await serveCloud(new GcsService(directories, tokens), options);
   return { ...server, credentials: serviceAccountIn(options.directory, `${server.endpoint}/token`) };
 }
 
-/** Where a path of the JSON API leads. */
+/** What a path of the JSON API refers to. */
 interface Target {
   readonly bucket: string;
   readonly isObjects: boolean;
@@ -64,7 +61,7 @@ class GcsService implements CloudService {
   async handle(exchange: Exchange): Promise<void> {
     const { request, url } = exchange;
     if (url.pathname === "/token") return this.#grant(exchange);
-    // A session's URI is its own authorization.
+    // A session's URI needs no further authorization.
     const isUpload = UPLOAD_PATH.test(url.pathname);
     if (isUpload && url.searchParams.has("upload_id")) return this.#uploads.resume(exchange);
     this.#tokens.check(request.headers.authorization);
@@ -100,10 +97,8 @@ class GcsService implements CloudService {
   }
 
   async #grant(exchange: Exchange): Promise<void> {
-    const pieces: Buffer[] = [];
-    for await (const piece of exchange.body()) pieces.push(piece);
-    const form = new URLSearchParams(Buffer.concat(pieces).toString());
-    sendJson(exchange, this.#tokens.grant(form, `${reachedAt(exchange)}/token`));
+    const form = new URLSearchParams((await readAll(exchange.body())).toString());
+    sendJson(exchange, this.#tokens.grant(form, `${originOf(exchange)}/token`));
   }
 
   async #copy(exchange: Exchange, bucket: Bucket, target: Target): Promise<void> {

@@ -10,7 +10,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "
 import path from "node:path";
 import { GcsError } from "./error.ts";
 
-/** A service account's key file, as the cloud console gives it out. */
+/** A service account's key file, as downloaded from the cloud console. */
 export interface ServiceAccountKey {
   readonly type: "service_account";
   readonly project_id: string;
@@ -25,7 +25,7 @@ const GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const SCOPES = /\/auth\/(cloud-platform|devstorage\.(full_control|read_write))(\s|$)/;
 const CLOCK_SKEW_S = 60;
 
-/** What the token endpoint answers in: OAuth 2.0's errors (RFC 6749 §5.2). */
+/** An error of the token endpoint (OAuth 2.0, RFC 6749 §5.2). */
 export class TokenError extends Error {
   override readonly name = "TokenError";
   readonly error: "invalid_grant" | "unsupported_grant_type" | "invalid_scope" | "invalid_request";
@@ -37,8 +37,8 @@ export class TokenError extends Error {
 }
 
 /**
- * The key file of the account that a server in this directory knows; made if there is none, also before the server
- * starts. `tokenUri`: the server's `/token` by the address at which the client reaches it.
+ * The key of the service account that a server on this directory accepts; created if there is none, also before the server
+ * starts. `tokenUri`: the URL of the server's `/token`, as the client reaches it.
  */
 export function serviceAccountIn(directory: string, tokenUri: string): ServiceAccountKey {
   const file = path.join(directory, "service-account.json");
@@ -46,7 +46,7 @@ export function serviceAccountIn(directory: string, tokenUri: string): ServiceAc
   return { ...key, token_uri: tokenUri };
 }
 
-/** One service account, and the tokens given out for it. Tokens do not outlive the server. */
+/** One service account and the tokens granted to it. Tokens are lost when the server stops. */
 export class Tokens {
   readonly #email: string;
   readonly #publicKey: KeyObject;
@@ -60,7 +60,7 @@ export class Tokens {
     this.#lifeSeconds = lifeSeconds;
   }
 
-  /** @throws TokenError. `tokenUri` is what the assertion must be meant for. */
+  /** `tokenUri` must be the assertion's audience. @throws TokenError */
   grant(form: URLSearchParams, tokenUri: string): { access_token: string; expires_in: number; token_type: "Bearer" } {
     if (form.get("grant_type") !== GRANT) throw new TokenError("unsupported_grant_type", "Invalid grant_type");
     const claims = this.#verify(form.get("assertion") ?? "");
@@ -77,7 +77,7 @@ export class Tokens {
     return { access_token: token, expires_in: this.#lifeSeconds, token_type: "Bearer" };
   }
 
-  /** @throws GcsError 401 for a request without a living token. */
+  /** @throws GcsError 401 for a request without a valid token. */
   check(authorization: string | undefined): void {
     const token = /^Bearer (.+)$/.exec(authorization ?? "")?.[1];
     if (token === undefined) throw new GcsError(401, "required", "Anonymous caller does not have storage access.");
@@ -89,7 +89,7 @@ export class Tokens {
 
   #verify(assertion: string): { iss?: string; aud?: string; scope?: string; iat?: number; exp?: number } {
     const [head, body, signature] = assertion.split(".");
-    if (signature === undefined) throw new TokenError("invalid_request", "The assertion is no JWT");
+    if (signature === undefined) throw new TokenError("invalid_request", "The assertion is not a JWT");
     const signed = Buffer.from(`${head}.${body}`);
     const header = JSON.parse(Buffer.from(head!, "base64url").toString()) as { alg?: string };
     const valid =

@@ -1,16 +1,16 @@
 import { randomUUID } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { readAll } from "../bodies.ts";
 import { type Algorithm, summing } from "../checksums.ts";
 import type { Exchange } from "../cloud-server.ts";
-import type { Facts, Upload } from "../object-directory.ts";
+import { type Attributes, concatenated, type Upload } from "../object-directory.ts";
 import { GcsError } from "./error.ts";
-import { type Bucket, conditionNotMet, conditions, reachedAt, resourceOf, sendJson } from "./objects.ts";
+import { type Bucket, conditionNotMet, conditions, originOf, resourceOf, sendJson } from "./objects.ts";
 import { parseJson, splitRelated } from "./related.ts";
 
-/** What an upload says of itself before its bytes. */
+/** What an upload states before its bytes. */
 interface Intent {
   readonly key: string;
-  readonly facts: Omit<Facts, "checksums">;
+  readonly attributes: Omit<Attributes, "checksums">;
   readonly stated: Partial<Record<Algorithm, string>>;
   readonly query: URLSearchParams;
 }
@@ -21,13 +21,16 @@ interface Session {
   /** Chunks received, in order. */
   readonly chunks: Upload[];
   received: number;
-  /** Tells two requests of one session apart: the later wins. */
+  /** Counts the session's requests: of two concurrent ones the later wins. */
   turn: number;
 }
 
 const CHUNK_BYTES = 256 << 10;
 
-/** Uploads in one request (media, multipart) and in several (resumable). Sessions do not outlive the server. */
+/**
+ * Uploads in one request (media, multipart) and in several (resumable). Resumable sessions are lost when the server
+ * stops.
+ */
 export class Uploads {
   readonly #sessions = new Map<string, Session>();
 
@@ -51,7 +54,7 @@ export class Uploads {
     }
   }
 
-  /** A chunk of a resumable upload, or the question how far it is ("Resumable uploads"). */
+  /** Handles a chunk of a resumable upload, or a status query ("Resumable uploads"). */
   async resume(exchange: Exchange): Promise<void> {
     const { request, response, url } = exchange;
     const id = url.searchParams.get("upload_id") ?? "";
@@ -64,26 +67,24 @@ export class Uploads {
     }
     const range = contentRange(request.headers["content-range"], request.headers["content-length"]);
     if (range.first !== undefined) await take(exchange, session, range);
-    // `bytes N-*/*` has no end of its own: the request's end is the upload's.
+    // `bytes N-*/*` states no end: the upload ends with the request.
     const isOpenEnded = range.first !== undefined && range.last === undefined && range.total === undefined;
     if (!isOpenEnded && session.received !== range.total) return incomplete(exchange, session);
     try {
-      await finish(exchange, session.bucket, session.intent, joined(session.chunks));
+      await finish(exchange, session.bucket, session.intent, concatenated(session.chunks));
     } finally {
       await this.#drop(id, session);
     }
   }
 
   async #begin(exchange: Exchange, bucket: Bucket): Promise<void> {
-    const pieces: Buffer[] = [];
-    for await (const piece of exchange.body()) pieces.push(piece);
-    const metadata = parseJson(Buffer.concat(pieces).toString());
+    const metadata = parseJson((await readAll(exchange.body())).toString());
     const contentType = exchange.request.headers["x-upload-content-type"];
     const intent = intentOf(exchange, { contentType, ...metadata });
     conditions(intent.query).check(bucket.directory.find(intent.key));
     const id = randomUUID();
     this.#sessions.set(id, { intent, bucket, chunks: [], received: 0, turn: 0 });
-    const location = `${reachedAt(exchange)}/upload/storage/v1/b/${bucket.name}/o?uploadType=resumable&upload_id=${id}`;
+    const location = `${originOf(exchange)}/upload/storage/v1/b/${bucket.name}/o?uploadType=resumable&upload_id=${id}`;
     exchange.response.writeHead(200, { Location: location, "X-GUploader-UploadID": id }).end();
   }
 
@@ -106,7 +107,7 @@ function intentOf(exchange: Exchange, metadata: Record<string, unknown>): Intent
   if (metadata.md5Hash !== undefined) stated.md5 = String(metadata.md5Hash);
   const contentType = String(metadata.contentType ?? "application/octet-stream");
   const custom = (metadata.metadata ?? {}) as Record<string, string>;
-  return { key: name, facts: { contentType, metadata: custom }, stated, query };
+  return { key: name, attributes: { contentType, metadata: custom }, stated, query };
 }
 
 function fromHashHeader(header: string | string[] | undefined): Partial<Record<Algorithm, string>> {
@@ -114,7 +115,7 @@ function fromHashHeader(header: string | string[] | undefined): Partial<Record<A
   return Object.fromEntries([...pairs].map(([, name, value]) => [name, value]));
 }
 
-/** Stores the bytes if all that was stated of them is so, and the conditions still hold. */
+/** Stores the object if its stated checksums are correct and the preconditions still hold. */
 async function finish(exchange: Exchange, bucket: Bucket, intent: Intent, media: AsyncIterable<Buffer>): Promise<void> {
   const condition = conditions(intent.query);
   condition.check(bucket.directory.find(intent.key));
@@ -129,12 +130,20 @@ async function finish(exchange: Exchange, bucket: Bucket, intent: Intent, media:
     const message = `Provided ${label} "${value}" doesn't match calculated ${label} "${checksums[name]}".`;
     throw new GcsError(400, "invalid", message);
   }
-  const stored = await bucket.directory.commit(upload, intent.key, { ...intent.facts, checksums }, condition.allows);
+  const stored = await bucket.directory.commit(
+    upload,
+    intent.key,
+    { ...intent.attributes, checksums },
+    condition.allows,
+  );
   if (stored === undefined) throw conditionNotMet();
   sendJson(exchange, resourceOf(bucket, stored));
 }
 
-/** `bytes 0-99/100`, `bytes 0-99/*`, an open end; without a first byte it is a question. No header: all of it. */
+/**
+ * Parses `bytes FIRST-LAST/TOTAL`; LAST and TOTAL may be open. No first byte: a status query. No header: the whole
+ * object.
+ */
 function contentRange(header: string | undefined, length: string | undefined) {
   if (header === undefined) {
     const total = Number(length ?? Number.NaN);
@@ -156,29 +165,29 @@ async function take(
     throw new GcsError(
       503,
       "backendError",
-      `The chunk begins at ${range.first}, and ${session.received} bytes are here`,
+      `The chunk begins at ${range.first}, but only ${session.received} bytes have been received`,
     );
   }
   const turn = ++session.turn;
-  const chunk = await session.bucket.directory.receive(behind(exchange.body(), session.received - range.first!));
+  const chunk = await session.bucket.directory.receive(withoutFirst(exchange.body(), session.received - range.first!));
   if (turn !== session.turn) {
     await session.bucket.directory.discard(chunk);
-    throw new GcsError(503, "backendError", "Another request goes on with this upload");
+    throw new GcsError(503, "backendError", "Another request is continuing this upload");
   }
   const end = session.received + chunk.bytes;
   const isWhole = range.last === undefined || end === range.last + 1;
   const isLast = range.total !== undefined && end === range.total;
   if (!isWhole || (!isLast && chunk.bytes % CHUNK_BYTES !== 0 && range.last !== undefined)) {
     await session.bucket.directory.discard(chunk);
-    const message = "The chunk is not as long as its Content-Range says, or no multiple of 256 KiB";
+    const message = "The chunk is not as long as its Content-Range says, or not a multiple of 256 KiB";
     throw new GcsError(400, "badContent", message);
   }
   session.chunks.push(chunk);
   session.received = end;
 }
 
-/** Without the bytes that an earlier chunk brought. */
-async function* behind(body: AsyncIterable<Buffer>, bytes: number): AsyncGenerator<Buffer> {
+/** Skips the bytes that an earlier chunk has stored. */
+async function* withoutFirst(body: AsyncIterable<Buffer>, bytes: number): AsyncGenerator<Buffer> {
   let skip = bytes;
   for await (const piece of body) {
     if (piece.length > skip) yield piece.subarray(skip);
@@ -189,8 +198,4 @@ async function* behind(body: AsyncIterable<Buffer>, bytes: number): AsyncGenerat
 function incomplete({ response }: Exchange, session: Session): void {
   const range = session.received === 0 ? {} : { Range: `bytes=0-${session.received - 1}` };
   response.writeHead(308, { ...range, "Content-Length": 0 }).end();
-}
-
-async function* joined(chunks: readonly Upload[]): AsyncGenerator<Buffer> {
-  for (const { file } of chunks) yield* createReadStream(file, { highWaterMark: 1 << 20 });
 }

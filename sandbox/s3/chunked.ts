@@ -1,13 +1,13 @@
 import { S3Error } from "./error.ts";
 import { chunkSignature, type Signed } from "./signature.ts";
 
-/** No chunk of the SDKs is larger than a few MiB; a signed one is held until its signature is checked. */
+/** The SDKs send chunks of at most a few MiB. A signed chunk is buffered until its signature is verified. */
 const CHUNK_BYTES_MAX = 16 << 20;
 
 /**
  * Decodes `aws-chunked` ("Signature Calculations for the Authorization Header: Transferring Payload in Multiple Chunks"):
- * `size[;chunk-signature=…]\r\n data \r\n` … `0\r\n`, then trailing headers. Each signature is checked before its bytes
- * are given on; trailing headers go to `onTrailer`.
+ * `size[;chunk-signature=…]\r\n data \r\n` … `0\r\n`, then trailing headers. Each signature is verified before its bytes
+ * are passed on; trailing headers go to `onTrailer`.
  */
 export async function* decodeChunked(
   body: AsyncIterable<Buffer>,
@@ -28,7 +28,7 @@ export async function* decodeChunked(
   }
   const trailer: string[] = [];
   for (let line = await reader.line(); line !== ""; line = await reader.line()) trailer.push(line);
-  if (trailer.length > 0 && !hasTrailer) throw incomplete("a trailer that was not announced");
+  if (trailer.length > 0 && !hasTrailer) throw incomplete("there is a trailer that was not announced");
   const headers = trailer.filter((line) => !line.startsWith("x-amz-trailer-signature:"));
   if (signs && hasTrailer) {
     const given = trailer
@@ -68,7 +68,7 @@ class Reader {
     this.#source = source[Symbol.asyncIterator]();
   }
 
-  /** Up to CRLF, or the body's end: after the last chunk SDKs leave out the last empty line now and then. */
+  /** Reads up to CRLF, or to the body's end: some SDKs omit the last empty line. */
   async line(): Promise<string> {
     for (;;) {
       const end = this.#held.indexOf("\r\n");
@@ -77,7 +77,7 @@ class Reader {
         this.#held = this.#held.subarray(end + 2);
         return line;
       }
-      if (this.#held.length > 8192) throw incomplete("a line without an end");
+      if (this.#held.length > 8192) throw incomplete("a line is too long");
       const next = await this.#source.next();
       if (next.done) {
         const rest = this.#held.toString("latin1");

@@ -1,6 +1,6 @@
 import { XMLBuilder } from "fast-xml-parser";
 
-/** An answer in S3's own words (API Reference, "Error responses"). */
+/** An error response of S3 (API Reference, "Error responses"). */
 export class S3Error extends Error {
   override readonly name = "S3Error";
   readonly status: number;
@@ -17,7 +17,7 @@ export class S3Error extends Error {
 
 const builder = new XMLBuilder({ ignoreAttributes: false, attributeNamePrefix: "@" });
 
-/** An XML document with S3's name space. */
+/** An XML document in S3's namespace. */
 export function xml(root: string, content: object): string {
   const body = { "@xmlns": "http://s3.amazonaws.com/doc/2006-03-01/", ...content };
   return `<?xml version="1.0" encoding="UTF-8"?>\n${builder.build({ [root]: body })}`;

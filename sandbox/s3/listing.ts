@@ -1,15 +1,16 @@
 import { XMLParser } from "fast-xml-parser";
 import type { Exchange } from "../cloud-server.ts";
 import type { ObjectDirectory } from "../object-directory.ts";
+import { decodePageToken, encodePageToken } from "../page-token.ts";
 import { S3Error, xml } from "./error.ts";
 
-/** ListObjectsV2. A continuation token is the last key given, and opaque to the client. */
+/** ListObjectsV2. */
 export function listObjects(exchange: Exchange, directory: ObjectDirectory, bucket: string): void {
   const query = exchange.url.searchParams;
   if (query.get("list-type") !== "2")
     throw new S3Error(501, "NotImplemented", "Only ListObjectsV2 is implemented here.");
   const limit = Math.min(1000, Number(query.get("max-keys") ?? 1000));
-  if (!Number.isInteger(limit) || limit < 0) throw new S3Error(400, "InvalidArgument", "max-keys is no count");
+  if (!Number.isInteger(limit) || limit < 0) throw new S3Error(400, "InvalidArgument", "max-keys is not a count");
   const prefix = query.get("prefix") ?? "";
   const delimiter = query.get("delimiter") ?? undefined;
   const token = query.get("continuation-token");
@@ -24,7 +25,7 @@ export function listObjects(exchange: Exchange, directory: ObjectDirectory, buck
     IsTruncated: last !== undefined,
     ...(delimiter === undefined ? {} : { Delimiter: encode(delimiter) }),
     ...(token === null ? {} : { ContinuationToken: token }),
-    ...(last === undefined ? {} : { NextContinuationToken: Buffer.from(last).toString("base64") }),
+    ...(last === undefined ? {} : { NextContinuationToken: encodePageToken(last) }),
     Contents: objects.map((object) => ({
       Key: encode(object.key),
       LastModified: new Date(object.modifiedMs).toISOString(),
@@ -38,11 +39,9 @@ export function listObjects(exchange: Exchange, directory: ObjectDirectory, buck
 }
 
 function keyOfToken(token: string): string {
-  const bytes = Buffer.from(token, "base64");
-  if (bytes.toString("base64") !== token) {
-    throw new S3Error(400, "InvalidArgument", "The continuation token provided is incorrect");
-  }
-  return bytes.toString();
+  const key = decodePageToken(token);
+  if (key === undefined) throw new S3Error(400, "InvalidArgument", "The continuation token provided is incorrect");
+  return key;
 }
 
 const parser = new XMLParser({ isArray: (name) => name === "Object", parseTagValue: false });

@@ -1,9 +1,8 @@
 import { createHash, randomUUID } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { XMLParser } from "fast-xml-parser";
-import type { Facts, ObjectDirectory, Upload } from "../object-directory.ts";
+import { type Attributes, concatenated, type ObjectDirectory, type Upload } from "../object-directory.ts";
 import { S3Error, xml } from "./error.ts";
-import { factsOf, type ObjectRequest, preconditionFailed, writeCondition } from "./objects.ts";
+import { attributesOf, type ObjectRequest, preconditionFailed, writeCondition } from "./objects.ts";
 import { receivePayload, receiveText } from "./payload.ts";
 
 const PART_BYTES_MIN = 5 << 20;
@@ -15,11 +14,11 @@ interface Part {
 
 interface Multipart {
   readonly key: string;
-  readonly facts: Omit<Facts, "checksums">;
+  readonly attributes: Omit<Attributes, "checksums">;
   readonly parts: Map<number, Part>;
 }
 
-/** Multipart uploads under way in one bucket. They do not outlive the server. */
+/** The unfinished multipart uploads of one bucket. They are lost when the server stops. */
 export class Multiparts {
   readonly #directory: ObjectDirectory;
   readonly #open = new Map<string, Multipart>();
@@ -30,7 +29,7 @@ export class Multiparts {
 
   begin({ exchange, key }: ObjectRequest, bucket: string): void {
     const id = randomUUID();
-    this.#open.set(id, { key, facts: factsOf(exchange.request.headers), parts: new Map() });
+    this.#open.set(id, { key, attributes: attributesOf(exchange.request.headers), parts: new Map() });
     const text = xml("InitiateMultipartUploadResult", { Bucket: bucket, Key: key, UploadId: id });
     exchange.response.writeHead(200, { "Content-Type": "application/xml" }).end(text);
   }
@@ -56,7 +55,7 @@ export class Multiparts {
     const parts = named.map(({ number, etag }, index) => {
       const part = multipart.parts.get(number);
       if (part === undefined || part.etag !== etag)
-        throw new S3Error(400, "InvalidPart", `Part ${number} was not uploaded so`);
+        throw new S3Error(400, "InvalidPart", `Part ${number} was not uploaded with this ETag`);
       if (index > 0 && number <= named[index - 1]!.number)
         throw new S3Error(400, "InvalidPartOrder", "The parts are not in order");
       const small = part.upload.bytes < PART_BYTES_MIN && index < named.length - 1;
@@ -65,12 +64,12 @@ export class Multiparts {
     });
     const condition = writeCondition(exchange.request.headers);
     condition.check(this.#directory.find(key));
-    const upload = await this.#directory.receive(joined(parts));
+    const upload = await this.#directory.receive(concatenated(parts.map((part) => part.upload)));
     const hash = createHash("md5")
       .update(parts.map((part) => part.etag).join())
       .digest("hex");
-    const facts = { ...multipart.facts, checksums: {}, etag: `${hash}-${parts.length}` };
-    const stored = await this.#directory.commit(upload, key, facts, condition.allows);
+    const attributes = { ...multipart.attributes, checksums: {}, etag: `${hash}-${parts.length}` };
+    const stored = await this.#directory.commit(upload, key, attributes, condition.allows);
     if (stored === undefined) throw preconditionFailed("If-None-Match");
     await this.#drop(exchange.url);
     const text = xml("CompleteMultipartUploadResult", { Bucket: bucket, Key: key, ETag: `"${stored.etag}"` });
@@ -105,8 +104,4 @@ function namedParts(text: string): { number: number; etag: string }[] {
   const parts = parsed.CompleteMultipartUpload?.Part ?? [];
   if (parts.length === 0) throw new S3Error(400, "MalformedXML", "You must specify at least one part");
   return parts.map((part) => ({ number: Number(part.PartNumber), etag: part.ETag.replaceAll(/"|&quot;/g, "") }));
-}
-
-async function* joined(parts: readonly Part[]): AsyncGenerator<Buffer> {
-  for (const { upload } of parts) yield* createReadStream(upload.file, { highWaterMark: 1 << 20 });
 }

@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders } from "node:http";
-import { type Algorithm, isAlgorithm, summing } from "../checksums.ts";
+import { type Algorithm, isAlgorithm } from "../checksums.ts";
 import type { Exchange } from "../cloud-server.ts";
-import type { Facts, ObjectDirectory, StoredObject } from "../object-directory.ts";
-import { parseRange } from "../ranges.ts";
+import type { Attributes, ObjectDirectory, StoredObject } from "../object-directory.ts";
+import { lengthHeaders, parseRange } from "../ranges.ts";
 import { S3Error, xml } from "./error.ts";
 import { receivePayload } from "./payload.ts";
 import type { Signed } from "./signature.ts";
@@ -23,7 +23,7 @@ export async function putObject({ exchange, signed, directory, key }: ObjectRequ
   const condition = writeCondition(headers);
   condition.check(directory.find(key));
   const { upload, checksums } = await receivePayload(exchange, signed, directory);
-  const stored = await directory.commit(upload, key, { ...factsOf(headers), checksums }, condition.allows);
+  const stored = await directory.commit(upload, key, { ...attributesOf(headers), checksums }, condition.allows);
   if (stored === undefined) throw preconditionFailed("If-None-Match");
   exchange.response.writeHead(200, { ETag: quoted(stored.etag), ...checksumHeaders(stored.checksums) }).end();
 }
@@ -37,12 +37,10 @@ export async function getObject({ exchange, directory, key }: ObjectRequest): Pr
     const details = { RangeRequested: request.headers.range!, ActualObjectSize: String(object.bytes) };
     throw new S3Error(416, "InvalidRange", "The requested range is not satisfiable", details);
   }
-  const headers: Record<string, string | number> = { ...objectHeaders(object, request.headers, range === undefined) };
-  if (range !== undefined) {
-    headers["Content-Range"] = `bytes ${range.first}-${range.last}/${object.bytes}`;
-    headers["Content-Length"] = range.last - range.first + 1;
-  }
-  response.writeHead(range === undefined ? 200 : 206, headers);
+  response.writeHead(range === undefined ? 200 : 206, {
+    ...objectHeaders(object, request.headers, range === undefined),
+    ...lengthHeaders(range, object.bytes),
+  });
   if (request.method === "HEAD") response.end();
   else await exchange.send(directory.read(object, range));
 }
@@ -68,10 +66,7 @@ export async function copyObject(
   const algorithms: Algorithm[] = isAlgorithm(asked)
     ? [asked]
     : Object.keys(source.object.checksums).filter(isAlgorithm);
-  const { body, sums } = summing(source.directory.read(source.object), algorithms);
-  const upload = await directory.receive(body);
-  const facts: Facts = { ...source.object, etag: undefined, checksums: sums() as Record<string, string> };
-  const stored = await directory.commit(upload, key, facts, condition.allows);
+  const stored = await directory.copy(source, key, algorithms, condition.allows);
   if (stored === undefined) throw preconditionFailed("If-None-Match");
   const sumElements = Object.entries(stored.checksums).map(([name, value]) => [`Checksum${name.toUpperCase()}`, value]);
   const result = { LastModified: new Date(stored.modifiedMs).toISOString(), ETag: quoted(stored.etag) };
@@ -79,7 +74,10 @@ export async function copyObject(
   exchange.response.writeHead(200, { "Content-Type": "application/xml" }).end(text);
 }
 
-/** `If-None-Match: *` and `If-Match` of a write: checked at once, and again in the turn that makes the object. */
+/**
+ * `If-None-Match: *` and `If-Match` of a write: `check` before the body is received, `allows` when the object is
+ * created.
+ */
 export function writeCondition(headers: IncomingHttpHeaders) {
   const noneMatch = headers["if-none-match"];
   const match = headers["if-match"];
@@ -97,7 +95,7 @@ export function writeCondition(headers: IncomingHttpHeaders) {
   return { allows, check };
 }
 
-export function factsOf(headers: IncomingHttpHeaders): Omit<Facts, "checksums"> {
+export function attributesOf(headers: IncomingHttpHeaders): Omit<Attributes, "checksums"> {
   const metadata = Object.entries(headers)
     .filter(([name]) => name.startsWith("x-amz-meta-"))
     .map(([name, value]) => [name, String(value)]);
@@ -134,7 +132,6 @@ function checkReadConditions(headers: IncomingHttpHeaders, object: StoredObject)
 function objectHeaders(object: StoredObject, headers: IncomingHttpHeaders, whole: boolean) {
   return {
     "Content-Type": object.contentType,
-    "Content-Length": object.bytes,
     "Last-Modified": new Date(object.modifiedMs).toUTCString(),
     ETag: quoted(object.etag),
     "Accept-Ranges": "bytes",

@@ -1,4 +1,5 @@
 import { TLSSocket } from "node:tls";
+import { readAll } from "../bodies.ts";
 import { type Algorithm, isAlgorithm, summing } from "../checksums.ts";
 import type { Exchange } from "../cloud-server.ts";
 import type { ObjectDirectory, Upload } from "../object-directory.ts";
@@ -7,18 +8,18 @@ import { S3Error } from "./error.ts";
 import type { Signed } from "./signature.ts";
 
 const CHECKSUM_PREFIX = "x-amz-checksum-";
-/** Words about checksums that are no checksum. */
+/** Headers with the prefix that carry no checksum. */
 const NO_CHECKSUM = new Set(["x-amz-checksum-mode", "x-amz-checksum-algorithm", "x-amz-checksum-type"]);
 
 export interface Received {
   readonly upload: Upload;
-  /** Checked, by algorithm, in base64. */
+  /** Verified; keyed by algorithm, in base64. */
   readonly checksums: Readonly<Record<string, string>>;
 }
 
 /**
- * Takes an upload in and enforces all that its headers and trailer state of it: length, SHA-256, Content-MD5, checksums.
- * @throws S3Error; nothing is kept then.
+ * Receives an upload and verifies everything that its headers and trailer state: length, SHA-256, Content-MD5, checksums.
+ * @throws S3Error; the upload is discarded then.
  */
 export async function receivePayload(
   exchange: Exchange,
@@ -32,7 +33,7 @@ export async function receivePayload(
   const algorithms = [...stated.keys(), ...announced(headers["x-amz-trailer"])];
   if (headers["content-md5"] !== undefined) algorithms.push("md5");
   if (!chunked) {
-    checkPayloadWord(signed.payload, exchange);
+    checkPayloadHash(signed.payload, exchange);
     if (signed.payload !== "UNSIGNED-PAYLOAD") algorithms.push("sha256");
   }
   const source = chunked
@@ -76,11 +77,10 @@ export async function receivePayload(
 /** A whole body that is small: the XML of a request. */
 export async function receiveText(exchange: Exchange, signed: Signed): Promise<string> {
   const { headers } = exchange.request;
-  checkPayloadWord(signed.payload, exchange);
+  checkPayloadHash(signed.payload, exchange);
   const stated = statedChecksums(headers);
   const { body, sums } = summing(exchange.body(), ["sha256", "md5", ...stated.keys()]);
-  const pieces: Buffer[] = [];
-  for await (const piece of body) pieces.push(piece);
+  const bytes = await readAll(body);
   const found = sums();
   const hash = Buffer.from(found.sha256!, "base64").toString("hex");
   if (signed.payload.length === 64 && hash !== signed.payload) {
@@ -94,7 +94,7 @@ export async function receiveText(exchange: Exchange, signed: Signed): Promise<s
   if (wrong || (headers["content-md5"] ?? found.md5) !== found.md5) {
     throw new S3Error(400, "BadDigest", "A checksum you specified did not match what we received.");
   }
-  return Buffer.concat(pieces).toString();
+  return bytes.toString();
 }
 
 function statedChecksums(headers: Record<string, string | string[] | undefined>): Map<Algorithm, string> {
@@ -118,8 +118,8 @@ function algorithmOf(header: string): Algorithm {
   return name;
 }
 
-/** S3 wants the payload signed where there is no TLS. */
-function checkPayloadWord(payload: string, { request }: Exchange): void {
+/** S3 requires a signed payload without TLS. */
+function checkPayloadHash(payload: string, { request }: Exchange): void {
   if (/^[0-9a-f]{64}$/.test(payload)) return;
   if (payload === "UNSIGNED-PAYLOAD" && request.socket instanceof TLSSocket) return;
   const message = "x-amz-content-sha256 must be the payload's SHA-256 on a connection without TLS";

@@ -1,9 +1,8 @@
 import { randomBytes } from "node:crypto";
 import type { IncomingMessage } from "node:http";
-import path from "node:path";
 import { type CloudServer, type CloudService, type Exchange, type Listen, serveCloud } from "../cloud-server.ts";
 import type { OperationName } from "../faults.ts";
-import { ObjectDirectory } from "../object-directory.ts";
+import { type ObjectDirectory, openBuckets } from "../object-directory.ts";
 import { errorXml, S3Error, xml } from "./error.ts";
 import { deleteObjects, listObjects } from "./listing.ts";
 import { Multiparts } from "./multipart.ts";
@@ -12,17 +11,14 @@ import { receiveText } from "./payload.ts";
 import { type Account, verifySignature } from "./signature.ts";
 
 export interface S3ServerOptions extends Account, Listen {
-  /** Objects live here and outlast the server. */
+  /** Objects are stored here and survive a restart. */
   readonly directory: string;
   readonly buckets: readonly string[];
 }
 
 /** A strict local S3: path-style, Signature Version 4 checked, checksums and preconditions enforced. */
 export async function startS3Server(options: S3ServerOptions): Promise<CloudServer> {
-  const buckets = new Map<string, ObjectDirectory>();
-  for (const bucket of options.buckets) {
-    buckets.set(bucket, await ObjectDirectory.open(path.join(options.directory, bucket)));
-  }
+  const buckets = await openBuckets(options.directory, options.buckets);
   return serveCloud(new S3Service(options, buckets), options);
 }
 

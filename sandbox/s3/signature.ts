@@ -8,13 +8,13 @@ export interface Account {
   readonly region: string;
 }
 
-/** What a verified request carries on to the chunks of its body. */
+/** What is needed to verify the chunks of a verified request's body. */
 export interface Signed {
   readonly key: Buffer;
   readonly scope: string;
   readonly amzDate: string;
   readonly signature: string;
-  /** `x-amz-content-sha256`: a hash, or one of S3's words for a payload that is signed otherwise. */
+  /** `x-amz-content-sha256`: a hash, or one of S3's constants for an unsigned or chunked payload. */
   readonly payload: string;
 }
 
@@ -23,8 +23,8 @@ const AUTHORIZATION =
   /^AWS4-HMAC-SHA256 Credential=([^/]+)\/(\d{8})\/([^/]+)\/([^/]+)\/aws4_request, ?SignedHeaders=([^,]+), ?Signature=([0-9a-f]{64})$/;
 
 /**
- * Verifies Signature Version 4 of the headers ("Authenticating Requests: Using the Authorization Header").
- * @throws S3Error in S3's words.
+ * Verifies a request's Signature Version 4 ("Authenticating Requests: Using the Authorization Header").
+ * @throws S3Error
  */
 export function verifySignature(request: IncomingMessage, url: URL, account: Account): Signed {
   const header = request.headers.authorization;
@@ -111,7 +111,7 @@ function headerValue(request: IncomingMessage, name: string): string {
   return values.map((value) => value.trim().replace(/ +/g, " ")).join(",");
 }
 
-/** RFC 3986, as AWS wants it: everything but the unreserved characters. */
+/** AWS's URI encoding: everything but RFC 3986's unreserved characters. */
 function uriEncode(text: string): string {
   return encodeURIComponent(text).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
 }

@@ -10,31 +10,31 @@ import { ROOT } from "../rules/source-files.ts";
 import { AT_ONCE, atOnce, oneAtATime } from "./load.ts";
 import { percentile } from "./row.ts";
 
-/** About what a create takes in the log, and on the wire. */
+/** About the size of a create in the log and on the wire. */
 const RECORD_BYTES = 200;
 const BASELINE_MS = 3_000;
 
-const asItIs = (bytes: Buffer) => bytes;
+const identity = (bytes: Buffer) => bytes;
 
 /** A bidirectional stream of bare bytes. */
 export const ECHO: MethodDefinition<Buffer, Buffer> = {
   path: "/bench.Echo/echo",
   requestStream: true,
   responseStream: true,
-  requestSerialize: asItIs,
-  requestDeserialize: asItIs,
-  responseSerialize: asItIs,
-  responseDeserialize: asItIs,
+  requestSerialize: identity,
+  requestDeserialize: identity,
+  responseSerialize: identity,
+  responseDeserialize: identity,
 };
 
 export interface Baseline {
-  /** With 64 at once. */
+  /** With 64 requests in flight. */
   readonly perSecond: number;
-  /** One at a time. */
+  /** With one request at a time. */
   readonly p50Ms: number;
 }
 
-/** The disk's own price of durability: 4 KiB appended and synced. */
+/** The disk's own cost of durability: appends 4 KiB and syncs. */
 export function fdatasyncMs(): number {
   return inScratch((directory) => {
     const file = openSync(join(directory, "file"), "w");
@@ -49,7 +49,7 @@ export function fdatasyncMs(): number {
   });
 }
 
-/** Records of a create's size into one LevelDB: all that wait are one `sync: true` batch. */
+/** Writes records of a create's size to LevelDB; all that are waiting go into one `sync: true` batch. */
 export async function levelSync(): Promise<Baseline> {
   return await inScratch(async (directory) => {
     const level = new ClassicLevel<Buffer, Buffer>(directory, {
@@ -89,7 +89,7 @@ function keyOf(index: number): Buffer {
   return key;
 }
 
-/** A bare gRPC stream to a process that sends back what comes: one message a request. */
+/** A bare gRPC stream to an echo server in another process, one message per request. */
 export async function echo(): Promise<Baseline> {
   const server = fork(join(ROOT, "test/bench/echo-server.ts"));
   const [port] = (await once(server, "message")) as [number];

@@ -12,11 +12,11 @@ import { ROOT } from "../rules/source-files.ts";
 export interface BenchCloud {
   readonly cloud: Cloud;
   readonly volume: VolumeDescription;
-  /** For files of the bench itself, on the same disk. */
+  /** A directory for the benchmark's own files, on the same disk. */
   readonly scratch: string;
 }
 
-/** Runs `measure` on a cloud of its own, and leaves nothing of it. */
+/** Runs `measure` on a new two-region volume, and removes it afterwards. */
 export async function onCloud<T>(
   options: { replicas: number; wanMs: number; buckets: "cloud" | "file" },
   measure: (on: BenchCloud) => Promise<T>,
@@ -43,7 +43,7 @@ export async function onCloud<T>(
   }
 }
 
-/** A stream of its own to a region's leader, with an open session where that is the primary. */
+/** Opens a stream to a region's leader, with a session unless `seen` is "mirror". */
 export async function connectToLeader({ volume }: BenchCloud, region: RegionName, seen?: "mirror"): Promise<RawClient> {
   const members = await askMembers(volume, volume.regions.get(region)!);
   const leader = members.find((it) => it.status?.isLeader);

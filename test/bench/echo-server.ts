@@ -1,4 +1,4 @@
-/** A process of its own that sends back whatever comes on a bare gRPC stream, and tells its parent the port. */
+/** A child process that echoes every message of a bare gRPC stream. It sends its port to the parent. */
 import { Server, ServerCredentials, type ServerDuplexStream } from "@grpc/grpc-js";
 import { ECHO } from "./baselines.ts";
 

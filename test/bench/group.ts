@@ -15,21 +15,21 @@ const LEADER_MS_MAX = 20_000;
 
 export interface BenchGroup {
   readonly leader: string;
-  /** Of the servers, member 1 first. */
+  /** The servers' processes, member 1 first. */
   readonly pids: readonly number[];
-  /** A stream to the leader, with an open session. */
+  /** Opens a stream to the leader, with a session. */
   connect(): Promise<RawClient>;
 }
 
 export interface BenchGroupOptions {
   readonly members: number;
-  /** Reads under a leader lease. */
+  /** Whether reads use a leader lease. */
   readonly lease?: boolean;
-  /** Beside this process's own. */
+  /** Added to this process's environment. */
   readonly environment?: Readonly<Record<string, string>>;
 }
 
-/** One region's metadata servers as processes of their own (`mirrorfs meta`), with nobody following them. */
+/** Runs `measure` on one region's metadata servers, each a `mirrorfs meta` process, without a mirror. */
 export async function onGroup<T>(
   { members, lease = false, environment }: BenchGroupOptions,
   measure: (group: BenchGroup) => Promise<T>,

@@ -2,7 +2,7 @@
 export const AT_ONCE = 64;
 const ONE_AT_A_TIME = 3_000;
 
-/** How long each of so many took, in ms, one after the other. */
+/** Runs steps one after the other. @returns how long each took, in ms. */
 export async function oneAtATime(step: (i: number) => Promise<unknown>): Promise<number[]> {
   const times: number[] = [];
   for (let i = 0; i < ONE_AT_A_TIME; i++) {
@@ -13,7 +13,7 @@ export async function oneAtATime(step: (i: number) => Promise<unknown>): Promise
   return times;
 }
 
-/** @returns how many a second, with so many in flight all the time. */
+/** Runs steps with `inFlight` of them in parallel. @returns steps per second. */
 export async function atOnce(inFlight: number, forMs: number, step: (i: number) => Promise<unknown>): Promise<number> {
   const startedMs = performance.now();
   let next = 0;

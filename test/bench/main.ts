@@ -7,7 +7,7 @@ import type { Row } from "./row.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  // How long creates are held; what is in docs/BENCHMARKS.md is of the default.
+  // How long creates are measured; docs/BENCHMARKS.md has the numbers of the default.
   options: { json: { type: "boolean", default: false }, seconds: { type: "string", default: "30" } },
 });
 const seconds = Number(values.seconds);
@@ -24,7 +24,7 @@ if (unknown !== undefined) {
 }
 
 if (!(seconds > 0)) {
-  process.stderr.write(`bench: --seconds ${values.seconds} is no time\n`);
+  process.stderr.write(`bench: --seconds ${values.seconds}: must be a number above 0\n`);
   process.exit(2);
 }
 

@@ -17,7 +17,7 @@ const LISTINGS = 20;
 const PAGE = 1_024;
 
 interface Limits {
-  /** How long creates are held. */
+  /** How long creates are measured. */
   readonly createMs: number;
 }
 
@@ -26,7 +26,7 @@ interface Baselines {
   readonly echo: Baseline;
 }
 
-/** A region's servers as processes, with nobody following, and one client's stream: with 3 replicas and with 1. */
+/** Measures a region's metadata servers without a mirror, with 3 replicas and with 1, over one client's stream. */
 export async function metadata(limits: Limits): Promise<Row[]> {
   const baselines = { level: await levelSync(), echo: await echo() };
   const othersMs = Math.min(limits.createMs, OTHERS_MS_MAX);
@@ -60,7 +60,7 @@ export async function metadata(limits: Limits): Promise<Row[]> {
   return [...rows, ...replicated, ...leased, ...single.map(ofOneReplica)];
 }
 
-/** The aims are of three replicas. */
+/** The aims are for three replicas. */
 function ofOneReplica(it: Row): Row {
   const [id, percentile] = it.id.split(".");
   return { ...it, id: [`${id}-r1`, percentile].filter(Boolean).join("."), aim: null, met: null };
@@ -104,7 +104,7 @@ async function lookups(
   ];
 }
 
-/** As names of shards and checkpoints are not: nothing that a log or a table could press together. */
+/** A random name, so that neither the log nor a table can be compressed. */
 function incompressible(): string {
   return randomBytes(18).toString("base64url");
 }
@@ -114,7 +114,7 @@ async function makeDirectories(client: RawClient): Promise<Inode[]> {
   return (await Promise.all(made)).map((it) => it.inode);
 }
 
-/** @returns the names of new files, each in the directory of its place. */
+/** Creates files. @returns their names; file i is in directory i modulo DIRECTORIES. */
 async function makeNamed(client: RawClient, directories: readonly Inode[]): Promise<string[]> {
   const names = Array.from({ length: NAMED }, incompressible);
   for (let from = 0; from < NAMED; from += DIRECTORIES) {
@@ -123,7 +123,7 @@ async function makeNamed(client: RawClient, directories: readonly Inode[]): Prom
   return names;
 }
 
-/** Half of the commands rename a file to another directory, the other half unlink what was renamed. */
+/** Renames each file to another directory, then unlinks it. @returns commands per second. */
 async function renameAndUnlink(client: RawClient, directories: readonly Inode[]): Promise<number> {
   const names = await makeNamed(client, directories);
   const startedMs = performance.now();
@@ -145,7 +145,10 @@ async function done(client: RawClient, command: Command): Promise<void> {
   if (!outcome.ok) throw new Error(`${command.kind}: ${outcome.error}`);
 }
 
-/** How long it takes to list a directory of 10,000 files with their attributes, page by page. */
+/**
+ * Lists a directory of 10,000 files with their attributes, page by page.
+ * @returns how long each listing took, in ms.
+ */
 async function listLarge(client: RawClient): Promise<number[]> {
   const directory = (await client.make(ROOT_INODE, "large", "directory")).inode;
   for (let made = 0; made < LISTED; made += 1_000) {

@@ -19,7 +19,7 @@ const SMALL_FILES = 200;
 const MIB = 1024 * 1024;
 const PARTITION_MS = 15_000;
 
-/** Two regions, 80 ms of round trip apart. */
+/** Measures two regions with a round trip of 80 ms between them. */
 export async function mirror(): Promise<Row[]> {
   const overWan = await onCloud({ replicas: 3, wanMs: RTT_MS / 2, buckets: "cloud" }, async (on) => {
     const primary = await connectToLeader(on, "aws");
@@ -46,7 +46,7 @@ export async function mirror(): Promise<Row[]> {
   return [...overWan, row("copy", await copyRatio(), "ratio", { better: "more", value: 0.8 })];
 }
 
-/** The agent's speed as a share of a plain loop's, from a local S3 to a local GCS server. */
+/** The agent's throughput relative to a plain copy loop's, from a local S3 to a local GCS server. */
 async function copyRatio(): Promise<number> {
   const services = await clouds();
   try {
@@ -57,7 +57,7 @@ async function copyRatio(): Promise<number> {
   }
 }
 
-/** From a create's acknowledgement in the primary to its being readable in the mirror. */
+/** The time from a create's acknowledgement in the primary until the mirror can read it, in ms. */
 async function metadataLag(primary: RawClient, away: RawClient): Promise<number[]> {
   const lags: Promise<number>[] = [];
   for (let i = 0; i < CREATES; i++) {
@@ -74,7 +74,7 @@ async function seenAway(away: RawClient, name: string): Promise<number> {
   return performance.now() - startedMs;
 }
 
-/** From a file's close in the primary to its blocks' being in the mirror's own bucket. */
+/** The time from a file's close in the primary until its blocks are in the mirror's own bucket, in ms. */
 async function blocksLag({ cloud, volume, scratch }: BenchCloud): Promise<number[]> {
   const source = join(scratch, "block");
   writeFileSync(source, Buffer.alloc(FILE_BYTES, "mirrorfs"));
@@ -100,7 +100,7 @@ async function blocksLag({ cloud, volume, scratch }: BenchCloud): Promise<number
   return lags;
 }
 
-/** How many times as long as without any distance one process takes to open and read small files at the mirror. */
+/** How much longer one process takes to open and read small files at the mirror than without the WAN's delay. */
 async function mirrorOpenRatio({ cloud }: BenchCloud): Promise<number> {
   const make = `mkdir small && cd small && for i in $(seq ${SMALL_FILES}); do echo "$i" > $i; done`;
   const made = await run("sh", ["-c", make], { cwd: cloud.places.mountPoint("aws") });
@@ -121,7 +121,7 @@ async function mirrorOpenRatio({ cloud }: BenchCloud): Promise<number> {
   return farMs / nearMs;
 }
 
-/** How many times as fast as it grew a backlog is worked off. */
+/** How much faster a backlog is worked off than it grew. */
 async function catchUpRatio({ cloud }: BenchCloud, primary: RawClient, away: RawClient): Promise<number> {
   cloud.wan.cutAll();
   const startedMs = performance.now();
@@ -146,7 +146,7 @@ async function switchOver({ volume }: BenchCloud): Promise<number> {
   return performance.now() - startedMs;
 }
 
-/** The primary, gcp by now, is gone: from the command to the first write that is acknowledged. */
+/** The primary (gcp by now) is killed. @returns the time from the promotion to the first acknowledged write, in ms. */
 async function promote(on: BenchCloud): Promise<number> {
   const { cloud, volume } = on;
   await cloud.supervisor.cut(cloud.regionNames("gcp"));

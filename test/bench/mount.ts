@@ -7,7 +7,7 @@ import { type Row, row } from "./row.ts";
 const MIB = 1024 * 1024;
 const FILE_MIB = 1024;
 
-/** Large sequential reads and writes through a mount, on directories as buckets. */
+/** Measures large sequential reads and writes through a mount, with directories as buckets. */
 export async function mount(): Promise<Row[]> {
   return await onCloud({ replicas: 1, wanMs: 0, buckets: "file" }, async (on) => {
     const local = join(on.scratch, "file");
@@ -43,7 +43,7 @@ async function rate([command, ...args]: string[]): Promise<number> {
   return (FILE_MIB * MIB) / 1_000 / (performance.now() - startedMs);
 }
 
-/** With nothing cached anywhere but in the bucket. */
+/** Remounts with empty caches, so that all data is in the bucket alone. */
 async function remount({ cloud }: BenchCloud): Promise<void> {
   await cloud.supervisor.end("aws-mount");
   rmSync(cloud.places.cache("aws"), { recursive: true });

@@ -1,9 +1,9 @@
-/** One row of docs/BENCHMARKS.md: a figure, beside what the machine itself does in the same run. */
+/** One row of docs/BENCHMARKS.md: a value, and the machine's own baseline in the same run. */
 export interface Row {
   readonly id: string;
   readonly value: number;
   readonly unit: "/s" | "ms" | "MB/s" | "ratio";
-  /** The nearest thing without mirrorfs, measured in the same run; null where there is none. */
+  /** The closest measurement without mirrorfs, in the same run; null where there is none. */
   readonly baseline: number | null;
   readonly aim: number | null;
   /** null where there is no aim. */
@@ -30,13 +30,13 @@ export function row(
   };
 }
 
-/** The value below which this share of the values lies. */
-export function percentile(values: readonly number[], share: number): number {
+/** The value at this quantile (0 to 1). */
+export function percentile(values: readonly number[], quantile: number): number {
   const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * quantile))] ?? Number.NaN;
 }
 
-/** Three digits that say something. */
+/** Rounds to three significant digits. */
 function rounded(value: number): number {
   return Number.isFinite(value) ? Number(value.toPrecision(3)) : value;
 }

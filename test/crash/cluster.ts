@@ -11,19 +11,20 @@ import { checkInvariants } from "../../core/invariants.ts";
 import { Machine } from "../../meta-server/machine/machine.ts";
 import { openDataDirectory } from "../../meta-server/storage/data-directory.ts";
 import type { RegionStatus } from "../../proto/generated/admin.ts";
-import { TestVolume, until } from "../meta-server/harness.ts";
+import { TestVolume } from "../meta-server/harness.ts";
+import { until } from "../support/until.ts";
 import { Disk, type Lost, type Tail } from "./disk.ts";
 import type { ServerOptions } from "./server.ts";
 
 const SERVER = fileURLToPath(import.meta.resolve("./server.ts"));
 const REGION = "aws";
-/** The log is cut every second and after few entries, so that a member which is away for a moment needs a snapshot. */
+/** The log is truncated often and after few entries, so that a member that was down for a moment needs a snapshot. */
 const TUNING = { tickMs: 50, cutEveryMs: 500, cutStep: 200, keepEntries: 200, keepForSlowEntries: 200 };
 
-/** What a count-down counts: see power-cut.c. */
+/** What the countdown counts; see power-cut.c. */
 export const COUNTED = { write: 1, sync: 2, name: 4, any: 7 } as const;
 
-/** A server's power goes when it is about to do the `countdown`th of what is counted, at a path that holds `within`. */
+/** A server loses power right before the `countdown`th counted operation on a path that contains `within`. */
 interface CutAt {
   readonly countdown: number;
   readonly counted: number;
@@ -32,9 +33,9 @@ interface CutAt {
 
 const NEVER: CutAt = { countdown: 0, counted: 0 };
 const SWITCH_BYTES = 64;
-/** Looked at for each disk that was cut. */
+/** How many possible disk images are checked after each power cut. */
 const IMAGES = 4;
-/** Processes start and restart on a machine that does other things too. */
+/** Generous: the machine may be busy with other work. */
 const PATIENCE_MS = 90_000;
 
 interface Power {
@@ -42,13 +43,16 @@ interface Power {
   readonly random: () => number;
 }
 
-/** A region of three metadata servers as processes of their own; with `power`, under a disk that knows what it has promised. */
+/**
+ * A region of three metadata servers, each a child process. With `power` their disks record what has been made
+ * durable, so that a power failure can be simulated.
+ */
 export class CrashCluster {
   readonly volume: TestVolume;
   readonly #processes = new Map<number, ChildProcess>();
   readonly #disks = new Map<number, Disk>();
   readonly #power: Power | undefined;
-  readonly #complaints: string[] = [];
+  readonly #violations: string[] = [];
 
   private constructor(volume: TestVolume, power: Power | undefined) {
     this.volume = volume;
@@ -73,7 +77,7 @@ export class CrashCluster {
     return this.volume.volume.regions.get(REGION)!.meta;
   }
 
-  /** Of the member's disk: its data directory is inside, so that its own name can be lost too. */
+  /** The member's disk. Its data directory is inside, so that the directory's own name can be lost too. */
   #directory(member: number): string {
     return join(this.volume.directory, `member-${member}`);
   }
@@ -96,8 +100,8 @@ export class CrashCluster {
       child.on("exit", (code, signal) => {
         this.#processes.delete(member);
         if (signal === "SIGKILL" || code === 0) return;
-        process.stderr.write(`member ${member} ended by itself: ${code ?? signal}\n`);
-        this.#complaints.push(`member ${member} ended by itself: ${code ?? signal}`);
+        process.stderr.write(`member ${member} exited by itself: ${code ?? signal}\n`);
+        this.#violations.push(`member ${member} exited by itself: ${code ?? signal}`);
       });
     }
   }
@@ -106,21 +110,21 @@ export class CrashCluster {
     return this.volume.leader(REGION, (status) => status.role === "primary");
   }
 
-  /** Waits until they are gone. */
+  /** Kills the members' processes and waits until they have exited. */
   async kill(...members: readonly number[]): Promise<void> {
     for (const member of members) this.#processes.get(member)?.kill("SIGKILL");
     await this.#gone(members);
   }
 
   async #gone(members: readonly number[]): Promise<void> {
-    await until("the end of the processes", () => members.every((it) => !this.#processes.has(it)), PATIENCE_MS);
+    await until("the processes to exit", () => members.every((it) => !this.#processes.has(it)), PATIENCE_MS);
   }
 
   #switch(member: number): string {
     return join(this.volume.directory, `switch-${member}`);
   }
 
-  /** In place: a running server has it mapped. */
+  /** Writes in place: a running server has the file mapped. */
   #setSwitch(member: number, { countdown, counted, within = "" }: CutAt): void {
     const file = openSync(this.#switch(member), constants.O_RDWR | constants.O_CREAT);
     const state = Buffer.alloc(SWITCH_BYTES);
@@ -143,9 +147,9 @@ export class CrashCluster {
     return state.readInt32LE(8) === 1;
   }
 
-  /** Waits for the first of them to be cut, takes the others along, and leaves on the disks what these had promised. */
+  /** Waits until the first member loses power, kills the others too, and reduces each disk to what was durable. */
   async cut(members: readonly number[], tail: Tail, onCut: () => void = () => {}): Promise<Lost> {
-    await until("the cut", () => members.some((it) => this.#isCut(it)), PATIENCE_MS);
+    await until("a member to lose power", () => members.some((it) => this.#isCut(it)), PATIENCE_MS);
     onCut();
     await this.kill(...members);
     await Promise.all(members.map((member) => this.#tryImages(member, tail)));
@@ -157,7 +161,10 @@ export class CrashCluster {
     };
   }
 
-  /** Not only the one that the servers go on with: what they may find must be whole. */
+  /**
+   * Checks that a server could recover from several of the images that the power failure may leave, not only from the
+   * one used.
+   */
   async #tryImages(member: number, tail: Tail): Promise<void> {
     const image = join(this.volume.directory, `image-${member}`);
     for (let i = 0; i < IMAGES; i += 1) {
@@ -167,23 +174,23 @@ export class CrashCluster {
           recover(log, machine, UNKNOWN_CONFIGURATION, DEFAULT_TUNING),
         );
       } catch (error) {
-        this.#complaints.push(`member ${member}, an image after a cut: ${(error as Error).message}`);
+        this.#violations.push(`member ${member}, an image after a cut: ${(error as Error).message}`);
       }
       rmSync(image, { recursive: true });
     }
   }
 
-  /** Waits until every member has what the leader has by now, under load. */
+  /** Waits until every member has applied what the leader has applied now. */
   async level(): Promise<void> {
     const { version } = await this.leader();
     const isLevel = async () => {
       const all = await Promise.all(this.addresses.map((address) => this.volume.status(address)));
       return all.every((it) => (it.version?.sequence ?? 0) >= version!.sequence);
     };
-    await until("all members to be level", async () => (await isLevel()) || undefined, PATIENCE_MS);
+    await until("all members to catch up", isLevel, PATIENCE_MS);
   }
 
-  /** One state on all members: the hash of it. */
+  /** Waits until all members have the same state. @returns its hash. */
   async stateHash(): Promise<string> {
     const common = async () => {
       const all = await Promise.all(this.addresses.map((address) => this.volume.status(address)));
@@ -193,12 +200,12 @@ export class CrashCluster {
     return await until("one state on all members", common, PATIENCE_MS);
   }
 
-  /** Ends the servers and looks at their disks. @returns what is wrong with any of their states */
+  /** Stops the servers and checks the invariants of the states on their disks. @returns the violations. */
   async checkDisks(): Promise<string[]> {
     for (const child of this.#processes.values()) child.kill("SIGTERM");
     await this.#gone(this.members);
-    const complaints = await Promise.all(this.members.map((member) => this.#checkDisk(member)));
-    return [...this.#complaints, ...complaints.flat()];
+    const violations = await Promise.all(this.members.map((member) => this.#checkDisk(member)));
+    return [...this.#violations, ...violations.flat()];
   }
 
   async #checkDisk(member: number): Promise<string[]> {
@@ -207,7 +214,7 @@ export class CrashCluster {
       const pairs: [ByteString, Uint8Array][] = [];
       for await (const page of snapshot.pages) for (const [key, value] of page) pairs.push([key as ByteString, value]);
       await snapshot.release();
-      return checkInvariants(pairs).map((complaint) => `member ${member}: ${complaint}`);
+      return checkInvariants(pairs).map((violation) => `member ${member}: ${violation}`);
     });
   }
 
@@ -217,7 +224,7 @@ export class CrashCluster {
   }
 }
 
-/** A member's stores without its server. */
+/** Opens a member's data directory without its server. */
 async function withMachine<T>(
   dataDir: string,
   member: number,

@@ -1,6 +1,6 @@
 import type { VolumeDescription } from "../../config/volume-description.ts";
 
-/** A volume of metadata servers alone; its first region is the primary. The log is kept for nobody. */
+/** A volume of metadata servers alone; its first region is the primary. No changelog is retained for mirrors. */
 export function describeVolume(meta: Readonly<Record<string, readonly string[]>>): VolumeDescription {
   const regions = Object.entries(meta).map(([name, addresses]) => {
     const region = { name, meta: addresses, bucket: `file:///nowhere/${name}`, queue: "redis://127.0.0.1:1" };

@@ -14,13 +14,13 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 
-/** What a cut may make of the bytes of a file that were written and not synced. */
+/** What a power failure leaves of a file's unsynced bytes: none, a prefix, or any of the pages. */
 export type Tail = "gone" | "torn" | "pages";
 
 export interface Lost {
-  /** Written and not synced, and not there after the cut. */
+  /** Bytes that were written but not synced, and are lost. */
   readonly bytes: number;
-  /** Creations, renames and removals that are undone. */
+  /** Creations, renames and removals that are lost. */
   readonly names: number;
 }
 
@@ -29,30 +29,30 @@ type NameChange =
   | { readonly kind: "mkdir" | "unlink" | "rmdir"; readonly path: string }
   | { readonly kind: "rename"; readonly path: string; readonly to: string };
 
-/** A change of names, by where it stands in the journal; `kept`: the disk has promised it. */
-type Noted = NameChange & { readonly at: number; kept: boolean };
+/** A change of a name, with its offset in the journal; `kept`: it is durable. */
+type JournaledChange = NameChange & { readonly at: number; kept: boolean };
 
-interface Promised {
-  readonly changes: readonly Noted[];
-  /** How many bytes of each file were synced. */
+interface Durable {
+  readonly changes: readonly JournaledChange[];
+  /** How many bytes of each file are durable. */
   readonly synced: ReadonlyMap<number, number>;
 }
 
 const PAGE_BYTES = 4096;
-/** LevelDB's words for people, and its lock. */
+/** LevelDB's text logs and lock file. */
 const NOT_DATA = /\/(LOG|LOG\.old|LOCK)$/;
 
 /**
- * A disk, as a directory whose server runs under power-cut.c, so that it can be put back to what had been promised when
- * the power went:
+ * A server's disk: a directory and a journal, written by power-cut.c, of what has been made durable. After a power failure
+ * it is reduced to
  *
- * - of a file, the bytes up to its last sync; of those after it nothing, or a part that ends anywhere, or any of its
- *   pages and zeros for the others
- * - of the names of a directory, what stood when it was synced; of the changes after it any first part, since file systems
- *   keep their order; and the name of a new file that was itself synced, as ext4, xfs and btrfs keep it
+ * - of a file, the bytes up to its last sync, and of the unsynced rest nothing, a prefix of any length, or any of its pages
+ *   with zeros for the others
+ * - of a directory, the names at its last sync, a prefix of the changes after it (file systems keep their order), and the
+ *   name of every new file that was itself synced (ext4, xfs and btrfs keep it)
  *
- * Files only ever grow here (LevelDB's do), so that the content need not be journaled: it is in the file, or in the
- * graveyard when the file was removed.
+ * Files only ever grow (LevelDB's do), so content need not be journaled: it is in the file, or in the graveyard once the
+ * file has been removed.
  */
 export class Disk {
   readonly #directory: string;
@@ -77,29 +77,29 @@ export class Disk {
     };
   }
 
-  /** One of the many things that a cut may leave, as a directory of its own. No process may have the disk open. */
+  /** Writes one of the possible images after a power failure to `target`. No process may have the disk open. */
   image(target: string, tail: Tail, random: () => number): Lost {
-    const promised = readJournal(readFileSync(this.#journal, "latin1"));
-    const { left, names } = namesLeft(this.#directory, promised, random);
+    const durable = readJournal(readFileSync(this.#journal, "latin1"));
+    const { left, names } = namesLeft(this.#directory, durable, random);
     const places = this.#places();
     const made = new Set([dirname(this.#directory)]);
     let bytes = 0;
     for (const [path, file] of [...left].sort(([a], [b]) => (a < b ? -1 : 1))) {
       const place = target + path.slice(this.#directory.length);
-      if (!made.has(dirname(path))) continue; // its directory is not there
+      if (!made.has(dirname(path))) continue; // its directory was lost
       if (file === DIRECTORY) {
         mkdirSync(place);
         made.add(path);
       } else {
         copyFileSync(places.get(file)!, place);
-        const dropped = dropUnsynced(place, promised.synced.get(file) ?? 0, tail, random);
+        const dropped = dropUnsynced(place, durable.synced.get(file) ?? 0, tail, random);
         if (!NOT_DATA.test(path)) bytes += dropped;
       }
     }
     return { bytes, names };
   }
 
-  /** Puts the disk to one of these. */
+  /** Replaces the disk's content by one of the possible images. */
   cut(tail: Tail, random: () => number): Lost {
     const image = `${this.#directory}.image`;
     const lost = this.image(image, tail, random);
@@ -107,11 +107,11 @@ export class Disk {
     rmSync(this.#graveyard, { recursive: true });
     mkdirSync(this.#graveyard);
     renameSync(image, this.#directory);
-    writeFileSync(this.#journal, [...this.#asPromised()].join(""));
+    writeFileSync(this.#journal, [...this.#asDurable()].join(""));
     return lost;
   }
 
-  /** Where each file's content is. */
+  /** Where each file's content is stored, by inode number. */
   #places(): Map<number, string> {
     const places = new Map<number, string>();
     for (const path of walk(this.#directory)) places.set(lstatSync(path).ino, path);
@@ -119,8 +119,8 @@ export class Disk {
     return places;
   }
 
-  /** The journal of a disk on which everything is as it should be. */
-  *#asPromised(): Generator<string> {
+  /** A journal that declares everything on the disk durable. */
+  *#asDurable(): Generator<string> {
     let written = 0;
     for (const path of walk(this.#directory)) {
       const { ino, size } = lstatSync(path);
@@ -136,7 +136,7 @@ export class Disk {
 
 const DIRECTORY = -1;
 
-/** The directory itself first. */
+/** All paths below a directory, the directory itself first. */
 function* walk(path: string): Generator<string> {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
@@ -144,8 +144,8 @@ function* walk(path: string): Generator<string> {
   if (found.isDirectory()) for (const name of readdirSync(path)) yield* walk(join(path, name));
 }
 
-function readJournal(text: string): Promised {
-  const changes: Noted[] = [];
+function readJournal(text: string): Durable {
+  const changes: JournaledChange[] = [];
   const synced = new Map<number, number>();
   let at = 0;
   for (const line of text.split("\n")) {
@@ -167,14 +167,14 @@ function readJournal(text: string): Promised {
   return { changes, synced };
 }
 
-function keep(changes: readonly Noted[], which: (change: Noted) => boolean): void {
+function keep(changes: readonly JournaledChange[], which: (change: JournaledChange) => boolean): void {
   for (const change of changes) if (!change.kept && which(change)) change.kept = true;
 }
 
-/** The names after the cut, each with its file. */
+/** The names that survive, each with its inode number. */
 function namesLeft(
   root: string,
-  { changes }: Promised,
+  { changes }: Durable,
   random: () => number,
 ): { left: Map<string, number>; names: number } {
   const left = new Map([[root, DIRECTORY]]);
@@ -183,7 +183,7 @@ function namesLeft(
   for (const change of changes) {
     const directory = dirname(change.path);
     if (!change.kept) {
-      // Each directory's unsynced changes are kept up to some moment.
+      // Of each directory's unsynced changes a random prefix survives.
       if (!cutAt.has(directory)) cutAt.set(directory, random() < 0.5 ? 0 : change.at + Math.floor(random() * 2000));
       if (change.at >= cutAt.get(directory)!) {
         if (!NOT_DATA.test(change.path)) names += 1;
@@ -206,7 +206,7 @@ function apply(left: Map<string, number>, change: NameChange): void {
   } else left.delete(change.path);
 }
 
-/** @returns how many bytes are not what was written */
+/** Drops or zeroes unsynced bytes. @returns how many. */
 function dropUnsynced(path: string, synced: number, tail: Tail, random: () => number): number {
   const { size } = lstatSync(path);
   if (size <= synced) return 0;

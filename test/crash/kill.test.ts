@@ -15,7 +15,7 @@ afterEach(async () => {
 });
 
 test(
-  "servers killed under load: what was acknowledged is there, once, on every member",
+  "servers killed under load: every acknowledged change is present, once, on every member",
   async () => {
     cluster = await CrashCluster.create();
     cluster.start(...cluster.members);

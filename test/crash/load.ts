@@ -3,15 +3,15 @@ import type { Command, Outcome } from "../../core/commands.ts";
 import type { ByteString, Inode } from "../../core/ids.ts";
 import { ROOT_INODE } from "../../core/ids.ts";
 import { Freshness, Status } from "../../proto/generated/metadata.ts";
-import { until } from "../meta-server/harness.ts";
 import { makeCommand, outcomeOf, RawClient } from "../meta-server/raw-client.ts";
+import { until } from "../support/until.ts";
 
 const DIRECTORIES = 8;
 const RETRY_MS = 5;
 const PAGE = 1_000;
 const PATIENCE_MS = 90_000;
 
-/** Creates, writes, renames and removals, so many at once, and beside the servers a record of all that they acknowledged. */
+/** Runs creates, writes, renames and removals in parallel, and records every change that the servers acknowledged. */
 export class Load {
   readonly #findLeader: () => Promise<{ address: string }>;
   readonly #session = Math.floor(Math.random() * 2 ** 48) + 1;
@@ -22,7 +22,7 @@ export class Load {
   #stopping = false;
   #workers: Promise<void>[] = [];
   #directories: Inode[] = [];
-  /** By name: what was acknowledged last of it. */
+  /** The last acknowledged state of each file, by name. */
   readonly #files = new Map<string, { readonly directory: number; readonly inode: Inode; readonly content: string }>();
   #acknowledged = 0;
   #round = 0;
@@ -33,16 +33,16 @@ export class Load {
     this.#findLeader = findLeader;
   }
 
-  /** Commands that a server was given and none has acknowledged. */
+  /** Commands that were sent to a server but not acknowledged yet. */
   get inFlight(): number {
     return this.#given.size;
   }
 
-  /** Waits for so many more acknowledgements. @throws Error for an answer that cannot be */
+  /** Waits for this many more acknowledgements. @throws Error for an impossible answer. */
   async progress(commands: number): Promise<void> {
     const from = this.#acknowledged;
     const there = () => this.#failed !== undefined || this.#acknowledged >= from + commands;
-    await until("acknowledgements", () => there() || undefined, PATIENCE_MS);
+    await until("acknowledgements", there, PATIENCE_MS);
     if (this.#failed !== undefined) throw this.#failed;
   }
 
@@ -56,7 +56,7 @@ export class Load {
     );
   }
 
-  /** Lets each worker have the answers that it waits for. @throws Error for what was answered and cannot be */
+  /** Stops the workers once their commands are answered. @throws Error for an impossible answer. */
   async stop(): Promise<void> {
     this.#stopping = true;
     await Promise.all(this.#workers);
@@ -83,7 +83,7 @@ export class Load {
     }
   }
 
-  /** The directories, once. */
+  /** Creates the directories, once. */
   async #prepare(): Promise<readonly Inode[]> {
     this.#preparing ??= (async () => {
       for (let i = 0; i < DIRECTORIES; i += 1) {
@@ -95,7 +95,10 @@ export class Load {
   }
   #preparing: Promise<void> | undefined;
 
-  /** One command under one number, to whoever leads, until it is answered. @throws Error for an outcome that is an error */
+  /**
+   * Sends a command to the current leader, with the same request number, until it is answered.
+   * @throws Error when it fails.
+   */
   async #send(command: Command): Promise<Extract<Outcome, { ok: true }>> {
     const request = this.#nextRequest++;
     this.#unanswered.add(request);
@@ -144,7 +147,7 @@ export class Load {
     this.#connection = undefined;
   }
 
-  /** Compares what the servers have with what they acknowledged. The load must stand still. @returns each difference */
+  /** Compares the servers' state with what they acknowledged. The load must be stopped. @returns the differences. */
   async differences(): Promise<string[]> {
     const client = await this.#connect();
     const found = new Map<string, string>();
@@ -161,10 +164,12 @@ export class Load {
         if (!end) after = page.entries.at(-1)!.name as Buffer<ArrayBuffer>;
       }
     }
-    const wanted = new Map([...this.#files].map(([name, it]) => [name, `${it.directory} ${it.inode} ${it.content}`]));
-    return [...new Set([...wanted.keys(), ...found.keys()])]
-      .filter((name) => wanted.get(name) !== found.get(name))
-      .map((name) => `${name}: acknowledged ${wanted.get(name)}, there ${found.get(name)}`);
+    const acknowledged = new Map(
+      [...this.#files].map(([name, it]) => [name, `${it.directory} ${it.inode} ${it.content}`]),
+    );
+    return [...new Set([...acknowledged.keys(), ...found.keys()])]
+      .filter((name) => acknowledged.get(name) !== found.get(name))
+      .map((name) => `${name}: acknowledged ${acknowledged.get(name)}, there ${found.get(name)}`);
   }
 
   close(): void {

@@ -1,19 +1,19 @@
 /*
- * Preloaded into a server: writes down what its disk has promised to keep, and cuts its power at a chosen moment.
+ * A library to preload into a server. It journals what has been made durable, and cuts the power at a chosen moment.
  *
- * POWER_ROOT       the data directory (absolute); nothing else is looked at
- * POWER_JOURNAL    where the promises are written, a line each, in the order in which they were made:
- *                    C ino path     a name was made for a new (or emptied) file
- *                    M path         a directory was made
+ * POWER_ROOT       the data directory (absolute); paths outside it are ignored
+ * POWER_JOURNAL    the journal: one line per event, in order:
+ *                    C ino path     a name was created for a new (or truncated) file
+ *                    M path         a directory was created
  *                    R from<TAB>to  renamed
  *                    U path         unlinked
  *                    X path         a directory was removed
  *                    S ino bytes    a file was synced at this length
- *                    D bytes path   a directory was synced: what stood in the journal's first so many bytes is kept
- * POWER_GRAVEYARD  a directory of the same file system: what is unlinked or renamed over is kept there by its number,
- *                  since an unlink that was not synced is undone by the cut
- * POWER_SWITCH     a file: three 32-bit integers (a count-down, what it counts, whether the power is off) and a text that the
- *                  path must hold to be counted. The server dies by SIGKILL at 0, before it does what it was about to do.
+ *                    D bytes path   a directory was synced: its changes in the journal's first `bytes` bytes are durable
+ * POWER_GRAVEYARD  a directory on the same file system: unlinked and replaced files are kept there under their inode
+ *                  numbers, since a power failure undoes an unlink that was not synced
+ * POWER_SWITCH     a file: three 32-bit integers (a countdown, what it counts, whether the power is off) and a string that
+ *                  a path must contain to be counted. At 0 the server dies by SIGKILL, right before the counted operation.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -69,7 +69,7 @@ static int ours(const char *path) {
   return root && path && strncmp(path, root, root_length) == 0 && (path[root_length] == '/' || !path[root_length]);
 }
 
-/* The path of a descriptor of ours, or NULL. */
+/* The path of a file descriptor below POWER_ROOT, or NULL. */
 static const char *path_of(int fd, char *into, size_t size) {
   pthread_once(&once, set_up);
   if (!root || fd < 0) return NULL;
@@ -161,7 +161,7 @@ static int removed(const char *path, char kind, int (*real)(const char *)) {
   pthread_mutex_lock(&names);
   if (kind == 'U') bury(path);
   int result = real(path);
-  /* Noted after it was done: a removal that failed was none, and one that was killed in between was not synced. */
+  /* Journaled after the removal: a failed one is not recorded, and one killed in between was not synced. */
   if (result == 0) note("%c %s\n", kind, path);
   pthread_mutex_unlock(&names);
   return result;
@@ -206,7 +206,7 @@ int fflush_unlocked(FILE *file) {
   return REAL(fflush_unlocked)(file);
 }
 
-/* The length is taken before and the promise noted after: whatever is noted was on the disk before the caller knew. */
+/* The length is read before the sync and journaled after it: what the journal calls durable is durable. */
 static int synced(int fd, int (*real)(int)) {
   char path[4200];
   struct stat before;

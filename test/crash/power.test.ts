@@ -1,9 +1,9 @@
 /**
- * Power loss. The servers run as processes of their own under a small library (power-cut.c, preloaded) that writes down each
- * fsync and fdatasync with the length of the file at that moment, and each creation, renaming and removal; it ends the
- * server by SIGKILL right before a chosen flush, sync or change of a name. What had not been promised by then is dropped from
- * its directory (disk.ts: unsynced bytes, whole or in part or page by page, and unsynced names), and it is started again on
- * what is left. That is exact where it matters (what was synced is kept, to the byte) and costs a system call a sync.
+ * Power failures. Each server is a child process with a preloaded library (power-cut.c) that journals each fsync and
+ * fdatasync with the file's length, and each creation, rename and removal, and kills the server with SIGKILL right before a
+ * chosen write, sync or change of a name. Then everything that was not durable is dropped from its directory (disk.ts:
+ * unsynced bytes, wholly, in part or page by page, and unsynced names), and the server is restarted on the rest. What was
+ * synced is kept to the byte, and the cost is one system call per sync.
  */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -66,7 +66,7 @@ async function compare(round: string): Promise<void> {
 }
 
 test(
-  "the power of all servers goes under load: what was acknowledged is there, once, on every member",
+  "all servers lose power under load: every acknowledged change is present, once, on every member",
   async () => {
     for (let round = 0; round < ROUNDS; round += 1) {
       const tail = TAILS[round % TAILS.length]!;
@@ -80,7 +80,7 @@ test(
       });
       expect(inFlight, `${name}: the cut hit nothing`).toBeGreaterThan(0);
       if (tail !== "pages") expect(lost.bytes, `${name}: nothing was lost`).toBeGreaterThan(0);
-      // It goes once more while they come up: at a name that LevelDB makes, changes or removes when it opens.
+      // A second power failure while they start, at a name that LevelDB creates, renames or removes when it opens.
       cluster.arm(cluster.members, { countdown: 1 + Math.floor(random() * 12), counted: COUNTED.name });
       cluster.start(...cluster.members);
       await cluster.cut(cluster.members, tail);
@@ -93,12 +93,12 @@ test(
 );
 
 test(
-  "the power of a follower goes while a snapshot takes the place of its state",
+  "a follower loses power while a snapshot replaces its state",
   async () => {
     const parts = [
-      { within: "/state-2", counted: COUNTED.any, countdown: 1 + Math.floor(random() * 12) }, // while it is filled
-      { within: "/STATE", counted: COUNTED.any, countdown: 1 + Math.floor(random() * 4) }, // while it takes the place
-      { within: "/MANIFEST", counted: COUNTED.name, countdown: 12 }, // while the old one is removed: the eleven before are openings
+      { within: "/state-2", counted: COUNTED.any, countdown: 1 + Math.floor(random() * 12) }, // while the new state is written
+      { within: "/STATE", counted: COUNTED.any, countdown: 1 + Math.floor(random() * 4) }, // while it replaces the old one
+      { within: "/MANIFEST", counted: COUNTED.name, countdown: 12 }, // while the old one is removed: LevelDB opens the first eleven
     ];
     load.start(IN_FLIGHT);
     await load.progress(PROGRESS);
@@ -106,7 +106,7 @@ test(
       const follower = ((await cluster.leader()).member % 3) + 1;
       await cluster.kill(follower);
       await load.progress(1_000);
-      await new Promise((resolve) => setTimeout(resolve, 1_000)); // the log is cut meanwhile
+      await new Promise((resolve) => setTimeout(resolve, 1_000)); // until the log has been truncated
       cluster.arm([follower], part);
       cluster.start(follower);
       await cluster.cut([follower], TAILS[i]!);

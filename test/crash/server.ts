@@ -1,4 +1,4 @@
-/** One metadata server as a process of its own: `server.ts JSON`, with the options as `ServerOptions` says. */
+/** Runs one metadata server: `server.ts JSON`, where JSON is a `ServerOptions`. */
 import pino from "pino";
 import type { GroupTuning } from "../../consensus/runtime/tuning.ts";
 import { runMetaServer } from "../../meta-server/main.ts";

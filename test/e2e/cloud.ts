@@ -9,6 +9,8 @@ import { isMounted, unmountLazily } from "../../sandbox/mounts.ts";
 import { processesNaming } from "../../sandbox/processes.ts";
 import { ROOT } from "../rules/source-files.ts";
 
+export { until } from "../support/until.ts";
+
 export const MIRRORFS = join(ROOT, "bin/mirrorfs");
 const READY_MS_MAX = 90_000;
 
@@ -18,7 +20,7 @@ export interface Ran {
   readonly stderr: string;
 }
 
-/** Runs a program to its end, in a process of its own; it is killed after `timeoutMs`. */
+/** Runs a program to its end; kills it after `timeoutMs`. */
 export async function run(
   command: string,
   args: readonly string[],
@@ -45,7 +47,7 @@ async function textOf(stream: NodeJS.ReadableStream): Promise<string> {
   return text;
 }
 
-/** `mirrorfs up` in a process of its own. */
+/** A running `mirrorfs up`. */
 export class Up {
   readonly dir: string;
   readonly #child: ChildProcess;
@@ -58,12 +60,15 @@ export class Up {
       stream.on("data", (data) => (this.#output += data));
   }
 
-  /** Returns when it has printed `ready`. @throws with what it printed, when it ended or was silent for too long. */
+  /**
+   * Starts `mirrorfs up` in a new directory; resolves when it has printed `ready`.
+   * @throws Error with its output when it exits or is not ready in time.
+   */
   static async start(...args: readonly string[]): Promise<Up> {
     return await Up.startIn(mkdtempSync(join(tmpdir(), "mirrorfs-e2e-")), ...args);
   }
 
-  /** The same on a directory that is there. */
+  /** The same in an existing directory. */
   static async startIn(dir: string, ...args: readonly string[]): Promise<Up> {
     const up = new Up(dir, args);
     const giveUpMs = Date.now() + READY_MS_MAX;
@@ -105,7 +110,7 @@ export class Up {
     return JSON.parse((await this.mirrorfs("status", "--json")).stdout);
   }
 
-  /** Sends a signal and waits for the end. @returns the exit code. */
+  /** Sends a signal and waits until it has exited. @returns the exit code. */
   async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<number | null> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) {
       const gone = new Promise((done) => this.#child.once("exit", done));
@@ -115,13 +120,13 @@ export class Up {
     return this.#child.exitCode;
   }
 
-  /** What still runs or is mounted, each in a line. */
+  /** Processes and mounts that are left, one line each. */
   leftovers(): string[] {
     const mounts = [this.mount("aws"), this.mount("gcp")].filter(isMounted);
     return [...processesNaming(this.dir), ...mounts.map((dir) => `${dir} is mounted`)];
   }
 
-  /** Stops it, whatever state it is in, and takes its directory away. */
+  /** Stops it, in whatever state it is, and removes its directory. */
   async end(): Promise<void> {
     const timer = setTimeout(() => this.#child.kill("SIGKILL"), 40_000);
     await this.stop();
@@ -132,16 +137,7 @@ export class Up {
   }
 }
 
-/** Waits until something holds; @throws after `timeoutMs`. */
-export async function until(what: string, holds: () => boolean | Promise<boolean>, timeoutMs = 30_000): Promise<void> {
-  const giveUpMs = Date.now() + timeoutMs;
-  while (!(await holds())) {
-    if (Date.now() > giveUpMs) throw new Error(`${what}: not within ${timeoutMs / 1000} s`);
-    await delay(50);
-  }
-}
-
-/** Copies real files, a thousand or two of them, to a directory of this machine. @returns how many. */
+/** Copies one or two thousand real files to a local directory. @returns how many. */
 export async function stageRealTree(to: string): Promise<number> {
   const limits = { files: 1_500, bytes: 48 * 1024 * 1024, entryBytes: 16 * 1024 * 1024 };
   const sources = ["/usr/include", join(ROOT, "node_modules")].filter(existsSync);

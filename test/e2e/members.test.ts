@@ -7,7 +7,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { channelCredentials } from "../../proto/credentials.ts";
 import { AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
 import { choosePort } from "../../sandbox/ports.ts";
-import { until } from "../meta-server/harness.ts";
+import { until } from "../support/until.ts";
 
 const MIRRORFS = resolve("bin/mirrorfs");
 const run = promisify(execFile);
@@ -15,7 +15,7 @@ const run = promisify(execFile);
 let directory: string;
 let file: string;
 const servers = new Map<number, ChildProcess>();
-/** What each has logged. */
+/** The log of each server, by id. */
 const logs = new Map<number, string>();
 
 beforeEach(async () => {
@@ -42,7 +42,7 @@ function start(id: number, ...more: string[]): void {
   servers.set(id, server);
 }
 
-/** @returns its exit code */
+/** @returns the exit code. */
 async function stop(id: number): Promise<number | null> {
   const server = servers.get(id)!;
   const ended = new Promise<number | null>((end) => server.once("exit", end));
@@ -65,7 +65,7 @@ const list = async (): Promise<Listed[]> =>
   JSON.parse(await mirrorfs("member", "list", "--region", "aws", "--json")).members;
 const members = async () => (await list()).map(({ id, membership }) => `${id} ${membership}`);
 
-/** Asked directly: a command for each look would take as long as all the rest. */
+/** A direct call: running the command line for each poll would be too slow. */
 function statusOf(address: string): Promise<RegionStatus | undefined> {
   const admin = new AdminClient(address, channelCredentials());
   return new Promise((resolve) => {
@@ -83,7 +83,7 @@ async function led(meta: readonly string[]): Promise<number> {
   });
 }
 
-test("a server is added, promoted, and another takes its leave, by the command line alone", async () => {
+test("a server is added and promoted, and another one removed, with the command line alone", async () => {
   const meta: string[] = [];
   for (let i = 0; i < 4; i++) meta.push(`127.0.0.1:${await choosePort()}`);
   await describe(meta.slice(0, 3));
@@ -109,7 +109,7 @@ test("a server is added, promoted, and another takes its leave, by the command l
   expect(await members()).toEqual([1, 2, 3, 4].filter((id) => id !== leader).map((id) => `${id} voter`));
   expect(await stop(leader)).toBe(0);
 
-  // Every one of the three comes back from its disk and knows the members.
+  // Each of the three restarts from its disk and knows the members.
   const left = [1, 2, 3, 4].filter((one) => one !== leader);
   expect(await Promise.all(left.map(stop))).toEqual([0, 0, 0]);
   for (const id of left) start(id);

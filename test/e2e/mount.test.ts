@@ -7,7 +7,7 @@ import { isMounted, unmountLazily } from "../../sandbox/mounts.ts";
 import { choosePort } from "../../sandbox/ports.ts";
 import { run } from "./cloud.ts";
 
-/** A real mount over one metadata server and a directory as bucket, served by a process that does nothing else. */
+/** A real mount of a volume with one metadata server and a directory as bucket, served by a child process. */
 const SERVE = resolve(import.meta.dirname, "../client/support/serve-mount.ts");
 const TREE = resolve(import.meta.dirname, "../../node_modules/zod");
 const REPOSITORY = resolve(import.meta.dirname, "../..");
@@ -45,7 +45,7 @@ afterAll(async () => {
   expect([code, left]).toEqual([0, false]);
 });
 
-/** Runs a script in the mount; its output, or an error with all it said. */
+/** Runs a script in the mount. @returns its stdout. @throws Error with its output when it fails. */
 async function sh(script: string, timeoutMs = 55_000): Promise<string> {
   const env = { M: mnt, L: dir, LC_ALL: "C", TZ: "UTC" };
   const { code, stdout, stderr } = await run("bash", ["-euc", `cd "$M"; ${script}`], { timeoutMs, env });
@@ -80,7 +80,7 @@ mountedWith("sqlite3")("sqlite3 keeps a database whole, in both journal modes (n
   }
 });
 
-mounted("truncate, append, overwrite and sparse files are what they are on a local file system", async () => {
+mounted("truncate, append, overwrite and sparse files behave as on a local file system", async () => {
   await sh(`
     play() { (
       cd "$1"
@@ -101,7 +101,7 @@ mounted("an unlinked open file keeps its content until it is closed", async () =
   ).toBe("before\nafter");
 });
 
-mounted("a type change under one name, as git checkout makes it (ceph PR#61068)", async () => {
+mounted("a type change under one name, as by git checkout (ceph PR#61068)", async () => {
   await sh(`for i in 1 2 3; do
     echo file > name; test -f name; rm name; mkdir name; echo in > name/x; test "$(cat name/x)" = in; rm -r name
     ln -s target name; test "$(readlink name)" = target; rm name
@@ -114,7 +114,7 @@ mounted("hard links share their content and their inode number", async () => {
   );
 });
 
-mounted("what was synced is in the volume: a fresh look past the kernel's caches sees it", async () => {
+mounted("synced data is in the volume: it is read back after the kernel's caches are dropped", async () => {
   await sh(`head -c 20000000 /dev/urandom > "$L/random"; dd if="$L/random" of=synced bs=1M conv=fsync status=none`);
   await sh(`echo 3 > /proc/sys/vm/drop_caches || true; cmp synced "$L/random"`);
 });
@@ -131,7 +131,7 @@ mountedWith("rsync")("rsync finds nothing left to copy after it has copied (need
   expect(await sh(`rsync -ai --checksum ${TREE}/ synced-tree/`)).toBe("");
 });
 
-mounted("names that are no text, and the longest ones", async () => {
+mounted("names that are not valid UTF-8, and the longest names", async () => {
   await sh(`n=$(printf '\\xff\\xfe name'); echo x > "$n"; test "$(cat "$n")" = x; ls | grep -aq "$n"
     long=$(printf 'n%.0s' $(seq 255)); : > "$long"; test -e "$long"; if : > "n$long" 2> /dev/null; then exit 9; fi`);
 });

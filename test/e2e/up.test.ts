@@ -3,7 +3,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { run, stageRealTree, Up, until } from "./cloud.ts";
+import { until } from "../support/until.ts";
+import { run, stageRealTree, Up } from "./cloud.ts";
 
 describe("mirrorfs up --wan-ms 5", () => {
   let up: Up;
@@ -17,7 +18,7 @@ describe("mirrorfs up --wan-ms 5", () => {
     rmSync(scratch, { recursive: true, force: true });
   }, 60_000);
 
-  it("a tree of thousands of real files, copied with cp -a into one mount, is the same in the other immediately", async () => {
+  it("a tree of a thousand real files, copied with cp -a into one mount, is identical in the other immediately", async () => {
     const source = join(scratch, "real");
     const files = await stageRealTree(source);
     expect(files).toBeGreaterThan(1_000);
@@ -28,7 +29,7 @@ describe("mirrorfs up --wan-ms 5", () => {
   }, 500_000);
 
   it.each(["aws", "gcp"] as const)(
-    "git clone into mnt/%s passes git fsck, and there is nothing it would change",
+    "git clone into mnt/%s passes git fsck and has a clean work tree",
     async (region) => {
       const repository = join(scratch, `repository-${region}`);
       await makeRepository(repository);
@@ -74,7 +75,7 @@ describe("mirrorfs up --wan-ms 5", () => {
     expect(status.regions.aws!.members).toHaveLength(3);
   });
 
-  it("wait returns once a file's blocks are in the other region; info says so", async () => {
+  it("wait returns once a file's blocks are in the other region, as info confirms", async () => {
     writeFileSync(join(scratch, "block"), Buffer.alloc(6_000_000, "mirror"));
     expect((await run("cp", [join(scratch, "block"), up.mount("aws", "block")])).code).toBe(0);
     expect(await up.mirrorfs("wait", "/block", "--region", "gcp", "--timeout", "30")).toMatchObject({ code: 0 });
@@ -105,13 +106,13 @@ describe("mirrorfs up --wan-ms 5", () => {
         const copy = spawn("cp", ["-a", tree, target], { stdio: ["ignore", "ignore", "inherit"] });
         const copied = new Promise<number | null>((done) => copy.once("close", done));
         const before = (await up.status()).regions.aws!.sequence!;
-        await until("the copy is under way", async () => (await up.status()).regions.aws!.sequence! > before + 50);
+        await until("the copy to be under way", async () => (await up.status()).regions.aws!.sequence! > before + 50);
         const pid = up.pidOf(name);
         expect(copy.exitCode, "the kill hits a copy in flight").toBeNull();
         process.kill(pid, "SIGKILL");
-        expect(copy.exitCode, "the copy goes on after the kill").toBeNull();
+        expect(copy.exitCode, "the copy continues after the kill").toBeNull();
         expect(await copied).toBe(0);
-        await until(`${name} runs again`, () => up.pidOf(name) !== pid);
+        await until(`${name} to run again`, () => up.pidOf(name) !== pid);
         expect(await run("diff", ["-r", "--no-dereference", tree, up.mount("gcp", what.replaceAll(" ", "-"))])).toEqual(
           {
             code: 0,
@@ -129,7 +130,7 @@ describe("mirrorfs up --wan-ms 5", () => {
     );
   });
 
-  it("leaves nothing running and nothing mounted after SIGTERM, and starts again on what it kept", async () => {
+  it("leaves no process and no mount after SIGTERM, and restarts with its data", async () => {
     expect(await up.stop("SIGTERM")).toBe(0);
     expect(up.leftovers()).toEqual([]);
     up = await Up.startIn(up.dir, "--wan-ms", "5");
@@ -139,7 +140,7 @@ describe("mirrorfs up --wan-ms 5", () => {
   }, 150_000);
 });
 
-/** Files small and large, told apart by a label. */
+/** Writes small and large files whose content contains `label`. */
 function makeTree(dir: string, label: string): void {
   for (let i = 0; i < 15; i++) {
     mkdirSync(join(dir, `d${i}`), { recursive: true });

@@ -52,7 +52,7 @@ test("a body that ends inside a chunk is refused", async () => {
   await expect(decode(encoded().subarray(0, 40_000), signed, 5_000)).rejects.toMatchObject({ code: "IncompleteBody" });
 });
 
-test("a signed trailer is checked, and given on", async () => {
+test("a signed trailer is verified and passed on", async () => {
   const trailer = "x-amz-checksum-crc32c:sOO8/Q==";
   const hash = (text: string) => createHash("sha256").update(text).digest("hex");
   const sign = (previous: string, what: string, ...hashes: string[]) =>
@@ -73,7 +73,7 @@ test("a signed trailer is checked, and given on", async () => {
   await expect(decode(text(first), how, 9)).rejects.toMatchObject({ code: "SignatureDoesNotMatch" });
 });
 
-test("an unsigned trailer is given on", async () => {
+test("an unsigned trailer is passed on", async () => {
   const how = { ...signed, payload: "STREAMING-UNSIGNED-PAYLOAD-TRAILER" };
   const { body, trailers } = await decode(Buffer.from("5\r\nhello\r\n0\r\nx-amz-checksum-crc32c: a\r\n\r\n"), how, 3);
   expect(body.toString()).toBe("hello");

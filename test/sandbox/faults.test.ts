@@ -3,7 +3,7 @@ import { openObjectStore } from "../../object-store/open.ts";
 import { startS3Server } from "../../sandbox/s3/server.ts";
 import { BUCKETS, block, S3_ACCOUNT, temporaryDirectory, useS3Account } from "../object-store/harness.ts";
 
-test("faults are ordered, counted and taken back over HTTP, also while the bucket is cut off", async () => {
+test("faults are added, counted and removed over HTTP, also while the bucket is unreachable", async () => {
   const place = temporaryDirectory();
   const server = await startS3Server({ directory: place.dir, buckets: BUCKETS, ...S3_ACCOUNT });
   useS3Account();

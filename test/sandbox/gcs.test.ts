@@ -20,7 +20,7 @@ afterAll(async () => {
   place.remove();
 });
 
-/** The SDK's own signing, sent to where the key file says. */
+/** The SDK's own authentication, with the token endpoint of the key file. */
 async function tokenFrom({ credentials }: GcsServer): Promise<string> {
   const { client_email: iss, token_uri: aud, private_key: privateKey } = credentials;
   const nowS = Math.floor(Date.now() / 1000);
@@ -33,7 +33,7 @@ async function tokenFrom({ credentials }: GcsServer): Promise<string> {
   return ((await answer.json()) as { access_token: string }).access_token;
 }
 
-/** The SDK with its own way of doing everything; only its tokens come from elsewhere. */
+/** The SDK with its defaults, except for the tokens. */
 function storageOf(apiEndpoint: string): Storage {
   const made = new Storage({
     apiEndpoint,
@@ -45,7 +45,7 @@ function storageOf(apiEndpoint: string): Storage {
   made.authClient.authorizeRequest = async (options) => {
     return { ...options, headers: { ...options?.headers, Authorization: `Bearer ${token}` } };
   };
-  // Only sessions are begun through this.
+  // The SDK uses this only to begin resumable sessions.
   made.authClient.request = async ({ url, method, headers, params, data }) => {
     const query = new URLSearchParams(params as Record<string, string>);
     const body = data === undefined ? undefined : JSON.stringify(data);
@@ -58,7 +58,7 @@ function storageOf(apiEndpoint: string): Storage {
   return made;
 }
 
-/** The SDK begins a session at a private endpoint with a token only when it is asked for one. */
+/** Against a custom endpoint the SDK sends a token with a resumable upload's first request only if it is told to. */
 async function sessionOf(name: string): Promise<{ resumable: true; uri: string }> {
   const [uri] = await file(name).createResumableUpload();
   return { resumable: true, uri };
@@ -92,7 +92,7 @@ describe("the local GCS and the SDK with its defaults", () => {
     expect(Buffer.compare(got, body)).toBe(0);
   });
 
-  test("a wrong MD5 or CRC-32C is refused, and nothing is stored", async () => {
+  test("a wrong MD5 or CRC-32C is rejected, and nothing is stored", async () => {
     for (const metadata of [{ md5Hash: "XrY7u+Ae7tCTyyK7j1rNww==" }, { crc32c: "AAAAAA==" }]) {
       const saved = file("wrong").save(Buffer.from("these"), { resumable: false, validation: false, metadata });
       await expect(saved).rejects.toMatchObject({ code: 400 });
@@ -100,7 +100,7 @@ describe("the local GCS and the SDK with its defaults", () => {
     }
   });
 
-  test("generations: 0 creates, a number replaces that one only", async () => {
+  test("ifGenerationMatch: 0 creates only, a generation replaces only that one", async () => {
     const save = (text: string, ifGenerationMatch: number | string) =>
       file("generations").save(Buffer.from(text), { resumable: false, preconditionOpts: { ifGenerationMatch } });
     await save("one", 0);
@@ -124,7 +124,7 @@ describe("the local GCS and the SDK with its defaults", () => {
     expect(answer).toMatchObject({ prefixes: ["list/a/", "list/c/"] });
   });
 
-  test("objects and the key outlast the server", async () => {
+  test("objects and the key survive a restart", async () => {
     await server.stop();
     const before = server.credentials;
     server = await startGcsServer({ directory: place.dir, buckets: BUCKETS });
@@ -136,7 +136,7 @@ describe("the local GCS and the SDK with its defaults", () => {
   });
 });
 
-describe("the local GCS and requests that are not right", () => {
+describe("the local GCS and invalid requests", () => {
   const upload = (query: string, init: RequestInit) =>
     fetch(`${server.endpoint}/upload/storage/v1/b/${BUCKETS[0]}/o?${query}`, {
       method: "POST",
@@ -144,7 +144,7 @@ describe("the local GCS and requests that are not right", () => {
       headers: { Authorization: `Bearer ${token}`, ...(init.headers as Record<string, string>) },
     });
 
-  test("without a token, and with a made-up one", async () => {
+  test("a request without a token, or with an invented one, is rejected", async () => {
     for (const headers of [{}, { Authorization: "Bearer ya29.guessed" }]) {
       const answer = await fetch(`${server.endpoint}/storage/v1/b/${BUCKETS[0]}/o`, { headers });
       expect(answer.status).toBe(401);
@@ -157,7 +157,7 @@ describe("the local GCS and requests that are not right", () => {
     expect(await tokenFrom(elsewhere)).toBeUndefined();
   });
 
-  test("a multipart body without its end is refused", async () => {
+  test("a multipart body without its end is rejected", async () => {
     const head = "--b\r\nContent-Type: application/json\r\n\r\n{}\r\n--b\r\nContent-Type: text/plain\r\n\r\nbytes";
     const headers = { "Content-Type": "multipart/related; boundary=b" };
     const answer = await upload("uploadType=multipart&name=half", { headers, body: head });
@@ -165,7 +165,7 @@ describe("the local GCS and requests that are not right", () => {
     expect(await file("half").exists()).toEqual([false]);
   });
 
-  test("the 308 protocol: a lost chunk is asked for, sent again, and the end is found", async () => {
+  test("the 308 protocol: the client learns that a chunk was lost, resends it, and completes the upload", async () => {
     const { body } = block(600_000);
     const begun = await upload("uploadType=resumable&name=308", { body: "{}" });
     const session = begun.headers.get("location")!;

@@ -22,7 +22,7 @@ const place = temporaryDirectory();
 let server: CloudServer;
 let client: S3Client;
 
-/** The SDK with its defaults: other ways of signing and summing than the object store's. */
+/** The SDK with its defaults, which signs and computes checksums differently than our object store. */
 function clientOf(endpoint: string): S3Client {
   const { region, ...credentials } = S3_ACCOUNT;
   return new S3Client({ endpoint, region, credentials, forcePathStyle: true, maxAttempts: 1 });
@@ -44,7 +44,7 @@ async function read(Key: string): Promise<Buffer> {
 }
 
 describe("the local S3 and the SDK with its defaults", () => {
-  test("a body that the SDK signs and sums itself", async () => {
+  test("a body with the SDK's own signature and checksum", async () => {
     const { body } = block(300_000);
     await client.send(new PutObjectCommand({ Bucket, Key: "default", Body: body }));
     expect(Buffer.compare(await read("default"), body)).toBe(0);
@@ -82,7 +82,7 @@ describe("the local S3 and the SDK with its defaults", () => {
     await expect(complete(parts)).rejects.toMatchObject({ name: "NoSuchUpload" });
   });
 
-  test("a part below 5 MiB is refused unless it is the last; an upload can be given up", async () => {
+  test("a part below 5 MiB is rejected unless it is the last; an upload can be aborted", async () => {
     const Key = "small-parts";
     const { UploadId } = await client.send(new CreateMultipartUploadCommand({ Bucket, Key }));
     const Parts = [];
@@ -96,14 +96,14 @@ describe("the local S3 and the SDK with its defaults", () => {
     await expect(client.send(complete)).rejects.toMatchObject({ name: "NoSuchUpload" });
   });
 
-  test("a wrong Content-MD5 is refused", async () => {
+  test("a wrong Content-MD5 is rejected", async () => {
     const ContentMD5 = createHash("md5").update("other").digest("base64");
     const put = new PutObjectCommand({ Bucket, Key: "md5", Body: Buffer.from("this"), ContentMD5 });
     await expect(client.send(put)).rejects.toMatchObject({ name: "BadDigest" });
     await expect(read("md5")).rejects.toMatchObject({ name: "NoSuchKey" });
   });
 
-  test("If-Match replaces only what it names", async () => {
+  test("If-Match replaces only the object with that ETag", async () => {
     const put = (Body: string, IfMatch?: string) =>
       client.send(new PutObjectCommand({ Bucket, Key: "match", Body, IfMatch }));
     const { ETag } = await put("one");
@@ -112,7 +112,7 @@ describe("the local S3 and the SDK with its defaults", () => {
     expect((await read("match")).toString()).toBe("two");
   });
 
-  test("a delimiter rolls keys up, over pages; many are deleted at once", async () => {
+  test("a delimiter rolls keys up across pages; DeleteObjects deletes many keys", async () => {
     const keys = ["dir/a/1", "dir/a/2", "dir/b", "dir/c/1", "dir/d"];
     for (const Key of keys) await client.send(new PutObjectCommand({ Bucket, Key, Body: "x" }));
     const found: (string | undefined)[] = [];
@@ -139,7 +139,7 @@ describe("the local S3 and the SDK with its defaults", () => {
   });
 });
 
-describe("the local S3 and requests that are not right", () => {
+describe("the local S3 and invalid requests", () => {
   test("an unsigned request is denied", async () => {
     const answer = await fetch(`${server.endpoint}/${Bucket}/default`);
     expect(answer.status).toBe(403);
@@ -177,7 +177,7 @@ describe("the local S3 and requests that are not right", () => {
     spy.destroy();
   });
 
-  test("objects outlast the server", async () => {
+  test("objects survive a restart", async () => {
     const { body } = block(70_000);
     await client.send(new PutObjectCommand({ Bucket, Key: "kept", Body: body }));
     await server.stop();

@@ -6,6 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { processesNaming } from "../../sandbox/processes.ts";
 import { type ProcessPlan, Supervisor } from "../../sandbox/supervisor.ts";
+import { until } from "../support/until.ts";
 
 let dir: string;
 let supervisor: Supervisor;
@@ -31,7 +32,7 @@ afterEach(async () => {
   rmSync(dir, { recursive: true });
 });
 
-/** A shell that says it is there by a file, and goes on until it is told to end. */
+/** A shell script that creates a file when it is ready, and runs until SIGTERM. */
 function plan(name: string, script = "while :; do sleep 0.05; done"): ProcessPlan {
   const sign = join(dir, `${name}.up`);
   return {
@@ -43,7 +44,7 @@ function plan(name: string, script = "while :; do sleep 0.05; done"): ProcessPla
   };
 }
 
-/** A process that ended and was not waited for yet (a zombie) runs no more. */
+/** Whether a process is running: a zombie is not. */
 function runs(pid: number): boolean {
   try {
     return !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
@@ -52,24 +53,17 @@ function runs(pid: number): boolean {
   }
 }
 
-async function until(what: () => boolean): Promise<void> {
-  for (let i = 0; !what(); i++) {
-    if (i > 800) throw new Error("not within 40 s");
-    await delay(50);
-  }
-}
-
-it("starts a process again that was killed, and says so", async () => {
+it("restarts a process that was killed, and reports it", async () => {
   await supervisor.start(plan("one"));
   const first = supervisor.kill("one");
   expect(first).toBeGreaterThan(0);
-  await until(() => supervisor.pid("one") !== undefined && supervisor.pid("one") !== first);
+  await until("a restart", () => supervisor.pid("one") !== undefined && supervisor.pid("one") !== first);
   expect(supervisor.restarts("one")).toBe(1);
   expect(lines).toContain("one ended (SIGKILL): starting it again");
   expect(readFileSync(join(options.runDir, "one.pid"), "utf8")).toBe(`${supervisor.pid("one")}\n`);
 });
 
-it("leaves down what was cut, until it is revived", async () => {
+it("keeps processes down that were cut, until they are revived", async () => {
   await supervisor.start(plan("one"), plan("two"));
   await supervisor.cut(["one"]);
   await delay(600);
@@ -79,7 +73,7 @@ it("leaves down what was cut, until it is revived", async () => {
   expect(supervisor.pid("one")).toBeGreaterThan(0);
 });
 
-it("stops those that were started last first", async () => {
+it("stops processes in the reverse order of their start", async () => {
   await supervisor.start(plan("one"));
   await supervisor.start(plan("two"));
   await supervisor.stopAll();
@@ -87,12 +81,12 @@ it("stops those that were started last first", async () => {
   expect(existsSync(join(options.runDir, "one.pid"))).toBe(false);
 });
 
-it("tells the last words of a process that could not start", async () => {
+it("reports the error message of a process that could not start", async () => {
   const failing = { ...plan("bad", "echo 'mirrorfs: port 1 is in use' >&2; exit 1"), ready: async () => false };
   await expect(supervisor.start(failing)).rejects.toThrow(/^bad: port 1 is in use$/);
 });
 
-it("names the log of one that said nothing, and of one that is not ready in time", async () => {
+it("names the log of a process that printed no error, and of one that is not ready in time", async () => {
   const silent = { ...plan("silent", "exit 3"), ready: async () => false };
   await expect(supervisor.start(silent)).rejects.toThrow(/^silent: ended before it was ready \(log: .*silent\.log\)$/);
   const slow = { ...plan("slow"), ready: async () => false, readyMsMax: 1_500 };
@@ -116,13 +110,13 @@ setInterval(() => {}, 1000);
   return spawn(process.execPath, [script], { stdio: ["ignore", "pipe", "inherit"], env: environment });
 }
 
-it("its children end when it is killed with SIGKILL", async () => {
+it("its children exit when it is killed with SIGKILL", async () => {
   const parent = spawnParent(process.env);
   await new Promise((up) => parent.stdout.once("data", up));
   const child = Number(readFileSync(join(options.runDir, "child.pid"), "utf8"));
   expect(existsSync(`/proc/${child}`)).toBe(true);
   parent.kill("SIGKILL");
-  await until(() => !runs(child));
+  await until("the end of the child", () => !runs(child));
 });
 
 it("also a child that has not yet asked for the signal of its parent's death", async () => {
@@ -135,5 +129,5 @@ it("also a child that has not yet asked for the signal of its parent's death", a
   const child = Number(readFileSync(join(options.runDir, "child.pid"), "utf8"));
   parent.kill("SIGKILL");
   expect(runs(child)).toBe(true);
-  await until(() => !runs(child));
+  await until("the end of the child", () => !runs(child));
 });

@@ -41,7 +41,7 @@ async function through(port: number, options: { delayMs: number; bytesPerSecond?
 
 const echo = () => serverOf((socket) => void socket.pipe(socket));
 
-test("a round trip takes twice the delay, and hardly more", async () => {
+test("a round trip takes twice the delay, and little more", async () => {
   const { connect } = await through(await echo(), { delayMs: 30 });
   const socket = await connect();
   const tookMs: number[] = [];
@@ -55,7 +55,7 @@ test("a round trip takes twice the delay, and hardly more", async () => {
   expect(Math.min(...tookMs)).toBeLessThan(75);
 });
 
-test("the delay takes no throughput, and every byte arrives in order", async () => {
+test("the delay does not limit throughput, and every byte arrives in order", async () => {
   const body = randomBytes(64 << 20);
   const sum = createHash("sha256");
   let bytes = 0;
@@ -78,11 +78,11 @@ test("the delay takes no throughput, and every byte arrives in order", async () 
   const seconds = (performance.now() - begunMs) / 1000;
   expect(bytes).toBe(body.length);
   expect(sum.digest("hex")).toBe(createHash("sha256").update(body).digest("hex"));
-  // 64 KiB at a time, waiting for each, would be 1.3 MB/s.
+  // One round trip per 64 KiB would be 1.3 MB/s.
   expect(body.length / seconds).toBeGreaterThan(30e6);
 });
 
-test("a bandwidth is kept", async () => {
+test("the bandwidth is limited", async () => {
   const { connect } = await through(await echo(), { delayMs: 1, bytesPerSecond: 1_000_000 });
   const socket = await connect();
   const begunMs = performance.now();
@@ -97,7 +97,7 @@ test("a bandwidth is kept", async () => {
   expect(performance.now() - begunMs).toBeLessThan(10_000);
 });
 
-test("a receiver that does not read holds the sender up", async () => {
+test("a receiver that does not read blocks the sender", async () => {
   const port = await serverOf((socket) => void socket.pause());
   const { connect } = await through(port, { delayMs: 1 });
   const socket = await connect();
@@ -111,7 +111,7 @@ test("a receiver that does not read holds the sender up", async () => {
   expect(accepted).toBeLessThan(64 << 20);
 });
 
-test("at a partition nothing passes; after it everything comes, in order", async () => {
+test("during a partition nothing passes; afterwards everything arrives, in order", async () => {
   const { proxy, connect } = await through(await echo(), { delayMs: 5 });
   const socket = await connect();
   let got = "";
@@ -155,7 +155,7 @@ test("a partition of one direction lets the other pass", async () => {
   await expect.poll(() => answered).toBe("answer");
 });
 
-test("a partition that resets ends what is open", async () => {
+test("a partition with reset closes open connections", async () => {
   const { proxy, connect } = await through(await echo(), { delayMs: 2 });
   const socket = await connect();
   socket.write("x");
@@ -166,7 +166,7 @@ test("a partition that resets ends what is open", async () => {
   await expect.poll(() => proxy.connections).toBe(0);
 });
 
-test("the end of either side reaches the other, after the delay", async () => {
+test("a close by either side reaches the other after the delay", async () => {
   const port = await serverOf((socket) => void socket.end("bye"));
   const { proxy, connect } = await through(port, { delayMs: 20 });
   const socket = await connect();

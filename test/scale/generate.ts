@@ -8,11 +8,11 @@ import { type Applied, Machine } from "../../meta-server/machine/machine.ts";
 import { openDataDirectory } from "../../meta-server/storage/data-directory.ts";
 import { randomFrom } from "../random.ts";
 
-/** What is generated, beside the root: `inodes` in all, of which `bigDirectory` files lie in one directory. */
+/** The volume to generate: `inodes` inodes besides the root, of which `bigDirectory` files are in one directory. */
 export interface Plan {
   readonly volume: string;
   readonly regions: readonly string[];
-  /** The region and the member whose data directory it becomes: the primary's. */
+  /** The region (the primary) and the member whose data directory is written. */
   readonly region: string;
   readonly member: number;
   readonly dataDir: string;
@@ -23,7 +23,7 @@ export interface Plan {
 
 export interface Generated {
   readonly uuid: string;
-  /** Of DIRECTORY_FILES files each, named by `fileName`. */
+  /** Directories with DIRECTORY_FILES files each, named by `fileName`. */
   readonly directories: readonly Inode[];
   readonly big: Inode;
   readonly stateHash: string;
@@ -35,7 +35,7 @@ const UUID = "00000000-0000-4000-8000-000000000000";
 const SESSION = 1 as SessionId;
 const INTERNAL = 0 as SessionId;
 const GRANT = 65_536;
-/** Long ago, so that no mirror could want the log from there. */
+/** Long ago, so that no mirror needs a log that reaches back to it. */
 const FIRST_SECOND = 1_600_000_000;
 /** A shard of a training set: one slice of one block. */
 const SLICE_BYTES = 1_000_000;
@@ -45,9 +45,9 @@ export function fileName(file: number): string {
 }
 
 /**
- * Makes a volume of any size as one member's data directory, in the time that applying takes: the commands go through
- * the machine as if they were committed, without a group. Of two files one holds a few hundred bytes inline, the other
- * one slice. All of it is a function of the plan: the same plan gives the same state hash.
+ * Writes a volume of any size as one member's data directory, as fast as commands can be applied: they go through the
+ * machine as if they were committed, without a group. Every other file has a few hundred bytes inline, the rest have one
+ * slice each. Deterministic: the same plan gives the same state hash.
  */
 export async function generate(plan: Plan): Promise<Generated> {
   const { volume, region, member } = plan;
@@ -148,7 +148,7 @@ class Maker {
     return { kind: "write", inode, extents: [{ kind: "slice", offset: 0, slice }] };
   }
 
-  /** One turn. @throws Error for a command that did not succeed */
+  /** Applies commands in one turn. @throws Error for a command that fails. */
   async #apply(commands: readonly Command[]): Promise<Outcome[]> {
     const entries = commands.map((command): GroupEntry => {
       this.#index += 1;
@@ -160,12 +160,12 @@ class Maker {
       throw new Error(`${commands[i]!.kind}: ${JSON.stringify(applied)}`);
     });
     await this.#machine.ready();
-    await yieldToTimers(); // the store gathers turns by a timer
+    await yieldToTimers(); // the store batches turns with a timer
     return outcomes;
   }
 
   #encode(command: Command): Uint8Array {
-    // Only what needs a session's grants is a session's request: a volume is not made by one client.
+    // Only commands that need a session's grants are sent in a session.
     const ofSession = command.kind === "grantSlices" || (command.kind === "write" && hasSlice(command));
     const request = ofSession ? ++this.#request : 0;
     const session = ofSession ? SESSION : INTERNAL;

@@ -1,9 +1,10 @@
 /**
- * A volume of many inodes: memory, start, rates beside those of an empty volume, a large listing, a mirror's bootstrap.
+ * Measures a volume with many inodes: memory, start time, rates compared with an empty volume's, a large listing, and a
+ * mirror's bootstrap.
  *
  *     npm run scale -- [--inodes 10000000] [--big 1000000] [--seconds 15] [--data DIR]
  *
- * `--data`: where the generated volume is kept, and taken from if it is there already; else it is made and removed.
+ * `--data`: keeps the generated volume in DIR and reuses it; by default it is generated anew and removed.
  */
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -35,7 +36,7 @@ interface Line {
 }
 
 interface Rates {
-  /** Of the first seconds, in which each directory is read for the first time. */
+  /** Creates per second at first, while each directory is read for the first time. */
   readonly firstCreates: number;
   readonly creates: number;
   readonly lookups: number;
@@ -102,10 +103,10 @@ async function generated(): Promise<{ dataDir: string; volume: Generated }> {
   const dataDir = join(directory, "data");
   if (existsSync(description)) return { dataDir, volume: JSON.parse(readFileSync(description, "utf8")) };
   mkdirSync(directory, { recursive: true });
-  let told = 0;
+  let reported = 0;
   const onProgress = (made: number) => {
-    if (made - told < inodes / 20) return;
-    told = made;
+    if (made - reported < inodes / 20) return;
+    reported = made;
     progress(`${made} of ${inodes} inodes`);
   };
   const beganMs = performance.now();
@@ -116,7 +117,7 @@ async function generated(): Promise<{ dataDir: string; volume: Generated }> {
   return { dataDir, volume };
 }
 
-/** What an empty volume does in the same run. */
+/** Measures an empty volume in the same run. */
 async function onEmpty(): Promise<Rates> {
   const directory = join(work, "empty");
   mkdirSync(directory);
@@ -144,7 +145,7 @@ async function start(volume: ScaleVolume, dataDir: string): Promise<RunningServe
   return server;
 }
 
-/** New names in these directories, then look-ups of them. */
+/** Measures creates in these directories, then lookups of the new names. */
 async function rates(client: RawClient, directories: readonly number[]): Promise<Rates> {
   const parent = (i: number) => directories[i % directories.length]!;
   let made = 0;
@@ -165,7 +166,7 @@ async function lookup(client: RawClient, parent: number, name: string): Promise<
   if (typeof found === "string") throw new Error(`lookup of ${name} in ${parent}: ${found}`);
 }
 
-/** Any of all files: hardly one is looked up twice. */
+/** Looks up random files: hardly any twice. @returns lookups per second. */
 function lookupsAnywhere(client: RawClient, directories: readonly number[]): Promise<number> {
   const random = randomFrom(7);
   const any = (count: number) => Math.floor(random() * count);
@@ -194,20 +195,20 @@ async function list(client: RawClient, inode: number, server: RunningServer): Pr
   report("list-big-client-growth", clientMib - before.client, "MiB");
 }
 
-/** A second region, from nothing. */
+/** Starts a second region with an empty disk, and measures its bootstrap. */
 async function bootstrap(volume: ScaleVolume, primary: RunningServer): Promise<void> {
   primary.takePeakMib();
   const beganMs = performance.now();
   const dataDir = join(work, "gcp");
   const mirror = await volume.start("gcp", dataDir, () => true);
   try {
-    for (let told = 0; ; ) {
+    for (let reported = 0; ; ) {
       const [there, here] = [await mirror.status(), await primary.status()];
       if (there.role === "mirror" && there.stateHash === here.stateHash) break;
       const tookMs = performance.now() - beganMs;
-      if (tookMs > BOOTSTRAP_MS_MAX) throw new Error(`the mirror did not come level: ${there.message}`);
-      if (tookMs - told > 10_000) {
-        told = tookMs;
+      if (tookMs > BOOTSTRAP_MS_MAX) throw new Error(`the mirror did not catch up: ${there.message}`);
+      if (tookMs - reported > 10_000) {
+        reported = tookMs;
         const memory = `${shown(primary.anonymousMib())} MiB at the primary, ${shown(mirror.anonymousMib())} MiB here`;
         progress(`${there.message}; ${memory}`);
       }

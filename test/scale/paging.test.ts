@@ -1,17 +1,18 @@
-/** What `npm run scale` measures at ten million inodes, in small and without a clock: nothing that is served holds more than a page. */
+/** A small version of `npm run scale` that measures reads instead of time: no request loads more than a page. */
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { Machine } from "../../meta-server/machine/machine.ts";
 import { StateSnapshot } from "../../meta-server/storage/state-snapshot.ts";
 import { StateStore } from "../../meta-server/storage/state-store.ts";
 import { Freshness, Status } from "../../proto/generated/metadata.ts";
-import { TestVolume, until } from "../meta-server/harness.ts";
+import { TestVolume } from "../meta-server/harness.ts";
 import { RawClient } from "../meta-server/raw-client.ts";
+import { until } from "../support/until.ts";
 import { fileName, type Generated, generate } from "./generate.ts";
 
 const INODES = 100_000;
 const BIG_DIRECTORY = 50_000;
-/** The most that one answer to a listing holds. */
+/** The most entries in one page of a listing. */
 const PAGE_MAX = 4_096;
 
 let volume: TestVolume;
@@ -36,7 +37,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-/** How many pairs the stores were asked for, by each call. */
+/** Records how many key-value pairs each call to the state store reads. */
 function watchReads(): { sizes: number[]; total: () => number } {
   const sizes: number[] = [];
   const { get, getMany, range } = StateStore.prototype;
@@ -62,11 +63,11 @@ test("a start reads nothing that grows with the volume", async () => {
   const { stateHash, inodes } = await volume.leader("aws", ({ role }) => role === "primary");
   expect(inodes).toBeGreaterThan(INODES * 0.98);
   expect(stateHash).toBe(generated.stateHash);
-  await new Promise((resolve) => setTimeout(resolve, 1_000)); // what it does beside serving
+  await new Promise((resolve) => setTimeout(resolve, 1_000)); // include background work
   expect(reads.total()).toBeLessThan(INODES / 20);
 });
 
-test("a large directory is listed in pages, whatever a client asks for", async () => {
+test("a large directory is listed in pages, whatever limit a client requests", async () => {
   const { address } = await volume.leader("aws", ({ role }) => role === "primary");
   const client = new RawClient(address);
   await client.welcome;
@@ -87,7 +88,7 @@ test("a large directory is listed in pages, whatever a client asks for", async (
   client.close();
 });
 
-test("a mirror that does not get on holds up its primary's snapshot; then it comes level", async () => {
+test("a mirror that is slow to apply applies back-pressure to its primary's snapshot, then catches up", async () => {
   const { ready } = Machine.prototype;
   const held = Promise.withResolvers<void>();
   let isHeld = false;
@@ -105,8 +106,8 @@ test("a mirror that does not get on holds up its primary's snapshot; then it com
     }
   });
   await volume.start("gcp");
-  await until("a part of the snapshot", () => isHeld || undefined);
-  const atRest = await until("the primary to wait", async () => {
+  await until("the mirror to receive a part of the snapshot", () => isHeld);
+  const atRest = await until("the primary to stop reading", async () => {
     const before = read;
     await new Promise((resolve) => setTimeout(resolve, 1_000));
     return read === before ? before : undefined;

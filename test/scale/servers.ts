@@ -17,7 +17,7 @@ const MIB = 2 ** 20;
 
 type RegionName = (typeof REGIONS)[number];
 
-/** A volume of two regions with one metadata server each, that `bin/mirrorfs meta` runs. */
+/** A volume of two regions with one metadata server each, run by `bin/mirrorfs meta`. */
 export class ScaleVolume {
   readonly #directory: string;
   readonly #addresses: Readonly<Record<RegionName, string>>;
@@ -42,7 +42,7 @@ export class ScaleVolume {
     return join(this.#directory, "volume.yaml");
   }
 
-  /** Starts the region's server on a data directory, and returns once `serving` says so of it. */
+  /** Starts a region's server on a data directory; resolves once `serving` accepts its status. */
   async start(region: RegionName, dataDir: string, serving: (status: RegionStatus) => boolean): Promise<RunningServer> {
     const startedMs = performance.now();
     const args = ["meta", "--config", this.#file, "--region", region, "--id", "1", "--data", dataDir];
@@ -55,11 +55,11 @@ export class ScaleVolume {
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
     await server.stop();
-    throw new Error(`the server of ${region} did not come to serve`);
+    throw new Error(`the server of ${region} did not become ready`);
   }
 }
 
-/** A server process, and the most anonymous memory (not what it maps of files) that it was ever seen to have. */
+/** A server process, with its peak anonymous memory (without mapped files). */
 export class RunningServer {
   readonly #child: ChildProcess;
   readonly #address: string;
@@ -99,7 +99,7 @@ export class RunningServer {
     return mib;
   }
 
-  /** Since the last call. */
+  /** The peak since the last call, in MiB. */
   takePeakMib(): number {
     const peak = Math.max(this.#peakMib, this.anonymousMib());
     this.#peakMib = 0;
@@ -116,7 +116,7 @@ export class RunningServer {
   }
 }
 
-/** RssAnon of a process. */
+/** A process's RssAnon, in MiB. */
 export function anonymousMib(pid: number): number {
   const [, kib] = /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
   return (Number(kib) * 1024) / MIB;

@@ -4,7 +4,7 @@ import { channelCredentials } from "../../proto/credentials.ts";
 import { AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
 import { caller, type Disk, O_CREAT, O_RDWR, ok, World } from "../client/support/world.ts";
 
-/** What happened to names on their way to a replica elsewhere: docs/TRACK_RECORD.md, scenarios 7 to 10. */
+/** Bugs of other systems in replicating names: docs/TRACK_RECORD.md, scenarios 7 to 10. */
 let world: World;
 let aws: Disk;
 let gcp: Disk;
@@ -36,12 +36,12 @@ async function symlink(disk: Disk, path: string, target: string): Promise<void> 
   ok(await disk.handlers.make(caller(), parent, path.slice(slash + 1) as ByteString, what));
 }
 
-test("7: a renamed directory keeps what lies below it and was not touched (ceph PR#70757, seaweedfs#2548, #11261)", async () => {
+test("7: a renamed directory keeps its unmodified descendants (ceph PR#70757, seaweedfs#2548, #11261)", async () => {
   await aws.mkdir("before");
   await aws.mkdir("before/deep");
   const content = (name: number) => Buffer.alloc(name % 2 === 0 ? 10 : 20_000, `${name}`);
   for (let name = 0; name < 20; name++) await aws.write(`before/deep/${name}`, content(name));
-  // The mirror knows it under the old name, and half of its blocks are nowhere but at home.
+  // The mirror has cached the old name, and half of the files' blocks are only in the primary's bucket.
   expect((await gcp.list("before/deep")).length).toBe(20);
   await aws.rename("before", "after");
   await gcp.rename("after/deep", "shallow");
@@ -53,7 +53,7 @@ test("7: a renamed directory keeps what lies below it and was not touched (ceph 
   }
 });
 
-test("8: one name created, removed and made a directory by both regions at once leaves one state (gluster#246, #2388)", async () => {
+test("8: both regions create, remove and mkdir one name concurrently, and end in one state (gluster#246, #2388)", async () => {
   await aws.mkdir("wedge");
   const outcomes = new Set<string>();
   async function churn(disk: Disk, seed: number): Promise<void> {
@@ -74,16 +74,16 @@ test("8: one name created, removed and made a directory by both regions at once 
   await Promise.all([churn(aws, 1), churn(aws, 2), churn(gcp, 3), churn(gcp, 4)]);
   const expected = ["ENOENT", "EEXIST", "EISDIR", "ENOTDIR", "ESTALE", "ENOTEMPTY"];
   expect([...outcomes].filter((error) => !expected.includes(error))).toEqual([]);
-  expect(outcomes.size, "they were in each other's way").toBeGreaterThan(1);
+  expect(outcomes.size, "the regions did conflict").toBeGreaterThan(1);
   expect((await gcp.list("wedge")).sort()).toEqual((await aws.list("wedge")).sort());
-  await aws.write("afterwards", "the mirror goes on");
-  // Asked of the mirror itself: a reader would be sent to the primary if it were behind.
+  await aws.write("afterwards", "the mirror continues");
+  // From the servers' status: a read at a mirror that is behind would wait for the primary's commit.
   const state = ({ version, stateHash }: RegionStatus) => `${version!.sequence} ${stateHash}`;
   const differ = async () => new Set([state(await status("aws")), state(await status("gcp"))]).size;
   await expect.poll(differ, { timeout: 10_000 }).toBe(1);
 });
 
-test("9: a name that changes its type is what it is now, as git checkout does it (ceph PR#61068)", async () => {
+test("9: a name that changes its type has the new type at once, as with git checkout (ceph PR#61068)", async () => {
   await aws.mkdir("types");
   for (let round = 0; round < 5; round++) {
     await aws.write("types/name", `file ${round}`);
@@ -102,7 +102,7 @@ test("9: a name that changes its type is what it is now, as git checkout does it
   }
 });
 
-test("10: other content of the same size under a restored mtime is other content (ceph PR#70881)", async () => {
+test("10: new content with the same size and a restored mtime is replicated (ceph PR#70881)", async () => {
   for (const bytes of [100, 20_000]) {
     const path = `same-${bytes}`;
     await aws.write(path, Buffer.alloc(bytes, "old"));

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { O_CREAT, O_RDONLY, O_WRONLY, World } from "../client/support/world.ts";
 
-/** What readers saw elsewhere of what was being changed: docs/TRACK_RECORD.md, scenarios 14 and 15. */
+/** Bugs of other systems with readers of changing files: docs/TRACK_RECORD.md, scenarios 14 and 15. */
 let world: World;
 afterEach(() => world.stop());
 
@@ -14,12 +14,12 @@ function blocksOf(region: string): string[] {
   return all.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name));
 }
 
-test("14: a block that is deleted while a client's map still names it costs a second look, not an EIO (juicefs#4012, #6000)", async () => {
+test("14: a block that is deleted while a client's cached chunk still names it costs a retry, not an EIO (juicefs#4012, #6000)", async () => {
   world = await World.start();
   const writer = await world.open();
   await writer.write("file", Buffer.alloc(50_000, "old"));
   const reader = await world.open();
-  // Nothing tells this client that the file has changed.
+  // This client receives no invalidations.
   reader.access.state.kernel.invalidate = () => {};
   const file = await reader.open("file", O_RDONLY);
   const old = blocksOf("aws");
@@ -30,7 +30,7 @@ test("14: a block that is deleted while a client's map still names it costs a se
   await file.close();
 });
 
-test("15: who reads the end of a file that grows in another region sees what was written, never zeros (juicefs#5038)", async () => {
+test("15: a reader of the end of a file that grows in another region sees the written bytes, never zeros (juicefs#5038)", async () => {
   world = await World.start(["aws", "gcp"]);
   const writer = await world.open("aws");
   const reader = await world.open("gcp");

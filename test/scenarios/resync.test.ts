@@ -2,10 +2,11 @@ import { afterEach, expect, test, vi } from "vitest";
 import type { ByteString, Inode, RegionIndex, SliceId } from "../../core/ids.ts";
 import { Machine } from "../../meta-server/machine/machine.ts";
 import { Status } from "../../proto/generated/metadata.ts";
-import { TestVolume, until } from "../meta-server/harness.ts";
+import { TestVolume } from "../meta-server/harness.ts";
 import { outcomeOf, RawClient } from "../meta-server/raw-client.ts";
+import { until } from "../support/until.ts";
 
-/** Deletes that did not arrive elsewhere: docs/TRACK_RECORD.md, scenario 11. */
+/** Bugs of other systems that lost deletes: docs/TRACK_RECORD.md, scenario 11. */
 let volume: TestVolume;
 let client: RawClient;
 afterEach(async () => {
@@ -25,7 +26,7 @@ test.each([
   ["the changelog", 24],
   ["a snapshot", 0],
 ] as const)(
-  "11: what was deleted while a mirror was away is deleted there, by %s (ceph PR#51715, minio#13352, #12919)",
+  "11: what was deleted while a mirror was down is deleted there, by %s (ceph PR#51715, minio#13352, #12919)",
   async (_, retain) => {
     const servers = { groupTuning: { keepEntries: 100, cutStep: 100 } };
     const changelog = { retainHours: retain, retainGib: retain };
@@ -33,8 +34,8 @@ test.each([
     await Promise.all([volume.start("aws"), volume.start("gcp")]);
     const { address } = await volume.leader("aws", ({ role }) => role === "primary");
     client = new RawClient(address);
-    await until("a session", async () => ((await client.open()).status === Status.OK ? true : undefined));
-    // More than the first checkpoint of the log, so that the log can be cut behind the mirror.
+    await until("a session", async () => (await client.open()).status === Status.OK);
+    // Beyond the log's first checkpoint, so that the log can be truncated past the mirror's position.
     await Promise.all(Array.from({ length: 600 }, (_, n) => client.make(1, `earlier-${n}`)));
     for (let n = 0; n < 10; n++) await sliced(`file-${n}`);
     await volume.leader("gcp", ({ pendingBlocks }) => pendingBlocks === 10);
@@ -52,7 +53,7 @@ test.each([
     });
     expect(b!.stateHash).toBe(a!.stateHash);
     expect(snapshots.mock.calls.length > 0).toBe(retain === 0);
-    // Nothing is copied that was deleted, once the mirror has said that nobody there has it open.
+    // Once the mirror has reported that no client there has them open, deleted files are no longer pending.
     await volume.leader("gcp", ({ pendingBlocks }) => pendingBlocks === 1);
     const mirror = new RawClient(b!.address);
     await mirror.welcome;

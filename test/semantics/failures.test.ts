@@ -46,7 +46,7 @@ test("Locks end with their session: a descriptor of a file that was locked in it
   const range = { mode: "write" as const, start: 0, end: 9, pid: 1 };
   ok(await disk.handlers.setlk(caller(), file.inode, file.handle, "me", range, { wait: false, flock: false }));
   const before = disk.access.state.session.id;
-  // As the leader does when a client was silent for too long.
+  // As the leader does when a session times out.
   const ending = new RawClient(world.volume.regions.get("aws")!.meta[0]!, { session: before });
   await ending.welcome;
   expect((await ending.mutate({ kind: "closeSession", session: before })).status).toBe(Status.OK);

@@ -13,13 +13,13 @@ import { O_RDONLY, World } from "../client/support/world.ts";
 import { type PrivateRedis, privateRedis } from "../mirror-agent/support/redis.ts";
 import { ROOT } from "../rules/source-files.ts";
 
-/** The tour in docs/ARCHITECTURE.md: every stop is there, and a byte comes by them in that order. */
+/** The tour in docs/ARCHITECTURE.md: every stop exists, and a write passes them in that order. */
 const stops = [
   ...readFileSync(join(ROOT, "docs/ARCHITECTURE.md"), "utf8").matchAll(/^(\d+)\. `([^`]+\.ts)` · `([^`]+)`:/gm),
 ].map(([, number, file, name]) => ({ number: Number(number), file: file!, name: name! }));
 
-describe("the stops are where the tour says", () => {
-  test("they are numbered from 1 on", () => {
+describe("the stops exist", () => {
+  test("they are numbered consecutively from 1", () => {
     expect(stops.length).toBeGreaterThan(20);
     expect(stops.map(({ number }) => number)).toEqual(stops.map((_, at) => at + 1));
   });
@@ -27,7 +27,7 @@ describe("the stops are where the tour says", () => {
   test.each(stops)("$number: $file $name", async ({ file, name }) => {
     const path = join(ROOT, file);
     expect(existsSync(path)).toBe(true);
-    // The thread's own file would begin to serve when it is imported.
+    // Importing the thread's module would start serving.
     if (file === "client/volume/blocks/worker.ts") expect(readFileSync(path, "utf8")).toContain(`${name}(`);
     else expect(await find(file, name)).toBeTypeOf("function");
   });
@@ -35,14 +35,14 @@ describe("the stops are where the tour says", () => {
 
 type Method = (...args: never[]) => unknown;
 
-/** A function that a file exports, or a method of a class that it exports. */
+/** A function exported by a file, or a method of an exported class. */
 async function find(file: string, name: string): Promise<Method | undefined> {
   const exported = (await import(join(ROOT, file))) as Record<string, Method & { prototype: Record<string, Method> }>;
   const [first, method] = name.split(".");
   return method === undefined ? exported[first!] : exported[first!]?.prototype[method];
 }
 
-describe("a byte comes by them", () => {
+describe("a write passes the stops in order", () => {
   let world: World;
   let redis: PrivateRedis;
   let agent: RunningAgent;
@@ -83,13 +83,13 @@ describe("a byte comes by them", () => {
     }
   }
 
-  /** The stops that are methods, from one number to another: among all that happened they come in this order. */
+  /** Expects the methods among these stops to have been called in this order, with any calls between them. */
   function inOrder(from: number, to: number): void {
     let at = -1;
     for (const { number, name } of stops) {
       if (number < from || number > to || !name.includes(".")) continue;
       const next = seen.indexOf(name, at + 1);
-      expect(next, `stop ${number}, ${name}, comes after the one before`).toBeGreaterThan(at);
+      expect(next, `stop ${number}, ${name}, is called after the one before`).toBeGreaterThan(at);
       at = next;
     }
   }
@@ -101,7 +101,7 @@ describe("a byte comes by them", () => {
     ).finally(() => admin.close());
   }
 
-  /** A mount without its kernel: requests as bytes, answers as bytes. */
+  /** A mount without a kernel: encoded requests in, encoded answers out. */
   async function kernelOf(region: string) {
     const disk = await world.open(region);
     const fuse = session(disk.handlers);

@@ -10,8 +10,9 @@ import { channelCredentials } from "../../proto/credentials.ts";
 import type { AdminAnswer, PromoteAnswer, WaitProgress } from "../../proto/generated/admin.ts";
 import { AgentClient, type GarbageSlices, type RevokedGrants } from "../../proto/generated/agent.ts";
 import { Status } from "../../proto/generated/metadata.ts";
-import { TestVolume, until } from "../meta-server/harness.ts";
+import { TestVolume } from "../meta-server/harness.ts";
 import { makeCommand, outcomeOf, RawClient } from "../meta-server/raw-client.ts";
+import { until } from "../support/until.ts";
 
 let volume: TestVolume;
 const closing: { close(): void }[] = [];
@@ -26,16 +27,16 @@ async function create(regions: Record<string, number>, options: Partial<VolumeDe
   volume = await TestVolume.create(regions, options);
 }
 
-/** A session at the primary. */
+/** A client with a session at the primary. */
 async function writer(region = "aws"): Promise<RawClient> {
   const { address } = await volume.leader(region, ({ role }) => role === "primary");
   const client = new RawClient(address);
   closing.push(client);
-  await until("a session", async () => ((await client.open()).status === Status.OK ? true : undefined));
+  await until("a session to open", async () => (await client.open()).status === Status.OK);
   return client;
 }
 
-/** A file made of one slice of ten bytes, whose home is the first region. */
+/** Creates a file with one slice of ten bytes whose home is the first region. */
 async function sliced(client: RawClient, name: string) {
   const file = await client.make(1, name);
   const granted = outcomeOf(await client.mutate({ kind: "grantSlices", count: 8 })) as { grant: { first: SliceId } };
@@ -98,7 +99,7 @@ test("A block is deleted only when every region has applied that nothing names i
   await new Promise((resolve) => setTimeout(resolve, 3_500));
   expect(await garbage(), "a mirror that is away may still name it").toEqual([]);
   await volume.start("gcp");
-  await until("the garbage", async () => ((await garbage()).length > 0 ? true : undefined));
+  await until("the slice to be listed as garbage", async () => (await garbage()).length > 0);
   expect(await garbage()).toEqual([slice.id]);
   expect(Date.now() - droppedMs).toBeGreaterThan(1_000);
 });
@@ -121,7 +122,7 @@ test("Blocks stored under ids that no command named are deleted once the session
   await client.mutate({ kind: "closeSession", session: client.session });
   const left = [{ first: slice.id + 1, count: 7 }];
   for (const region of ["aws", "gcp"]) {
-    await until("the ids", async () => ((await revoked(region)).length > 0 ? true : undefined));
+    await until("the ids to be listed as revoked", async () => (await revoked(region)).length > 0);
     expect(await revoked(region)).toEqual(left);
     expect(Date.now() - closedMs).toBeGreaterThan(1_000);
   }
@@ -171,13 +172,13 @@ test("A bootstrap is written beside the state that it replaces and takes its pla
   const command = (sequence: number, one: Parameters<typeof encodeCommand>[0]) =>
     put(encodeProposed(stampOf(sequence === 0 ? 0 : 16), encodeCommand(one)));
   command(0, { kind: "format", uuid: "u", volume: "test", regions: ["aws", "gcp"], primary: 0 as RegionIndex });
-  // Any later state will do as the one that comes: here this machine's own.
+  // The snapshot to load is this machine's own later state: any later state would do.
   const before = machine.version;
   const hash = machine.stateHash;
   command(1, makeCommand(1, "later"));
   const later = { version: machine.version, hash: machine.stateHash, pairs: await pairsOf(machine) };
   local({ kind: "load", generation: 2, nowMs: 0, pairs: later.pairs.slice(0, 1) });
-  // Broken off, and the server started anew; nothing of the half is seen.
+  // The bootstrap breaks off and the server restarts: nothing of it is visible.
   await log.close();
   await machine.close();
   ({ log, machine } = await open());
@@ -189,7 +190,7 @@ test("A bootstrap is written beside the state that it replaces and takes its pla
   const generation = machine.facts.lastGeneration + 1;
   local({ kind: "load", generation, nowMs: 0, pairs: later.pairs });
   expect([machine.version, machine.facts.generation]).toEqual([beside, 1]);
-  // An epoch that this region has begun meanwhile (a promotion) stands: a snapshot of the one before does not undo it.
+  // A snapshot must not undo an epoch that this region has begun meanwhile (a promotion).
   const flip = { kind: "flip", generation, version: later.version, stateHash: later.hash } as const;
   local({ ...flip, replaces: 0 });
   expect([machine.version, machine.facts.generation]).toEqual([beside, 1]);
@@ -251,7 +252,7 @@ test("A primary that starts again takes no change before every other region has 
   await new Promise((resolve) => setTimeout(resolve, 1_500));
   expect((await client.open()).status).toBe(Status.NOT_PRIMARY);
   await volume.start("gcp");
-  await until("it serves", async () => ((await client.open()).status === Status.OK ? true : undefined));
+  await until("the primary to accept a session", async () => (await client.open()).status === Status.OK);
 });
 
 test("An old primary that hears of a later epoch commits a fence: it refuses every change and reports that it is fenced, also after a restart", async () => {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { ByteString } from "../../core/ids.ts";
 import { caller, type Disk, O_CREAT, O_RDONLY, O_RDWR, ok, ROOT, World } from "../client/support/world.ts";
 
-/** POSIX behaviour as two mounts in two regions see it. Each test quotes its promise of docs/SEMANTICS.md. */
+/** POSIX behaviour through mounts in two regions. Each test's title is its promise in docs/SEMANTICS.md. */
 let world: World;
 let aws: Disk;
 let gcp: Disk;
@@ -108,7 +108,7 @@ test("Advisory locks, fcntl ranges and flock, hold between all mounts of all reg
     await mine.write(`under the lock ${flock}`.padEnd(20));
     ok(await aws.handlers.setlk(caller(), mine.inode, mine.handle, "a", { ...whole, mode: "unlock" }, how));
     expect(await waiting).toBe(true);
-    // What was written under the lock is seen by who has it next.
+    // The next holder of the lock sees what was written under it.
     expect(String(await theirs.read(0, 100))).toBe(`under the lock ${flock}`.padEnd(20));
     ok(await gcp.handlers.setlk(caller(), mine.inode, theirs.handle, "b", { ...whole, mode: "unlock" }, how));
   }
@@ -138,7 +138,7 @@ test("A listing names each entry that exists throughout it exactly once, whateve
 });
 
 test("Names are as new as the open: a lookup finds what the primary has by then, and an open by a name that has moved is ESTALE", async () => {
-  // A kernel that is slow to drop what it was told to drop.
+  // A kernel that never finishes invalidating entries.
   gcp.access.state.kernel.caches = { invalidateInode: async () => {}, invalidateEntry: () => new Promise(() => {}) };
   await aws.mkdir("names");
   for (let round = 0; round < 10; round++) {

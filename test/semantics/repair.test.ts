@@ -3,8 +3,9 @@ import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import type { PromoteAnswer } from "../../proto/generated/admin.ts";
 import { Status } from "../../proto/generated/metadata.ts";
-import { TestVolume, until } from "../meta-server/harness.ts";
+import { TestVolume } from "../meta-server/harness.ts";
 import { RawClient } from "../meta-server/raw-client.ts";
+import { until } from "../support/until.ts";
 
 /** What docs/operations/repair.md and fail-over.md tell people to do with data directories. */
 let volume: TestVolume;
@@ -18,26 +19,26 @@ async function writer(region: string): Promise<RawClient> {
   const { address } = await volume.leader(region, ({ role }) => role === "primary");
   const client = new RawClient(address);
   clients.push(client);
-  await until("a session", async () => ((await client.open()).status === Status.OK ? true : undefined));
+  await until("a session to open", async () => (await client.open()).status === Status.OK);
   return client;
 }
 
 async function promote(region: string): Promise<void> {
   const { address } = await volume.leader(region);
-  await until("the promotion", async () => {
+  await until("the promotion to succeed", async () => {
     const answer = await new Promise<PromoteAnswer>((resolve, reject) =>
       volume
         .admin(address)
         .promote({ volume: "test", force: true }, (error, reply) => (error === null ? resolve(reply) : reject(error))),
     );
-    return answer.ok || undefined;
+    return answer.ok;
   });
 }
 
 const empty = (region: string, member: number) =>
   rm(join(volume.directory, `${region}-${member}`), { recursive: true });
 
-test("a metadata server that lost its disk is brought up by the others, and can lead", async () => {
+test("a metadata server that lost its disk recovers from the others, and can lead", async () => {
   volume = await TestVolume.create({ aws: 3 });
   await volume.start("aws");
   const client = await writer("aws");
@@ -50,9 +51,7 @@ test("a metadata server that lost its disk is brought up by the others, and can 
   await volume.start("aws", lost);
   await until("one state everywhere", async () => {
     const all = await Promise.all(volume.volume.regions.get("aws")!.meta.map((address) => volume.status(address)));
-    return (
-      all.every(({ stateHash, version }) => version!.sequence > 200 && stateHash === all[0]!.stateHash) || undefined
-    );
+    return all.every(({ stateHash, version }) => version!.sequence > 200 && stateHash === all[0]!.stateHash);
   });
   await volume.stop("aws", member);
   const next = new RawClient((await volume.leader("aws", ({ role }) => role === "primary")).address);
@@ -61,7 +60,7 @@ test("a metadata server that lost its disk is brought up by the others, and can 
   expect(await next.lookup(1, "meanwhile")).toMatchObject({ kind: "file" });
 });
 
-test("an old primary with a past of its own follows once it is emptied", async () => {
+test("an old primary with changes of its own follows once its disk is emptied", async () => {
   volume = await TestVolume.create({ aws: 1, gcp: 1 });
   await Promise.all([volume.start("aws"), volume.start("gcp")]);
   const client = await writer("aws");
@@ -81,11 +80,11 @@ test("an old primary with a past of its own follows once it is emptied", async (
   await volume.leader("aws", ({ role }) => role === "mirror");
   await until("one state", async () => {
     const [a, b] = [await volume.leader("aws"), await volume.leader("gcp")];
-    return a.stateHash === b.stateHash || undefined;
+    return a.stateHash === b.stateHash;
   });
 });
 
-test("a primary that has lost everything makes no second volume: it waits for the other regions, and follows", async () => {
+test("a primary that has lost everything does not format a second volume: it waits for the other regions, and follows", async () => {
   volume = await TestVolume.create({ aws: 1, gcp: 1 }, { startAloneWaitMs: 20_000 });
   await Promise.all([volume.start("aws"), volume.start("gcp")]);
   const client = await writer("aws");

@@ -1,30 +1,30 @@
 import { AgentClient } from "../../proto/generated/agent.ts";
 import type { Buckets } from "./buckets.ts";
-import type { House, Region } from "./house.ts";
-import { Host } from "./stage/world.ts";
+import type { Cluster, Region } from "./cluster.ts";
+import { Host } from "./environment/world.ts";
 
 const ROUND_MS = 700;
 const ANSWER_MS = 1_000;
 const COPIES_AT_ONCE = 50;
 const PAGE = 100;
 
-/** A region's agent in a few lines: copies what is pending, collects what is garbage, and says so. */
+/** A minimal mirror agent of one region: copies pending slices, deletes garbage, and reports both. */
 export class SimulatedAgent {
   readonly host: Host;
-  readonly #house: House;
+  readonly #cluster: Cluster;
   readonly #buckets: Buckets;
   readonly #region: Region;
   readonly #clients: AgentClient[] = [];
 
-  constructor(house: House, buckets: Buckets, region: Region) {
-    this.#house = house;
+  constructor(cluster: Cluster, buckets: Buckets, region: Region) {
+    this.#cluster = cluster;
     this.#buckets = buckets;
     this.#region = region;
-    this.host = new Host(house.world, `agent-${region}`, region);
+    this.host = new Host(cluster.world, `agent-${region}`, region);
   }
 
   start(): void {
-    const { world, volume } = this.#house;
+    const { world, volume } = this.#cluster;
     world.turn(this.host.begin(), () => {
       for (const address of volume.regions.get(this.#region)!.meta) {
         this.#clients.push(new AgentClient(address, undefined as never));
@@ -34,19 +34,19 @@ export class SimulatedAgent {
   }
 
   async #run(): Promise<void> {
-    const { chance } = this.#house.world;
+    const { prng } = this.#cluster.world;
     for (;;) {
-      await new Promise((resolve) => setTimeout(resolve, chance.between(ROUND_MS / 2, ROUND_MS * 1.5)));
-      const client = this.#clients[chance.below(this.#clients.length)]!;
+      await new Promise((resolve) => setTimeout(resolve, prng.between(ROUND_MS / 2, ROUND_MS * 1.5)));
+      const client = this.#clients[prng.below(this.#clients.length)]!;
       await this.#copy(client);
       await this.#collect(client);
       await this.#sweep(client);
     }
   }
 
-  /** Once around what is pending now. */
+  /** Copies the slices that are pending now, once. */
   async #copy(client: AgentClient): Promise<void> {
-    const { volume } = this.#house;
+    const { volume } = this.#cluster;
     const pending = await new Promise<number[]>((resolve) => {
       const found: number[] = [];
       const watch = client.watchPending({ volume: volume.volume, agent: this.host.name });
@@ -67,29 +67,29 @@ export class SimulatedAgent {
     for (const slice of copied) this.#buckets.put(this.#region, slice);
     if (copied.length === 0) return;
     const report = { volume: volume.volume, agent: this.host.name, slices: copied, failed: [] };
-    await asked((done) => client.reportResident(report, {} as never, deadline(), done));
+    await call((done) => client.reportResident(report, {} as never, deadline(), done));
   }
 
   async #collect(client: AgentClient): Promise<void> {
-    const { volume } = this.#house.volume;
-    const listed = await asked<{ slices: { id: number }[] }>((done) =>
+    const { volume } = this.#cluster.volume;
+    const listed = await call<{ slices: { id: number }[] }>((done) =>
       client.listGarbage({ volume, after: 0, limit: PAGE }, {} as never, deadline(), done),
     );
     const slices = (listed?.slices ?? []).map(({ id }) => id);
     for (const slice of slices) this.#buckets.collect(this.#region, slice);
     if (slices.length > 0) {
-      await asked((done) => client.reportCollected({ volume, slices }, {} as never, deadline(), done));
+      await call((done) => client.reportCollected({ volume, slices }, {} as never, deadline(), done));
     }
   }
 
   async #sweep(client: AgentClient): Promise<void> {
-    const { volume } = this.#house.volume;
-    const listed = await asked<{ grants: { first: number; count: number }[] }>((done) =>
+    const { volume } = this.#cluster.volume;
+    const listed = await call<{ grants: { first: number; count: number }[] }>((done) =>
       client.listRevoked({ volume, after: 0, limit: PAGE }, {} as never, deadline(), done),
     );
     for (const { first, count } of listed?.grants ?? []) {
       for (const slice of this.#buckets.within(this.#region, first, count)) this.#buckets.collect(this.#region, slice);
-      await asked((done) => client.reportSwept({ volume, firsts: [first] }, {} as never, deadline(), done));
+      await call((done) => client.reportSwept({ volume, firsts: [first] }, {} as never, deadline(), done));
     }
   }
 }
@@ -98,9 +98,9 @@ function deadline(): { deadline: number } {
   return { deadline: Date.now() + ANSWER_MS };
 }
 
-/** Undefined: it was refused, or nobody answered. */
-function asked<T>(ask: (done: (error: unknown, answer: T) => void) => void): Promise<T | undefined> {
+/** Undefined: the call was refused or failed. */
+function call<T>(request: (done: (error: unknown, answer: T) => void) => void): Promise<T | undefined> {
   return new Promise((resolve) => {
-    ask((error, answer) => resolve(error === null ? answer : undefined));
+    request((error, answer) => resolve(error === null ? answer : undefined));
   });
 }

@@ -1,16 +1,16 @@
-import { type House, REGIONS, type Region } from "./house.ts";
+import { type Cluster, REGIONS, type Region } from "./cluster.ts";
+import { invariant } from "./environment/world.ts";
 import type { Observers } from "./observe.ts";
-import { hold } from "./stage/world.ts";
 
-/** What each region's bucket holds: slices, by id. */
+/** The contents of each region's bucket, as slice ids. */
 export class Buckets {
   readonly #held = new Map<Region, Set<number>>(REGIONS.map((region) => [region, new Set<number>()]));
-  readonly #house: House;
+  readonly #cluster: Cluster;
   readonly #observers: Observers;
   collected = 0;
 
-  constructor(house: House, observers: Observers) {
-    this.#house = house;
+  constructor(cluster: Cluster, observers: Observers) {
+    this.#cluster = cluster;
     this.#observers = observers;
   }
 
@@ -30,34 +30,34 @@ export class Buckets {
     return [...this.#held.get(region)!].filter((slice) => slice >= first && slice < first + count);
   }
 
-  /** A block goes only when nobody who serves can name it, now or later. */
+  /** Deletes a slice, and checks that no region's state or session can name it, now or later. */
   collect(region: Region, slice: number): void {
     for (const other of REGIONS) {
       const leader = this.#leader(other);
-      hold(
+      invariant(
         leader?.machine?.tree.slice(slice as never) === undefined,
-        () => `slice ${slice} is collected in ${region} while ${leader!.server.host.name} names it`,
+        () => `slice ${slice} is deleted in ${region} while the state of ${leader!.server.host.name} names it`,
       );
     }
-    const { truth } = this.#observers;
-    for (const session of truth.sessions) {
-      const granted = truth.tree?.session(session)?.granted ?? [];
-      hold(
+    const { volumeChecker } = this.#observers;
+    for (const session of volumeChecker.sessions) {
+      const granted = volumeChecker.tree?.session(session)?.granted ?? [];
+      invariant(
         !granted.some(({ first, count }) => slice >= first && slice < first + count),
-        () => `slice ${slice} is collected in ${region} while session ${session} may still name it`,
+        () => `slice ${slice} is deleted in ${region} while session ${session} may still name it`,
       );
     }
     if (this.#held.get(region)!.delete(slice)) this.collected++;
   }
 
-  /** The member of a region that leads in the latest term. */
-  #leader(region: Region): ReturnType<Observers["seen"]> | undefined {
-    let best: { readonly seen: ReturnType<Observers["seen"]>; readonly term: number } | undefined;
-    for (const server of this.#house.of(region)) {
-      const seen = this.#observers.seen(server);
-      if (!server.isUp || seen.life !== server.host.life || seen.raft?.role !== "leader") continue;
-      if (best === undefined || seen.raft.term > best.term) best = { seen, term: seen.raft.term };
+  /** The region's leader of the highest term. */
+  #leader(region: Region): ReturnType<Observers["stateOf"]> | undefined {
+    let best: { readonly state: ReturnType<Observers["stateOf"]>; readonly term: number } | undefined;
+    for (const server of this.#cluster.of(region)) {
+      const state = this.#observers.stateOf(server);
+      if (!server.isUp || state.process !== server.host.process || state.raft?.role !== "leader") continue;
+      if (best === undefined || state.raft.term > best.term) best = { state, term: state.raft.term };
     }
-    return best?.seen;
+    return best?.state;
   }
 }

@@ -1,11 +1,14 @@
-/** A process that runs seeds, one after another, as its parent asks: its production rooms may have one defect. */
+/**
+ * A worker process of pool.ts: runs the seeds that its parent sends, with at most one mutant in the production code.
+ */
+
+import { installHooks } from "./environment/hooks.ts";
 import { MUTANTS } from "./mutants.ts";
 import type { RunOptions, RunResult } from "./run.ts";
-import { installHooks } from "./stage/hooks.ts";
 
 export interface Job {
   readonly options: Omit<RunOptions, "onLine">;
-  /** Every line of the transcript goes to stdout. */
+  /** Prints every line of the transcript. */
   readonly trace: boolean;
 }
 
@@ -17,7 +20,7 @@ async function serve(mutant: string | undefined): Promise<void> {
   installHooks(MUTANTS.find(({ name }) => name === mutant)?.replacements ?? []);
   const { run } = await import("./run.ts");
   process.on("message", ({ options, trace }: Job) => {
-    // In a macrotask of its own: a run drains the queue of microtasks by itself.
+    // In its own macrotask: a run drains the microtask queue itself.
     setImmediate(() => {
       const onLine = trace ? (line: string) => console.log(line) : undefined;
       reply({ result: run({ ...options, onLine }) });

@@ -1,46 +1,56 @@
-import type { Version } from "../../core/ids.ts";
-import type { Asked, Came } from "./checks/directory-model.ts";
+import { compareVersions, type Version } from "../../core/ids.ts";
+import type { Completion, Invocation } from "./checks/directory-model.ts";
 
 /**
- * How an answer was to be had.
- * - `primary`: a change. `committed`: a read as of what the primary had committed when it was asked, in either region.
- * - `token`: a read at least as new as all that its session has seen.
+ * - `primary`: a change.
+ * - `committed`: a read, in either region, of at least what the primary had committed at its invocation.
+ * - `token`: a read of at least what its session has seen.
  */
 export type Freshness = "primary" | "committed" | "token";
 
-/** An operation of a client, from its call to its answer. */
-export interface Recorded {
+/** A client's operation, from its invocation to its completion. */
+export interface RecordedOperation {
   readonly client: string;
   readonly directory: number;
-  readonly asked: Asked;
+  readonly invocation: Invocation;
   readonly freshness: Freshness;
-  readonly calledAt: number;
-  readonly calledMs: number;
-  /** What its session had seen when it asked. */
+  readonly invokedAt: number;
+  readonly invokedMs: number;
+  /** What its session had seen at the invocation. */
   readonly token: Version;
-  /** Under which its change is known to the volume: a session and a number in it. More than one session, if one was lost. */
+  /**
+   * With `number`, identifies a change on the changelog. More than one if a session was lost and the change repeated
+   * in the next.
+   */
   readonly sessions: Set<number>;
   readonly number: number;
-  answeredAt: number;
-  answeredMs: number;
-  /** Undefined: nobody knows. */
-  came: Came | undefined;
+  completedAt: number;
+  completedMs: number;
+  /** Undefined: pending or indeterminate. */
+  completion: Completion | undefined;
   version: Version | undefined;
-  /** A mirror could not ask the primary, and said so. */
+  /** The mirror reported that it could not reach the primary. */
   isSuspended: boolean;
 }
 
-/** What clients did and were told, in one order. */
+/** The operations of all clients, on one logical clock. */
 export class History {
-  readonly recorded: Recorded[] = [];
-  #moment = 0;
+  readonly operations: RecordedOperation[] = [];
+  #tick = 0;
 
-  /** Later than every moment before. */
-  moment(): number {
-    return ++this.#moment;
+  /** A logical time later than every one before. */
+  tick(): number {
+    return ++this.#tick;
   }
 
-  get answered(): number {
-    return this.recorded.filter(({ came }) => came !== undefined).length;
+  get completed(): number {
+    return this.operations.filter(({ completion }) => completion !== undefined).length;
   }
+}
+
+/** One line for the transcript and for a violation's message. */
+export function describe({ invocation, completion, version, freshness, token }: RecordedOperation): string {
+  const at = version === undefined ? "" : ` at ${version.epoch >> 4}.${version.epoch & 15}:${version.sequence}`;
+  const behind = version !== undefined && compareVersions(version, token) < 0 ? " (older than its token)" : "";
+  return `${freshness} ${JSON.stringify(invocation)} → ${completion === undefined ? "?" : JSON.stringify(completion)}${at}${behind}`;
 }

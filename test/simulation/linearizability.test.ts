@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { type Asked, type Came, type DirectoryOperation, directoryModel } from "./checks/directory-model.ts";
+import { type Completion, type DirectoryOperation, directoryModel, type Invocation } from "./checks/directory-model.ts";
 import { checkLinearizable, type Model, type Timed } from "./checks/linearizability.ts";
 
-/** A register that holds a number: `write` puts it, `read` saw it. */
+/** A register that holds a number. */
 type Operation = { readonly kind: "write" | "read"; readonly value: number };
 const register: Model<Operation, number> = {
   initial: 0,
@@ -10,19 +10,19 @@ const register: Model<Operation, number> = {
   nameOf: String,
 };
 
-/** `w1 0 5`: wrote 1, from moment 0 to moment 5. `-`: never answered. */
+/** `w1 0 5`: a write of 1, invoked at 0 and completed at 5. `-`: never completed. */
 function history(...lines: string[]): Timed<Operation>[] {
   return lines.map((line) => {
     const [what, called, answered] = line.split(" ") as [string, string, string];
     const kind = what[0] === "w" ? "write" : "read";
-    const answeredAt = answered === "-" ? Number.POSITIVE_INFINITY : Number(answered);
-    return { calledAt: Number(called), answeredAt, operation: { kind, value: Number(what.slice(1)) } };
+    const completedAt = answered === "-" ? Number.POSITIVE_INFINITY : Number(answered);
+    return { invokedAt: Number(called), completedAt, operation: { kind, value: Number(what.slice(1)) } };
   });
 }
 
 const isRegister = (...lines: string[]) => checkLinearizable(register, history(...lines)).ok;
 
-describe("a history of a register is accepted when it could have happened one after another", () => {
+describe("a linearizable history of a register is accepted", () => {
   test.each([
     [["w1 0 1", "r1 2 3"]],
     [["w1 0 9", "r0 1 2", "r1 3 4"]],
@@ -36,51 +36,51 @@ describe("a history of a register is accepted when it could have happened one af
   });
 });
 
-describe("and refused when it could not", () => {
+describe("a history of a register that is not linearizable is rejected", () => {
   test.each([
     ["a stale read", ["w1 0 1", "r0 2 3"]],
-    ["a value that nobody wrote", ["w1 0 1", "r2 2 3"]],
+    ["a value that was never written", ["w1 0 1", "r2 2 3"]],
     ["a read that goes back", ["w1 0 9", "r1 1 2", "r0 3 4"]],
-    ["two readers who saw two orders", ["w1 0 9", "w2 0 9", "r1 10 11", "r2 12 13"]],
+    ["two readers that saw different orders", ["w1 0 9", "w2 0 9", "r1 10 11", "r2 12 13"]],
     ["a lost write", ["w1 0 1", "w2 2 3", "r1 4 5"]],
-    ["a write that was seen before it was asked for", ["r1 0 1", "w1 2 3"]],
+    ["a write that was read before its invocation", ["r1 0 1", "w1 2 3"]],
   ])("%s", (_, lines) => {
     expect(isRegister(...lines)).toBe(false);
   });
 
-  test("the verdict names what could have happened, and what could then not", () => {
+  test("the verdict has the longest linearizable prefix, and the operations that cannot follow it", () => {
     const verdict = checkLinearizable(register, history("w1 0 1", "r1 2 3", "r7 4 5"));
     expect(verdict).toMatchObject({ ok: false, next: [{ kind: "read", value: 7 }] });
-    if (verdict.ok === false) expect(verdict.happened).toHaveLength(2);
+    if (verdict.ok === false) expect(verdict.linearized).toHaveLength(2);
   });
 
-  test("a search that takes too long is given up, not called good", () => {
+  test("a search that exceeds its step limit is undecided", () => {
     const many = Array.from({ length: 40 }, (_, value) => `w${value} 0 100`);
     expect(checkLinearizable(register, history(...many, "r99 101 102"), 1_000).ok).toBeUndefined();
   });
 });
 
-/** One operation after another. */
-function isDirectory(...operations: [Asked, Came][]): boolean | undefined {
+/** A sequential history. */
+function isDirectory(...operations: [Invocation, Completion][]): boolean | undefined {
   const timed = operations.map(
-    ([asked, came], index): Timed<DirectoryOperation> => ({
-      calledAt: 2 * index,
-      answeredAt: 2 * index + 1,
-      operation: { asked, came },
+    ([invocation, completion], index): Timed<DirectoryOperation> => ({
+      invokedAt: 2 * index,
+      completedAt: 2 * index + 1,
+      operation: { invocation, completion },
     }),
   );
   return checkLinearizable(directoryModel, timed).ok;
 }
 
-const done: Came = { error: "" };
-const made = (inode: number): Came => ({ error: "", inode, links: 1, owner: 0 });
-const make = (name: string): Asked => ({ kind: "make", name, isDirectory: false });
+const done: Completion = { error: "" };
+const made = (inode: number): Completion => ({ error: "", inode, links: 1, owner: 0 });
+const make = (name: string): Invocation => ({ kind: "make", name, isDirectory: false });
 
 describe("a directory's history", () => {
-  const lookup = (name: string): Asked => ({ kind: "lookup", name });
-  const unlink = (name: string): Asked => ({ kind: "unlink", name });
+  const lookup = (name: string): Invocation => ({ kind: "lookup", name });
+  const unlink = (name: string): Invocation => ({ kind: "unlink", name });
 
-  test("is accepted as core answers", () => {
+  test("is accepted with the answers that core gives", () => {
     expect(
       isDirectory(
         [make("a"), made(7)],
@@ -112,17 +112,17 @@ describe("a directory's history", () => {
     ).toBe(true);
   });
 
-  test.each<[string, [Asked, Came][]]>([
-    ["a change carried out twice", [[make("a"), { error: "EEXIST" }]]],
+  test.each<[string, [Invocation, Completion][]]>([
+    ["a change executed twice", [[make("a"), { error: "EEXIST" }]]],
     [
-      "an unlink carried out twice",
+      "an unlink executed twice",
       [
         [make("a"), made(7)],
         [unlink("a"), { error: "ENOENT" }],
       ],
     ],
     [
-      "a name that came back",
+      "a name that reappeared",
       [
         [make("a"), made(7)],
         [unlink("a"), done],
@@ -130,14 +130,14 @@ describe("a directory's history", () => {
       ],
     ],
     [
-      "a name that leads elsewhere",
+      "a name that refers to another inode",
       [
         [make("a"), made(7)],
         [lookup("a"), made(8)],
       ],
     ],
     [
-      "one inode made twice",
+      "one inode created twice",
       [
         [make("a"), made(7)],
         [make("b"), made(7)],
@@ -152,14 +152,14 @@ describe("a directory's history", () => {
       ],
     ],
     [
-      "a listing that lacks a name",
+      "a listing that misses a name",
       [
         [make("a"), made(7)],
         [{ kind: "list" }, { error: "", entries: [] }],
       ],
     ],
     [
-      "a rename over something that left it there",
+      "a rename that did not replace its target",
       [
         [make("a"), made(7)],
         [make("b"), made(8)],
@@ -170,7 +170,7 @@ describe("a directory's history", () => {
         [lookup("b"), made(8)],
       ],
     ],
-  ])("is refused with %s", (_, operations) => {
+  ])("is rejected with %s", (_, operations) => {
     expect(isDirectory(...operations)).toBe(false);
   });
 });

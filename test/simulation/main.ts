@@ -1,4 +1,4 @@
-/** `npm run simulate`: the whole house, from seeds. */
+/** `npm run simulate`: deterministic simulation of the whole system, from seeds. */
 import { availableParallelism } from "node:os";
 import { Command, InvalidArgumentError } from "commander";
 import { MUTANTS, type Mutant } from "./mutants.ts";
@@ -20,7 +20,7 @@ interface Options {
 }
 
 const PROGRESS_EVERY = 25;
-/** For a mutant, unless told otherwise. */
+/** The most seeds tried for a mutant, by default. */
 const MUTANT_SEEDS = 60;
 
 const program = new Command("simulate")
@@ -28,24 +28,27 @@ const program = new Command("simulate")
   .option("--seeds <n>", "how many seeds", count, 100)
   .option("--from <s>", "the first seed", count, 1)
   .option("--seed <s>", "this seed alone", count)
-  .option("--steps <m>", "faults end after so many steps at the latest", count)
-  .option("--trace", "print everything that happens")
-  .option("--profile <name>", `only this kind of bad luck: ${PROFILES.join(", ")}`, profile)
-  .option("--mutant <name>", "with this defect in the production code; exit 0 when it is caught", mutant)
-  .option("--mutants", `with each defect in turn, until it is caught or ${MUTANT_SEEDS} seeds have passed (--seeds)`)
-  .option("--catches <n>", "how many seeds must catch a mutant before the next one's turn", count, 2)
-  .option("--jobs <n>", "processes", count, availableParallelism())
+  .option("--steps <m>", "faults end after at most this many steps", count)
+  .option("--trace", "print the whole transcript")
+  .option("--profile <name>", `use this profile of faults: ${PROFILES.join(", ")}`, profile)
+  .option("--mutant <name>", "run with this defect in the production code; exit 0 if it is caught", mutant)
+  .option(
+    "--mutants",
+    `run with each defect in turn, until it is caught or ${MUTANT_SEEDS} seeds (--seeds) have passed`,
+  )
+  .option("--catches <n>", "how many seeds must catch a mutant before the next one is tried", count, 2)
+  .option("--jobs <n>", "how many processes", count, availableParallelism())
   .addHelpText("after", `\nMutants:\n${MUTANTS.map(({ name, about }) => `  ${name.padEnd(28)}${about}`).join("\n")}`);
 
 function count(text: string): number {
   const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError("a whole number above 0 is wanted");
+  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError("must be a whole number above 0");
   return value;
 }
 
 function profile(text: string): ProfileName {
   const found = PROFILES.find((name) => name === text);
-  if (found === undefined) throw new InvalidArgumentError(`one of ${PROFILES.join(", ")} is wanted`);
+  if (found === undefined) throw new InvalidArgumentError(`must be one of ${PROFILES.join(", ")}`);
   return found;
 }
 
@@ -71,14 +74,14 @@ async function simulate(options: Options): Promise<boolean> {
     done += 1;
     steps += result.steps;
     for (const [name, value] of Object.entries(result.counts)) totals[name] = (totals[name] ?? 0) + value;
-    if (result.violated !== undefined) {
+    if (result.violation !== undefined) {
       failed.push(result);
       if (!trace) report(result, options.mutant);
     }
-    if (options.seed !== undefined && result.violated === undefined)
+    if (options.seed !== undefined && result.violation === undefined)
       console.log(`seed ${result.seed}: ${summary(result)}`);
     if (done % PROGRESS_EVERY === 0 && done < seeds.length) console.log(`${done} of ${seeds.length} seeds`);
-    return "more";
+    return "continue";
   });
   const seconds = (performance.now() - startedMs) / 1000;
   console.log(listed(totals));
@@ -91,20 +94,20 @@ function summary({ profile, steps, hash, counts }: RunResult): string {
   return `${profile}, ${steps} steps, ${listed(counts)}, transcript ${hash.slice(0, 16)}`;
 }
 
-/** What happened, and how often: a simulation in which nothing happens finds nothing. */
+/** The counters on one line. */
 function listed(counts: Readonly<Record<string, number>>): string {
   return Object.entries(counts)
     .map(([name, value]) => `${name} ${value}`)
     .join(", ");
 }
 
-function report({ seed, profile, violated, transcript }: RunResult, mutant: string | undefined): void {
+function report({ seed, profile, violation, transcript }: RunResult, mutant: string | undefined): void {
   const again = `npm run simulate -- --seed ${seed}${mutant === undefined ? "" : ` --mutant ${mutant}`} --trace`;
   console.log(transcript.join("\n"));
-  console.log(`seed ${seed} (${profile}) failed: ${violated}\n  again: ${again}\n`);
+  console.log(`seed ${seed} (${profile}) failed: ${violation}\n  replay: ${again}\n`);
 }
 
-/** Every one must be caught. */
+/** Returns whether every mutant was caught. */
 async function simulateMutants(options: Options, seedsMax: number): Promise<boolean> {
   let missed = 0;
   const startedMs = performance.now();
@@ -121,12 +124,12 @@ async function isCaught({ name, profile, from }: Mutant, options: Options, seeds
   const caught: RunResult[] = [];
   await runJobs({ processes: options.jobs, mutant: name }, jobs, (result) => {
     tried += 1;
-    if (result.violated !== undefined) caught.push(result);
-    return caught.length >= options.catches ? "enough" : "more";
+    if (result.violation !== undefined) caught.push(result);
+    return caught.length >= options.catches ? "stop" : "continue";
   });
   const first = caught[0];
   console.log(`${name.padEnd(28)}caught in ${caught.length} of ${tried} seeds (${profile})`);
-  if (first !== undefined) console.log(`    seed ${first.seed}: ${first.violated!.split("\n")[0]!.slice(0, 200)}`);
+  if (first !== undefined) console.log(`    seed ${first.seed}: ${first.violation!.split("\n")[0]!.slice(0, 200)}`);
   return first !== undefined;
 }
 

@@ -1,14 +1,14 @@
+import type { Replacement } from "./environment/hooks.ts";
 import type { ProfileName } from "./profile.ts";
-import type { Replacement } from "./stage/hooks.ts";
 
-/** One seeded defect: what a wrong implementation would do there. Only the simulator's process ever has it. */
+/** A seeded defect, as a wrong implementation might have it. Only the simulator's processes ever run it. */
 export interface Mutant {
   readonly name: string;
   readonly about: string;
   readonly replacements: readonly Replacement[];
-  /** The kind of bad luck in which it shows. */
+  /** The profile in which it shows. */
   readonly profile: ProfileName;
-  /** Where to begin: it was caught there once. */
+  /** The first seed to try: one that has caught it before. */
   readonly from?: number;
 }
 
@@ -20,7 +20,7 @@ const NO_GAP_CHECK: Replacement = {
   text: `return previous.sequence > at.sequence ? "gap" : "duplicate";`,
   by: `return previous.sequence > at.sequence ? undefined : "duplicate";`,
 };
-/** A followed entry is judged by its sequence alone, whatever epoch it is of. */
+/** A followed entry is checked by its sequence alone, without its epoch. */
 const NO_EPOCH_CHECK: readonly Replacement[] = [
   {
     file: SEQUENCER,
@@ -42,7 +42,7 @@ const NO_EPOCH_CHECK: readonly Replacement[] = [
 export const MUTANTS: readonly Mutant[] = [
   {
     name: "vote-twice",
-    about: "votes for everybody who asks in a term",
+    about: "grants its vote to every candidate of a term",
     profile: "transfers",
     from: 2,
     replacements: [
@@ -51,7 +51,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "vote-before-durable",
-    about: "gives its vote away, and counts its own, before it is on the disk",
+    about: "grants its vote, and counts its own, before it is durable",
     profile: "votes",
     from: 2,
     replacements: [
@@ -66,7 +66,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "vote-never-saved",
-    about: "has forgotten after a restart whom it voted for",
+    about: "forgets its vote at a restart",
     profile: "transfers",
     from: 9,
     replacements: [
@@ -88,7 +88,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "acknowledge-before-sync",
-    about: "takes the log's write for durable when the system has it",
+    about: "treats a write of the log as durable before it is synced",
     profile: "disks",
     replacements: [
       {
@@ -100,7 +100,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "vote-for-a-shorter-log",
-    about: "votes without asking whether the candidate's log is as up-to-date as its own",
+    about: "grants its vote without checking that the candidate's log is up-to-date",
     profile: "storm",
     replacements: [
       {
@@ -117,13 +117,13 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "apply-twice",
-    about: "carries a retried request out again instead of answering what it came to",
+    about: "executes a retried request again instead of returning its recorded outcome",
     profile: "deposed",
     replacements: [{ file: "core/apply.ts", text: "if (kept !== undefined) return", by: "if (kept === null) return" }],
   },
   {
     name: "read-without-asking",
-    about: "a leader answers reads without having been confirmed by a quorum",
+    about: "a leader answers reads without confirmation by a quorum",
     profile: "deposed",
     from: 17,
     replacements: [
@@ -136,7 +136,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "snapshot-without-sessions",
-    about: "leaves the session table out of a snapshot for a member",
+    about: "omits the session table from a snapshot for a member",
     profile: "mirror",
     replacements: [
       {
@@ -148,7 +148,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "accept-a-gap",
-    about: "a mirror applies an entry although those before it are missing (its stream loses one now and then)",
+    about: "a mirror applies an entry after a gap (its stream loses entries now and then)",
     profile: "mirror",
     replacements: [
       NO_GAP_CHECK,
@@ -161,7 +161,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "accept-an-old-epoch",
-    about: "a mirror goes on applying what the old primary sends after a later epoch has begun",
+    about: "a mirror keeps applying the old primary's entries after a later epoch has begun",
     profile: "promotions",
     from: 6,
     replacements: [
@@ -171,7 +171,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "follow-past-a-fork",
-    about: "follows from a version that the primary's history does not hold",
+    about: "follows from a version that is not in the primary's history",
     profile: "promotions",
     replacements: [
       ...NO_EPOCH_CHECK,
@@ -184,7 +184,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "switchover-without-seal",
-    about: "goes on taking changes after the seal",
+    about: "keeps accepting changes after the seal",
     profile: "switchovers",
     replacements: [
       {
@@ -201,7 +201,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "id-before-its-grant",
-    about: "takes a slice id that no applied grant has given to the session",
+    about: "accepts a slice id that was not granted to the session",
     profile: "weather",
     replacements: [
       {
@@ -213,7 +213,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "garbage-before-revocation",
-    about: "lets a slice's blocks be collected while a session may still name its id",
+    about: "lets a slice's blocks be deleted while a session may still name its id",
     profile: "weather",
     replacements: [
       {
@@ -225,7 +225,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "garbage-before-mirrors",
-    about: "lets a slice's blocks be collected before every region has applied that nothing names it",
+    about: "lets a slice's blocks be deleted before every region has applied that nothing names it",
     profile: "mirror",
     replacements: [
       {
@@ -237,7 +237,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "state-not-synced",
-    about: "cuts the log behind a state that is not on the disk yet",
+    about: "truncates the log up to a state that is not durable yet",
     profile: "disks",
     replacements: [
       {

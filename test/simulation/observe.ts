@@ -1,31 +1,31 @@
-/** What the checkers see: every turn of every Raft, every turn of every machine, and what becomes durable on every disk. */
+/** Feeds the checkers with every turn of every Raft and machine, and with every write that becomes durable. */
 
 import { type Configuration, decodeConfiguration } from "../../consensus/raft/configuration.ts";
 import { decodeEntry } from "../../consensus/raft/entry.ts";
 import { Raft } from "../../consensus/raft/raft.ts";
 import { Machine } from "../../meta-server/machine/machine.ts";
-import { RaftTruth } from "./checks/raft-truth.ts";
-import { VolumeTruth } from "./checks/volume-truth.ts";
-import { type House, MEMBERS, REGIONS, type Region, type SimulatedServer } from "./house.ts";
-import { world } from "./stage/globals.ts";
-import type { StoredLevel } from "./stage/stored-level.ts";
+import { RaftChecker } from "./checks/raft-checker.ts";
+import { VolumeChecker } from "./checks/volume-checker.ts";
+import { type Cluster, MEMBERS, REGIONS, type Region, type SimulatedServer } from "./cluster.ts";
+import { currentWorld } from "./environment/globals.ts";
+import type { StoredLevel } from "./environment/stored-level.ts";
 
 const INDEX_KEY_BYTES = 8;
 const HARD_STATE = "\xffhardState";
 const BASE = "\xffbase";
 
-/** What is to be seen of a server from outside, while it lives. */
-export interface Seen {
+/** A server's production objects, as last observed. */
+export interface ServerState {
   readonly server: SimulatedServer;
   raft: Raft | undefined;
   machine: Machine | undefined;
-  /** That of the host in which `raft` was seen: a server that starts again has none at first. */
-  life: SimulatedServer["host"]["life"];
+  /** The process that `raft` belongs to: a restarted server has no Raft yet. */
+  process: SimulatedServer["host"]["process"];
 }
 
 let observers: Observers | undefined;
 
-/** Once in a process: production's own classes, each of whose turns is looked at. */
+/** Hooks into the production classes, once per Node process. */
 function watchClasses(): void {
   const takeReady = Raft.prototype.takeReady;
   Raft.prototype.takeReady = function (this: Raft, bytesMax: number) {
@@ -44,31 +44,34 @@ function watchClasses(): void {
 watchClasses();
 
 export class Observers {
-  readonly truth: VolumeTruth;
-  readonly groups: Readonly<Record<Region, RaftTruth>>;
-  /** As last committed; absent: as it began. */
+  readonly volumeChecker: VolumeChecker;
+  readonly raftCheckers: Readonly<Record<Region, RaftChecker>>;
+  /** The last committed configuration; absent: still the initial one. */
   readonly configurations = new Map<Region, Configuration>();
-  readonly #seen = new Map<string, Seen>();
-  /** Called when a member has begun to lead. */
+  readonly #states = new Map<string, ServerState>();
+  /** Called when a member has become leader. */
   onElected: (server: SimulatedServer) => void = () => {};
-  /** Called when a region's leader has taken a part of a snapshot of the other one. */
+  /** Called when a region applies a part of another region's snapshot. */
   onBootstrap: (region: Region) => void = () => {};
 
-  constructor(house: House, moment: () => number) {
-    this.truth = new VolumeTruth({ nowMs: () => house.world.nowMs, moment });
-    this.groups = Object.fromEntries(REGIONS.map((name) => [name, new RaftTruth(name)])) as Record<Region, RaftTruth>;
-    for (const server of house.servers) this.watch(server);
+  constructor(cluster: Cluster, tick: () => number) {
+    this.volumeChecker = new VolumeChecker({ nowMs: () => cluster.world.nowMs, tick });
+    this.raftCheckers = Object.fromEntries(REGIONS.map((name) => [name, new RaftChecker(name)])) as Record<
+      Region,
+      RaftChecker
+    >;
+    for (const server of cluster.servers) this.watch(server);
     observers = this;
   }
 
   watch(server: SimulatedServer): void {
-    this.#seen.set(server.host.name, { server, raft: undefined, machine: undefined, life: undefined });
-    server.disk.onWrite = (path, puts) => {
-      if (path.endsWith("/log")) this.#look(() => this.#logWritten(server, path, puts));
+    this.#states.set(server.host.name, { server, raft: undefined, machine: undefined, process: undefined });
+    server.disk.onDurable = (path, puts) => {
+      if (path.endsWith("/log")) this.#guard(() => this.#logWritten(server, path, puts));
     };
   }
 
-  /** Whether a server is to have what its group has. */
+  /** Whether a server is a member of its group, by the last committed configuration. */
   isMember({ region, member, isRetired }: SimulatedServer): boolean {
     const members = this.configurations.get(region)?.members;
     return !isRetired && (members?.some(({ id }) => id === member) ?? member <= MEMBERS);
@@ -78,41 +81,41 @@ export class Observers {
     observers = undefined;
   }
 
-  seen(server: SimulatedServer): Seen {
-    return this.#seen.get(server.host.name)!;
+  stateOf(server: SimulatedServer): ServerState {
+    return this.#states.get(server.host.name)!;
   }
 
-  #current(): Seen | undefined {
-    const { current } = world();
-    return current?.alive === true ? this.#seen.get(current.host.name) : undefined;
+  #current(): ServerState | undefined {
+    const { current } = currentWorld();
+    return current?.alive === true ? this.#states.get(current.host.name) : undefined;
   }
 
-  /** A truth that does not hold must not be taken for the server's own failure. */
-  #look(run: () => void): void {
+  /** Reports a violation to the world: production code must not catch it as its own error. */
+  #guard(run: () => void): void {
     try {
       run();
     } catch (error) {
-      world().violated(error as Error);
+      currentWorld().reportViolation(error as Error);
     }
   }
 
   raftTurn(raft: Raft, ready: ReturnType<Raft["takeReady"]>): void {
-    const seen = this.#current();
-    if (seen === undefined) return;
-    seen.raft = raft;
-    seen.life = seen.server.host.life;
-    this.#look(() => this.#raftTurn(seen, raft, ready));
+    const state = this.#current();
+    if (state === undefined) return;
+    state.raft = raft;
+    state.process = state.server.host.process;
+    this.#guard(() => this.#raftTurn(state, raft, ready));
   }
 
-  #raftTurn(seen: Seen, raft: Raft, ready: ReturnType<Raft["takeReady"]>): void {
-    const group = this.groups[seen.server.region];
+  #raftTurn(state: ServerState, raft: Raft, ready: ReturnType<Raft["takeReady"]>): void {
+    const group = this.raftCheckers[state.server.region];
     const before = group.elections;
     group.observe(raft);
     for (const { index, term, kind, data, encoded } of ready.committed) {
-      group.committed(raft.id, index, term, encoded);
-      if (kind === "configuration") this.#configured(seen.server.region, decodeConfiguration(index, data));
+      group.observeCommitted(raft.id, index, term, encoded);
+      if (kind === "configuration") this.#configured(state.server.region, decodeConfiguration(index, data));
     }
-    if (group.elections > before) this.onElected(seen.server);
+    if (group.elections > before) this.onElected(state.server);
   }
 
   #configured(region: Region, configuration: Configuration): void {
@@ -121,39 +124,39 @@ export class Observers {
   }
 
   machineOpened(machine: Machine): void {
-    const seen = this.#current();
-    if (seen === undefined) return;
-    seen.machine = machine;
-    const { name } = seen.server.host;
-    const { life } = seen.server.host;
-    this.#look(() => this.truth.hashed(name, machine.version, machine.stateHash));
+    const state = this.#current();
+    if (state === undefined) return;
+    state.machine = machine;
+    const { name } = state.server.host;
+    const { process } = state.server.host;
+    this.#guard(() => this.volumeChecker.observeHash(name, machine.version, machine.stateHash));
     machine.onTurn((turn) => {
-      if (life?.alive !== true) return;
-      if (machine.facts.lastGeneration > machine.facts.generation) this.onBootstrap(seen.server.region);
-      this.#look(() => {
-        for (const entry of turn.taken) this.truth.taken(name, entry);
-        this.truth.hashed(name, turn.version, turn.stateHash);
+      if (process?.alive !== true) return;
+      if (machine.facts.lastGeneration > machine.facts.generation) this.onBootstrap(state.server.region);
+      this.#guard(() => {
+        for (const entry of turn.taken) this.volumeChecker.observeEntry(name, entry);
+        this.volumeChecker.observeHash(name, turn.version, turn.stateHash);
       });
     });
   }
 
   #logWritten(server: SimulatedServer, path: string, puts: ReadonlyMap<string, Uint8Array | undefined>): void {
-    const group = this.groups[server.region];
+    const group = this.raftCheckers[server.region];
     const level = server.disk.openLevel(path);
     for (const [key, value] of puts) {
       if (value === undefined) continue;
-      if (key === HARD_STATE) group.savedTerm(server.member, JSON.parse(Buffer.from(value).toString()).term);
+      if (key === HARD_STATE) group.observeHardState(server.member, JSON.parse(Buffer.from(value).toString()).term);
       else if (isIndexKey(key)) this.#entryWritten(server, level, indexOf(key), value);
     }
   }
 
   #entryWritten(server: SimulatedServer, level: StoredLevel, index: number, encoded: Uint8Array): void {
-    const group = this.groups[server.region];
+    const group = this.raftCheckers[server.region];
     const { term, kind } = decodeEntry(index, encoded);
     const entry = { index, term, isNoop: kind === "noop", encoded };
-    group.wrote(server.member, entry, termAt(level, index - 1));
+    group.observeStoredEntry(server.member, entry, termAt(level, index - 1));
     if (entry.isNoop && group.leaderOf(term) === server.member) {
-      group.leads(server.member, entry, (at) => termAt(level, at), baseOf(level).index);
+      group.observeLeadership(server.member, entry, (at) => termAt(level, at), baseOf(level).index);
     }
   }
 }

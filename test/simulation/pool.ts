@@ -11,23 +11,26 @@ export interface PoolOptions {
   readonly trace?: boolean;
 }
 
-/** Runs jobs on several processes. @throws Error when a process cannot be made ready: a mutant that fits no more. */
+/**
+ * Runs jobs in parallel worker processes.
+ * @throws Error when a worker cannot start: its mutant no longer matches the source.
+ */
 export async function runJobs(
   { processes, mutant, trace = false }: PoolOptions,
   jobs: readonly Job["options"][],
-  onResult: (result: RunResult) => "more" | "enough",
+  onResult: (result: RunResult) => "continue" | "stop",
 ): Promise<void> {
   const left = [...jobs];
-  let isEnough = false;
+  let isDone = false;
   const work = async () => {
     const child = fork(CHILD, mutant === undefined ? [] : [mutant], { serialization: "advanced" });
     try {
       const ready = await replyOf(child);
       if ("failed" in ready) throw new Error(ready.failed);
-      for (let options = left.shift(); options !== undefined && !isEnough; options = left.shift()) {
+      for (let options = left.shift(); options !== undefined && !isDone; options = left.shift()) {
         child.send({ options, trace } satisfies Job);
         const reply = await replyOf(child);
-        if ("result" in reply && !isEnough) isEnough = onResult(reply.result) === "enough";
+        if ("result" in reply && !isDone) isDone = onResult(reply.result) === "stop";
       }
     } finally {
       child.kill();
@@ -38,7 +41,7 @@ export async function runJobs(
 
 function replyOf(child: ChildProcess): Promise<Reply> {
   return new Promise((resolve, reject) => {
-    const gone = (code: number | null) => reject(new Error(`a simulating process ended with ${code}`));
+    const gone = (code: number | null) => reject(new Error(`a simulator process ended with ${code}`));
     child.once("exit", gone);
     child.once("message", (reply) => {
       child.off("exit", gone);

@@ -1,53 +1,53 @@
 import type { GroupTuning } from "../../consensus/runtime/tuning.ts";
-import type { Chance } from "./stage/chance.ts";
+import type { Prng } from "./environment/prng.ts";
 
-/** What can go wrong, each with how often it does beside the others. */
+/** The kinds of faults with their relative frequencies. */
 export type FaultWeights = Partial<Readonly<Record<FaultName, number>>>;
 
 export type FaultName =
   | "crash"
   | "crashLeader"
-  | "powerLoss"
+  | "powerFailure"
   | "partition"
   | "isolateLeader"
-  | "leaveBehind"
-  | "cutRegions"
+  | "strandLeader"
+  | "partitionRegions"
   | "heal"
-  | "weather"
+  | "networkConditions"
   | "slowDisk"
   | "fullDisk"
   | "readError"
-  | "clock"
+  | "clockSkew"
   | "pause"
-  | "transfer"
-  | "transferTwice"
-  | "stop"
-  | "reset"
+  | "transferLeadership"
+  | "rivalCandidates"
+  | "gracefulStop"
+  | "resetConnections"
   | "switchover"
   | "promotion"
-  | "members";
+  | "memberChange";
 
-/** What kind of bad luck a seed has. */
+/** What a seed's run is like: the faults, their frequency, and the workload. */
 export interface Profile {
   readonly name: ProfileName;
   readonly faults: FaultWeights;
-  /** Virtual time with faults. */
+  /** How long faults are injected, in virtual time. */
   readonly faultsMs: number;
-  readonly faultMsMax: number;
-  /** That a crash comes between two given steps of a turn. */
-  readonly crashPointShare: number;
-  /** That a leader falls in its first moments. */
-  readonly newLeaderCrashShare: number;
-  readonly restartsMs: readonly number[];
-  /** A write or a read takes up to one of these, and after a fault to one of those. */
-  readonly firstDisksMs: readonly number[];
-  readonly disksMs: readonly number[];
-  readonly delaysMs: readonly number[];
+  readonly faultIntervalMsMax: number;
+  /** The probability of a crash at each crash point. */
+  readonly crashPointProbability: number;
+  /** The probability that a leader crashes right after its election. */
+  readonly newLeaderCrashProbability: number;
+  readonly restartDelaysMs: readonly number[];
+  /** The longest time of a read or write: one of these at first, one of `diskDelaysMs` after a slowDisk fault. */
+  readonly initialDiskDelaysMs: readonly number[];
+  readonly diskDelaysMs: readonly number[];
+  readonly networkDelaysMs: readonly number[];
   readonly wanMs: number;
-  readonly slowShare: number;
+  readonly slowProbability: number;
   readonly clients: number;
   readonly thinkMsMax: number;
-  /** Of the client that only reads. */
+  /** Of the read-only client. */
   readonly readerThinkMsMax: number;
   readonly group: Partial<GroupTuning>;
   readonly changelog: { readonly retainHours: number; readonly retainGib: number };
@@ -72,76 +72,88 @@ export type ProfileName = (typeof PROFILES)[number];
 const MIXED: FaultWeights = {
   crash: 3,
   crashLeader: 2,
-  powerLoss: 1,
+  powerFailure: 1,
   partition: 2,
   isolateLeader: 2,
-  leaveBehind: 1,
-  cutRegions: 1,
+  strandLeader: 1,
+  partitionRegions: 1,
   heal: 2,
-  weather: 2,
+  networkConditions: 2,
   slowDisk: 1,
   fullDisk: 0.5,
   readError: 0.5,
-  clock: 1,
+  clockSkew: 1,
   pause: 1,
-  transfer: 1,
-  stop: 0.5,
-  reset: 1,
+  transferLeadership: 1,
+  gracefulStop: 0.5,
+  resetConnections: 1,
 };
 
 const FAULTS: Readonly<Record<ProfileName, FaultWeights>> = {
-  weather: { ...MIXED, switchover: 1, members: 1 },
-  /** Leader after leader falls in its first moments, with entries that no other has: what figure 3.7 is made of. */
-  storm: { crashLeader: 2, crash: 1, isolateLeader: 1, powerLoss: 0.5, heal: 2, weather: 1, slowDisk: 1 },
-  /** Elections on slow disks, by servers that fall between giving a vote and keeping it. */
-  votes: { crash: 5, crashLeader: 3, powerLoss: 1, transfer: 2, isolateLeader: 1, heal: 1 },
-  /** Two candidates in a term, and a third who falls when it has voted. */
-  transfers: { transferTwice: 10, crashLeader: 1 },
-  /** Leaders that do not know that they lead no more. */
-  deposed: { leaveBehind: 8, isolateLeader: 1, clock: 1, weather: 1, pause: 1, transfer: 1 },
-  disks: { crash: 3, powerLoss: 3, slowDisk: 2, fullDisk: 2, readError: 2, stop: 1, weather: 1 },
-  mirror: { cutRegions: 4, heal: 3, crash: 2, crashLeader: 1, reset: 3, weather: 1, powerLoss: 1, pause: 1 },
-  /** Servers that come and go for good. */
-  members: { ...MIXED, members: 12 },
-  switchovers: { ...MIXED, switchover: 12, cutRegions: 2 },
-  promotions: { ...MIXED, promotion: 12, cutRegions: 3, switchover: 2 },
+  weather: { ...MIXED, switchover: 1, memberChange: 1 },
+  /**
+   * Leader after leader crashes right after its election, with entries that no other member has: the scenario of
+   * figure 3.7.
+   */
+  storm: { crashLeader: 2, crash: 1, isolateLeader: 1, powerFailure: 0.5, heal: 2, networkConditions: 1, slowDisk: 1 },
+  /** Elections on slow disks, among servers that crash between granting a vote and persisting it. */
+  votes: { crash: 5, crashLeader: 3, powerFailure: 1, transferLeadership: 2, isolateLeader: 1, heal: 1 },
+  /** Two candidates in one term, and a third member that crashes after it has voted. */
+  transfers: { rivalCandidates: 10, crashLeader: 1 },
+  /** Deposed leaders that do not know it yet. */
+  deposed: { strandLeader: 8, isolateLeader: 1, clockSkew: 1, networkConditions: 1, pause: 1, transferLeadership: 1 },
+  disks: { crash: 3, powerFailure: 3, slowDisk: 2, fullDisk: 2, readError: 2, gracefulStop: 1, networkConditions: 1 },
+  mirror: {
+    partitionRegions: 4,
+    heal: 3,
+    crash: 2,
+    crashLeader: 1,
+    resetConnections: 3,
+    networkConditions: 1,
+    powerFailure: 1,
+    pause: 1,
+  },
+  /** Members are replaced by new servers. */
+  members: { ...MIXED, memberChange: 12 },
+  switchovers: { ...MIXED, switchover: 12, partitionRegions: 2 },
+  promotions: { ...MIXED, promotion: 12, partitionRegions: 3, switchover: 2 },
 };
 
-/** What a kind of bad luck fixes of what is drawn otherwise. */
+/** Settings that a profile fixes; the others are drawn from the seed. */
 const FIXED: Partial<Readonly<Record<ProfileName, Partial<Omit<Profile, "group">>>>> = {
   storm: {
     faultsMs: 90_000,
-    faultMsMax: 2_500,
-    newLeaderCrashShare: 0.8,
-    restartsMs: [50, 400, 1_500],
-    delaysMs: [5, 20, 50],
+    faultIntervalMsMax: 2_500,
+    newLeaderCrashProbability: 0.8,
+    restartDelaysMs: [50, 400, 1_500],
+    networkDelaysMs: [5, 20, 50],
     clients: 2,
     thinkMsMax: 1_000,
   },
   votes: {
     faultsMs: 30_000,
-    faultMsMax: 700,
-    crashPointShare: 0.01,
-    newLeaderCrashShare: 0.8,
-    firstDisksMs: [30, 150, 400],
+    faultIntervalMsMax: 700,
+    crashPointProbability: 0.01,
+    newLeaderCrashProbability: 0.8,
+    initialDiskDelaysMs: [30, 150, 400],
     thinkMsMax: 400,
   },
   transfers: {
     faultsMs: 60_000,
-    faultMsMax: 3_000,
-    crashPointShare: 0,
-    newLeaderCrashShare: 0,
-    restartsMs: [1, 50],
-    delaysMs: [2],
-    slowShare: 0,
+    faultIntervalMsMax: 3_000,
+    crashPointProbability: 0,
+    newLeaderCrashProbability: 0,
+    restartDelaysMs: [1, 50],
+    networkDelaysMs: [2],
+    slowProbability: 0,
     clients: 2,
     thinkMsMax: 1_000,
   },
   deposed: {
     faultsMs: 45_000,
-    faultMsMax: 12_000,
-    delaysMs: [5, 20],
-    slowShare: 0.02,
+    faultIntervalMsMax: 12_000,
+    networkDelaysMs: [5, 20],
+    slowProbability: 0.02,
     thinkMsMax: 100,
   },
 };
@@ -153,51 +165,51 @@ const ELECTION_TICKS: Partial<Readonly<Record<ProfileName, number>>> = {
   transfers: 10,
 };
 
-export function drawProfile(chance: Chance, wanted?: ProfileName): Profile {
-  const drawn = chance.pick(PROFILES);
-  const name = wanted ?? drawn;
+export function drawProfile(prng: Prng, requested?: ProfileName): Profile {
+  const drawn = prng.pick(PROFILES);
+  const name = requested ?? drawn;
   return {
     name,
     faults: FAULTS[name],
     faultsMs: 22_000,
-    faultMsMax: chance.pick([600, 1_500, 4_000]),
-    crashPointShare: chance.pick([0, 0.0002, 0.001, 0.004]),
-    newLeaderCrashShare: chance.pick([0, 0, 0.2, 0.5]),
-    firstDisksMs: [2],
-    restartsMs: chance.pick([
+    faultIntervalMsMax: prng.pick([600, 1_500, 4_000]),
+    crashPointProbability: prng.pick([0, 0.0002, 0.001, 0.004]),
+    newLeaderCrashProbability: prng.pick([0, 0, 0.2, 0.5]),
+    initialDiskDelaysMs: [2],
+    restartDelaysMs: prng.pick([
       [1, 50, 400],
       [1, 300, 3_000],
       [50, 400, 1_500, 8_000],
     ]),
-    disksMs: chance.pick([
+    diskDelaysMs: prng.pick([
       [1, 3, 20],
       [1, 5, 100],
       [1, 100, 400],
     ]),
-    delaysMs: chance.pick([
+    networkDelaysMs: prng.pick([
       [1, 5, 20],
       [1, 5, 30, 200],
       [50, 200],
     ]),
-    wanMs: chance.pick([5, 20, 80]),
-    slowShare: chance.pick([0, 0.02, 0.1]),
-    clients: chance.pick([3, 4, 5]),
-    thinkMsMax: chance.pick([60, 150, 400]),
-    readerThinkMsMax: chance.pick([50, 1_500]),
+    wanMs: prng.pick([5, 20, 80]),
+    slowProbability: prng.pick([0, 0.02, 0.1]),
+    clients: prng.pick([3, 4, 5]),
+    thinkMsMax: prng.pick([60, 150, 400]),
+    readerThinkMsMax: prng.pick([50, 1_500]),
     group: {
-      electionTicks: ELECTION_TICKS[name] ?? chance.pick([3, 10]),
-      appendBytesMax: name === "storm" ? 1 : chance.pick([1, 300, 5_000]),
+      electionTicks: ELECTION_TICKS[name] ?? prng.pick([3, 10]),
+      appendBytesMax: name === "storm" ? 1 : prng.pick([1, 300, 5_000]),
       window: { messagesMax: 4, bytesMax: 4_000 },
       tailBytesMax: 4_000,
       applyBytesMax: 1_500,
       cutStep: 20,
-      keepEntries: chance.pick([10, 30]),
-      keepForSlowEntries: chance.pick([30, 80]),
+      keepEntries: prng.pick([10, 30]),
+      keepForSlowEntries: prng.pick([30, 80]),
       proposalsMax: 100,
     },
-    changelog: { retainHours: chance.pick([0, 0.002, 24]), retainGib: 1 },
-    startAlone: chance.pick(["wait", "serve"]),
-    startAloneWaitMs: chance.pick([1_000, 5_000]),
+    changelog: { retainHours: prng.pick([0, 0.002, 24]), retainGib: 1 },
+    startAlone: prng.pick(["wait", "serve"]),
+    startAloneWaitMs: prng.pick([1_000, 5_000]),
     ...FIXED[name],
   };
 }

@@ -2,26 +2,26 @@ import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
+import { replaceOnce } from "./environment/hooks.ts";
 import { MUTANTS } from "./mutants.ts";
-import { replaceOnce } from "./stage/hooks.ts";
 
 const run = promisify(execFile);
 const MAIN = fileURLToPath(new URL("./main.ts", import.meta.url));
 const SEEDS = 20;
 const LIMIT_MS = 600_000;
 
-/** What `npm run simulate -- ARGS` prints; the simulator replaces packages in its own process, never in this one. */
+/** Runs `npm run simulate -- ARGS`. In a child process, because the simulator replaces packages. */
 async function simulate(...args: string[]): Promise<{ readonly lines: string[]; readonly code: number }> {
-  const told = await run(process.execPath, [MAIN, ...args], { maxBuffer: 1 << 28 }).catch((error) => error);
-  return { lines: String(told.stdout).trim().split("\n"), code: told.code ?? 0 };
+  const ran = await run(process.execPath, [MAIN, ...args], { maxBuffer: 1 << 28 }).catch((error) => error);
+  return { lines: String(ran.stdout).trim().split("\n"), code: ran.code ?? 0 };
 }
 
-describe("both regions survive what the seed brings: crashes, lost writes, broken disks and ways, clocks apart, epochs", () => {
+describe("both regions are correct under crashes, lost writes, disk faults, partitions, clock skew and changes of epoch", () => {
   test(`seeds 1 to ${SEEDS}`, { timeout: LIMIT_MS }, async () => {
     const { lines, code } = await simulate("--seeds", String(SEEDS));
     expect(lines.at(-1), lines.slice(-90).join("\n")).toBe(`${SEEDS} passed, 0 failed`);
     expect(code).toBe(0);
-    // A simulation in which nothing happens finds nothing.
+    // A run without activity would prove nothing.
     const counted = Object.fromEntries(
       lines
         .at(-3)!
@@ -42,16 +42,16 @@ describe("both regions survive what the seed brings: crashes, lost writes, broke
 });
 
 describe("the simulator is itself tested", () => {
-  test("every seeded defect is caught", { timeout: LIMIT_MS }, async () => {
+  test("every mutant is caught", { timeout: LIMIT_MS }, async () => {
     const { lines, code } = await simulate("--mutants", "--catches", "1");
     expect(lines.at(-1), lines.join("\n")).toBe(`${MUTANTS.length} of ${MUTANTS.length} mutants caught`);
     expect(code).toBe(0);
   });
 
-  test("a defect that no longer fits its file is refused", () => {
-    const defect = { file: "core/apply.ts", text: "two", by: "one" };
-    expect(replaceOnce("one two three", defect)).toBe("one one three");
-    expect(() => replaceOnce("one three", defect)).toThrow("0 times, not once");
-    expect(() => replaceOnce("two two", defect)).toThrow("2 times, not once");
+  test("a mutant that no longer matches its file is refused", () => {
+    const mutation = { file: "core/apply.ts", text: "two", by: "one" };
+    expect(replaceOnce("one two three", mutation)).toBe("one one three");
+    expect(() => replaceOnce("one three", mutation)).toThrow("0 times, not once");
+    expect(() => replaceOnce("two two", mutation)).toThrow("2 times, not once");
   });
 });

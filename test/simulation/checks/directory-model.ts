@@ -1,8 +1,12 @@
-/** A small file system: one directory, a few names. What its operations may come to, one after another. */
+/**
+ * The sequential specification of a directory with a few names: which completions each operation may have in each
+ * state.
+ */
+import type { Outcome } from "../../../core/commands.ts";
 import type { Model } from "./linearizability.ts";
 
-/** What was asked of a directory, by name or by inode. */
-export type Asked =
+/** An operation on a directory, by name or by inode. */
+export type Invocation =
   | { readonly kind: "make"; readonly name: string; readonly isDirectory: boolean }
   | { readonly kind: "unlink" | "rmdir" | "lookup"; readonly name: string }
   | { readonly kind: "link"; readonly inode: number; readonly name: string }
@@ -16,9 +20,9 @@ export type Asked =
   | { readonly kind: "getattr"; readonly inode: number }
   | { readonly kind: "list" };
 
-/** What it came to. Of an inode: its links and its owner, which stands for any attribute. */
-export interface Came {
-  /** Empty: it was done. */
+/** An operation's result. Of an inode: its link count and its owner, which represents any attribute. */
+export interface Completion {
+  /** Empty: success. */
   readonly error: string;
   readonly inode?: number;
   readonly links?: number;
@@ -26,9 +30,16 @@ export interface Came {
   readonly entries?: readonly (readonly [string, number])[];
 }
 
+export function completionOf(outcome: Outcome): Completion {
+  if (!outcome.ok) return { error: outcome.error };
+  const { attributes } = outcome;
+  if (attributes === undefined) return { error: "" };
+  return { error: "", inode: attributes.inode, links: attributes.links, owner: attributes.uid };
+}
+
 export interface DirectoryOperation {
-  readonly asked: Asked;
-  readonly came: Came;
+  readonly invocation: Invocation;
+  readonly completion: Completion;
 }
 
 interface Inode {
@@ -39,81 +50,85 @@ interface Inode {
 
 export interface DirectoryState {
   readonly names: ReadonlyMap<string, number>;
-  /** Of those that have a name. */
+  /** Inodes that have at least one name. */
   readonly inodes: ReadonlyMap<number, Inode>;
 }
 
-type Step<K extends Asked["kind"]> = (
+type Step<K extends Invocation["kind"]> = (
   state: DirectoryState,
-  asked: Extract<Asked, { kind: K }>,
-  came: Came,
+  invocation: Extract<Invocation, { kind: K }>,
+  completion: Completion,
 ) => DirectoryState | undefined;
 
-/** Gone inodes are kept for who has them open, and reaped at some time: both answers are right. */
+/** An inode without a name is kept while it is open and reaped some time later: both answers are correct. */
 const GONE = new Set(["ESTALE", "ENOENT"]);
-/** What is looked at before that. */
+/** Checked before the inode is looked up. */
 const UNLINKABLE = new Set(["EEXIST", "EPERM"]);
 
-const steps: { readonly [K in Asked["kind"]]: Step<K> } = {
-  make(state, { name, isDirectory }, came) {
-    if (state.names.has(name)) return refusedBy(state, came, "EEXIST");
-    if (came.error !== "" || came.inode === undefined || state.inodes.has(came.inode)) return undefined;
+const steps: { readonly [K in Invocation["kind"]]: Step<K> } = {
+  make(state, { name, isDirectory }, completion) {
+    if (state.names.has(name)) return refusedBy(state, completion, "EEXIST");
+    if (completion.error !== "" || completion.inode === undefined || state.inodes.has(completion.inode))
+      return undefined;
     const made = { isDirectory, links: isDirectory ? 2 : 1, owner: 0 };
-    return put(state, [[name, came.inode]], [[came.inode, made]]);
+    return put(state, [[name, completion.inode]], [[completion.inode, made]]);
   },
-  unlink(state, { name }, came) {
+  unlink(state, { name }, completion) {
     const inode = state.names.get(name);
-    if (inode === undefined) return refusedBy(state, came, "ENOENT");
-    if (state.inodes.get(inode)!.isDirectory) return refusedBy(state, came, "EISDIR");
-    return came.error === "" ? without(state, name) : undefined;
+    if (inode === undefined) return refusedBy(state, completion, "ENOENT");
+    if (state.inodes.get(inode)!.isDirectory) return refusedBy(state, completion, "EISDIR");
+    return completion.error === "" ? without(state, name) : undefined;
   },
-  rmdir(state, { name }, came) {
+  rmdir(state, { name }, completion) {
     const inode = state.names.get(name);
-    if (inode === undefined) return refusedBy(state, came, "ENOENT");
-    if (!state.inodes.get(inode)!.isDirectory) return refusedBy(state, came, "ENOTDIR");
-    return came.error === "" ? without(state, name) : undefined;
+    if (inode === undefined) return refusedBy(state, completion, "ENOENT");
+    if (!state.inodes.get(inode)!.isDirectory) return refusedBy(state, completion, "ENOTDIR");
+    return completion.error === "" ? without(state, name) : undefined;
   },
-  link(state, { inode, name }, came) {
+  link(state, { inode, name }, completion) {
     const linked = state.inodes.get(inode);
-    if (linked === undefined) return GONE.has(came.error) || UNLINKABLE.has(came.error) ? state : undefined;
-    if (state.names.has(name)) return refusedBy(state, came, "EEXIST");
-    if (linked.isDirectory) return refusedBy(state, came, "EPERM");
-    if (came.error !== "") return undefined;
+    if (linked === undefined) return GONE.has(completion.error) || UNLINKABLE.has(completion.error) ? state : undefined;
+    if (state.names.has(name)) return refusedBy(state, completion, "EEXIST");
+    if (linked.isDirectory) return refusedBy(state, completion, "EPERM");
+    if (completion.error !== "") return undefined;
     return put(state, [[name, inode]], [[inode, { ...linked, links: linked.links + 1 }]]);
   },
   rename,
-  setOwner(state, { inode, owner }, came) {
+  setOwner(state, { inode, owner }, completion) {
     const found = state.inodes.get(inode);
-    if (found === undefined) return GONE.has(came.error) || came.error === "" ? state : undefined;
-    return came.error === "" ? put(state, [], [[inode, { ...found, owner }]]) : undefined;
+    if (found === undefined) return GONE.has(completion.error) || completion.error === "" ? state : undefined;
+    return completion.error === "" ? put(state, [], [[inode, { ...found, owner }]]) : undefined;
   },
-  lookup(state, { name }, came) {
+  lookup(state, { name }, completion) {
     const inode = state.names.get(name);
-    if (inode === undefined) return refusedBy(state, came, "ENOENT");
-    return came.error === "" && came.inode === inode && fits(state.inodes.get(inode)!, came) ? state : undefined;
+    if (inode === undefined) return refusedBy(state, completion, "ENOENT");
+    return completion.error === "" && completion.inode === inode && fits(state.inodes.get(inode)!, completion)
+      ? state
+      : undefined;
   },
-  getattr(state, { inode }, came) {
+  getattr(state, { inode }, completion) {
     const found = state.inodes.get(inode);
-    if (found === undefined) return GONE.has(came.error) || (came.error === "" && came.links === 0) ? state : undefined;
-    return came.error === "" && fits(found, came) ? state : undefined;
+    if (found === undefined)
+      return GONE.has(completion.error) || (completion.error === "" && completion.links === 0) ? state : undefined;
+    return completion.error === "" && fits(found, completion) ? state : undefined;
   },
-  list(state, _asked, came) {
-    if (came.error !== "" || came.entries?.length !== state.names.size) return undefined;
-    return came.entries.every(([name, inode]) => state.names.get(name) === inode) ? state : undefined;
+  list(state, _invocation, completion) {
+    if (completion.error !== "" || completion.entries?.length !== state.names.size) return undefined;
+    return completion.entries.every(([name, inode]) => state.names.get(name) === inode) ? state : undefined;
   },
 };
 
 function rename(
   state: DirectoryState,
-  { name, to, mode }: Extract<Asked, { kind: "rename" }>,
-  came: Came,
+  { name, to, mode }: Extract<Invocation, { kind: "rename" }>,
+  completion: Completion,
 ): DirectoryState | undefined {
   const source = state.names.get(name);
   const target = state.names.get(to);
-  if (source === undefined) return refusedBy(state, came, "ENOENT");
-  if (mode === "noreplace" && target !== undefined) return refusedBy(state, came, "EEXIST");
-  if (mode === "exchange" && target === undefined) return refusedBy(state, came, "ENOENT");
-  if (source === target) return came.error === "" ? state : undefined;
+  if (source === undefined) return refusedBy(state, completion, "ENOENT");
+  if (mode === "noreplace" && target !== undefined) return refusedBy(state, completion, "EEXIST");
+  if (mode === "exchange" && target === undefined) return refusedBy(state, completion, "ENOENT");
+  if (source === target) return completion.error === "" ? state : undefined;
   const moved = state.inodes.get(source)!;
   const there = target === undefined ? undefined : state.inodes.get(target)!;
   if (mode === "exchange") {
@@ -121,12 +136,12 @@ function rename(
       [name, target!],
       [to, source],
     ];
-    return came.error === "" ? put(state, both, []) : undefined;
+    return completion.error === "" ? put(state, both, []) : undefined;
   }
   if (there !== undefined && moved.isDirectory !== there.isDirectory) {
-    return refusedBy(state, came, moved.isDirectory ? "ENOTDIR" : "EISDIR");
+    return refusedBy(state, completion, moved.isDirectory ? "ENOTDIR" : "EISDIR");
   }
-  if (came.error !== "" || came.inode !== source) return undefined;
+  if (completion.error !== "" || completion.inode !== source) return undefined;
   const bare = target === undefined ? state : without(state, to);
   const names = new Map(bare.names);
   names.delete(name);
@@ -136,7 +151,8 @@ function rename(
 
 export const directoryModel: Model<DirectoryOperation, DirectoryState> = {
   initial: { names: new Map(), inodes: new Map() },
-  step: (state, { asked, came }) => (steps[asked.kind] as Step<Asked["kind"]>)(state, asked as never, came),
+  step: (state, { invocation, completion }) =>
+    (steps[invocation.kind] as Step<Invocation["kind"]>)(state, invocation as never, completion),
   nameOf({ names, inodes }) {
     let text = "";
     for (const name of [...names.keys()].sort()) {
@@ -148,12 +164,12 @@ export const directoryModel: Model<DirectoryOperation, DirectoryState> = {
   },
 };
 
-function refusedBy(state: DirectoryState, came: Came, error: string): DirectoryState | undefined {
-  return came.error === error ? state : undefined;
+function refusedBy(state: DirectoryState, completion: Completion, error: string): DirectoryState | undefined {
+  return completion.error === error ? state : undefined;
 }
 
-function fits(inode: Inode, came: Came): boolean {
-  return came.links === inode.links && came.owner === inode.owner;
+function fits(inode: Inode, completion: Completion): boolean {
+  return completion.links === inode.links && completion.owner === inode.owner;
 }
 
 function put(

@@ -5,12 +5,14 @@ interface Change<T> {
   readonly value: T;
 }
 
-/** What a key held at each version of a history that may have parted: after a forced promotion there are two. */
+/**
+ * The value of each key at each version of a history that may have forked: a forced promotion starts a second branch.
+ */
 export class Versions<T> {
   readonly #changes = new Map<string, Change<T>[]>();
   readonly #epochStart: (version: Version) => Version | undefined;
 
-  /** `epochStart`: the last version before the epoch of the given one. */
+  /** `epochStart`: the last version before the epoch of the given version. */
   constructor(epochStart: (version: Version) => Version | undefined) {
     this.#epochStart = epochStart;
   }
@@ -21,7 +23,7 @@ export class Versions<T> {
     else changes.push({ version, value });
   }
 
-  /** `undefined` also when it had not been heard of yet. */
+  /** The value as of `version`; undefined if the key had none. */
   at(key: string, version: Version): T | undefined {
     const changes = this.#changes.get(key) ?? [];
     let last: Change<T> | undefined;
@@ -32,7 +34,7 @@ export class Versions<T> {
     return last?.value;
   }
 
-  /** Whether a version lies on the way to another, or is it. */
+  /** Whether `version` is an ancestor of `of`, or equal to it. */
   isBefore(version: Version, of: Version): boolean {
     let at = of;
     while (at.epoch > version.epoch) {

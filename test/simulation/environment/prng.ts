@@ -1,5 +1,5 @@
-/** A generator of which the whole run follows (mulberry32). */
-export class Chance {
+/** A pseudo-random generator (mulberry32): the only source of randomness in a run. */
+export class Prng {
   #state: number;
 
   constructor(seed: number) {
@@ -22,17 +22,17 @@ export class Chance {
     return Math.floor(this.next() * limit);
   }
 
-  /** True in `share` of the cases. */
-  happens(share: number): boolean {
-    return share > 0 && this.next() < share;
+  /** True with the given probability. */
+  chance(probability: number): boolean {
+    return probability > 0 && this.next() < probability;
   }
 
   pick<T>(items: readonly T[]): T {
     return items[this.below(items.length)]!;
   }
 
-  /** A generator of its own: what it draws does not move the others. */
-  fork(): Chance {
-    return new Chance(this.below(2 ** 31) + 1);
+  /** An independent generator: drawing from it does not affect this one. */
+  fork(): Prng {
+    return new Prng(this.below(2 ** 31) + 1);
   }
 }

@@ -1,8 +1,8 @@
-import type { Chance } from "./chance.ts";
+import type { Prng } from "./prng.ts";
 
 export type Puts = ReadonlyMap<string, Uint8Array | undefined>;
 
-/** A consistent view, copied only if the database is written to while it is held. */
+/** A consistent view of a database, copied on the first write after it was taken. */
 export class View {
   #level: StoredLevel;
   #copy: { map: Map<string, Uint8Array>; keys: string[] } | undefined;
@@ -24,18 +24,18 @@ export class View {
   }
 }
 
-/** The content of one database on a disk: as its process sees it, and as a power failure would leave it. */
+/** The content of one database: as its process sees it, and as it would be after a power failure. */
 export class StoredLevel {
   readonly path: string;
   map = new Map<string, Uint8Array>();
-  /** In order. Keys are latin1 strings. */
+  /** Sorted. Keys are latin1 strings. */
   keys: string[] = [];
   isOpen = false;
-  /** Batches that were written and not synced, oldest first. */
+  /** Batches that were written but not synced, oldest first. */
   #unsynced: Puts[] = [];
-  /** Batches whose writing is under way. */
-  readonly underWay: { readonly puts: Puts; readonly sync: boolean }[] = [];
-  /** What lies on the platters. */
+  /** Batches whose write has not completed. */
+  readonly inFlight: { readonly puts: Puts; readonly sync: boolean }[] = [];
+  /** What survives a power failure. */
   #durable = new Map<string, Uint8Array>();
   readonly #views = new Set<View>();
 
@@ -66,18 +66,18 @@ export class StoredLevel {
     this.#unsynced = [];
   }
 
-  /** A killed process: what the system was given stays, and of what was under way a prefix. */
-  crashed(chance: Chance): void {
-    const reached = chance.below(this.underWay.length + 1);
-    for (const { puts, sync } of this.underWay.slice(0, reached)) this.write(puts, sync && chance.happens(0.5));
-    this.underWay.length = 0;
+  /** The process was killed: completed writes survive, and a prefix of those in flight. */
+  crashed(prng: Prng): void {
+    const reached = prng.below(this.inFlight.length + 1);
+    for (const { puts, sync } of this.inFlight.slice(0, reached)) this.write(puts, sync && prng.chance(0.5));
+    this.inFlight.length = 0;
     this.#views.clear();
     this.isOpen = false;
   }
 
-  /** Of what was never synced a prefix is left, torn between two batches. */
-  powerFailed(chance: Chance): void {
-    const left = chance.below(this.#unsynced.length + 1);
+  /** The power failed: of the unsynced batches a prefix survives. */
+  powerFailed(prng: Prng): void {
+    const left = prng.below(this.#unsynced.length + 1);
     for (const puts of this.#unsynced.slice(0, left)) apply(this.#durable, puts);
     this.#unsynced = [];
     this.map = new Map(this.#durable);
@@ -86,15 +86,15 @@ export class StoredLevel {
 
   #put(key: string, value: Uint8Array | undefined): void {
     if (value === undefined) {
-      if (this.map.delete(key)) this.keys.splice(this.placeOf(key), 1);
+      if (this.map.delete(key)) this.keys.splice(this.indexOf(key), 1);
       return;
     }
-    if (!this.map.has(key)) this.keys.splice(this.placeOf(key), 0, key);
+    if (!this.map.has(key)) this.keys.splice(this.indexOf(key), 0, key);
     this.map.set(key, value);
   }
 
   /** Index of the first key that is not before `key`. */
-  placeOf(key: string, keys: readonly string[] = this.keys): number {
+  indexOf(key: string, keys: readonly string[] = this.keys): number {
     let low = 0;
     let high = keys.length;
     while (low < high) {

@@ -1,6 +1,6 @@
 /**
- * Replaces, in this process and for the production rooms alone, the packages through which they touch the world. To be
- * called before any of them is imported. The rooms themselves are not changed, but for a mutant's one defect.
+ * Replaces the packages through which production code accesses the outside world, in this process and for the production
+ * rooms alone. The rooms' own code runs unchanged, except for the texts that a mutant replaces.
  */
 import { registerHooks } from "node:module";
 import { fileURLToPath } from "node:url";
@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 const ROOT = new URL("../../../", import.meta.url).href;
 const ROOMS = /^(base|consensus|core|meta-server|client|proto|config)\//;
 
-const STAND_INS: Readonly<Record<string, string>> = {
+const FAKES: Readonly<Record<string, string>> = {
   "@grpc/grpc-js": "./grpc.ts",
   "classic-level": "./classic-level.ts",
   "node:fs/promises": "./files.ts",
@@ -16,14 +16,14 @@ const STAND_INS: Readonly<Record<string, string>> = {
   "node:timers/promises": "./timers-promises.ts",
 };
 
-/** One exact text of a production file and what stands in its place. */
+/** One exact text of a production file, and its replacement. */
 export interface Replacement {
   readonly file: string;
   readonly text: string;
   readonly by: string;
 }
 
-/** Sizes that are for years of work, cut down to what happens in a minute. */
+/** Limits meant for years of operation, reduced so that they are reached within a minute. */
 const SCALE: readonly Replacement[] = [
   {
     file: "meta-server/machine/checkpoints.ts",
@@ -32,31 +32,34 @@ const SCALE: readonly Replacement[] = [
   },
 ];
 
-/** @throws on the import of a file in which a text to be replaced is not there exactly once. */
+/**
+ * Must be called before any production file is imported. A file in which a text to be replaced does not occur exactly
+ * once fails to import.
+ */
 export function installHooks(replacements: readonly Replacement[]): void {
   const all = [...SCALE, ...replacements];
   registerHooks({
     resolve(specifier, context, next) {
-      const standIn = STAND_INS[specifier];
-      if (standIn === undefined || !isProduction(context.parentURL)) return next(specifier, context);
-      return { url: new URL(standIn, import.meta.url).href, format: "module-typescript", shortCircuit: true };
+      const fake = FAKES[specifier];
+      if (fake === undefined || !isProduction(context.parentURL)) return next(specifier, context);
+      return { url: new URL(fake, import.meta.url).href, format: "module-typescript", shortCircuit: true };
     },
     load(url, context, next) {
       const loaded = next(url, context);
-      const wanted = all.filter(({ file }) => url === ROOT + file);
-      if (wanted.length === 0) return loaded;
+      const applicable = all.filter(({ file }) => url === ROOT + file);
+      if (applicable.length === 0) return loaded;
       let source = sourceText(loaded.source);
-      for (const one of wanted) source = replaceOnce(source, one);
+      for (const one of applicable) source = replaceOnce(source, one);
       return { ...loaded, source };
     },
   });
 }
 
-/** A mutant that no longer fits its file must not pass for one that was not caught. */
+/** Throws unless the text occurs exactly once: a stale mutant must not look like one that was not caught. */
 export function replaceOnce(source: string, { file, text, by }: Replacement): string {
   const parts = source.split(text);
   if (parts.length !== 2) {
-    throw new Error(`${fileURLToPath(ROOT + file)} holds ${parts.length - 1} times, not once: ${text}`);
+    throw new Error(`${fileURLToPath(ROOT + file)} contains this text ${parts.length - 1} times, not once: ${text}`);
   }
   return parts.join(by);
 }

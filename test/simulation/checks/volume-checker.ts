@@ -5,10 +5,10 @@ import type { ByteString, EpochCode, Inode, SessionId, SliceId, Version } from "
 import { checkInvariants } from "../../../core/invariants.ts";
 import { Tree } from "../../../core/tree.ts";
 import type { TakenEntry } from "../../../meta-server/machine/machine.ts";
-import { hold } from "../stage/world.ts";
+import { invariant } from "../environment/world.ts";
 import { Versions } from "./versions.ts";
 
-/** A command of the changelog as it was first seen to be applied anywhere. */
+/** A command of the changelog, as the first server applied it. */
 export interface KnownEntry {
   readonly previous: Version;
   readonly version: Version;
@@ -17,8 +17,8 @@ export interface KnownEntry {
   readonly session: number;
   readonly request: number;
   readonly outcome: Outcome;
-  /** When it was first applied, on the clients' clock of moments. */
-  readonly moment: number;
+  /** When it was first applied, in the logical time of the clients' history. */
+  readonly appliedAt: number;
 }
 
 export interface SeenAttributes {
@@ -26,14 +26,14 @@ export interface SeenAttributes {
   readonly uid: number;
 }
 
-/** A volume of its own, in memory: what applying the changelog must come to. */
+/** A reference replica in memory: what applying the changelog must result in. */
 class Reference {
   readonly pairs = new Map<ByteString, Uint8Array>();
   readonly tree = new Tree({ get: (key) => this.pairs.get(key) });
 
   apply(entry: TakenEntry): ReturnType<typeof applyEntry> & { taken: true } {
     const applied = applyEntry(this.tree, decodeEntry(encodeFollowed(entry.previous, entry.body)));
-    hold(applied.taken, () => `${show(entry.version)} is on the changelog, and core refuses it`);
+    invariant(applied.taken, () => `${show(entry.version)} is on the changelog but core refuses it`);
     const { puts } = this.tree.takeTurn();
     for (const [key, value] of puts) {
       if (value === undefined) this.pairs.delete(key as ByteString);
@@ -43,28 +43,28 @@ class Reference {
   }
 }
 
-/** How often everything between the records is checked, in commands. */
+/** How often the invariants across all records are checked, in commands. */
 const INVARIANTS_EVERY = 64;
 
 /**
- * The changelog as all regions together have shown it, and what it means: every server's state hash at every version,
- * every answer's content. Two regions may part only where an epoch was begun by force.
+ * Checks that all servers of all regions apply one changelog and have one state hash at each version, and keeps what each
+ * version's state was, for checking the clients' reads. The history may fork only where an epoch was begun by force.
  */
-export class VolumeTruth {
+export class VolumeChecker {
   readonly entries = new Map<string, KnownEntry>();
   readonly names = new Versions<Inode | undefined>((version) => this.#epochStart(version));
   readonly attributes = new Versions<SeenAttributes | undefined>((version) => this.#epochStart(version));
-  /** Where an epoch was begun by force: the last version that it shares with the one before. */
+  /** The epochs begun by force, each with the last version that it shares with the epoch before. */
   readonly forks: { readonly epoch: EpochCode; readonly fork: Version; readonly atMs: number }[] = [];
   readonly sessions = new Set<SessionId>();
-  readonly #clock: { readonly nowMs: () => number; readonly moment: () => number };
+  readonly #clock: { readonly nowMs: () => number; readonly tick: () => number };
   readonly #tips = new Map<string, Reference>();
   readonly #epochs = new Map<number, Version>();
   readonly #grants: { session: SessionId; version: Version; first: SliceId; count: number }[] = [];
-  readonly #used = new Map<SliceId, Version>();
+  readonly #usedSlices = new Map<SliceId, Version>();
   #tip: Version | undefined;
 
-  constructor(clock: { readonly nowMs: () => number; readonly moment: () => number }) {
+  constructor(clock: { readonly nowMs: () => number; readonly tick: () => number }) {
     this.#clock = clock;
   }
 
@@ -77,57 +77,61 @@ export class VolumeTruth {
     return this.#tip === undefined ? undefined : this.#tips.get(show(this.#tip))?.tree;
   }
 
-  taken(by: string, entry: TakenEntry): void {
+  observeEntry(by: string, entry: TakenEntry): void {
     const name = show(entry.version);
     const known = this.entries.get(name);
     if (known !== undefined) {
-      hold(
+      invariant(
         show(known.previous) === show(entry.previous) && Buffer.compare(known.body, entry.body) === 0,
-        () => `the changelog never changes: ${by} has applied another command as ${name}`,
+        () => `the changelog is immutable: ${by} has applied a different command as ${name}`,
       );
       return;
     }
-    this.#first(by, entry);
+    this.#applyFirst(by, entry);
   }
 
-  /** Same version, same hash: on every member of every region. */
-  hashed(by: string, version: Version, stateHash: string): void {
+  /** The same version has the same hash on every member of every region. */
+  observeHash(by: string, version: Version, stateHash: string): void {
     if (version.sequence === 0) return;
     const known = this.entries.get(show(version));
-    hold(known !== undefined, () => `${by} is at ${show(version)}, which nobody has applied`);
-    hold(
+    invariant(known !== undefined, () => `${by} is at ${show(version)}, which no server has applied`);
+    invariant(
       known!.stateHash === stateHash,
-      () => `same version, same state: ${by} has hash ${stateHash} at ${show(version)}, ${known!.stateHash} is right`,
+      () => `state hash: ${by} has ${stateHash} at ${show(version)}, not ${known!.stateHash}`,
     );
   }
 
-  #first(by: string, entry: TakenEntry): void {
+  #applyFirst(by: string, entry: TakenEntry): void {
     const { previous, version } = entry;
     const before = show(previous);
     let reference = this.#tips.get(before);
     if (reference === undefined) {
-      hold(
+      invariant(
         previous.sequence === 0 ? this.entries.size === 0 : this.entries.has(before),
-        () => `a gap in the changelog: ${by} applies ${show(version)} after ${before}, which nobody has applied`,
+        () => `a gap in the changelog: ${by} applies ${show(version)} after ${before}, which no server has applied`,
       );
-      reference = this.#replayed(previous);
+      reference = this.#replay(previous);
     }
     const applied = reference.apply(entry);
-    hold(show(applied.version) === show(version), () => `${by} counts ${show(version)} for ${show(applied.version)}`);
+    invariant(
+      show(applied.version) === show(version),
+      () => `${by} numbers ${show(applied.version)} as ${show(version)}`,
+    );
     this.#tips.delete(before);
     this.#tips.set(show(version), reference);
-    this.#note(entry, applied, reference);
+    this.#recordEntry(entry, applied, reference);
   }
 
-  #note(entry: TakenEntry, applied: ReturnType<Reference["apply"]>, reference: Reference): void {
+  #recordEntry(entry: TakenEntry, applied: ReturnType<Reference["apply"]>, reference: Reference): void {
     const { previous, version, body } = entry;
     const { stamp, command } = decodeEntry(encodeFollowed(previous, body));
     const { tree } = reference;
-    hold(
+    invariant(
       stamp.epoch === previous.epoch,
-      () => `${show(version)} was proposed in epoch ${stamp.epoch >> 4}.${stamp.epoch & 15}, not in the one before it`,
+      () =>
+        `${show(version)} was proposed in epoch ${stamp.epoch >> 4}.${stamp.epoch & 15}, not in that of its predecessor`,
     );
-    if (version.epoch !== previous.epoch) this.#begun(entry, command.kind === "beginEpoch" && command.forced);
+    if (version.epoch !== previous.epoch) this.#recordEpoch(entry, command.kind === "beginEpoch" && command.forced);
     if (this.#tip === undefined || version.epoch >= this.#tip.epoch) this.#tip = version;
     this.entries.set(show(version), {
       previous,
@@ -137,7 +141,7 @@ export class VolumeTruth {
       session: stamp.session,
       request: stamp.request,
       outcome: applied.outcome,
-      moment: this.#clock.moment(),
+      appliedAt: this.#clock.tick(),
     });
     for (const touched of applied.effects.touched) {
       if ("parent" in touched) {
@@ -145,17 +149,17 @@ export class VolumeTruth {
         this.names.put(`${parent}/${name}`, version, tree.entry(parent, name)?.inode);
       }
     }
-    this.#noteInodes(applied, command, version, tree);
+    this.#recordInodes(applied, command, version, tree);
     if (command.kind === "openSession") this.sessions.add(command.session);
     if (command.kind === "grantSlices" && applied.outcome.ok) {
       this.#grants.push({ session: stamp.session, version, ...applied.outcome.grant! });
     }
-    for (const slice of applied.effects.slicesAdded) this.#use(slice.id, stamp.session, version);
+    for (const slice of applied.effects.slicesAdded) this.#recordSlice(slice.id, stamp.session, version);
     if (version.sequence % INVARIANTS_EVERY === 0) checkTree(reference.pairs, version);
   }
 
-  /** Every inode that a command may have changed: those that it names, and those that its names lead or led to. */
-  #noteInodes(
+  /** Records every inode that a command may have changed: those it names, and those its names refer or referred to. */
+  #recordInodes(
     { outcome, effects }: ReturnType<Reference["apply"]>,
     command: Command,
     version: Version,
@@ -178,15 +182,15 @@ export class VolumeTruth {
     }
   }
 
-  #begun({ previous, version }: TakenEntry, forced: boolean): void {
+  #recordEpoch({ previous, version }: TakenEntry, forced: boolean): void {
     const known = this.#epochs.get(version.epoch);
-    hold(known === undefined, () => `epoch ${version.epoch} is begun twice`);
+    invariant(known === undefined, () => `epoch ${version.epoch} begins twice`);
     this.#epochs.set(version.epoch, previous);
     if (forced) this.forks.push({ epoch: version.epoch, fork: previous, atMs: this.#clock.nowMs() });
   }
 
-  /** An id names one slice, ever, and only inside a range that was granted to its session before. */
-  #use(id: SliceId, session: SessionId, version: Version): void {
+  /** A slice id is used once, and only within a range granted to its session before. */
+  #recordSlice(id: SliceId, session: SessionId, version: Version): void {
     const isGranted = this.#grants.some(
       (grant) =>
         grant.session === session &&
@@ -194,31 +198,34 @@ export class VolumeTruth {
         id < grant.first + grant.count &&
         this.isBefore(grant.version, version),
     );
-    hold(isGranted, () => `slice ${id} is named at ${show(version)} by session ${session}, which was not granted it`);
-    const before = this.#used.get(id);
-    hold(
-      before === undefined || !this.isBefore(before, version),
-      () => `slice ${id} is named a second time, at ${show(version)}`,
+    invariant(
+      isGranted,
+      () => `slice ${id} is named at ${show(version)} by session ${session}, to which it was not granted`,
     );
-    this.#used.set(id, version);
+    const before = this.#usedSlices.get(id);
+    invariant(
+      before === undefined || !this.isBefore(before, version),
+      () => `slice ${id} is reused at ${show(version)}`,
+    );
+    this.#usedSlices.set(id, version);
   }
 
   #epochStart(version: Version): Version | undefined {
     return this.#epochs.get(version.epoch);
   }
 
-  /** Whether a version is, or was, part of the history of another. */
+  /** Whether `version` is an ancestor of `of`, or equal to it. */
   isBefore(version: Version, of: Version): boolean {
     return this.names.isBefore(version, of);
   }
 
-  /** Whether a version belongs to the history that goes on. */
-  isLiving(version: Version): boolean {
+  /** Whether a version is on the surviving branch: not discarded by a forced promotion. */
+  isSurviving(version: Version): boolean {
     return this.#tip !== undefined && this.isBefore(version, this.#tip);
   }
 
-  /** From the beginning, for a history that parts from another in the middle of it. */
-  #replayed(to: Version): Reference {
+  /** Replays the changelog up to `to`, for a branch that forks from the middle of another. */
+  #replay(to: Version): Reference {
     const chain: KnownEntry[] = [];
     for (let at = this.entries.get(show(to)); at !== undefined; at = this.entries.get(show(at.previous)))
       chain.push(at);
@@ -227,18 +234,18 @@ export class VolumeTruth {
     return reference;
   }
 
-  /** At the end of a run. */
+  /** Checks the invariants of every branch's last state, at the end of a run. */
   checkTips(): void {
     for (const [name, { pairs }] of this.#tips) {
-      const complaints = checkInvariants(pairs);
-      hold(complaints.length === 0, () => `the tree at ${name}: ${complaints.join("; ")}`);
+      const errors = checkInvariants(pairs);
+      invariant(errors.length === 0, () => `the tree at ${name}: ${errors.join("; ")}`);
     }
   }
 }
 
 function checkTree(pairs: Map<ByteString, Uint8Array>, version: Version): void {
-  const complaints = checkInvariants(pairs);
-  hold(complaints.length === 0, () => `the tree at ${show(version)}: ${complaints.join("; ")}`);
+  const errors = checkInvariants(pairs);
+  invariant(errors.length === 0, () => `the tree at ${show(version)}: ${errors.join("; ")}`);
 }
 
 export function show({ epoch, sequence }: { readonly epoch: number; readonly sequence: number }): string {

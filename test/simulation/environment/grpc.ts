@@ -1,8 +1,8 @@
-/** Stands in for @grpc/grpc-js: calls between the hosts of a run. Only what the house uses of it. */
-import { currentLife, world } from "./globals.ts";
+/** Replaces @grpc/grpc-js by calls between simulated hosts. Only the part of its API that we use. */
+import { currentProcess, currentWorld } from "./globals.ts";
 import { type CallStatus, ClientEnd, CODE, type Codec, joinEnds, ServerEnd } from "./grpc-streams.ts";
 import { type Network, turnOf } from "./network.ts";
-import { type Host, Life } from "./world.ts";
+import { type Host, Process } from "./world.ts";
 
 interface Method {
   readonly path: string;
@@ -16,7 +16,7 @@ interface Method {
 
 type Definition = Readonly<Record<string, Method>>;
 type Handler = (call: unknown, done?: (error: Partial<CallStatus> | null, answer?: unknown) => void) => void;
-type Answered = (error: (Error & CallStatus) | null, answer?: unknown) => void;
+type UnaryCallback = (error: (Error & CallStatus) | null, answer?: unknown) => void;
 
 export const status = {
   OK: 0,
@@ -42,13 +42,13 @@ export class Metadata {}
 export const credentials = { createInsecure: () => ({}) };
 export const ServerCredentials = { createInsecure: () => ({}) };
 
-/** Their receivers must bear loss, repetition and another order: Raft's own messages. */
+/** Raft's messages: their receiver must tolerate loss, duplication and reordering. */
 const UNRELIABLE = /RaftPeers\/Exchange$/;
-/** Nobody answers, not even a refusal: a connection is tried for so long. */
+/** How long a connection attempt without any answer is retried. */
 const CONNECT_MS = 10_000;
 const CONNECT_AGAIN_MS = 200;
 
-/** Who listens where, in the run that is on. */
+/** The listening servers of each network, by address. */
 const listening = new WeakMap<Network, Map<string, Server>>();
 let network: Network | undefined;
 
@@ -57,13 +57,13 @@ export function useNetwork(one: Network): void {
   listening.set(one, new Map());
 }
 
-function net(): Network {
-  if (network === undefined) throw new Error("no simulation runs");
+function currentNetwork(): Network {
+  if (network === undefined) throw new Error("no simulation is running");
   return network;
 }
 
 export class Server {
-  readonly life: Life = currentLife();
+  readonly process: Process = currentProcess();
   readonly #methods = new Map<string, { method: Method; handler: Handler }>();
   readonly #calls = new Set<ServerEnd>();
 
@@ -75,12 +75,12 @@ export class Server {
   }
 
   bindAsync(address: string, _credentials: unknown, done: (error: Error | null, port: number) => void): void {
-    listening.get(net())!.set(address, this);
+    listening.get(currentNetwork())!.set(address, this);
     queueMicrotask(() => done(null, Number(address.split(":").at(-1))));
   }
 
   forceShutdown(): void {
-    const bound = listening.get(net())!;
+    const bound = listening.get(currentNetwork())!;
     for (const [address, server] of bound) if (server === this) bound.delete(address);
     for (const call of [...this.#calls]) call.serverShutsDown();
   }
@@ -113,10 +113,10 @@ export class Server {
   }
 }
 
-/** A channel: the address of a server, and the calls to it. */
+/** A client's channel: a server's address and the calls to it. */
 class Channel {
   readonly address: string;
-  readonly life = currentLife();
+  readonly process = currentProcess();
   readonly #calls = new Set<ClientEnd>();
 
   constructor(address: string) {
@@ -129,21 +129,21 @@ class Channel {
 
   call(method: Method, request: unknown): ClientEnd {
     const codec: Codec = { serialize: method.requestSerialize, deserialize: method.responseDeserialize };
-    const client = new ClientEnd(this.life, codec);
-    if (!this.life.alive) return client;
+    const client = new ClientEnd(this.process, codec);
+    if (!this.process.alive) return client;
     this.#calls.add(client);
     client.onOver = () => this.#calls.delete(client);
     const target = hostAt(this.address);
-    if (target === undefined) throw new Error(`nobody is at ${this.address}`);
+    if (target === undefined) throw new Error(`no host has the address ${this.address}`);
     const bytes = method.requestStream ? undefined : method.requestSerialize(request);
-    // The server's end is there from the beginning, so that what is written meanwhile has somewhere to go.
-    const server = new ServerEnd(placeholder(target), {
+    // Created before the call arrives, to receive what is written meanwhile.
+    const server = new ServerEnd(processOf(target), {
       serialize: method.responseSerialize,
       deserialize: method.requestDeserialize,
     });
-    joinEnds(net(), client, server, UNRELIABLE.test(method.path));
-    const asked = bytes === undefined ? undefined : method.requestDeserialize(bytes);
-    connect({ client, server, target, address: this.address, path: method.path, request: asked });
+    joinEnds(currentNetwork(), client, server, UNRELIABLE.test(method.path));
+    const decoded = bytes === undefined ? undefined : method.requestDeserialize(bytes);
+    connect({ client, server, target, address: this.address, path: method.path, request: decoded });
     return client;
   }
 }
@@ -157,43 +157,43 @@ interface Connecting {
   readonly request: unknown;
 }
 
-/** A life that stands for whoever listens when the call arrives. */
-function placeholder(host: Host): Life {
-  const life = host.life;
-  if (life !== undefined) return life;
-  const nobody = new Life(host);
-  nobody.alive = false;
-  return nobody;
+/** The host's current process; a dead one while the host is down. */
+function processOf(host: Host): Process {
+  const process = host.process;
+  if (process !== undefined) return process;
+  const dead = new Process(host);
+  dead.alive = false;
+  return dead;
 }
 
 function connect({ client, server, target, address, path, request }: Connecting): void {
-  const on = world();
-  const from = client.life.host;
-  const givenUpMs = on.nowMs + CONNECT_MS;
+  const on = currentWorld();
+  const from = client.process.host;
+  const deadlineMs = on.nowMs + CONNECT_MS;
   const arrive = () => {
     if (client.over) return;
-    if (net().isCut(from, target) || net().isCut(target, from)) {
-      if (on.nowMs >= givenUpMs) turnOf(client.life, () => client.connectionLost("connect ETIMEDOUT"));
+    if (currentNetwork().isCut(from, target) || currentNetwork().isCut(target, from)) {
+      if (on.nowMs >= deadlineMs) turnOf(client.process, () => client.connectionLost("connect ETIMEDOUT"));
       else on.after(CONNECT_AGAIN_MS, arrive);
       return;
     }
-    const listener = listening.get(net())!.get(address);
-    if (listener === undefined || !listener.life.alive || listener.life !== server.life) {
-      on.after(net().delayMs(target, from), () =>
-        turnOf(client.life, () => client.connectionLost(`connect ECONNREFUSED ${address}`)),
+    const listener = listening.get(currentNetwork())!.get(address);
+    if (listener === undefined || !listener.process.alive || listener.process !== server.process) {
+      on.after(currentNetwork().delayMs(target, from), () =>
+        turnOf(client.process, () => client.connectionLost(`connect ECONNREFUSED ${address}`)),
       );
       return;
     }
-    turnOf(listener.life, () => listener.accept(path, server, request));
+    turnOf(listener.process, () => listener.accept(path, server, request));
   };
-  client.way.send(arrive);
+  client.outgoing.send(arrive);
 }
 
 function hostAt(address: string): Host | undefined {
-  return world().hosts.get(address.split(":")[0]!);
+  return currentWorld().hosts.get(address.split(":")[0]!);
 }
 
-/** What the generated code makes its clients of. */
+/** Used by the generated code to define its clients. */
 export function makeGenericClientConstructor(definition: Definition, serviceName: string): unknown {
   class ServiceClient {
     static readonly service = definition;
@@ -221,12 +221,12 @@ export function makeGenericClientConstructor(definition: Definition, serviceName
 export class Client {}
 
 function start(channel: Channel, method: Method, args: unknown[]): ClientEnd {
-  const done = typeof args.at(-1) === "function" ? (args.at(-1) as Answered) : undefined;
+  const done = typeof args.at(-1) === "function" ? (args.at(-1) as UnaryCallback) : undefined;
   const options = args.find((one) => isOptions(one)) as { deadline?: number } | undefined;
   const client = channel.call(method, method.requestStream ? undefined : args[0]);
   if (!method.requestStream) client.end();
-  if (done !== undefined) answerOnce(client, done);
-  if (options?.deadline !== undefined) giveUpAt(client, options.deadline);
+  if (done !== undefined) completeUnary(client, done);
+  if (options?.deadline !== undefined) cancelAt(client, options.deadline);
   return client;
 }
 
@@ -234,8 +234,8 @@ function isOptions(value: unknown): boolean {
   return typeof value === "object" && value !== null && "deadline" in value;
 }
 
-/** Answer and status of a call that has one answer. */
-function answerOnce(client: ClientEnd, done: Answered): void {
+/** Completes a call with a unary response. */
+function completeUnary(client: ClientEnd, done: UnaryCallback): void {
   let answer: unknown;
   client.on("data", (message) => {
     answer = message;
@@ -246,9 +246,9 @@ function answerOnce(client: ClientEnd, done: Answered): void {
   };
 }
 
-function giveUpAt(client: ClientEnd, deadlineMs: number): void {
+function cancelAt(client: ClientEnd, deadlineMs: number): void {
   const timer = setTimeout(() => {
-    client.tell((server) => (server as ServerEnd).cancelledByClient());
+    client.sendToPeer((server) => (server as ServerEnd).cancelledByClient());
     client.finish({ code: CODE.deadline, details: "Deadline exceeded" });
   }, deadlineMs - Date.now());
   client.on("close", () => clearTimeout(timer));

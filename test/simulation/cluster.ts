@@ -1,37 +1,37 @@
 import type { Logger } from "pino";
 import type { VolumeDescription } from "../../config/volume-description.ts";
 import { runMetaServer } from "../../meta-server/main.ts";
+import { attachDisk, type Disk } from "./environment/disk.ts";
+import { Host, Violation, type World } from "./environment/world.ts";
 import type { Profile } from "./profile.ts";
-import { attachDisk, type Disk } from "./stage/disk.ts";
-import { Host, Violation, type World } from "./stage/world.ts";
 
 export const REGIONS = ["aws", "gcp"] as const;
 export type Region = (typeof REGIONS)[number];
-/** Of each region, at first. */
+/** Members of each region's group when the run begins. */
 export const MEMBERS = 3;
 
 type MetaServerRun = Awaited<ReturnType<typeof runMetaServer>>;
 
-/** A machine with a metadata server on it, as `bin/mirrorfs meta` would run it: on a simulated disk, network and clock. */
+/** A host that runs one metadata server, as `bin/mirrorfs meta` does, on a simulated disk, network and clock. */
 export class SimulatedServer {
   readonly host: Host;
   readonly region: Region;
   readonly member: number;
   readonly disk: Disk;
   running: MetaServerRun | undefined;
-  /** It has stopped by itself, loudly, because of its disk. */
+  /** It stopped with an error because of its disk's fault. */
   isBroken = false;
-  /** It was removed from its group, or never came into it: its machine is given back. */
+  /** It was removed from its group, and does not start again. */
   isRetired = false;
-  readonly #house: House;
+  readonly #cluster: Cluster;
   readonly #join: boolean;
 
-  constructor(house: House, region: Region, member: number, join = false) {
-    this.#house = house;
+  constructor(cluster: Cluster, region: Region, member: number, join = false) {
+    this.#cluster = cluster;
     this.#join = join;
     this.region = region;
     this.member = member;
-    this.host = new Host(house.world, `${region}-${member}`, region);
+    this.host = new Host(cluster.world, `${region}-${member}`, region);
     this.disk = attachDisk(this.host);
     this.disk.makeDirectory("/data");
   }
@@ -41,18 +41,18 @@ export class SimulatedServer {
   }
 
   get isUp(): boolean {
-    return this.host.life !== undefined;
+    return this.host.process !== undefined;
   }
 
   start(): void {
-    const { world, volume, profile } = this.#house;
-    const life = this.host.begin();
+    const { world, volume, profile } = this.#cluster;
+    const process = this.host.begin();
     this.isBroken = false;
-    world.tell(`${this.host.name} starts`);
+    world.log(`${this.host.name} starts`);
     const failed = (error: Error) => {
-      if (life.alive) this.#stopped(error);
+      if (process.alive) this.#stopped(error);
     };
-    world.turn(life, () => {
+    world.turn(process, () => {
       runMetaServer({
         volume,
         region: this.region,
@@ -64,26 +64,26 @@ export class SimulatedServer {
         groupTuning: profile.group,
         onFatal: failed,
       }).then((running) => {
-        if (life.alive) this.running = running;
+        if (process.alive) this.running = running;
       }, failed);
     });
   }
 
-  /** The process is killed; `power`: the machine goes with it, and what was not synced. */
+  /** Kills the process; with `power` the host loses its power too, and the disk what was not synced. */
   crash(power: boolean): void {
-    const { life } = this.host;
-    if (life === undefined) return;
-    this.host.world.tell(`${this.host.name} ${power ? "loses its power" : "is killed"}`);
+    const { process } = this.host;
+    if (process === undefined) return;
+    this.host.world.log(`${this.host.name} ${power ? "loses power" : "is killed"}`);
     this.#end(power);
-    this.disk.crashed(life);
-    if (power) this.disk.powerFailed(life);
+    this.disk.crashed(process);
+    if (power) this.disk.powerFailed(process);
   }
 
-  /** As on SIGTERM: it hands over and ends. */
+  /** A graceful stop, as on SIGTERM: the server hands over its leadership and exits. */
   async stop(): Promise<void> {
     const { running } = this;
     if (running === undefined) return;
-    this.host.world.tell(`${this.host.name} is told to stop`);
+    this.host.world.log(`${this.host.name} stops gracefully`);
     this.running = undefined;
     await running.stop();
     this.#end(false);
@@ -96,20 +96,20 @@ export class SimulatedServer {
 
   #stopped(error: Error): void {
     const { world } = this.host;
-    world.tell(`${this.host.name} stops: ${error.message}`);
+    world.log(`${this.host.name} stops: ${error.message}`);
     if (this.disk.fault === "none") {
-      world.violated(new Violation(`${this.host.name} stopped by itself: ${error.stack}`));
+      world.reportViolation(new Violation(`${this.host.name} stopped by itself: ${error.stack}`));
       return;
     }
     this.isBroken = true;
-    const { life } = this.host;
+    const { process } = this.host;
     this.#end(false);
-    this.disk.crashed(life!);
+    this.disk.crashed(process!);
   }
 }
 
-/** Both regions' machines. */
-export class House {
+/** The metadata servers of both regions, and the volume they serve. */
+export class Cluster {
   readonly world: World;
   readonly profile: Profile;
   readonly servers: SimulatedServer[];
@@ -137,7 +137,7 @@ export class House {
     this.servers = REGIONS.flatMap((region) => members.map((member) => new SimulatedServer(this, region, member)));
   }
 
-  /** A machine that is to join a region's group, as its next member. The volume's file names it from now on. */
+  /** Adds a host that will join a region's group as its next member, and its address to the volume's description. */
   addSpare(region: Region): SimulatedServer {
     const meta = this.#meta.get(region)!;
     const spare = new SimulatedServer(this, region, meta.length + 1, true);
@@ -155,11 +155,11 @@ function addressOf(region: Region, member: number): string {
   return `${region}-${member}:7400`;
 }
 
-/** What a host's code logs goes into the transcript. */
+/** A logger that writes to the transcript. */
 export function loggerOf(world: World, name: string): Logger {
   const write = (level: string) => (first: unknown, second?: string) => {
     const message = typeof first === "string" ? first : second;
-    world.tell(`${name} ${level}: ${message ?? ""}${typeof first === "string" ? "" : ` ${plain(first)}`}`);
+    world.log(`${name} ${level}: ${message ?? ""}${typeof first === "string" ? "" : ` ${plain(first)}`}`);
   };
   const nothing = () => {};
   const logger = { trace: nothing, debug: nothing } as Record<string, unknown>;

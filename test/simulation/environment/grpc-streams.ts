@@ -1,8 +1,8 @@
-/** Both ends of a call, as grpc-js shows them: Node's own object streams over the simulated network. */
+/** Both ends of a call with grpc-js's interface: Node's object streams over the simulated network. */
 import { Duplex } from "node:stream";
-import { soon } from "./globals.ts";
+import { nextTurn } from "./globals.ts";
 import { type Network, type Pipe, turnOf } from "./network.ts";
-import type { Life } from "./world.ts";
+import type { Process } from "./world.ts";
 
 export interface CallStatus {
   readonly code: number;
@@ -10,35 +10,35 @@ export interface CallStatus {
 }
 
 export const CODE = { ok: 0, cancelled: 1, unknown: 2, deadline: 4, unimplemented: 12, internal: 13, unavailable: 14 };
-/** Bytes that are sent and have not arrived: beyond it the writer waits. */
+/** Flow control: with this many bytes in flight the writer waits. */
 const WINDOW_BYTES = 64 * 1024;
-/** After so long keep-alives find out that a machine is gone. */
-const SILENCE_MS = { low: 1_000, high: 8_000 };
+/** After this time keep-alives detect that the other host is down. */
+const KEEPALIVE_MS = { low: 1_000, high: 8_000 };
 
 export interface Codec {
   serialize(value: unknown): Buffer;
   deserialize(bytes: Buffer): unknown;
 }
 
-/** One end: what is written here comes out at the other. */
+/** One end of a call: what is written here is read at the other. */
 export abstract class End extends Duplex {
-  readonly life: Life;
+  readonly process: Process;
   readonly #codec: Codec;
   #out: Pipe | undefined;
   #other: End | undefined;
   #arrived: unknown[] = [];
   #arrivedEnd = false;
-  #wanted = false;
+  #reading = false;
   #sentBytes = 0;
   #first = true;
-  #whenRoom: (() => void) | undefined;
+  #onRoom: (() => void) | undefined;
   over = false;
 
-  constructor(life: Life, codec: Codec) {
+  constructor(process: Process, codec: Codec) {
     super({ objectMode: true, autoDestroy: false });
-    this.life = life;
+    this.process = process;
     this.#codec = codec;
-    life.onEnd.push(() => this.lifeEnded());
+    process.onEnd.push(() => this.processEnded());
   }
 
   join(other: End, out: Pipe): void {
@@ -46,7 +46,7 @@ export abstract class End extends Duplex {
     this.#out = out;
   }
 
-  get way(): Pipe {
+  get outgoing(): Pipe {
     return this.#out!;
   }
 
@@ -55,8 +55,8 @@ export abstract class End extends Duplex {
   }
 
   override _write(message: unknown, _encoding: string, done: () => void): void {
-    if (this.life.alive) this.life.host.onStep("before a message");
-    if (this.over || !this.life.alive) {
+    if (this.process.alive) this.process.host.onCrashPoint("before a message");
+    if (this.over || !this.process.alive) {
       done();
       return;
     }
@@ -64,117 +64,122 @@ export abstract class End extends Duplex {
     const other = this.#other!;
     const isFirst = this.#first;
     this.#first = false;
-    // What may be lost takes no room: nobody would ever hear that there is room again.
+    // An unreliable message does not count: if it is lost, its bytes would never be released.
     const counted = this.#out!.options.unreliable ? 0 : bytes.length;
     this.#sentBytes += counted;
     const take = () => {
       this.#sentBytes -= counted;
-      if (this.#whenRoom !== undefined && this.#sentBytes < WINDOW_BYTES) {
-        const go = this.#whenRoom;
-        this.#whenRoom = undefined;
-        turnOf(this.life, go);
+      if (this.#onRoom !== undefined && this.#sentBytes < WINDOW_BYTES) {
+        const go = this.#onRoom;
+        this.#onRoom = undefined;
+        turnOf(this.process, go);
       }
-      turnOf(other.life, () => other.receive(bytes));
+      turnOf(other.process, () => other.receive(bytes));
     };
     this.#out!.send(take, isFirst);
     if (this.#sentBytes < WINDOW_BYTES) done();
-    else this.#whenRoom = done;
+    else this.#onRoom = done;
   }
 
   override _read(): void {
-    this.#wanted = true;
-    this.#give();
+    this.#reading = true;
+    this.#deliver();
   }
 
   receive(bytes: Buffer): void {
     if (this.over) return;
     this.#arrived.push(this.#codec.deserialize(bytes));
-    if (this.#wanted) this.#give();
+    if (this.#reading) this.#deliver();
   }
 
-  takeEnd(): void {
+  receiveEnd(): void {
     this.#arrivedEnd = true;
-    this.#give();
+    this.#deliver();
   }
 
-  #give(): void {
-    while (this.#wanted && this.#arrived.length > 0) this.#wanted = this.push(this.#arrived.shift());
+  #deliver(): void {
+    while (this.#reading && this.#arrived.length > 0) this.#reading = this.push(this.#arrived.shift());
     if (this.#arrived.length === 0 && this.#arrivedEnd) {
       this.#arrivedEnd = false;
       this.push(null);
     }
   }
 
-  /** The other end learns it on the way that the messages take, behind them. */
-  tell(what: (other: End) => void): void {
+  /** Runs at the other end after every message sent before. */
+  sendToPeer(what: (other: End) => void): void {
     const other = this.#other!;
-    this.#out!.send(() => turnOf(other.life, () => what(other)));
+    this.#out!.send(() => turnOf(other.process, () => what(other)));
   }
 
-  /** The process is gone: its system resets the connection, unless that is gone too and the silence must be noticed. */
-  protected goneFrom(reset: (other: End) => void): void {
+  /**
+   * The process has ended: its kernel resets the connection, unless the host lost power and the peer must notice the
+   * silence.
+   */
+  protected resetPeer(reset: (other: End) => void): void {
     const other = this.#other;
     if (other === undefined) return;
-    const { world } = this.life.host;
-    if (!this.life.silentEnd) this.tell(reset);
+    const { world } = this.process.host;
+    if (!this.process.powerLost) this.sendToPeer(reset);
     else
-      world.after(world.chance.between(SILENCE_MS.low, SILENCE_MS.high), () => turnOf(other.life, () => reset(other)));
+      world.after(world.prng.between(KEEPALIVE_MS.low, KEEPALIVE_MS.high), () =>
+        turnOf(other.process, () => reset(other)),
+      );
   }
 
-  /** Nothing more goes out or comes in. */
+  /** Ends all sending and receiving. */
   shut(): void {
     this.over = true;
-    const waiting = this.#whenRoom;
-    this.#whenRoom = undefined;
+    const waiting = this.#onRoom;
+    this.#onRoom = undefined;
     waiting?.();
     this.onOver();
   }
 
-  /** Both directions are of no more use. */
-  hangUp(): void {
-    this.way.close();
-    this.other.way.close();
+  /** Closes both directions. */
+  closePipes(): void {
+    this.outgoing.close();
+    this.other.outgoing.close();
   }
 
   onOver: () => void = () => {};
 
   getPeer(): string {
-    return this.#other!.life.host.name;
+    return this.#other!.process.host.name;
   }
 
   abstract connectionLost(details: string): void;
-  abstract lifeEnded(): void;
+  abstract processEnded(): void;
 }
 
 export class ClientEnd extends End {
-  #told = false;
+  #ended = false;
   onStatus: (status: CallStatus) => void = () => {};
 
   override _final(done: () => void): void {
-    if (!this.over) this.tell((server) => server.takeEnd());
+    if (!this.over) this.sendToPeer((server) => server.receiveEnd());
     done();
   }
 
-  /** An iteration that ends early destroys what it iterates over. */
+  /** A `for await` that ends early destroys the stream. */
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    if (!this.#told) this.cancel();
+    if (!this.#ended) this.cancel();
     done(error);
   }
 
   cancel(): void {
     if (this.over) return;
-    this.tell((server) => (server as ServerEnd).cancelledByClient());
+    this.sendToPeer((server) => (server as ServerEnd).cancelledByClient());
     this.over = true;
-    soon(() => this.finish({ code: CODE.cancelled, details: "Cancelled on client" }));
+    nextTurn(() => this.finish({ code: CODE.cancelled, details: "Cancelled on client" }));
   }
 
-  /** The call's last word, from the server or from what happened to the way there. */
+  /** Ends the call with its status, from the server or because the connection broke. */
   finish(status: CallStatus): void {
-    if (this.#told) return;
-    this.#told = true;
-    if (status.code !== CODE.cancelled && status.code !== CODE.deadline) this.hangUp();
+    if (this.#ended) return;
+    this.#ended = true;
+    if (status.code !== CODE.cancelled && status.code !== CODE.deadline) this.closePipes();
     if (status.code === CODE.ok) {
-      this.takeEnd();
+      this.receiveEnd();
       this.once("end", () => this.destroy());
     }
     this.shut();
@@ -190,10 +195,10 @@ export class ClientEnd extends End {
     this.finish({ code: CODE.unavailable, details });
   }
 
-  lifeEnded(): void {
+  processEnded(): void {
     if (this.over) return;
     this.over = true;
-    this.goneFrom((server) => (server as ServerEnd).cancelledByClient());
+    this.resetPeer((server) => (server as ServerEnd).cancelledByClient());
   }
 }
 
@@ -208,11 +213,11 @@ export class ServerEnd extends End {
     done();
   }
 
-  /** The answer's status goes out behind all that was written. */
+  /** Sends the status after everything that was written. */
   finish(status: CallStatus): void {
     if (this.#ended) return;
     this.#ended = true;
-    if (!this.over) this.tell((client) => (client as ClientEnd).finish(status));
+    if (!this.over) this.sendToPeer((client) => (client as ClientEnd).finish(status));
     this.shut();
   }
 
@@ -225,13 +230,13 @@ export class ServerEnd extends End {
 
   cancelledByClient(): void {
     if (this.#ended) return;
-    this.hangUp();
+    this.closePipes();
     this.#cancel();
   }
 
   serverShutsDown(): void {
     if (this.#ended) return;
-    this.tell((client) => client.connectionLost("the server shuts down"));
+    this.sendToPeer((client) => client.connectionLost("the server shuts down"));
     this.#cancel();
   }
 
@@ -247,25 +252,25 @@ export class ServerEnd extends End {
     this.cancelledByClient();
   }
 
-  lifeEnded(): void {
+  processEnded(): void {
     if (this.over) return;
     this.over = true;
-    this.goneFrom((client) => client.connectionLost("read ECONNRESET"));
+    this.resetPeer((client) => client.connectionLost("read ECONNRESET"));
   }
 }
 
-/** Joins the two ends of a call by two pipes; where one breaks, both ends learn it, each in its time. */
+/** Connects the two ends of a call by two pipes. When one breaks, each end is notified at its own time. */
 export function joinEnds(network: Network, client: ClientEnd, server: ServerEnd, unreliable: boolean): void {
   const { world } = network;
   const lost = (end: End) => () => {
     const details = "the connection was lost";
-    turnOf(end.life, () => end.connectionLost(details));
-    world.after(world.chance.between(100, 5_000), () =>
-      turnOf(end.other.life, () => end.other.connectionLost(details)),
+    turnOf(end.process, () => end.connectionLost(details));
+    world.after(world.prng.between(100, 5_000), () =>
+      turnOf(end.other.process, () => end.other.connectionLost(details)),
     );
   };
-  const from = client.life.host;
-  const to = server.life.host;
+  const from = client.process.host;
+  const to = server.process.host;
   client.join(server, network.pipe({ from, to, unreliable, onBroken: lost(client) }));
   server.join(client, network.pipe({ from: to, to: from, unreliable, onBroken: lost(server) }));
 }

@@ -1,13 +1,13 @@
-/** Stands in for node:fs/promises in the metadata server's storage: files on the current host's simulated disk. */
+/** Replaces node:fs/promises by files on the current host's simulated disk. */
 import { type DirectoryNode, type Disk, type FileNode, failure, hostDisk, type Node } from "./disk.ts";
 
-/** A database's own files, as one. */
+/** Represents all files of a database. */
 const LEVEL_FILE = "000001.log";
 
-/** @returns the first directory that was made */
+/** @returns the first directory that was created */
 export async function mkdir(path: string, _options: { recursive: true }): Promise<string | undefined> {
   const disk = hostDisk();
-  return disk.answered(() => {
+  return disk.perform(() => {
     const parts = path.split("/").filter((part) => part !== "");
     const paths = parts.map((_, index) => `/${parts.slice(0, index + 1).join("/")}`);
     const first = paths.find((one) => disk.find(one) === undefined);
@@ -25,7 +25,7 @@ export function readdir(path: string): Promise<string[]>;
 export function readdir(path: string, options: { withFileTypes: true }): Promise<Item[]>;
 export async function readdir(path: string, options?: { withFileTypes: true }): Promise<string[] | Item[]> {
   const disk = hostDisk();
-  return disk.answered(() => {
+  return disk.perform(() => {
     const node = directoryAt(disk, path);
     const items = [...node.names].map(([name, { kind }]) => ({ name, isFile: () => kind === "file" }));
     if (node.level !== undefined) items.push({ name: LEVEL_FILE, isFile: () => true });
@@ -35,7 +35,7 @@ export async function readdir(path: string, options?: { withFileTypes: true }): 
 
 export async function readFile(path: string, _encoding: "utf8"): Promise<string> {
   const disk = hostDisk();
-  return disk.answered(() => {
+  return disk.perform(() => {
     const node = disk.find(path);
     if (node?.kind !== "file") throw failure("ENOENT", path);
     return node.content;
@@ -44,16 +44,16 @@ export async function readFile(path: string, _encoding: "utf8"): Promise<string>
 
 export async function rm(path: string, options: { recursive?: boolean; force?: boolean } = {}): Promise<void> {
   const disk = hostDisk();
-  await disk.answered(() => {
+  await disk.perform(() => {
     const { directory, name } = disk.parentOf(path);
     if (directory?.names.delete(name) !== true && options.force !== true) throw failure("ENOENT", path);
   });
-  disk.step("removed");
+  disk.crashPoint("removed");
 }
 
 export async function rename(from: string, to: string): Promise<void> {
   const disk = hostDisk();
-  await disk.answered(() => {
+  await disk.perform(() => {
     const source = disk.parentOf(from);
     const node = source.directory?.names.get(source.name);
     const target = disk.parentOf(to);
@@ -61,7 +61,7 @@ export async function rename(from: string, to: string): Promise<void> {
     source.directory!.names.delete(source.name);
     target.directory.names.set(target.name, node);
   });
-  disk.step("renamed");
+  disk.crashPoint("renamed");
 }
 
 interface Handle {
@@ -72,7 +72,7 @@ interface Handle {
 
 export async function open(path: string, flags: string): Promise<Handle> {
   const disk = hostDisk();
-  return disk.answered(() => {
+  return disk.perform(() => {
     const { directory, name } = disk.parentOf(path);
     if (directory?.level !== undefined && name === LEVEL_FILE) return levelHandle(disk, directory);
     const node = flags === "w" ? createFile(directory, name, path) : disk.find(path);
@@ -91,15 +91,15 @@ function createFile(directory: DirectoryNode | undefined, name: string, path: st
 function handle(disk: Disk, node: Node, path: string): Handle {
   return {
     writeFile: (content) =>
-      disk.answered(() => {
+      disk.perform(() => {
         if (disk.fault === "full") throw failure("ENOSPC", path);
         if (node.kind === "file") node.content = content;
       }),
     sync: () =>
-      disk.answered(() => {
+      disk.perform(() => {
         if (node.kind === "file") node.synced = node.content;
         else node.syncedNames = new Map(node.names);
-        disk.step("file synced");
+        disk.crashPoint("file synced");
       }),
     close: async () => {},
   };
@@ -108,7 +108,7 @@ function handle(disk: Disk, node: Node, path: string): Handle {
 function levelHandle(disk: Disk, { level }: DirectoryNode): Handle {
   return {
     writeFile: async () => {},
-    sync: () => disk.answered(() => level!.sync()),
+    sync: () => disk.perform(() => level!.sync()),
     close: async () => {},
   };
 }

@@ -1,11 +1,11 @@
-import { currentLife } from "./globals.ts";
+import { currentProcess } from "./globals.ts";
 import { StoredLevel } from "./stored-level.ts";
-import type { Host, Life, World } from "./world.ts";
+import type { Host, Process, World } from "./world.ts";
 
 export interface FileNode {
   readonly kind: "file";
   content: string;
-  /** What a power failure leaves of it. */
+  /** The content that survives a power failure. */
   synced: string;
 }
 
@@ -13,47 +13,49 @@ export interface DirectoryNode {
   readonly kind: "directory";
   names: Map<string, Node>;
   syncedNames: Map<string, Node>;
-  /** A database lies in it. */
+  /** The database in this directory, if any. */
   level: StoredLevel | undefined;
 }
 
 export type Node = FileNode | DirectoryNode;
 
-/** What a disk does to those who use it, from now on. */
+/** How the disk fails from now on. */
 type Fault = "none" | "full" | "read-error";
 
-/** Told of every batch that has become durable in a database, before anybody else is. */
+/** Called with every batch that has become durable in a database, before its writer is notified. */
 export type DiskWatch = (path: string, puts: ReadonlyMap<string, Uint8Array | undefined>) => void;
 
-/** A machine's disk: files, directories and databases, of which a crash or a power failure leaves what it must. */
+/**
+ * A host's disk: files, directories and databases, with the durability that POSIX and LevelDB guarantee, and no more.
+ */
 export class Disk {
   readonly root: DirectoryNode = directory();
-  /** A write or a read takes up to so long. */
+  /** The longest time that a read or a write takes. */
   delayMsMax = 2;
   fault: Fault = "none";
-  onWrite: DiskWatch = () => {};
+  onDurable: DiskWatch = () => {};
 
-  step(name: string): void {
+  crashPoint(name: string): void {
     const { current } = this.#world();
-    if (current?.alive === true) current.host.onStep(name);
+    if (current?.alive === true) current.host.onCrashPoint(name);
   }
 
   #world(): World {
-    return currentLife().host.world;
+    return currentProcess().host.world;
   }
 
-  /** Runs when the disk has answered, if the process still lives then. */
-  answer(run: () => void, ms = this.drawMs()): void {
-    const life = currentLife();
-    if (!life.alive) return;
-    const { world } = life.host;
-    world.at(world.nowMs + ms, life, run);
+  /** Runs when an I/O operation completes, unless the process has ended by then. */
+  schedule(run: () => void, ms = this.drawMs()): void {
+    const process = currentProcess();
+    if (!process.alive) return;
+    const { world } = process.host;
+    world.at(world.nowMs + ms, process, run);
   }
 
-  /** The same as a promise; `work` may throw. */
-  answered<T>(work: () => T): Promise<T> {
+  /** Performs `work` when an I/O operation completes. Rejects with what `work` throws. */
+  perform<T>(work: () => T): Promise<T> {
     return new Promise((resolve, reject) => {
-      this.answer(() => {
+      this.schedule(() => {
         try {
           resolve(work());
         } catch (error) {
@@ -64,7 +66,7 @@ export class Disk {
   }
 
   drawMs(): number {
-    return this.#world().chance.between(0.05, this.delayMsMax);
+    return this.#world().prng.between(0.05, this.delayMsMax);
   }
 
   find(path: string): Node | undefined {
@@ -97,22 +99,22 @@ export class Disk {
     return node;
   }
 
-  /** A process that holds databases open is gone; what it had asked to be written may have been, in order. */
-  crashed(life: Life): void {
-    const { chance } = life.host.world;
-    for (const level of this.#levels(this.root)) level.crashed(chance);
+  /** The process was killed: of its writes in flight a prefix has reached the system. */
+  crashed(process: Process): void {
+    const { prng } = process.host.world;
+    for (const level of this.#levels(this.root)) level.crashed(prng);
   }
 
-  /** What was not synced is lost, or part of it. */
-  powerFailed(life: Life): void {
-    const { chance } = life.host.world;
+  /** The power failed: what was not synced is lost, wholly or in part. */
+  powerFailed(process: Process): void {
+    const { prng } = process.host.world;
     const visit = (node: DirectoryNode) => {
-      node.level?.powerFailed(chance);
-      if (chance.happens(0.5)) node.names = new Map(node.syncedNames);
+      node.level?.powerFailed(prng);
+      if (prng.chance(0.5)) node.names = new Map(node.syncedNames);
       else node.syncedNames = new Map(node.names);
       for (const below of node.names.values()) {
         if (below.kind === "directory") visit(below);
-        else if (chance.happens(0.5)) below.content = below.synced;
+        else if (prng.chance(0.5)) below.content = below.synced;
         else below.synced = below.content;
       }
     };
@@ -141,7 +143,7 @@ export function failure(code: string, path: string): NodeJS.ErrnoException {
 
 const disks = new WeakMap<Host, Disk>();
 
-/** Gives a host a disk of its own. */
+/** Attaches a new disk to a host. */
 export function attachDisk(host: Host): Disk {
   const disk = new Disk();
   disks.set(host, disk);
@@ -152,9 +154,9 @@ export function hasDisk(host: Host): boolean {
   return disks.has(host);
 }
 
-/** The disk of the host whose code runs. */
+/** The disk of the host whose code is running. */
 export function hostDisk(): Disk {
-  const { host } = currentLife();
+  const { host } = currentProcess();
   const disk = disks.get(host);
   if (disk === undefined) throw new Error(`${host.name} has no disk`);
   return disk;

@@ -1,7 +1,7 @@
-/** Stands in for classic-level: a database on the current host's simulated disk. Only what the house uses of it. */
+/** Replaces classic-level by a database on the current host's simulated disk. Only the part of its API that we use. */
 
 import { type Disk, failure, hostDisk } from "./disk.ts";
-import { currentLife } from "./globals.ts";
+import { currentProcess } from "./globals.ts";
 import type { Puts, StoredLevel, View } from "./stored-level.ts";
 
 type Operation = { type: "put"; key: Uint8Array; value: Uint8Array } | { type: "del"; key: Uint8Array };
@@ -35,7 +35,7 @@ export class ClassicLevel {
   readonly #path: string;
   readonly #disk: Disk;
   #stored: StoredLevel | undefined;
-  /** After a failed write LevelDB refuses every later one. */
+  /** After a failed write LevelDB fails every later one. */
   #failed: Error | undefined;
   #writtenMs = 0;
 
@@ -45,25 +45,25 @@ export class ClassicLevel {
   }
 
   async open(): Promise<void> {
-    await this.#disk.answered(() => {
+    await this.#disk.perform(() => {
       this.#checkRead();
       const stored = this.#disk.openLevel(this.#path);
       if (stored.isOpen)
         throw Object.assign(new Error("not open"), { cause: Object.assign(new Error(), { code: "LEVEL_LOCKED" }) });
       stored.isOpen = true;
-      stored.sync(); // LevelDB puts what it recovers from its log into a table, and syncs that, before it is open
+      stored.sync(); // LevelDB writes what it recovers from its log to a table, and syncs it, before open() returns
       this.#stored = stored;
     });
   }
 
   async close(): Promise<void> {
     const stored = this.#open();
-    while (stored.underWay.length > 0) await this.#disk.answered(() => undefined);
+    while (stored.inFlight.length > 0) await this.#disk.perform(() => undefined);
     stored.isOpen = false;
   }
 
   async get(key: Uint8Array): Promise<Uint8Array | undefined> {
-    return this.#disk.answered(() => this.getSync(key));
+    return this.#disk.perform(() => this.getSync(key));
   }
 
   getSync(key: Uint8Array): Uint8Array | undefined {
@@ -72,7 +72,7 @@ export class ClassicLevel {
   }
 
   async getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
-    return this.#disk.answered(() => keys.map((key) => this.getSync(key)));
+    return this.#disk.perform(() => keys.map((key) => this.getSync(key)));
   }
 
   async put(key: Uint8Array, value: Uint8Array, options?: { sync?: boolean }): Promise<void> {
@@ -125,25 +125,25 @@ export class ClassicLevel {
     if (this.#disk.fault === "read-error") throw failure("EIO", this.#path);
   }
 
-  /** Writes reach the disk in their order. */
+  /** Writes reach the disk in the order they were issued. */
   #write(puts: Puts, sync: boolean): Promise<void> {
     const stored = this.#open();
-    const life = currentLife();
-    this.#disk.step("before a write");
-    if (!life.alive) return new Promise(() => {});
+    const process = currentProcess();
+    this.#disk.crashPoint("before a write");
+    if (!process.alive) return new Promise(() => {});
     const one = { puts, sync };
-    stored.underWay.push(one);
-    this.#disk.step("during a write");
+    stored.inFlight.push(one);
+    this.#disk.crashPoint("during a write");
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const after = Math.max(this.#disk.drawMs(), this.#writtenMs - performance.now());
     this.#writtenMs = performance.now() + after;
-    this.#disk.answer(() => {
-      stored.underWay.splice(stored.underWay.indexOf(one), 1);
+    this.#disk.schedule(() => {
+      stored.inFlight.splice(stored.inFlight.indexOf(one), 1);
       if (this.#disk.fault === "full") this.#failed ??= failure("ENOSPC", this.#path);
       if (this.#failed !== undefined) return reject(this.#failed);
       stored.write(puts, sync);
-      if (sync) this.#disk.onWrite(this.#path, puts);
-      this.#disk.step("after a write");
+      if (sync) this.#disk.onDurable(this.#path, puts);
+      this.#disk.crashPoint("after a write");
       resolve();
     }, after);
     return promise;
@@ -189,11 +189,11 @@ class RangeIterator {
   }
 
   async all(): Promise<Pair[]> {
-    return this.#disk.answered(this.#read);
+    return this.#disk.perform(this.#read);
   }
 
   async nextv(count: number): Promise<Pair[]> {
-    return this.#disk.answered(() => {
+    return this.#disk.perform(() => {
       this.#pairs ??= this.#read();
       this.#at += count;
       return this.#pairs.slice(this.#at - count, this.#at);
@@ -210,10 +210,10 @@ class RangeIterator {
 function keysIn(stored: StoredLevel, { keys }: { keys: readonly string[] }, options: RangeOptions): string[] {
   let from = 0;
   let to = keys.length;
-  if (options.gte !== undefined) from = stored.placeOf(latin1(options.gte), keys);
-  if (options.gt !== undefined) from = stored.placeOf(`${latin1(options.gt)}\0`, keys);
-  if (options.lt !== undefined) to = stored.placeOf(latin1(options.lt), keys);
-  if (options.lte !== undefined) to = stored.placeOf(`${latin1(options.lte)}\0`, keys);
+  if (options.gte !== undefined) from = stored.indexOf(latin1(options.gte), keys);
+  if (options.gt !== undefined) from = stored.indexOf(`${latin1(options.gt)}\0`, keys);
+  if (options.lt !== undefined) to = stored.indexOf(latin1(options.lt), keys);
+  if (options.lte !== undefined) to = stored.indexOf(`${latin1(options.lte)}\0`, keys);
   const limit = options.limit === undefined || options.limit < 0 ? Number.POSITIVE_INFINITY : options.limit;
   const found = keys.slice(from, Math.max(from, to));
   if (options.reverse === true) found.reverse();
@@ -228,7 +228,7 @@ function bytes(key: string): Uint8Array {
   return Buffer.from(key, "latin1");
 }
 
-/** No memory is shared between what is on a disk and who wrote it. */
+/** The caller may reuse its buffer: the disk shares no memory with it. */
 function copy(value: Uint8Array): Uint8Array {
   return Uint8Array.prototype.slice.call(value);
 }

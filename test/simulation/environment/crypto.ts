@@ -1,9 +1,9 @@
-/** Stands in for node:crypto: what the seed draws. */
-import { world } from "./globals.ts";
+/** Replaces node:crypto by the seed's random numbers. */
+import { currentWorld } from "./globals.ts";
 
 export function randomBytes(count: number): Buffer {
-  const { chance } = world();
-  return Buffer.from(Array.from({ length: count }, () => chance.below(256)));
+  const { prng } = currentWorld();
+  return Buffer.from(Array.from({ length: count }, () => prng.below(256)));
 }
 
 export function randomUUID(): string {

@@ -1,7 +1,7 @@
 import type { Role } from "../../../consensus/raft/state.ts";
-import { hold } from "../stage/world.ts";
+import { invariant } from "../environment/world.ts";
 
-/** What is to be seen of a member after each of its turns. */
+/** A member's state after one of its turns. */
 export interface MemberView {
   readonly id: number;
   readonly role: Role;
@@ -9,7 +9,7 @@ export interface MemberView {
   readonly log: { readonly commit: number; readonly applied: number; readonly lastIndex: number };
 }
 
-/** An entry as it lies on the disk: its term is part of the bytes. */
+/** An entry as stored on disk: its term is part of the bytes. */
 export interface StoredEntry {
   readonly index: number;
   readonly term: number;
@@ -24,13 +24,14 @@ interface Known {
 }
 
 /**
- * What must hold in one group over the whole run, on all its members together (dissertation, figure 3.2). Throws where
- * it does not. Looks at what members do and at what lies on their disks, not at what they say of themselves.
+ * Raft's safety properties (dissertation, figure 3.2), checked over the whole run on all members of one group together.
+ * It observes what members do and what their disks hold, not what they report.
+ * Each method throws a Violation where a property does not hold.
  */
-export class RaftTruth {
+export class RaftChecker {
   readonly #group: string;
   readonly #leaders = new Map<number, number>();
-  /** By index and term. */
+  /** Keyed by index and term. */
   readonly #entries = new Map<string, { readonly encoded: Uint8Array; readonly previousTerm: number | undefined }>();
   readonly #committed: (Known | undefined)[] = [];
   readonly #durableTerm = new Map<number, number>();
@@ -40,7 +41,7 @@ export class RaftTruth {
     this.#group = group;
   }
 
-  /** The highest index that is known to be committed. */
+  /** The highest index known to be committed. */
   get committedIndex(): number {
     return this.#committed.length - 1;
   }
@@ -49,32 +50,35 @@ export class RaftTruth {
     return this.#leaders.get(term);
   }
 
-  /** After each turn of a member. */
+  /** Called after each turn of a member. Election safety: at most one leader per term. */
   observe({ id, role, term, log }: MemberView): void {
     const name = `${this.#group}-${id}`;
-    hold(log.applied <= log.commit, () => `${name} has applied ${log.applied} and committed ${log.commit}`);
-    hold(log.commit <= log.lastIndex, () => `${name} has committed ${log.commit} of ${log.lastIndex} entries`);
-    hold(term >= (this.#durableTerm.get(id) ?? 0), () => `the term of ${name} fell to ${term}`);
+    invariant(log.applied <= log.commit, () => `${name} has applied ${log.applied} but committed ${log.commit}`);
+    invariant(
+      log.commit <= log.lastIndex,
+      () => `${name} has committed ${log.commit} of only ${log.lastIndex} entries`,
+    );
+    invariant(term >= (this.#durableTerm.get(id) ?? 0), () => `the term of ${name} went back to ${term}`);
     if (role !== "leader") return;
     const known = this.#leaders.get(term);
-    hold(
+    invariant(
       known === undefined || known === id,
-      () => `one leader a term: ${known} and ${id} of ${this.#group} in ${term}`,
+      () => `election safety: ${known} and ${id} of ${this.#group} both lead term ${term}`,
     );
     if (known !== undefined) return;
     this.#leaders.set(term, id);
     this.elections++;
   }
 
-  /** A term that a member's disk holds is never forgotten. */
-  savedTerm(id: number, term: number): void {
+  /** A member's durable term never decreases. */
+  observeHardState(id: number, term: number): void {
     const before = this.#durableTerm.get(id) ?? 0;
-    hold(term >= before, () => `the term on the disk of ${this.#group}-${id} fell from ${before} to ${term}`);
+    invariant(term >= before, () => `the durable term of ${this.#group}-${id} went back from ${before} to ${term}`);
     this.#durableTerm.set(id, term);
   }
 
-  /** Log matching: an index and a term name one entry and all before it. */
-  wrote(id: number, entry: StoredEntry, previousTerm: number | undefined): void {
+  /** Log matching: an index and a term identify one entry and all entries before it. */
+  observeStoredEntry(id: number, entry: StoredEntry, previousTerm: number | undefined): void {
     const name = `${entry.index}@${entry.term}`;
     const known = this.#entries.get(name);
     if (known === undefined) {
@@ -82,18 +86,23 @@ export class RaftTruth {
       return;
     }
     const fits = previousTerm === undefined || known.previousTerm === undefined || previousTerm === known.previousTerm;
-    hold(
+    invariant(
       fits && isSame(known.encoded, entry.encoded),
-      () => `log matching: two entries ${name}, the second at ${this.#group}-${id}`,
+      () => `log matching: there are two entries ${name}, the second at ${this.#group}-${id}`,
     );
   }
 
-  /** Leader completeness: the leader's first entry stands behind everything that was committed in earlier terms. */
-  leads(id: number, first: StoredEntry, termAt: (index: number) => number | undefined, baseIndex: number): void {
+  /** Leader completeness: a leader's log holds every entry that was committed in an earlier term. */
+  observeLeadership(
+    id: number,
+    first: StoredEntry,
+    termAt: (index: number) => number | undefined,
+    baseIndex: number,
+  ): void {
     for (let index = baseIndex + 1; index < Math.min(this.#committed.length, first.index); index++) {
       const known = this.#committed[index];
       if (known === undefined || known.term >= first.term) continue;
-      hold(
+      invariant(
         termAt(index) === known.term,
         () => `leader completeness: ${this.#group}-${id} leads term ${first.term} without the committed entry ${index}`,
       );
@@ -101,23 +110,23 @@ export class RaftTruth {
     const beyond = this.#committed.findIndex(
       (known, index) => index >= first.index && known !== undefined && known.term < first.term,
     );
-    hold(
+    invariant(
       beyond === -1,
       () => `leader completeness: ${this.#group}-${id} leads term ${first.term} without the committed entry ${beyond}`,
     );
   }
 
-  /** State machine safety: what a member has handed to its machine is what every other has, or will have. */
-  committed(id: number, index: number, term: number, encoded: Uint8Array): void {
+  /** State machine safety: no two members apply different entries at the same index. */
+  observeCommitted(id: number, index: number, term: number, encoded: Uint8Array): void {
     const known = this.#committed[index];
     if (known === undefined) {
       this.#committed[index] = { term, encoded, by: id };
       return;
     }
-    hold(
+    invariant(
       known.term === term && isSame(known.encoded, encoded),
       () =>
-        `what is committed never changes: ${this.#group}-${id} applies an entry of term ${term} at ${index}, where ${this.#group}-${known.by} applied another, of term ${known.term}`,
+        `state machine safety: ${this.#group}-${id} applies an entry of term ${term} at ${index}, where ${this.#group}-${known.by} applied a different one, of term ${known.term}`,
     );
   }
 }
