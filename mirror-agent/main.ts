@@ -17,7 +17,7 @@ import { Collector } from "./collect.ts";
 import { Copier } from "./copier.ts";
 import { MetadataLink } from "./metadata-link.ts";
 import { Plan } from "./plan.ts";
-import { openCopyQueue, probeQueue } from "./queue.ts";
+import { type CopyQueue, openCopyQueue, probeQueue, type RunningJob } from "./queue.ts";
 import { messageOf, Reachability } from "./reachability.ts";
 import { Reporter } from "./report.ts";
 
@@ -64,7 +64,7 @@ export async function runAgent(options: RunAgentOptions): Promise<RunningAgent> 
     const regions = await findRegions(link, logger);
     const foreign = await claimBucket(bucket, { volume: volume.volume, uuid: regions.uuid, region: options.region });
     if (foreign !== undefined) throw new UserError(foreign, 2);
-    return start({ ...options, link, regions, bucket, queue: region.queue });
+    return start({ ...options, link, regions, bucket, queueUrl: region.queue });
   } catch (error) {
     link.close();
     await bucket.close();
@@ -115,26 +115,23 @@ async function findRegions(link: MetadataLink, logger: Logger): Promise<RegionsA
   }
 }
 
-interface Found {
+/** What a start has checked and found. */
+interface Found extends RunAgentOptions {
   readonly link: MetadataLink;
   readonly regions: RegionsAnswer;
   readonly bucket: ObjectStore;
-  readonly queue: string;
+  readonly queueUrl: string;
 }
 
-function start(options: RunAgentOptions & Found): RunningAgent {
-  const { volume, logger, link, regions, bucket } = options;
-  const own = regions.own as RegionIndex;
-  const stores = openStores(options, own);
-  const concurrency = options.concurrency ?? BLOCKS_IN_FLIGHT;
+function start(found: Found): RunningAgent {
+  const { logger, link } = found;
+  const stores = openStores(found);
   const plan = new Plan();
-  const budget = createBudget({ blocks: concurrency, bytes: BYTES_IN_FLIGHT, bytesPerSecond: options.bytesPerSecond });
   const onBack = () => {
     plan.pathRestored(Date.now());
     agent.fill();
   };
   const reachability = new Reachability({ stores, logger, onBack });
-  const copier = new Copier({ volume: volume.volume, own, stores, reachability, budget });
   const reporter = new Reporter({
     send: (resident, failed) => link.reportResident(resident, failed),
     acknowledged: (slices) => agent.acknowledged(slices),
@@ -142,41 +139,17 @@ function start(options: RunAgentOptions & Found): RunningAgent {
   });
   const agent = new Agent({
     plan,
-    copier,
+    copier: createCopier(found, stores, reachability),
     reporter,
     logger,
     decode: readSlice,
     rewalk: () => link.rewalk(),
-    openQueue: (run) =>
-      openCopyQueue({
-        url: options.queue,
-        name: `mirrorfs-${volume.volume}-${options.region}-${regions.uuid.slice(0, 8)}`,
-        concurrency: concurrency * 2,
-        encode: (slice) => encodeSlice({ ...slice, references: 1 }),
-        decode: readSlice,
-        logger,
-        run,
-        onConnection: (up) =>
-          logger[up ? "info" : "warn"](
-            { queue: new URL(options.queue).host },
-            up ? "Redis is back" : "Redis is away: no job starts until it is back",
-          ),
-      }),
+    openQueue: (run) => openQueue(found, run),
   });
-  const collector = new Collector({
-    volume: volume.volume,
-    own: bucket,
-    list: async (after, limit) => (await link.listGarbage(after, limit)).map(({ slice }) => readSlice(slice)),
-    collected: (slices: readonly SliceId[]) => link.reportCollected(slices),
-    listRevoked: (after, limit) => link.listRevoked(after, limit),
-    swept: (firsts) => link.reportSwept(firsts),
-    busy: () => agent.busy(),
-    logger,
-    intervalMs: options.collectIntervalMs,
-  });
+  const collector = createCollector(found, agent);
   const watching = link.watch({ walk: () => agent.walk(), batch: (batch) => agent.see(batch) });
   collector.start();
-  const stopStatus = logStatus(agent, logger, options.statusIntervalMs ?? 10_000);
+  const stopStatus = logStatus(agent, logger, found.statusIntervalMs ?? 10_000);
   let stopped: Promise<void> | undefined;
   return {
     counts: () => agent.counts(),
@@ -196,13 +169,60 @@ function start(options: RunAgentOptions & Found): RunningAgent {
   }
 }
 
-function openStores(options: RunAgentOptions & Found, own: RegionIndex): Map<RegionIndex, ObjectStore> {
+function createCopier(found: Found, stores: Map<RegionIndex, ObjectStore>, reachability: Reachability): Copier {
+  const blocks = blocksInFlight(found);
+  const budget = createBudget({ blocks, bytes: BYTES_IN_FLIGHT, bytesPerSecond: found.bytesPerSecond });
+  return new Copier({ volume: found.volume.volume, own: ownIndex(found), stores, reachability, budget });
+}
+
+function openQueue(found: Found, run: (job: RunningJob) => Promise<void>): CopyQueue {
+  const { volume, region, regions, logger, queueUrl } = found;
+  return openCopyQueue({
+    url: queueUrl,
+    name: `mirrorfs-${volume.volume}-${region}-${regions.uuid.slice(0, 8)}`,
+    concurrency: blocksInFlight(found) * 2,
+    encode: (slice) => encodeSlice({ ...slice, references: 1 }),
+    decode: readSlice,
+    logger,
+    run,
+    onConnection: (up) =>
+      logger[up ? "info" : "warn"](
+        { queue: new URL(queueUrl).host },
+        up ? "Redis is back" : "Redis is away: no job starts until it is back",
+      ),
+  });
+}
+
+function createCollector({ volume, bucket, link, logger, collectIntervalMs }: Found, agent: Agent): Collector {
+  return new Collector({
+    volume: volume.volume,
+    own: bucket,
+    list: async (after, limit) => (await link.listGarbage(after, limit)).map(({ slice }) => readSlice(slice)),
+    collected: (slices: readonly SliceId[]) => link.reportCollected(slices),
+    listRevoked: (after, limit) => link.listRevoked(after, limit),
+    swept: (firsts) => link.reportSwept(firsts),
+    busy: () => agent.busy(),
+    logger,
+    intervalMs: collectIntervalMs,
+  });
+}
+
+function blocksInFlight({ concurrency }: Found): number {
+  return concurrency ?? BLOCKS_IN_FLIGHT;
+}
+
+function ownIndex({ regions }: Found): RegionIndex {
+  return regions.own as RegionIndex;
+}
+
+function openStores(found: Found): Map<RegionIndex, ObjectStore> {
+  const own = ownIndex(found);
   const stores = new Map<RegionIndex, ObjectStore>();
-  for (const [index, name] of options.regions.regions.entries()) {
-    const described = options.volume.regions.get(name);
-    if (index === own) stores.set(own, options.bucket);
+  for (const [index, name] of found.regions.regions.entries()) {
+    const described = found.volume.regions.get(name);
+    if (index === own) stores.set(own, found.bucket);
     else if (described !== undefined) stores.set(index as RegionIndex, openObjectStore(described.bucket));
-    else options.logger.warn({ region: name }, "a region is not in the volume file: nothing is fetched from it");
+    else found.logger.warn({ region: name }, "a region is not in the volume file: nothing is fetched from it");
   }
   return stores;
 }
