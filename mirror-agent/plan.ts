@@ -1,7 +1,7 @@
 import type { Slice } from "../core/commands.ts";
 import type { RegionIndex, SliceId } from "../core/ids.ts";
+import { type Candidate, type CopyJob, deadlineMs, makeJobs, URGENT_PRIORITY } from "./copy-job.ts";
 import { Heap } from "./heap.ts";
-import { jobName } from "./job-name.ts";
 
 /**
  * What to copy next. Pure: knows no clock, no queue and no bucket; it is told what happened and says what to do.
@@ -33,17 +33,6 @@ const PLAN_DEFAULTS: PlanOptions = {
   freshMs: 60_000,
 };
 
-export interface CopyJob {
-  /** Says which slices (job-name.ts): agents that plan the same job name it alike, and the queue takes it once. */
-  readonly name: string;
-  /** Small ones together, so that the queue's own work stays small beside theirs; others alone. */
-  readonly slices: readonly Slice[];
-  /** 1 first. */
-  readonly priority: number;
-  /** Look whether the blocks are there before copying. */
-  readonly check: boolean;
-}
-
 export interface PlanStep {
   readonly add: readonly CopyJob[];
   /** In the queue already, and now a reader waits. */
@@ -53,47 +42,38 @@ export interface PlanStep {
 /** `slice`: something is wrong with it alone. `path`: a bucket did not answer; nothing is known about the slice. */
 export type Blame = "slice" | "path";
 
-interface Item {
-  readonly slice: Slice;
-  readonly sinceMs: number;
+interface Item extends Candidate {
   urgent: boolean;
-  /** `copied`: verified here, the metadata has not yet acknowledged it. */
+  /** `copied`: verified in the own bucket, not yet acknowledged by the metadata. */
   state: "ready" | "queued" | "parked" | "copied";
-  /** Failures in a row. */
   failures: number;
   blame: Blame;
-  /** Times it was put into the queue again since it had vanished there. */
   readded: number;
   absentSinceMs: number | undefined;
   /** The job it was last put into. */
   job: CopyJob | undefined;
-  /** Of the one heap entry that is valid. */
+  /** The number of its valid ticket: an item may be in several heaps, and counts in one. */
   ticket: number;
+  /** The walk that named it last. */
   walk: number;
 }
 
 interface Ticket {
   readonly item: Item;
   readonly ticket: number;
+  /** ms since 1970; -1 when urgent. */
   readonly order: number;
 }
 
 const earlier = (a: Ticket, b: Ticket) => (a.order !== b.order ? a.order < b.order : a.item.slice.id < b.item.slice.id);
-
-/** A small slice goes before a large one that became pending up to so much earlier: nothing starves. */
-const SIZE_HANDICAP_MS_PER_MIB = 100;
-const URGENT_PRIORITY = 1;
-const PACKED_BYTES_MAX = 64 * 1024;
-const PACKED_SLICES_MAX = 16;
-/** BullMQ's priorities end at 2,097,151: seconds of the deadline, modulo 23 days, stay below it. */
-const PRIORITY_SPAN = 2_000_000;
+const createHeap = () => new Heap<Ticket>(earlier, ({ item, ticket }) => item.ticket !== ticket);
 
 export class Plan {
   readonly #options: PlanOptions;
   readonly #items = new Map<SliceId, Item>();
   /** By home: what cannot be fetched now waits without standing before the others. */
   readonly #ready = new Map<RegionIndex, Heap<Ticket>>();
-  readonly #parked = new Heap<Ticket>(earlier);
+  readonly #parked = createHeap();
   #promote: Item[] = [];
   readonly #queued = new Set<Item>();
   #queuedBytes = 0;
@@ -248,30 +228,9 @@ export class Plan {
       this.#queuedBytes += next.slice.bytes;
       taken.push(next);
     }
-    return { add: this.#pack(taken, nowMs), promote };
-  }
-
-  /** Makes jobs: neighbours that are small and were never in trouble share one. */
-  #pack(items: readonly Item[], nowMs: number): CopyJob[] {
-    const jobs: CopyJob[] = [];
-    let open: Item[] = [];
-    const close = () => {
-      if (open.length > 0) jobs.push(this.#job(open, nowMs));
-      open = [];
-    };
-    for (const item of items) {
-      const packs = item.slice.bytes <= PACKED_BYTES_MAX && !item.urgent && item.failures + item.readded === 0;
-      if (
-        !packs ||
-        open.length === PACKED_SLICES_MAX ||
-        this.#checks(open[0] ?? item, nowMs) !== this.#checks(item, nowMs)
-      )
-        close();
-      open.push(item);
-      if (!packs) close();
-    }
-    close();
-    return jobs;
+    const add = makeJobs(taken, nowMs, this.#options.freshMs);
+    for (const job of add) for (const { id } of job.slices) this.#items.get(id)!.job = job;
+    return { add, promote };
   }
 
   #fits(item: Item): boolean {
@@ -284,40 +243,18 @@ export class Plan {
   #firstOpen(open: (home: RegionIndex) => boolean): Heap<Ticket> | undefined {
     let first: Heap<Ticket> | undefined;
     for (const [home, heap] of this.#ready) {
-      while (heap.size > 0 && heap.peek()!.ticket !== heap.peek()!.item.ticket) heap.pop();
-      if (heap.size === 0 || !open(home)) continue;
-      if (first === undefined || earlier(heap.peek()!, first.peek()!)) first = heap;
+      const top = heap.peek();
+      if (top === undefined || !open(home)) continue;
+      if (first === undefined || earlier(top, first.peek()!)) first = heap;
     }
     return first;
   }
 
-  #job(items: readonly Item[], nowMs: number): CopyJob {
-    const first = items[0]!;
-    const slices = items.map(({ slice }) => slice).sort((a, b) => a.id - b.id);
-    const job = {
-      // The first re-add keeps its name, so that the agents of a region agree on it. One that is swallowed gets another.
-      name: jobName(
-        slices.map(({ id }) => id),
-        first.readded >> 1,
-      ),
-      slices,
-      priority: first.urgent ? URGENT_PRIORITY : 2 + (Math.floor(deadlineMs(first) / 1000) % PRIORITY_SPAN),
-      check: this.#checks(first, nowMs),
-    };
-    for (const item of items) item.job = job;
-    return job;
-  }
-
-  #checks(item: Item, nowMs: number): boolean {
-    return item.failures > 0 || item.readded > 0 || nowMs - item.sinceMs > this.#options.freshMs;
-  }
-
+  /** Parked items whose pause is over are ready again. */
   #wake(nowMs: number): void {
-    for (;;) {
-      const top = this.#parked.peek();
-      if (top === undefined || (top.ticket === top.item.ticket && top.order > nowMs)) return;
+    for (let top = this.#parked.peek(); top !== undefined && top.order <= nowMs; top = this.#parked.peek()) {
       this.#parked.pop();
-      if (top.ticket === top.item.ticket) this.#makeReady(top.item);
+      this.#makeReady(top.item);
     }
   }
 
@@ -332,7 +269,7 @@ export class Plan {
     item.state = "ready";
     item.ticket = ++this.#tickets;
     const { home } = item.slice;
-    const heap = this.#ready.get(home) ?? new Heap(earlier);
+    const heap = this.#ready.get(home) ?? createHeap();
     this.#ready.set(home, heap);
     heap.push({ item, ticket: item.ticket, order: item.urgent ? -1 : deadlineMs(item) });
   }
@@ -357,8 +294,4 @@ export class Plan {
     const spread = 0.75 + (((item.slice.id % 9973) * 7919 + item.failures * 104_729) % 1000) / 2000;
     return Math.round(Math.min(grown, this.#options.pauseMaxMs) * spread);
   }
-}
-
-function deadlineMs(item: Item): number {
-  return item.sinceMs + Math.round((item.slice.bytes / 1024 / 1024) * SIZE_HANDICAP_MS_PER_MIB);
 }

@@ -4,8 +4,7 @@ import type { Logger } from "pino";
 import { backoffMs, pause } from "../base/waiting.ts";
 import type { Slice } from "../core/commands.ts";
 import type { SliceId } from "../core/ids.ts";
-import { slicesOfJob } from "./job-name.ts";
-import type { CopyJob } from "./plan.ts";
+import { type CopyJob, slicesOfJob, URGENT_PRIORITY } from "./copy-job.ts";
 
 /**
  * The region's jobs in Redis, by BullMQ: any agent's worker takes any job. Redis holds no truth: whatever it loses is
@@ -144,7 +143,7 @@ async function runJob(options: CopyQueueOptions, job: Job<JobData>): Promise<voi
     options.logger.error({ job: job.id, err: error }, "a job in Redis that cannot be read was dropped");
     return;
   }
-  await options.run({ slices, check: job.data.check, urgent: job.opts.priority === 1 });
+  await options.run({ slices, check: job.data.check, urgent: job.opts.priority === URGENT_PRIORITY });
 }
 
 /** @returns whether Redis answers, as far as is known. */

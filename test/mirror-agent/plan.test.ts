@@ -2,8 +2,8 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Slice } from "../../core/commands.ts";
 import type { RegionIndex, SliceId } from "../../core/ids.ts";
-import { slicesOfJob } from "../../mirror-agent/job-name.ts";
-import { type CopyJob, Plan } from "../../mirror-agent/plan.ts";
+import { type CopyJob, slicesOfJob } from "../../mirror-agent/copy-job.ts";
+import { Plan } from "../../mirror-agent/plan.ts";
 
 const OPTIONS = { windowSlices: 8, windowBytes: 1_000_000, knownMax: 1000, pauseFirstMs: 1000, pauseMaxMs: 60_000 };
 const everywhere = () => true;

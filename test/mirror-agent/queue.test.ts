@@ -4,8 +4,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { decodeSlice, encodeSlice } from "../../core/codec.ts";
 import type { Slice } from "../../core/commands.ts";
 import type { RegionIndex, SliceId } from "../../core/ids.ts";
-import { jobName } from "../../mirror-agent/job-name.ts";
-import type { CopyJob } from "../../mirror-agent/plan.ts";
+import { type CopyJob, jobName } from "../../mirror-agent/copy-job.ts";
 import { type CopyQueue, openCopyQueue } from "../../mirror-agent/queue.ts";
 import { until, World } from "./support/world.ts";
 
