@@ -1,17 +1,15 @@
 import { randomUUID } from "node:crypto";
 import type { Dirent } from "node:fs";
-import { type FileHandle, link, mkdir, open, readdir, rmdir, stat, unlink } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, stat, unlink } from "node:fs/promises";
 import path from "node:path";
 import { crc32c } from "../base/crc32c.ts";
 import { confirmExisting } from "./confirm.ts";
-import { DirectorySync } from "./directory-sync.ts";
+import { FileNames, hasCode } from "./file-names.ts";
+import { readFully, readTrailer, TRAILER_BYTES, writeWithTrailer } from "./file-trailer.ts";
 import type { ObjectStoreErrorCode } from "./object-store.ts";
 import { type ListedObject, type ObjectHead, type ObjectStore, ObjectStoreError } from "./object-store.ts";
 import { probeError } from "./probe-error.ts";
 
-/** Each file ends in these four bytes and its CRC-32C, big-endian: data and checksum appear in one atomic step. */
-const TRAILER_MAGIC = Buffer.from("mfs1");
-const TRAILER_BYTES = TRAILER_MAGIC.length + 4;
 /** Uploads under way; what a crash leaves here is never listed. */
 const TEMPORARY = ".uploading";
 
@@ -19,12 +17,13 @@ const TEMPORARY = ".uploading";
 export class FileObjectStore implements ObjectStore {
   readonly url: string;
   readonly #root: string;
-  readonly #directories = new DirectorySync();
+  readonly #names: FileNames;
   readonly #running = new Set<Promise<unknown>>();
 
   constructor(where: { url: string; directory: string }) {
     this.url = where.url;
     this.#root = path.resolve(where.directory);
+    this.#names = new FileNames(this.#root);
   }
 
   async create(key: string, body: Uint8Array, options: { crc32c: number; signal?: AbortSignal }) {
@@ -36,14 +35,14 @@ export class FileObjectStore implements ObjectStore {
       const temporary = path.join(this.#root, TEMPORARY, randomUUID());
       try {
         await this.#store(temporary, body, options);
-        await this.#linkIn(temporary, target);
+        await this.#names.link(temporary, target);
       } catch (error) {
         if (!hasCode(error, "EEXIST")) throw error;
         return await confirmExisting(this, key, { bytes: body.length, ...options });
       } finally {
         await unlink(temporary).catch(() => {});
       }
-      await this.#directories.sync(path.dirname(target));
+      await this.#names.sync(target);
       return "created" as const;
     });
   }
@@ -84,7 +83,7 @@ export class FileObjectStore implements ObjectStore {
         if (hasCode(error, "ENOENT", "ENOTDIR")) return;
         throw error;
       }
-      await this.#dropEmptyParents(target);
+      await this.#names.removeEmptyParents(target);
     });
   }
 
@@ -157,17 +156,9 @@ export class FileObjectStore implements ObjectStore {
   }
 
   async #store(temporary: string, body: Uint8Array, options: { crc32c: number; signal?: AbortSignal }): Promise<void> {
-    const trailer = Buffer.allocUnsafe(TRAILER_BYTES);
-    TRAILER_MAGIC.copy(trailer);
-    trailer.writeUInt32BE(options.crc32c, TRAILER_MAGIC.length);
     const file = await this.#openTemporary(temporary);
     try {
-      const pieces = [body, trailer].filter((piece) => piece.length > 0);
-      const { bytesWritten } = await file.writev(pieces);
-      if (bytesWritten !== body.length + trailer.length)
-        throw Object.assign(new Error("short write"), { code: "ENOSPC" });
-      options.signal?.throwIfAborted();
-      await file.datasync();
+      await writeWithTrailer(file, body, options);
     } finally {
       await file.close();
     }
@@ -184,46 +175,6 @@ export class FileObjectStore implements ObjectStore {
     }
   }
 
-  /** Gives the file its name; fails where that is taken, unlike a rename. */
-  async #linkIn(temporary: string, target: string): Promise<void> {
-    for (let tries = 1; ; tries++) {
-      try {
-        await this.#makeParents(target);
-        return await link(temporary, target);
-      } catch (error) {
-        // A delete took the empty directory away between the two steps.
-        if (!hasCode(error, "ENOENT") || tries === 5) throw error;
-      }
-    }
-  }
-
-  /** Makes the directories above a file, durably: each new name is synced in the directory that holds it. */
-  async #makeParents(target: string): Promise<void> {
-    const parent = path.dirname(target);
-    if (parent === this.#root) return;
-    try {
-      await mkdir(parent);
-    } catch (error) {
-      if (hasCode(error, "EEXIST")) return;
-      if (!hasCode(error, "ENOENT")) throw error;
-      await this.#makeParents(parent);
-      await mkdir(parent).catch((second) => {
-        if (!hasCode(second, "EEXIST")) throw second;
-      });
-    }
-    await this.#directories.sync(path.dirname(parent));
-  }
-
-  async #dropEmptyParents(target: string): Promise<void> {
-    for (let parent = path.dirname(target); parent !== this.#root; parent = path.dirname(parent)) {
-      try {
-        await rmdir(parent);
-      } catch {
-        return; // not empty
-      }
-    }
-  }
-
   async #withFile<T>(key: string, use: (file: FileHandle) => Promise<T>): Promise<T> {
     const file = await open(this.#path(key), "r");
     try {
@@ -236,11 +187,9 @@ export class FileObjectStore implements ObjectStore {
   async #trailer(file: FileHandle, key: string): Promise<{ bytes: number; crc32c: number }> {
     const found = await file.stat();
     if (found.isDirectory()) throw new ObjectStoreError("notFound", `${this.url}: ${key} is not there`);
-    const bytes = found.size - TRAILER_BYTES;
-    if (bytes < 0) throw this.#corrupt(key, "cut");
-    const trailer = Buffer.from(await readFully(file, bytes, TRAILER_BYTES));
-    if (!TRAILER_MAGIC.equals(trailer.subarray(0, TRAILER_MAGIC.length))) throw this.#corrupt(key, "cut");
-    return { bytes, crc32c: trailer.readUInt32BE(TRAILER_MAGIC.length) };
+    const trailer = await readTrailer(file, found.size);
+    if (trailer === undefined) throw this.#corrupt(key, "cut");
+    return trailer;
   }
 
   #path(key: string): string {
@@ -298,20 +247,6 @@ const BY_ERRNO: Readonly<Record<string, ObjectStoreErrorCode>> = {
   EDQUOT: "full",
   EFBIG: "full",
 };
-
-function hasCode(error: unknown, ...codes: string[]): boolean {
-  return codes.includes((error as NodeJS.ErrnoException).code ?? "");
-}
-
-async function readFully(file: FileHandle, position: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
-  const bytes = into?.length === length ? into : Buffer.allocUnsafeSlow(length);
-  for (let at = 0; at < length; ) {
-    const { bytesRead } = await file.read(bytes, at, length - at, position + at);
-    if (bytesRead === 0) throw new ObjectStoreError("corrupt", "the file was cut while it was read");
-    at += bytesRead;
-  }
-  return bytes;
-}
 
 /** Whether a key, or a directory's "a/b/", can have keys under the prefix. */
 function overlaps(key: string, prefix: string): boolean {
