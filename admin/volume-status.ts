@@ -1,7 +1,6 @@
 import type { VolumeDescription } from "../config/volume-description.ts";
-import { compareVersions, type EpochCode, epochNumber } from "../core/ids.ts";
 import type { RegionStatus } from "../proto/generated/admin.ts";
-import { asVersion } from "../proto/versions.ts";
+import { epochNumberOf, isNewer } from "../proto/versions.ts";
 import { askAll, type MemberAnswer } from "./client.ts";
 
 /** What `status --json` prints. */
@@ -66,7 +65,12 @@ export async function volumeStatus(volume: VolumeDescription): Promise<VolumeSta
     name,
     summary(members, spokesmen.get(name), primarySequence),
   ]);
-  return { volume: volume.volume, epoch: numberOf(newest), primary, regions: Object.fromEntries(regions) };
+  return {
+    volume: volume.volume,
+    epoch: epochNumberOf(newest?.version),
+    primary,
+    regions: Object.fromEntries(regions),
+  };
 }
 
 /** The member that speaks for its region: the leader, else who has applied most. */
@@ -101,11 +105,7 @@ export function memberSummaries(
 
 function newer(a: RegionStatus | undefined, b: RegionStatus | undefined): RegionStatus | undefined {
   if (a === undefined || b === undefined) return a ?? b;
-  return compareVersions(asVersion(b.version), asVersion(a.version)) > 0 ? b : a;
-}
-
-function numberOf(status: RegionStatus | undefined): number {
-  return epochNumber((status?.version?.epoch ?? 0) as EpochCode);
+  return isNewer(b.version, a.version) ? b : a;
 }
 
 function summary(
@@ -119,7 +119,7 @@ function summary(
     reachable: it !== undefined,
     leader: members.find((member) => member.status?.isLeader)?.address ?? null,
     members: memberSummaries(members, it),
-    epoch: it === undefined ? null : numberOf(it),
+    epoch: it === undefined ? null : epochNumberOf(it.version),
     sequence,
     stateHash: it?.stateHash ?? null,
     lag: { commands: sequence === null ? null : Math.max(0, primarySequence - sequence), ms: it?.lagMs ?? null },

@@ -1,3 +1,8 @@
+/** Prints one line to stdout. */
+export function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
 /** A table with a head, columns two spaces apart, as text for people. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]!.length)));

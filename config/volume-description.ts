@@ -24,6 +24,12 @@ export interface RegionDescription {
   readonly queue: string;
 }
 
+/** Whether a text is host:port, or [IPv6]:port. */
+export function isAddress(text: string): boolean {
+  const match = /^(\[[0-9a-f:]+\]|[^\s:/[\]]+):(\d{1,5})$/i.exec(text);
+  return match !== null && Number(match[2]) > 0 && Number(match[2]) < 65536;
+}
+
 /** Stands in `meta` for a member that was removed: its number is never given again. */
 export const REMOVED = "-";
 

@@ -3,7 +3,7 @@ import { LineCounter, parseDocument } from "yaml";
 import { z } from "zod";
 import { parseBucketUrl } from "../base/bucket-url.ts";
 import { UserError } from "../base/user-error.ts";
-import { REMOVED, type RegionDescription, type VolumeDescription } from "./volume-description.ts";
+import { isAddress, REMOVED, type RegionDescription, type VolumeDescription } from "./volume-description.ts";
 
 const DEFAULTS = { retainHours: 72, retainGib: 10, startAloneWaitMs: 30_000, graceMs: 600_000, clockDriftPercent: 10 };
 const REGIONS_MAX = 16;
@@ -18,11 +18,7 @@ const KINDS: Record<string, string> = {
   int: "a whole number",
 };
 
-const address = z.string().refine((text) => {
-  if (text === REMOVED) return true;
-  const match = /^(\[[0-9a-f:]+\]|[^\s:/[\]]+):(\d{1,5})$/i.exec(text);
-  return match !== null && Number(match[2]) > 0 && Number(match[2]) < 65536;
-}, "must be host:port");
+const address = z.string().refine((text) => text === REMOVED || isAddress(text), "must be host:port");
 
 const bucket = z.string().superRefine((text, context) => {
   const where = parseBucketUrl(text);

@@ -10,6 +10,7 @@ import { runDemo } from "../../sandbox/demo/demo.ts";
 import { Report } from "../../sandbox/demo/report.ts";
 import { untilInterrupted } from "../interrupt.ts";
 import { integer } from "../options.ts";
+import { say } from "../text.ts";
 import { PROGRAM } from "./up.ts";
 
 const WAN_MS = 40;
@@ -87,8 +88,4 @@ async function runMirrorfs(args: readonly string[], signal: AbortSignal): Promis
         );
     });
   });
-}
-
-function say(line: string): void {
-  process.stdout.write(`${line}\n`);
 }

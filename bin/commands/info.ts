@@ -4,8 +4,8 @@ import { UserError } from "../../base/user-error.ts";
 import type { VolumeDescription } from "../../config/volume-description.ts";
 import { decodeAttributes } from "../../core/codec.ts";
 import type { Attributes } from "../../core/commands.ts";
-import { type EpochCode, epochNumber } from "../../core/ids.ts";
 import type { InfoAnswer } from "../../proto/generated/admin.ts";
+import { epochNumberOf } from "../../proto/versions.ts";
 import { readVolume, withConfig } from "../options.ts";
 import { locate } from "../place.ts";
 import { bytesText, table } from "../text.ts";
@@ -64,7 +64,7 @@ function regionJson(it: InfoAnswer | undefined) {
   return {
     reachable: true,
     found: true,
-    epoch: epochNumber((it.version?.epoch ?? 0) as EpochCode),
+    epoch: epochNumberOf(it.version),
     sequence: it.version?.sequence ?? 0,
     slices: it.slices,
     sliceBytes: it.sliceBytes,

@@ -3,7 +3,12 @@ import { askMembers, callLeader } from "../../admin/client.ts";
 import { type MemberSummary, memberSummaries, spokesman } from "../../admin/volume-status.ts";
 import { UserError } from "../../base/user-error.ts";
 import { pause } from "../../base/waiting.ts";
-import { membersOf, type RegionDescription, type VolumeDescription } from "../../config/volume-description.ts";
+import {
+  isAddress,
+  membersOf,
+  type RegionDescription,
+  type VolumeDescription,
+} from "../../config/volume-description.ts";
 import type { ChangeMembersAnswer, ChangeMembersRequest } from "../../proto/generated/admin.ts";
 import { integer, readVolume, regionOf, seconds, withConfig } from "../options.ts";
 import { bytesText, table } from "../text.ts";
@@ -68,7 +73,7 @@ function named(options: { config?: string; region: string }) {
 }
 
 function address(text: string): string {
-  if (/^(\[[0-9a-f:]+\]|[^\s:/[\]]+):\d{1,5}$/i.test(text)) return text;
+  if (isAddress(text)) return text;
   throw new InvalidArgumentError("It must be host:port.");
 }
 

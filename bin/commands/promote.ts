@@ -2,9 +2,9 @@ import type { Command } from "commander";
 import { callLeader } from "../../admin/client.ts";
 import { volumeStatus } from "../../admin/volume-status.ts";
 import { UserError } from "../../base/user-error.ts";
-import { type EpochCode, epochNumber } from "../../core/ids.ts";
 import type { LossReportAnswer } from "../../proto/generated/admin.ts";
 import type { WireVersion } from "../../proto/generated/metadata.ts";
+import { epochNumberOf } from "../../proto/versions.ts";
 import { readVolume, regionOf, withConfig } from "../options.ts";
 import { bytesText } from "../text.ts";
 
@@ -62,7 +62,7 @@ function lossReport(it: LossReportAnswer | undefined) {
 }
 
 function versionOf(it: WireVersion | undefined) {
-  return { epoch: epochNumber((it?.epoch ?? 0) as EpochCode), sequence: it?.sequence ?? 0 };
+  return { epoch: epochNumberOf(it), sequence: it?.sequence ?? 0 };
 }
 
 function text(region: string, tookMs: number, report: ReturnType<typeof lossReport>): string {

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { callLeader } from "../../admin/client.ts";
 import { volumeStatus } from "../../admin/volume-status.ts";
 import { UserError } from "../../base/user-error.ts";
-import { type EpochCode, epochNumber } from "../../core/ids.ts";
+import { epochNumberOf } from "../../proto/versions.ts";
 import { readVolume, regionOf, seconds, withConfig } from "../options.ts";
 
 const TIMEOUT_MS = 30_000;
@@ -32,7 +32,7 @@ export function addSwitchover(program: Command): void {
       const answer = await callLeader(volume, from, "switchover", request, options.timeout + ANSWER_MS_MAX);
       if (!answer.ok) throw new UserError(`no switchover from ${from.name} to ${to.name}: ${answer.message}`);
       const tookMs = Math.round(performance.now() - startedMs);
-      const epoch = epochNumber((answer.version?.epoch ?? 0) as EpochCode);
+      const epoch = epochNumberOf(answer.version);
       const sequence = answer.version?.sequence ?? 0;
       process.stdout.write(
         options.json

@@ -4,6 +4,7 @@ import { UserError } from "../../base/user-error.ts";
 import { Cloud } from "../../sandbox/cloud.ts";
 import { untilInterrupted } from "../interrupt.ts";
 import { integer } from "../options.ts";
+import { say } from "../text.ts";
 
 export function addUp(program: Command): void {
   program
@@ -36,10 +37,6 @@ export function addUp(program: Command): void {
 }
 
 export const PROGRAM = fileURLToPath(new URL("../mirrorfs", import.meta.url));
-
-function say(line: string): void {
-  process.stdout.write(`${line}\n`);
-}
 
 function replicas(text: string): number {
   const value = integer(1, 5)(text);

@@ -2,9 +2,8 @@ import type { Command } from "commander";
 import { askAll, waitAtLeader } from "../../admin/client.ts";
 import { UserError } from "../../base/user-error.ts";
 import type { VolumeDescription } from "../../config/volume-description.ts";
-import { compareVersions } from "../../core/ids.ts";
 import type { WireVersion } from "../../proto/generated/metadata.ts";
-import { asVersion } from "../../proto/versions.ts";
+import { isNewer } from "../../proto/versions.ts";
 import { readVolume, regionOf, seconds, withConfig } from "../options.ts";
 import { locate } from "../place.ts";
 import { bytesText } from "../text.ts";
@@ -46,7 +45,7 @@ async function newestVersion(volume: VolumeDescription): Promise<WireVersion> {
   const members = [...(await askAll(volume)).values()].flat();
   const versions = members.flatMap(({ status }) => [status?.version, status?.heard]).filter((it) => it !== undefined);
   if (versions.length === 0) throw new UserError(`no metadata server of volume ${volume.volume} answers`);
-  return versions.reduce((a, b) => (compareVersions(asVersion(b), asVersion(a)) > 0 ? b : a));
+  return versions.reduce((a, b) => (isNewer(b, a) ? b : a));
 }
 
 function done(json: boolean | undefined, path: string, region: string, waitedMs: number, version: WireVersion): void {
