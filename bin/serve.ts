@@ -3,18 +3,16 @@ import type { Logger } from "pino";
 
 interface Service {
   stop(): Promise<void>;
-  /** Resolves when it ended by itself (a mount that was unmounted). */
+  /** Resolves when the service ends by itself (a mount that is unmounted); rejects when it fails. */
   readonly ended?: Promise<void>;
 }
 
-/** How long a clean stop may take before the process goes all the same; and how long a start that is interrupted. */
+/** A clean stop that takes longer is abandoned, and the process exits. */
 const STOP_MS_MAX = 20_000;
+/** After a signal during the start: how long to wait for the start, so that the service can be stopped in order. */
 const START_MS_MAX = 3_000;
 
-/**
- * Runs a service until SIGINT, SIGTERM or SIGHUP (a second one ends the process at once), or until it ends by itself.
- * A signal that comes while it starts waits a little for the start, so that it is stopped in order.
- */
+/** Runs a service until SIGINT, SIGTERM or SIGHUP (a second one ends the process at once), or until it ends by itself. */
 export async function serve(service: Service | Promise<Service>, logger: Logger): Promise<void> {
   const signal = nextSignal();
   const running = await Promise.race([service, signal.then(() => delay(START_MS_MAX))]);
@@ -33,11 +31,11 @@ export async function serve(service: Service | Promise<Service>, logger: Logger)
 
 function nextSignal(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
-    let came = false;
+    let received = false;
     for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
       process.on(name, () => {
-        if (came) process.exit(1);
-        came = true;
+        if (received) process.exit(1);
+        received = true;
         resolve(name);
       });
     }

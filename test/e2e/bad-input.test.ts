@@ -81,7 +81,9 @@ describe("a volume file that is wrong", () => {
     );
     expect(
       await mirrorfs("meta", "--config", config, "--region", "aws", "--id", "2", "--data", join(dir, "m2")),
-    ).toEqual(said("region aws has 1 metadata servers: --id 2 is none of them", 2));
+    ).toEqual(
+      said("region aws has no metadata server 2: give --id 1 to 1, or append its address to regions.aws.meta", 2),
+    );
   });
 });
 
