@@ -8,7 +8,7 @@ import { decodeSlice, encodeSlice } from "../core/codec.ts";
 import type { Slice } from "../core/commands.ts";
 import type { RegionIndex, SliceId } from "../core/ids.ts";
 import { claimBucket } from "../object-store/marker.ts";
-import { type ObjectStore, ObjectStoreError } from "../object-store/object-store.ts";
+import type { ObjectStore } from "../object-store/object-store.ts";
 import { openObjectStore } from "../object-store/open.ts";
 import type { RegionsAnswer } from "../proto/generated/agent.ts";
 import { Agent, type AgentCounts } from "./agent.ts";
@@ -76,15 +76,9 @@ async function checkBucket(bucket: ObjectStore): Promise<void> {
   try {
     await bucket.probe();
   } catch (error) {
-    throw new UserError(`bucket ${bucket.url}: ${remedy(error)}`, 1, { cause: error });
+    // A failed probe names the bucket, the reason and the remedy.
+    throw new UserError(messageOf(error), 1, { cause: error });
   }
-}
-
-function remedy(error: unknown): string {
-  const code = error instanceof ObjectStoreError ? error.code : undefined;
-  if (code === "noBucket") return "there is no such bucket: create it, or correct it in the volume file";
-  if (code === "denied") return `${messageOf(error)}: check the credentials and what they allow`;
-  return `${messageOf(error)}: check the address and the network`;
 }
 
 async function checkQueue(url: string): Promise<void> {

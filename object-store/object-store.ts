@@ -45,7 +45,11 @@ export interface ObjectStore {
     options: { crc32c: number; bytes: number; signal?: AbortSignal },
   ): Promise<"created" | "exists" | undefined>;
 
-  /** That the bucket is there and the credentials serve. @throws ObjectStoreError `noBucket`, `denied`, `unavailable`. */
+  /**
+   * Checks that the bucket exists and that the credentials are accepted.
+   * @throws ObjectStoreError `noBucket`, `denied` or `unavailable`; its message is one line for the user: which bucket, why,
+   * and the remedy.
+   */
   probe(options?: { signal?: AbortSignal }): Promise<void>;
 
   /** What is under way ends, or is broken off, before it resolves. */
