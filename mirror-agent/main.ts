@@ -1,3 +1,7 @@
+/**
+ * The mirror agent of a region: copies the blocks that the region's bucket lacks from the other regions' buckets, and deletes
+ * garbage from its own. The metadata decides what is to be copied or deleted; agents share the work through a queue in Redis.
+ */
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import type { Logger } from "pino";
@@ -25,7 +29,7 @@ export interface RunAgentOptions {
   readonly volume: VolumeDescription;
   readonly region: string;
   readonly logger: Logger;
-  /** Blocks in flight; 64 by default: enough small ones for a link of 80 ms, and few enough large ones for its width. */
+  /** Most blocks in flight; 64 by default: enough small blocks to hide a latency of 80 ms. `BYTES_IN_FLIGHT` bounds large ones. */
   readonly concurrency?: number;
   readonly bytesPerSecond?: number;
   readonly collectIntervalMs?: number;
@@ -43,8 +47,9 @@ const REDIS_WAIT_MS = 5_000;
 const STOP_GRACE_MS = 5_000;
 
 /**
- * Runs one agent of a region: pulls what the region's bucket lacks, deletes what nobody needs.
- * @throws UserError when the bucket or Redis cannot be used. Waits for the metadata. After the start it outlives them all.
+ * Starts one agent of a region. Waits for the region's metadata; once started, it survives the loss of the metadata, of any
+ * bucket and of Redis.
+ * @throws UserError when the own bucket or Redis cannot be used.
  */
 export async function runAgent(options: RunAgentOptions): Promise<RunningAgent> {
   const { volume, logger } = options;
@@ -87,17 +92,17 @@ async function checkQueue(url: string): Promise<void> {
   } catch (error) {
     const at = new URL(url).host;
     throw new UserError(
-      `Redis at ${at} does not answer (${messageOf(error)}): start redis-server there, or correct the region's queue in the volume file`,
+      `Redis at ${at} does not answer (${messageOf(error)}): start redis-server there, or correct "queue" in the volume file`,
       1,
       { cause: error },
     );
   }
 }
 
-/** The metadata may start after its agents: waits for it, and says so. */
+/** Waits until the region's metadata answers: agents may start before it. */
 async function findRegions(link: MetadataLink, logger: Logger): Promise<RegionsAnswer> {
   for (let attempt = 0; ; attempt++) {
-    let reason = "the volume is not there yet";
+    let reason = "the volume is not formatted yet";
     try {
       const regions = await link.regions();
       if (regions.uuid !== "") return regions;
@@ -109,7 +114,7 @@ async function findRegions(link: MetadataLink, logger: Logger): Promise<RegionsA
   }
 }
 
-/** What a start has checked and found. */
+/** The options of a start, and what its checks found. */
 interface Found extends RunAgentOptions {
   readonly link: MetadataLink;
   readonly regions: RegionsAnswer;
@@ -150,7 +155,7 @@ function start(found: Found): RunningAgent {
     stop: () => (stopped ??= stop()),
   };
 
-  /** In this order: no new work, what runs ends or is left to others, what is done is reported, then the doors close. */
+  /** In this order: take no new work, end running copies or leave them to other agents, report, close all connections. */
   async function stop(): Promise<void> {
     stopStatus();
     collector.close();
@@ -182,7 +187,7 @@ function openQueue(found: Found, run: (job: RunningJob) => Promise<void>): CopyQ
     onConnection: (up) =>
       logger[up ? "info" : "warn"](
         { queue: new URL(queueUrl).host },
-        up ? "Redis is back" : "Redis is away: no job starts until it is back",
+        up ? "Redis answers again" : "Redis does not answer: no job starts until it does",
       ),
   });
 }
@@ -216,7 +221,7 @@ function openStores(found: Found): Map<RegionIndex, ObjectStore> {
     const described = found.volume.regions.get(name);
     if (index === own) stores.set(own, found.bucket);
     else if (described !== undefined) stores.set(index as RegionIndex, openObjectStore(described.bucket));
-    else found.logger.warn({ region: name }, "a region is not in the volume file: nothing is fetched from it");
+    else found.logger.warn({ region: name }, "a region is missing in the volume file: no block is copied from it");
   }
   return stores;
 }
@@ -226,7 +231,7 @@ function readSlice(bytes: Uint8Array): Slice {
   return { id, bytes: length, home, crc32c };
 }
 
-/** One line every so often while there is work, and one when it is done. */
+/** Logs progress every `intervalMs` while slices are pending, and once more when the last is copied. @returns what stops it. */
 function logStatus(agent: Agent, logger: Logger, intervalMs: number): () => void {
   let last = agent.counts();
   const timer = setInterval(() => {

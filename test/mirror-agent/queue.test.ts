@@ -109,8 +109,8 @@ test("Redis is killed and comes back empty: the agent goes on", async () => {
   await world.redis.start();
   await until("resident", allResident);
   await world.checkResident([...slices, ...more]);
-  expect(world.log.filter((line) => line.includes("Redis is away"))).toHaveLength(1);
-  expect(world.log.filter((line) => line.includes("Redis is back"))).toHaveLength(1);
+  expect(world.log.filter((line) => line.includes("Redis does not answer"))).toHaveLength(1);
+  expect(world.log.filter((line) => line.includes("Redis answers again"))).toHaveLength(1);
 });
 
 test("a leftover of a job in Redis swallows its id, not its slice", async () => {
