@@ -2,7 +2,7 @@ import { link, mkdir, rmdir } from "node:fs/promises";
 import path from "node:path";
 import { DirectorySync } from "./directory-sync.ts";
 
-/** The names of a directory bucket's files, and the directories above them: made durably, removed when they are empty. */
+/** Names files in a directory bucket, durably; makes the directories above them, and removes those that become empty. */
 export class FileNames {
   readonly #root: string;
   readonly #directories = new DirectorySync();
@@ -12,7 +12,7 @@ export class FileNames {
   }
 
   /**
-   * Gives a file its name; unlike a rename it never replaces another. Not durable before `sync`.
+   * Gives a file its name; unlike a rename, it never replaces another file. Durable after `sync`.
    * @throws the system's EEXIST when the name is taken.
    */
   async link(temporary: string, target: string): Promise<void> {
@@ -32,7 +32,7 @@ export class FileNames {
     await this.#directories.sync(path.dirname(target));
   }
 
-  /** Removes the directories above a deleted file that are empty by now. */
+  /** Removes the directories above a deleted file that are empty now. */
   async removeEmptyParents(target: string): Promise<void> {
     for (let parent = path.dirname(target); parent !== this.#root; parent = path.dirname(parent)) {
       try {

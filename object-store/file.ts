@@ -10,10 +10,10 @@ import type { ObjectStoreErrorCode } from "./object-store.ts";
 import { type ListedObject, type ObjectHead, type ObjectStore, ObjectStoreError } from "./object-store.ts";
 import { probeError } from "./probe-error.ts";
 
-/** Uploads under way; what a crash leaves here is never listed. */
+/** The directory of uploads under way. Files that a crash leaves here are never listed. */
 const TEMPORARY = ".uploading";
 
-/** A directory as a bucket: a shared file system, or one machine. An object is a file of its key's path. */
+/** A directory as a bucket, on a shared file system or for one machine. An object is a file whose path is its key. */
 export class FileObjectStore implements ObjectStore {
   readonly url: string;
   readonly #root: string;
@@ -29,7 +29,7 @@ export class FileObjectStore implements ObjectStore {
   async create(key: string, body: Uint8Array, options: { crc32c: number; signal?: AbortSignal }) {
     return this.#translate(`create ${key}`, options.signal, async () => {
       if (crc32c(body) !== options.crc32c) {
-        throw new ObjectStoreError("corrupt", `${this.url}: create ${key}: the bytes do not fit the checksum given`);
+        throw new ObjectStoreError("corrupt", `${this.url}: create ${key}: the bytes do not match the checksum given`);
       }
       const target = this.#path(key);
       const temporary = path.join(this.#root, TEMPORARY, randomUUID());
@@ -107,12 +107,12 @@ export class FileObjectStore implements ObjectStore {
     }
   }
 
-  /** Also what its caller gave up ends first: nothing touches the directory afterwards. */
+  /** Waits for all operations, those that their callers aborted included: nothing touches the directory afterwards. */
   async close(): Promise<void> {
     await Promise.allSettled(this.#running);
   }
 
-  /** Directories in the order of keys: a directory sorts as its name with a slash. */
+  /** Walks the directories in the order of keys: a directory sorts as its name with a slash. */
   async *#walk(
     directory: string,
     prefix: string,
@@ -130,7 +130,7 @@ export class FileObjectStore implements ObjectStore {
     }
   }
 
-  /** Without a look inside: a file that was cut is listed too. undefined: deleted meanwhile. */
+  /** The length of the body by the file's size, so that a truncated file is listed too. undefined: deleted meanwhile. */
   async #listedBytes(key: string): Promise<number | undefined> {
     try {
       return Math.max(0, (await stat(this.#path(key))).size - TRAILER_BYTES);
@@ -145,7 +145,7 @@ export class FileObjectStore implements ObjectStore {
     try {
       entries = await readdir(path.join(this.#root, directory), { withFileTypes: true });
     } catch (error) {
-      // A directory that its last object's delete took away meanwhile; the bucket itself must be there.
+      // The delete of its last object removed the directory meanwhile; the bucket itself must exist.
       if (directory !== "" && hasCode(error, "ENOENT")) return [];
       throw error;
     }
@@ -169,7 +169,7 @@ export class FileObjectStore implements ObjectStore {
       return await open(temporary, "wx", 0o644);
     } catch (error) {
       if (!hasCode(error, "ENOENT")) throw error;
-      await stat(this.#root); // a bucket that is not there (not mounted, say) is never made here
+      await stat(this.#root); // never creates the bucket itself: its file system may just not be mounted
       await mkdir(path.dirname(temporary), { recursive: true });
       return open(temporary, "wx", 0o644);
     }
@@ -186,7 +186,7 @@ export class FileObjectStore implements ObjectStore {
 
   async #trailer(file: FileHandle, key: string): Promise<{ bytes: number; crc32c: number }> {
     const found = await file.stat();
-    if (found.isDirectory()) throw new ObjectStoreError("notFound", `${this.url}: ${key} is not there`);
+    if (found.isDirectory()) throw new ObjectStoreError("notFound", `${this.url}: ${key} does not exist`);
     const trailer = await readTrailer(file, found.size);
     if (trailer === undefined) throw this.#corrupt(key, "cut");
     return trailer;
@@ -195,12 +195,13 @@ export class FileObjectStore implements ObjectStore {
   #path(key: string): string {
     const parts = key.split("/");
     const bad = parts.some((part) => part === "" || part === "." || part === ".." || part.includes("\0"));
-    if (bad || parts[0] === TEMPORARY) throw new TypeError(`a key that no file can have: ${JSON.stringify(key)}`);
+    if (bad || parts[0] === TEMPORARY) throw new TypeError(`no file can have the key ${JSON.stringify(key)}`);
     return path.join(this.#root, ...parts);
   }
 
   #corrupt(key: string, why: "cut" | "checksum"): ObjectStoreError {
-    const text = why === "cut" ? "the file was cut, or is not of mirrorfs" : "the bytes do not fit their checksum";
+    const text =
+      why === "cut" ? "the file is truncated, or was not written by mirrorfs" : "the bytes do not match their checksum";
     return new ObjectStoreError("corrupt", `${this.url}: ${key}: ${text}`);
   }
 
@@ -213,7 +214,7 @@ export class FileObjectStore implements ObjectStore {
       return await running;
     } catch (error) {
       if (signal?.aborted)
-        throw new ObjectStoreError("aborted", `${this.url}: ${what}: given up by the caller`, { cause: error });
+        throw new ObjectStoreError("aborted", `${this.url}: ${what}: aborted by the caller`, { cause: error });
       if (error instanceof ObjectStoreError || error instanceof TypeError) throw error;
       throw await this.#fromSystemError(error, what);
     } finally {
@@ -248,12 +249,12 @@ const BY_ERRNO: Readonly<Record<string, ObjectStoreErrorCode>> = {
   EFBIG: "full",
 };
 
-/** Whether a key, or a directory's "a/b/", can have keys under the prefix. */
+/** Whether a key, or a key inside a directory ("a/b/"), can begin with the prefix. */
 function overlaps(key: string, prefix: string): boolean {
   return key.startsWith(prefix) || (key.endsWith("/") && prefix.startsWith(key));
 }
 
-/** Whether a key, and for a directory all keys in it, come no later than `after`. */
+/** Whether a key, and for a directory every key in it, sorts before or at `after`. */
 function isPast(key: string, after: string | undefined): boolean {
   if (after === undefined) return false;
   if (key.endsWith("/") && after.startsWith(key)) return false;

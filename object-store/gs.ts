@@ -10,7 +10,7 @@ import { type Limits, limitsOf, type ObjectStoreOptions } from "./options.ts";
 import { probeError } from "./probe-error.ts";
 import { withRetries } from "./retries.ts";
 
-/** What GCS says of an object; numbers are strings there. */
+/** An object's metadata in the JSON API (https://cloud.google.com/storage/docs/json_api/v1/objects): numbers are strings. */
 interface Resource {
   readonly name: string;
   readonly size: string;
@@ -52,7 +52,7 @@ export class GsObjectStore implements ObjectStore {
       }
       const stored = await this.#api.json<Resource>(answer, what);
       if (crc32cFromBase64(stored.crc32c) !== options.crc32c || Number(stored.size) !== body.length) {
-        throw new ObjectStoreError("corrupt", `${this.url}: ${what}: the service stored other bytes than were sent`);
+        throw new ObjectStoreError("corrupt", `${this.url}: ${what}: the service stored other bytes than it was sent`);
       }
       return true;
     });
@@ -118,9 +118,9 @@ export class GsObjectStore implements ObjectStore {
     try {
       const copied = await this.#run(what, options.signal, async (signal) => {
         const found = await source.#resource(key, what, signal);
-        if (found === undefined) throw new ObjectStoreError("notFound", `${source.url}: ${key} is not there`);
+        if (found === undefined) throw new ObjectStoreError("notFound", `${source.url}: ${key} does not exist`);
         if (Number(found.size) !== options.bytes || crc32cFromBase64(found.crc32c) !== options.crc32c) {
-          throw new ObjectStoreError("corrupt", `${source.url}: ${key} is not what its slice says`);
+          throw new ObjectStoreError("corrupt", `${source.url}: ${key} does not match its slice's record`);
         }
         return this.#rewrite(source, key, found.generation, signal);
       });
@@ -172,7 +172,7 @@ export class GsObjectStore implements ObjectStore {
     return this.#api.json(answer, what);
   }
 
-  /** A copy of a big object, or between locations, takes several calls. */
+  /** Copying a large object, or between locations, takes several calls. */
   async #rewrite(source: GsObjectStore, key: string, generation: string, signal: AbortSignal) {
     const path = `${source.#object(key)}/rewriteTo/b/${this.#where.bucket}/o/${encodeURIComponent(key)}`;
     for (let rewriteToken: string | undefined; ; ) {
@@ -180,7 +180,7 @@ export class GsObjectStore implements ObjectStore {
       const answer = await this.#api.request({ method: "POST", path, query }, signal);
       if (answer.status === 412) {
         answer.body.resume();
-        return "exists" as const; // or the source has changed: `confirmExisting` tells
+        return "exists" as const; // or the source has changed: the caller's `confirmExisting` finds out
       }
       const step = await this.#api.json<{ done: boolean; rewriteToken?: string }>(answer, `copy ${key}`);
       if (step.done) return "created" as const;
@@ -200,7 +200,7 @@ export class GsObjectStore implements ObjectStore {
   }
 }
 
-/** The body of an upload in one request: the object's metadata with its checksum, then its bytes, not copied. */
+/** The body of a multipart upload: the object's metadata with its checksum, then the bytes, which are not copied. */
 function multipartOf(key: string, bytes: Uint8Array, crc: number) {
   const boundary = "mirrorfs-7d1c5a90e2";
   const metadata = JSON.stringify({ name: key, crc32c: crc32cToBase64(crc), contentType: "application/octet-stream" });
