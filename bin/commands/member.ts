@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { askMembers, callLeader } from "../../admin/client.ts";
-import { type MemberSummary, memberSummaries, spokesman } from "../../admin/volume-status.ts";
+import { type MemberSummary, memberSummaries, regionStatus } from "../../admin/volume-status.ts";
 import { UserError } from "../../base/user-error.ts";
 import { pause } from "../../base/waiting.ts";
 import {
@@ -107,7 +107,7 @@ async function snapshotText(volume: VolumeDescription, region: RegionDescription
 
 async function list(volume: VolumeDescription, region: RegionDescription): Promise<readonly MemberSummary[]> {
   const answers = await askMembers(volume, region);
-  return memberSummaries(answers, spokesman(answers));
+  return memberSummaries(answers, regionStatus(answers));
 }
 
 function listText(members: readonly MemberSummary[]): string {
