@@ -19,7 +19,7 @@ export interface AgentOptions {
   readonly rewalk: () => void;
   readonly logger: Logger;
   readonly tickMs?: number;
-  /** Pending slices are listed anew this often, in case a push was missed. */
+  /** All pending slices are listed again this often, in case a push was missed. */
   readonly rewalkMs?: number;
 }
 

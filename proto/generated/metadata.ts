@@ -50,7 +50,7 @@ export const Status = {
   BEHIND: 4,
   /** BUSY - overloaded: slow down and retry */
   BUSY: 5,
-  /** NO_SESSION - the server does not know the session: open a new one (an old one never begins anew) */
+  /** NO_SESSION - the server does not know the session: open a new one (an old one is never reopened) */
   NO_SESSION: 6,
   /** UNKNOWN - leadership was lost while the request was in flight: retry with the same request number */
   UNKNOWN: 7,

@@ -58,7 +58,7 @@ test("a job runs once however often it is added, and again when it is added afte
   await queue.close(1_000);
 });
 
-test("by priority, and a promoted one next", async () => {
+test("runs jobs by priority, a promoted one next", async () => {
   const order: number[] = [];
   let open_: () => void = () => {};
   const gate = new Promise<void>((resolve) => {
@@ -95,7 +95,7 @@ test("FLUSHALL in the middle: the queue is filled again within seconds, and all 
   await world.checkResident(slices);
 });
 
-test("Redis is killed and comes back empty: the agent goes on", async () => {
+test("Redis is killed and comes back empty: the agent continues", async () => {
   const slices = await world.slices(60, 66_000);
   world.metadata.add(slices);
   await world.agent({ bytesPerSecond: 1_000_000, concurrency: 4 });
