@@ -129,5 +129,5 @@ function nextStep(region: RegionDescription, id: number, options: { address: str
   const append = known
     ? ""
     : `append "${options.address}" to regions.${region.name}.meta${fill} in every copy of the volume file, then `;
-  return `member ${id} of ${region.name} is a learner: ${append}start it with 'mirrorfs meta --config F --region ${region.name} --id ${id} --data DIR --join', then 'mirrorfs member promote --region ${region.name} --id ${id}'\n`;
+  return `member ${id} of ${region.name} is a learner: ${append}start it with 'mirrorfs meta --config FILE --region ${region.name} --id ${id} --data DIR --join', then 'mirrorfs member promote --region ${region.name} --id ${id}'\n`;
 }
