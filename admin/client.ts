@@ -1,4 +1,4 @@
-import { Client, Metadata } from "@grpc/grpc-js";
+import { Client, Metadata, status } from "@grpc/grpc-js";
 import { UserError } from "../base/user-error.ts";
 import { pause } from "../base/waiting.ts";
 import { membersOf, type RegionDescription, type VolumeDescription } from "../config/volume-description.ts";
@@ -6,7 +6,7 @@ import { channelCredentials } from "../proto/credentials.ts";
 import { AdminService, type RegionStatus, type WaitProgress } from "../proto/generated/admin.ts";
 
 const STATUS_MS_MAX = 2_000;
-/** How long a region without a leader is asked again: longer than an election. */
+/** How long to look for a leader: longer than an election takes. */
 const LEADER_MS_MAX = 10_000;
 const RETRY_MS = 200;
 
@@ -14,14 +14,14 @@ type UnaryMethod = "status" | "switchover" | "promote" | "info" | "lossReport" |
 type RequestOf<M extends UnaryMethod> = Parameters<(typeof AdminService)[M]["requestSerialize"]>[0];
 type AnswerOf<M extends UnaryMethod> = ReturnType<(typeof AdminService)[M]["responseDeserialize"]>;
 
-/** A member as it answered; `status` is undefined when it did not. */
+/** A member and its status, undefined when it did not answer. */
 export interface MemberAnswer {
   readonly id: number;
   readonly address: string;
   readonly status: RegionStatus | undefined;
 }
 
-/** Calls one server, on a connection of its own. @throws gRPC's ServiceError. */
+/** Calls one server, on a new connection. @throws gRPC's ServiceError. */
 async function callServer<M extends UnaryMethod>(address: string, method: M, request: RequestOf<M>, timeoutMs: number) {
   const client = new Client(address, channelCredentials());
   const { path, requestSerialize, responseDeserialize } = AdminService[method];
@@ -42,7 +42,7 @@ async function callServer<M extends UnaryMethod>(address: string, method: M, req
   }
 }
 
-/** Asks every member of a region for its status, all at once. Takes two seconds at most. */
+/** Asks every member of a region for its status, in parallel. Takes at most two seconds; never rejects. */
 export async function askMembers(
   volume: VolumeDescription,
   region: RegionDescription,
@@ -56,7 +56,7 @@ export async function askMembers(
   );
 }
 
-/** The answers of all members of all regions, by region. */
+/** Asks every member of every region for its status, in parallel. @returns the answers by region. */
 export async function askAll(volume: VolumeDescription): Promise<ReadonlyMap<string, readonly MemberAnswer[]>> {
   const regions = [...volume.regions.values()];
   const answers = await Promise.all(regions.map((region) => askMembers(volume, region)));
@@ -64,7 +64,7 @@ export async function askAll(volume: VolumeDescription): Promise<ReadonlyMap<str
 }
 
 /**
- * Calls the leader of a region; asks again while there is none, or it changes, for ten seconds.
+ * Calls the leader of a region; retries while the region has no leader or the leader changes, for at most ten seconds.
  * @throws UserError when no leader was found in that time.
  */
 export async function callLeader<M extends Exclude<UnaryMethod, "status">>(
@@ -77,15 +77,16 @@ export async function callLeader<M extends Exclude<UnaryMethod, "status">>(
   const giveUpAt = Date.now() + LEADER_MS_MAX;
   for (;;) {
     const leader = await findLeader(volume, region, giveUpAt);
-    const answer = await callServer(leader, method, request, timeoutMs).catch(unavailableOrThrow);
-    if (answer !== undefined && !isElsewhere(answer, leader)) return answer;
+    const answer = await callServer(leader, method, request, timeoutMs).catch(ignoreRetryable);
+    if (answer !== undefined && !isRedirect(answer, leader)) return answer;
     await pause(RETRY_MS);
   }
 }
 
 /**
- * Streams the leader's progress on a WaitRequest until it is done, across changes of leader.
- * @throws UserError on the server's refusal, or when `timeoutMs` are over.
+ * Sends a WaitRequest to the leader and yields its progress until it is done or `timeoutMs` are over; continues with the next
+ * leader when the leader changes.
+ * @throws UserError when the server refuses the request, or no leader is found.
  */
 export async function* waitAtLeader(
   volume: VolumeDescription,
@@ -113,7 +114,7 @@ export async function* waitAtLeader(
       }
     } catch (error) {
       if (error instanceof UserError) throw error;
-      unavailableOrThrow(error);
+      ignoreRetryable(error);
     } finally {
       client.close();
     }
@@ -126,26 +127,27 @@ async function findLeader(volume: VolumeDescription, region: RegionDescription, 
     const answers = await askMembers(volume, region);
     const leader = answers.find((it) => it.status?.isLeader);
     if (leader !== undefined) return leader.address;
-    const unnamed = answers.find((it) => it.status !== undefined && it.status.leader !== "")?.status?.leader;
-    if (unnamed !== undefined && !answers.some(({ address }) => address === unnamed)) return unnamed;
+    // A leader that the volume file does not name: it was added later.
+    const added = answers.find((it) => it.status !== undefined && it.status.leader !== "")?.status?.leader;
+    if (added !== undefined && !answers.some(({ address }) => address === added)) return added;
     if (Date.now() >= giveUpAt) {
       const reached = answers.filter((it) => it.status !== undefined).length;
       throw new UserError(
-        `region ${region.name} has no leader: ${reached} of ${answers.length} metadata servers answer (${answers.map(({ address }) => address).join(", ")})`,
+        `region ${region.name} has no leader: ${reached} of ${answers.length} metadata servers answer (${answers.map(({ address }) => address).join(", ")}): start a majority of them, and check the network`,
       );
     }
     await pause(RETRY_MS);
   }
 }
 
-/** That the one asked was not the leader (any more): it names another, or nobody. */
-function isElsewhere(answer: { ok?: boolean; leader?: string }, asked: string): boolean {
-  return answer.ok === false && answer.leader !== undefined && answer.leader !== "" && answer.leader !== asked;
+/** Whether the server that we called redirected us to another leader. */
+function isRedirect(answer: { ok?: boolean; leader?: string }, called: string): boolean {
+  return answer.ok === false && answer.leader !== undefined && answer.leader !== "" && answer.leader !== called;
 }
 
-/** UNAVAILABLE and DEADLINE_EXCEEDED are worth another try with the next leader. */
-function unavailableOrThrow(error: unknown): undefined {
-  const code = (error as { code?: number }).code;
-  if (code === 14 || code === 4 || code === 1) return undefined;
-  throw error;
+/** Errors after which the next leader may answer. */
+const RETRYABLE: readonly (number | undefined)[] = [status.UNAVAILABLE, status.DEADLINE_EXCEEDED, status.CANCELLED];
+
+function ignoreRetryable(error: unknown): undefined {
+  if (!RETRYABLE.includes((error as { code?: number }).code)) throw error;
 }

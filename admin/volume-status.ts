@@ -1,7 +1,6 @@
 import type { VolumeDescription } from "../config/volume-description.ts";
-import { compareVersions, type EpochCode, epochNumber } from "../core/ids.ts";
 import type { RegionStatus } from "../proto/generated/admin.ts";
-import { asVersion } from "../proto/versions.ts";
+import { epochNumberOf, isNewer } from "../proto/versions.ts";
 import { askAll, type MemberAnswer } from "./client.ts";
 
 /** What `status --json` prints. */
@@ -14,10 +13,10 @@ export interface VolumeStatus {
 }
 
 export interface RegionSummary {
-  /** "primary" | "mirror" | "sealed" | "fenced" | "unformatted" | "unknown" */
+  /** "primary" | "mirror" | "sealed" | "fenced" | "unformatted"; "unknown" when no member answers. */
   readonly role: string;
   readonly reachable: boolean;
-  /** host:port, or null when there is none. */
+  /** host:port of the leader; null when there is none. */
   readonly leader: string | null;
   readonly members: readonly MemberSummary[];
   readonly epoch: number | null;
@@ -31,11 +30,11 @@ export interface RegionSummary {
     readonly copied: number | null;
     readonly failed: number | null;
   };
-  /** Why it refuses, or what it waits for. */
+  /** Why the region refuses requests, or what it waits for; empty otherwise. */
   readonly message: string;
 }
 
-/** A metadata server that the volume file names, or that the region's group has. */
+/** A metadata server that the volume file names, or that is a member of the region's group. */
 export interface MemberSummary {
   readonly id: number;
   readonly address: string;
@@ -44,46 +43,54 @@ export interface MemberSummary {
   /** "voter" | "learner" | "joining" | "removed" | "unknown" */
   readonly membership: string;
   readonly sequence: number | null;
-  /** Entries of the log that it lacks, as the leader sees it. */
+  /** Log entries that it lacks, as the leader knows; null without a leader. */
   readonly behind: number | null;
-  /** What it has of a snapshot that is on its way to it. */
+  /** Bytes received of a snapshot that is being sent to it; null when there is none. */
   readonly snapshotBytes: number | null;
-  /** Messages and streams of peers that it refused since its start, by what was wrong with them. */
+  /** Messages and streams of peers that it has refused since its start, by the reason. */
   readonly refused: Readonly<Record<string, number>>;
 }
 
-/** Asks all members of all regions; those out of reach are shown as such. Takes two seconds at most. */
+/** Asks all members of all regions, in at most two seconds. Regions and members out of reach are marked as such. */
 export async function volumeStatus(volume: VolumeDescription): Promise<VolumeStatus> {
   const answers = await askAll(volume);
-  const spokesmen = new Map([...answers].map(([name, members]) => [name, spokesman(members)]));
-  const newest = [...spokesmen.values()].reduce(newer, undefined);
+  const statuses = new Map([...answers].map(([name, members]) => [name, regionStatus(members)]));
+  const newest = [...statuses.values()].reduce(newer, undefined);
   const primary = newest?.epochRegion || volume.primary;
   const primarySequence = Math.max(
-    spokesmen.get(primary)?.version?.sequence ?? 0,
-    ...[...spokesmen.values()].map((it) => it?.heard?.sequence ?? 0),
+    statuses.get(primary)?.version?.sequence ?? 0,
+    ...[...statuses.values()].map((it) => it?.heard?.sequence ?? 0),
   );
   const regions = [...answers].map(([name, members]): [string, RegionSummary] => [
     name,
-    summary(members, spokesmen.get(name), primarySequence),
+    summary(members, statuses.get(name), primarySequence),
   ]);
-  return { volume: volume.volume, epoch: numberOf(newest), primary, regions: Object.fromEntries(regions) };
+  return {
+    volume: volume.volume,
+    epoch: epochNumberOf(newest?.version),
+    primary,
+    regions: Object.fromEntries(regions),
+  };
 }
 
-/** The member that speaks for its region: the leader, else who has applied most. */
-export function spokesman(members: readonly MemberAnswer[]): RegionStatus | undefined {
+/** The status that represents a region: its leader's, else that of the member that has applied most. */
+export function regionStatus(members: readonly MemberAnswer[]): RegionStatus | undefined {
   const statuses = members.map((it) => it.status).filter((it) => it !== undefined);
   return statuses.filter((it) => it.isLeader).reduce(newer, undefined) ?? statuses.reduce(newer, undefined);
 }
 
-/** Those of the file and those of the group, each as it says itself, or else as the group knows it. */
+/**
+ * The members that the volume file names, then others of the group. Each by its own status, or else as the group knows it.
+ * @param region the status that represents the region.
+ */
 export function memberSummaries(
   answers: readonly MemberAnswer[],
-  spokesman: RegionStatus | undefined,
+  region: RegionStatus | undefined,
 ): readonly MemberSummary[] {
-  const unnamed = (spokesman?.members ?? []).filter(({ id }) => !answers.some((answer) => answer.id === id));
-  const all = [...answers, ...unnamed.map(({ id, address }) => ({ id, address, status: undefined }))];
+  const added = (region?.members ?? []).filter(({ id }) => !answers.some((answer) => answer.id === id));
+  const all = [...answers, ...added.map(({ id, address }) => ({ id, address, status: undefined }))];
   return all.map(({ id, address, status }) => {
-    const known = spokesman?.members.find((member) => member.id === id);
+    const known = region?.members.find((member) => member.id === id);
     const knownAs = known === undefined ? "unknown" : known.learner ? "learner" : "voter";
     return {
       id,
@@ -92,7 +99,7 @@ export function memberSummaries(
       leader: status?.isLeader ?? false,
       membership: status?.membership || knownAs,
       sequence: status?.version?.sequence ?? null,
-      behind: spokesman?.isLeader === true && known !== undefined ? known.behind : null,
+      behind: region?.isLeader === true && known !== undefined ? known.behind : null,
       snapshotBytes: known?.snapshotBytes || null,
       refused: status?.refused ?? {},
     };
@@ -101,11 +108,7 @@ export function memberSummaries(
 
 function newer(a: RegionStatus | undefined, b: RegionStatus | undefined): RegionStatus | undefined {
   if (a === undefined || b === undefined) return a ?? b;
-  return compareVersions(asVersion(b.version), asVersion(a.version)) > 0 ? b : a;
-}
-
-function numberOf(status: RegionStatus | undefined): number {
-  return epochNumber((status?.version?.epoch ?? 0) as EpochCode);
+  return isNewer(b.version, a.version) ? b : a;
 }
 
 function summary(
@@ -119,7 +122,7 @@ function summary(
     reachable: it !== undefined,
     leader: members.find((member) => member.status?.isLeader)?.address ?? null,
     members: memberSummaries(members, it),
-    epoch: it === undefined ? null : numberOf(it),
+    epoch: it === undefined ? null : epochNumberOf(it.version),
     sequence,
     stateHash: it?.stateHash ?? null,
     lag: { commands: sequence === null ? null : Math.max(0, primarySequence - sequence), ms: it?.lagMs ?? null },

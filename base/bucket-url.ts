@@ -14,7 +14,7 @@ export interface S3Bucket {
   readonly service: "s3";
   readonly url: string;
   readonly bucket: string;
-  /** Undefined: from the SDK's own chain. */
+  /** Undefined: the SDK's own configuration decides. */
   readonly region: string | undefined;
   /** Undefined: AWS itself. */
   readonly endpoint: string | undefined;
@@ -28,10 +28,10 @@ export interface GsBucket {
   readonly endpoint: string | undefined;
 }
 
-/** A URL that names no bucket. */
+/** A URL that is not valid for a bucket. */
 export interface BadBucketUrl {
   readonly service: undefined;
-  /** What is wrong, to be read behind the name of the key or the URL: "must be …". */
+  /** The problem, as a phrase to put after the URL or the name of its key: "must be …". */
   readonly problem: string;
   /** The URL without credentials: for messages. */
   readonly url: string;
@@ -39,7 +39,7 @@ export interface BadBucketUrl {
 
 const PARAMETERS = { file: [], s3: ["region", "endpoint"], gs: ["endpoint"] } as const;
 
-/** Nothing is asked of the service: a right URL may name a bucket that does not exist. */
+/** Parses a URL and checks its form. Sends no request: the bucket may not exist. */
 export function parseBucketUrl(text: string): BucketUrl | BadBucketUrl {
   const url = URL.parse(text);
   const service = url?.protocol.slice(0, -1);
@@ -52,14 +52,14 @@ export function parseBucketUrl(text: string): BucketUrl | BadBucketUrl {
   const endpoint = url.searchParams.get("endpoint")?.replace(/\/+$/, "");
   const where = { url: text, bucket: url.hostname, endpoint };
   if (service === "gs") return { service, ...where };
-  // A private endpoint rarely cares for the region, and signatures need one.
+  // Signatures need a region, and services at an own endpoint rarely care which.
   const region = url.searchParams.get("region") ?? (endpoint === undefined ? undefined : "us-east-1");
   return { service, ...where, region };
 }
 
 function problemOf(url: URL, service: "file" | "s3" | "gs"): string | undefined {
   if (url.username !== "" || url.password !== "") return "must hold no credentials: they come from the environment";
-  if (url.hash !== "") return `must not have "${url.hash}" at its end`;
+  if (url.hash !== "") return `must not end in a fragment ("${url.hash}")`;
   const allowed: readonly string[] = PARAMETERS[service];
   for (const name of url.searchParams.keys()) {
     if (!allowed.includes(name)) return `has an unknown parameter "${name}"`;
@@ -75,10 +75,10 @@ function directoryProblem(url: URL): string | undefined {
 
 function nameProblem(url: URL): string | undefined {
   if (url.hostname === "") return `must name a bucket: ${url.protocol}//name`;
-  if (url.port !== "") return "must give a port in ?endpoint=, not behind the name";
+  if (url.port !== "") return "must have its port in ?endpoint=, not after the name";
   if (url.pathname !== "" && url.pathname !== "/") return `must be a whole bucket, without a path ("${url.pathname}")`;
   if (!/^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$/.test(url.hostname))
-    return `must name a bucket: "${url.hostname}" is no name of one`;
+    return `must name a bucket: "${url.hostname}" is not a valid name`;
   return undefined;
 }
 

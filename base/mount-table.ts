@@ -1,18 +1,18 @@
 import { readFileSync } from "node:fs";
 
 export interface MountEntry {
-  /** What mount(8) and df show as the device: `VOLUME@REGION` for a mount of ours. */
+  /** What mount(8) and df show as the device: `VOLUME@REGION` for a mount of mirrorfs. */
   readonly source: string;
   readonly mountPoint: string;
-  /** "fuse.mirrorfs" for a mount of ours. */
+  /** "fuse.mirrorfs" for a mount of mirrorfs. */
   readonly fileSystem: string;
   /** "0:53": the number of the file system's anonymous device, which also names its readahead (bdi). */
   readonly device: string;
 }
 
 /**
- * What is mounted in this namespace, in the order of mounting. Reads the kernel's table (proc_pid_mountinfo(5)) and never
- * the mounts themselves: one whose process has died would hang.
+ * All mounts of this mount namespace, in the order of mounting. Reads the kernel's table (proc_pid_mountinfo(5)), and never
+ * the mounts themselves: access to one whose process hangs would block.
  */
 export function readMountTable(text = readFileSync("/proc/self/mountinfo", "latin1")): readonly MountEntry[] {
   const lines = text.split("\n").filter((line) => line !== "");
@@ -33,12 +33,12 @@ export function ownMounts(table = readMountTable()): readonly MountEntry[] {
   return table.filter(({ fileSystem }) => fileSystem === "fuse.mirrorfs");
 }
 
-/** The uppermost mount at a path; undefined when nothing is mounted there. */
+/** The topmost mount at a path; undefined when nothing is mounted there. */
 export function mountEntryAt(mountPoint: string): MountEntry | undefined {
   return readMountTable().findLast((entry) => entry.mountPoint === mountPoint);
 }
 
-/** Blanks, line ends and backslashes are written as \040 and the like. */
+/** Decodes blanks, line ends and backslashes, which the kernel writes as \040 and the like. */
 function unescapeOctal(text: string): string {
   const bytes = text.replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)));
   return Buffer.from(bytes, "latin1").toString("utf8");

@@ -1,4 +1,7 @@
-/** What a user can mend: shown as one line, without a stack. 2: wrong usage or configuration; 1: it failed. */
+/**
+ * An error that the user can fix: what is wrong, where, why, and the remedy, in one line. It is shown without a stack.
+ * Exit code 2: wrong usage or configuration; 1: any other failure.
+ */
 export class UserError extends Error {
   override readonly name = "UserError";
   readonly exitCode: 1 | 2;

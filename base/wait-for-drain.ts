@@ -1,6 +1,6 @@
 import type { EventEmitter } from "node:events";
 
-/** Resolves when a stream that was full has room again, or is over. Leaves no listener behind. */
+/** Resolves when a full stream has room again, or has closed. Leaves no listener behind. */
 export function waitForDrain(stream: EventEmitter): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {

@@ -1,9 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 
-/**
- * A caller whose wait can be cut short. The implementation may create `signal` on first use, so read it only where there
- * is something to wait for.
- */
+/** A caller whose wait can be interrupted. `signal` may be created on first use: read it only when there is something to wait for. */
 export interface Interruptible {
   readonly signal: AbortSignal;
 }
@@ -17,12 +14,12 @@ export function backoffMs(attempt: number, firstMs: number, maxMs: number): numb
   return full / 2 + (Math.random() * full) / 2;
 }
 
-/** An interval of about `ms`, up to a quarter longer or shorter: periodic work of many processes spreads out. */
+/** An interval of about `ms`, up to a quarter longer or shorter, so that the periodic work of many processes spreads out. */
 export function spreadMs(ms: number): number {
   return ms * (0.75 + Math.random() / 2);
 }
 
-/** @returns false when it was cut short. */
+/** @returns false when the pause was interrupted. */
 export async function pause(ms: number, interrupt?: Interruptible): Promise<boolean> {
   try {
     await delay(ms, undefined, { signal: interrupt?.signal });
@@ -32,10 +29,10 @@ export async function pause(ms: number, interrupt?: Interruptible): Promise<bool
   }
 }
 
-/** Only what takes longer than this is worth an abort signal. */
+/** Work that is faster than this never reads the interrupt's signal. */
 const SLOW_MS = 200;
 
-/** The promise's value, or "EINTR" once it is slow and the caller is interrupted. What runs on is left to itself. */
+/** The promise's value, or "EINTR" when it is slow and the caller is interrupted. The work itself is not aborted. */
 export async function orInterrupted<T>(work: Promise<T>, interrupt: Interruptible | undefined): Promise<T | "EINTR"> {
   if (interrupt === undefined) return work;
   const slow = Promise.withResolvers<"slow">();
@@ -54,7 +51,7 @@ export async function orInterrupted<T>(work: Promise<T>, interrupt: Interruptibl
   }
 }
 
-/** Runs `work` once at a time: who comes while it runs gets the same promise. */
+/** Runs `work` one at a time: calls while it runs get the same promise. */
 export function singleFlight<T>(work: () => Promise<T>): () => Promise<T> {
   let running: Promise<T> | undefined;
   return () => {

@@ -4,8 +4,8 @@ interface Stoppable {
 
 /**
  * Runs `work` on something that leaves traces (processes, mounts, files) and stops it in every case: at the end, after
- * a throw, and on SIGINT, SIGTERM or SIGHUP, also in the middle of its start. What `work` throws after an interruption
- * is its consequence, and not told.
+ * a throw, and on SIGINT, SIGTERM or SIGHUP, even in the middle of its start. Errors of `work` after an interruption are
+ * a consequence of it, and ignored.
  * @returns false when it was interrupted.
  */
 export async function untilInterrupted(

@@ -1,4 +1,4 @@
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Help, type Option } from "commander";
 import { UserError } from "../base/user-error.ts";
 import { addAgent } from "./commands/agent.ts";
 import { addDemo } from "./commands/demo.ts";
@@ -13,33 +13,55 @@ import { addUmount } from "./commands/umount.ts";
 import { addUp } from "./commands/up.ts";
 import { addWait } from "./commands/wait.ts";
 
+const ABOUT =
+  "One POSIX file system, mounted in several clouds. One region is the primary: it takes all changes. Every other region " +
+  "is a mirror, with a copy of the metadata and of the data in its own bucket, and can become the primary.";
+
+const AFTER = `
+"mirrorfs COMMAND --help" describes a command. Commands on a volume read its
+volume file: --config FILE, or the environment variable MIRRORFS_CONFIG.
+Exit status: 0 success, 1 failure, 2 wrong usage or configuration.`;
+
 const program = new Command("mirrorfs")
-  .description("one POSIX volume, mounted in several clouds")
+  .description(ABOUT)
+  .addHelpText("after", AFTER)
+  .configureHelp({ visibleOptions, optionDescription })
   .exitOverride()
   .configureOutput({ outputError: (text, write) => write(`mirrorfs: ${text.replace(/^error: /, "")}`) })
   .showSuggestionAfterError(false)
   .helpCommand(false);
 
-for (const add of [addUp, addDemo]) add(program.commandsGroup("On this machine:"));
-for (const add of [addMeta, addAgent, addMount, addUmount]) add(program.commandsGroup("Processes:"));
-for (const add of [addStatus, addInfo, addWait]) add(program.commandsGroup("Looking:"));
-for (const add of [addSwitchover, addPromote, addMember]) add(program.commandsGroup("Roles and members:"));
+for (const add of [addUp, addDemo]) add(program.commandsGroup("Try it on this machine:"));
+for (const add of [addMeta, addAgent, addMount, addUmount]) add(program.commandsGroup("Run a region:"));
+for (const add of [addStatus, addInfo, addWait]) add(program.commandsGroup("See how a volume is doing:"));
+for (const add of [addSwitchover, addPromote, addMember])
+  add(program.commandsGroup("Change the primary, or a region's metadata servers:"));
 
 try {
   await program.parseAsync();
 } catch (error) {
   process.exitCode = report(error);
-  if (error instanceof UserError) await tellParent({ failed: error.message, exitCode: error.exitCode });
+  if (error instanceof UserError) await notifyParent({ failed: error.message, exitCode: error.exitCode });
 }
-// A command that is done is done: no connection that lingers holds it up.
+// Open connections must not keep a finished command running.
 process.exit();
 
-/** Who started this process in the background (mount) shows the line as its own. */
-async function tellParent(message: { failed: string; exitCode: number }): Promise<void> {
+/** Required options first. */
+function visibleOptions(this: Help, command: Command): Option[] {
+  return Help.prototype.visibleOptions.call(this, command).sort((a, b) => Number(b.mandatory) - Number(a.mandatory));
+}
+
+function optionDescription(this: Help, option: Option): string {
+  const text = Help.prototype.optionDescription.call(this, option);
+  return option.mandatory ? `${text} (required)` : text;
+}
+
+/** For a process that `mount` started in the background: the parent prints the error as its own. */
+async function notifyParent(message: { failed: string; exitCode: number }): Promise<void> {
   if (process.send !== undefined) await new Promise((sent) => process.send!(message, undefined, undefined, sent));
 }
 
-/** One line for what a user can mend, all there is to know for a bug. @returns the exit code. */
+/** Prints one line for an error that the user can fix, the stack for a bug. @returns the exit code. */
 function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   if (error instanceof UserError) {

@@ -1,17 +1,18 @@
 import { InvalidArgumentError } from "commander";
 
-/** As written after `-o`: a key without a value is "". */
+/** Mount options as written after `-o`; a key without a value has the value "". */
 export type WrittenOptions = Readonly<Record<string, string>>;
 
-/** What fstab and mount(8) say for every file system; the kernel, or they themselves, see to it. */
+/** Options that mount(8) takes for every file system (fstab(5), "FILESYSTEM-INDEPENDENT MOUNT OPTIONS"): not ours to handle. */
 const GENERIC = /^(defaults|rw|_netdev|auto|noauto|nofail|user|nouser|users|owner|group|comment|x-.*)$/;
 
-/** Adds a list of `key=value,key,…` to what was written before. */
+/** Adds a list `key=value,key,…` to the options given before it. */
 export function parseMountOptions(list: string, before: WrittenOptions = {}): WrittenOptions {
   const options: Record<string, string> = { ...before };
   for (const item of list.split(",")) {
     const [key, value] = item.split(/=(.*)/s, 2);
-    if (key === undefined || key === "") throw new InvalidArgumentError(`'${list}' is not a list of key=value.`);
+    if (key === undefined || key === "")
+      throw new InvalidArgumentError(`'${list}' must be a list of key=value, separated by commas.`);
     if (!GENERIC.test(key)) options[key] = value ?? "";
   }
   return options;

@@ -4,22 +4,35 @@ import { UserError } from "../base/user-error.ts";
 import type { RegionDescription, VolumeDescription } from "../config/volume-description.ts";
 import { readVolumeFile } from "../config/volume-file.ts";
 
+/** Describes the argument `<path>` of the commands that read it with `locate` (place.ts). */
+export const PATH_HELP = "a path below a mount of mirrorfs, or a path of the volume, which begins with /";
+
 /** Adds `--config`, which every command on a volume takes. */
 export function withConfig(command: Command): Command {
-  return command.addOption(new Option("--config <file>", "the volume file").env("MIRRORFS_CONFIG"));
+  return command.addOption(new Option("--config <file>", "volume file").env("MIRRORFS_CONFIG"));
 }
 
 export function withLogLevel(command: Command): Command {
   return command.addOption(
-    new Option("--log-level <level>", "log to stderr, in JSON lines, from this level on")
+    new Option("--log-level <level>", "least severe level that is logged, in JSON lines on stderr")
       .choices(LOG_LEVELS)
       .default("info"),
   );
 }
 
+export function withJson(command: Command): Command {
+  return command.addOption(new Option("--json", "print the result as JSON, for scripts"));
+}
+
+/** `--timeout <seconds>`; the action gets milliseconds. */
+export function timeoutOption(description: string, defaultMs: number): Option {
+  return new Option("--timeout <s>", description).argParser(seconds).default(defaultMs, String(defaultMs / 1000));
+}
+
 /** @throws UserError (exit 2) when no file was named, or its content is wrong. */
 export function readVolume(options: { config?: string }): VolumeDescription {
-  if (options.config === undefined) throw new UserError("no volume file: give --config F, or set MIRRORFS_CONFIG", 2);
+  if (options.config === undefined)
+    throw new UserError("no volume file: give --config FILE, or set MIRRORFS_CONFIG", 2);
   return readVolumeFile(options.config);
 }
 
@@ -33,7 +46,7 @@ export function regionOf(volume: VolumeDescription, name: string): RegionDescrip
   );
 }
 
-/** An option's value that must be a whole number from `min` to `max`. */
+/** Parses an option's value: a whole number from `min` to `max`. */
 export function integer(min: number, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
     const value = Number(text);
@@ -46,8 +59,8 @@ export function integer(min: number, max = Number.MAX_SAFE_INTEGER): (text: stri
   };
 }
 
-/** An option's value in seconds, as milliseconds. */
-export function seconds(text: string): number {
+/** Parses an option's value in seconds. @returns milliseconds. */
+function seconds(text: string): number {
   const value = Number(text);
   if (text.trim() !== "" && Number.isFinite(value) && value >= 0) return value * 1000;
   throw new InvalidArgumentError("It must be a number of seconds.");

@@ -3,17 +3,19 @@ import { dirname, join, resolve } from "node:path";
 import { type MountEntry, ownMounts } from "../base/mount-table.ts";
 import { UserError } from "../base/user-error.ts";
 
-/** Where a PATH argument leads: a path of the volume, from "/", and the mount it was found in, if any. */
+/** What a PATH argument names. */
 export interface Place {
+  /** In the volume, from "/". */
   readonly path: string;
+  /** The mount that the argument is below; undefined when it is a path of the volume itself. */
   readonly mountPoint: string | undefined;
-  /** The mount's source, as given to mount(8). */
+  /** The mount's source as mount(8) shows it: VOLUME@REGION. */
   readonly source: string | undefined;
 }
 
 /**
- * A PATH is one inside a mount of mirrorfs, or else a path of the volume, from "/".
- * The last part is not followed when it is a symlink. Never asks the mount itself for more than its directories.
+ * Resolves a PATH argument: a path below a mount of mirrorfs, or else a path of the volume, from "/". A symlink as its last
+ * part is not followed. Only directories of a mount are looked up, never a file.
  * @throws UserError (exit 2) when it is neither.
  */
 export function locate(argument: string, mounts = ownMounts()): Place {
@@ -27,7 +29,10 @@ export function locate(argument: string, mounts = ownMounts()): Place {
   if (mount !== undefined)
     return { path: absolute.slice(mount.mountPoint.length) || "/", mountPoint: mount.mountPoint, source: mount.source };
   if (argument.startsWith("/")) return { path: resolve(argument), mountPoint: undefined, source: undefined };
-  throw new UserError(`${argument}: is in no mount of mirrorfs, and a path of the volume begins with '/'`, 2);
+  throw new UserError(
+    `${argument}: not below a mount of mirrorfs: give such a path, or a path of the volume, which begins with '/'`,
+    2,
+  );
 }
 
 function withRealParent(path: string): string {

@@ -3,23 +3,23 @@ import type { Logger } from "pino";
 
 interface Service {
   stop(): Promise<void>;
-  /** Resolves when it ended by itself (a mount that was unmounted). */
+  /** Resolves when the service ends by itself (a mount that is unmounted); rejects when it fails. */
   readonly ended?: Promise<void>;
 }
 
-/** How long a clean stop may take before the process goes all the same; and how long a start that is interrupted. */
+/** A clean stop that takes longer is abandoned, and the process exits. */
 const STOP_MS_MAX = 20_000;
+/** After a signal during the start: how long to wait for the start, so that the service can be stopped in order. */
 const START_MS_MAX = 3_000;
 /**
- * Signals that come so soon after the first are the same one. The kernel sends the signal of a parent's death
- * (PR_SET_PDEATHSIG) again for each thread of the parent that the child is handed to on the way: up to five times for a
- * Node that is killed, and on a busy machine not all at once.
+ * A signal this soon after the first counts as the same one. When a parent dies, the kernel sends the signal that its child asked
+ * for (PR_SET_PDEATHSIG in prctl(2)) once for each thread of the parent that the child is reparented to on the way: up to
+ * five times for a Node process, and on a busy machine not all at once.
  */
 const SAME_SIGNAL_MS = 2_000;
 
 /**
  * Runs a service until SIGINT, SIGTERM or SIGHUP (another one, later, ends the process at once), or until it ends by itself.
- * A signal that comes while it starts waits a little for the start, so that it is stopped in order.
  */
 export async function serve(service: Service | Promise<Service>, logger: Logger): Promise<void> {
   const signal = nextSignal();
@@ -39,11 +39,11 @@ export async function serve(service: Service | Promise<Service>, logger: Logger)
 
 function nextSignal(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
-    let cameMs: number | undefined;
+    let firstMs: number | undefined;
     for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
       process.on(name, () => {
-        cameMs ??= performance.now();
-        if (performance.now() - cameMs > SAME_SIGNAL_MS) process.exit(1);
+        firstMs ??= performance.now();
+        if (performance.now() - firstMs > SAME_SIGNAL_MS) process.exit(1);
         resolve(name);
       });
     }

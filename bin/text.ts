@@ -1,4 +1,9 @@
-/** A table with a head, columns two spaces apart, as text for people. */
+/** Prints one line to stdout. */
+export function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+/** A table for people: the heads of its columns, then one line a row, columns two spaces apart. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]!.length)));
   const line = (cells: readonly string[]) =>

@@ -2,8 +2,9 @@ import type { RegionStatus } from "../proto/generated/admin.ts";
 import { membersOf, type RegionDescription } from "./volume-description.ts";
 
 /**
- * Where a region's metadata servers are reached from here. The volume file's word comes first: an address may be another
- * one from here (a proxy, a NAT). Members that were added since this process read it are where their group says.
+ * The addresses of a region's metadata servers. Those in the volume file take precedence over those that the group reports, since
+ * this process may reach a server at another address (a proxy, a NAT). Members that were added after this process read the file
+ * are reached at the address that their group reports.
  */
 export class MemberAddresses {
   readonly #named: ReadonlyMap<number, string>;
@@ -21,7 +22,7 @@ export class MemberAddresses {
     return this.#named.get(member) ?? this.#learned.get(member);
   }
 
-  /** A leader knows all the members; anybody else may be one that was removed long ago. */
+  /** Learns of added members from a leader's status. Ignores other members: one may have been removed long ago. */
   learn({ isLeader, members }: RegionStatus): void {
     if (!isLeader) return;
     const others = members.filter(({ id, address }) => !this.#named.has(id) && address !== "");

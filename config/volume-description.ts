@@ -1,22 +1,25 @@
-/** A volume as its file describes it, read and checked by volume-file.ts; every process is given this. */
+/** A volume as its file describes it, read and validated by volume-file.ts. */
 export interface VolumeDescription {
   readonly volume: string;
-  /** In the file's order. */
+  /** By name, in the file's order. */
   readonly regions: ReadonlyMap<string, RegionDescription>;
-  /** At the first start; afterwards the epoch decides. */
+  /** The region that formats the volume at the first start; afterwards the epoch decides which region is primary. */
   readonly primary: string;
+  /** How much of the log is kept for a mirror that is away: whichever bound is reached first. */
   readonly changelog: { readonly retainHours: number; readonly retainGib: number };
+  /** What a starting primary does when it cannot ask every region for its epoch. */
   readonly startAlone: "wait" | "serve";
-  /** `serve`: how long a starting primary waits for the regions it cannot reach. */
+  /** With `serve`: how long a starting primary waits for regions that it cannot reach. */
   readonly startAloneWaitMs: number;
-  /** Reads under a leader lease: the members' clocks run at rates that differ by no more than this. Absent: ReadIndex. */
+  /** Present: reads under a leader lease, with a bound on how much the clock rates of the members differ. Absent: ReadIndex. */
   readonly readLease?: { readonly clockDriftPercent: number };
+  /** How long a block is kept at least after the last file that used it. */
   readonly gc: { readonly graceMs: number };
 }
 
 export interface RegionDescription {
   readonly name: string;
-  /** host:port of each member; member N is the N-th, from 1. "-" where member N was removed. */
+  /** host:port of each member; member N is the N-th, from 1. `REMOVED` in the place of a removed member. */
   readonly meta: readonly string[];
   /** file:///dir, s3://name?region=…&endpoint=…, gs://name?endpoint=… */
   readonly bucket: string;
@@ -24,10 +27,16 @@ export interface RegionDescription {
   readonly queue: string;
 }
 
-/** Stands in `meta` for a member that was removed: its number is never given again. */
+/** Whether a text is host:port, or [IPv6]:port. */
+export function isAddress(text: string): boolean {
+  const match = /^(\[[0-9a-f:]+\]|[^\s:/[\]]+):(\d{1,5})$/i.exec(text);
+  return match !== null && Number(match[2]) > 0 && Number(match[2]) < 65536;
+}
+
+/** Written in `meta` in the place of a removed member, whose number is not used again. */
 export const REMOVED = "-";
 
-/** The metadata servers of a region that its file names. */
+/** The metadata servers of a region that the volume file names. */
 export function membersOf({
   meta,
 }: Pick<RegionDescription, "meta">): { readonly id: number; readonly address: string }[] {

@@ -3,12 +3,12 @@ import { LineCounter, parseDocument } from "yaml";
 import { z } from "zod";
 import { parseBucketUrl } from "../base/bucket-url.ts";
 import { UserError } from "../base/user-error.ts";
-import { REMOVED, type RegionDescription, type VolumeDescription } from "./volume-description.ts";
+import { isAddress, REMOVED, type RegionDescription, type VolumeDescription } from "./volume-description.ts";
 
 const DEFAULTS = { retainHours: 72, retainGib: 10, startAloneWaitMs: 30_000, graceMs: 600_000, clockDriftPercent: 10 };
 const REGIONS_MAX = 16;
 const MEMBERS_MAX = 7;
-/** YAML's words for what zod expects. */
+/** Words for the types that zod expects. */
 const KINDS: Record<string, string> = {
   object: "a map",
   record: "a map",
@@ -18,11 +18,7 @@ const KINDS: Record<string, string> = {
   int: "a whole number",
 };
 
-const address = z.string().refine((text) => {
-  if (text === REMOVED) return true;
-  const match = /^(\[[0-9a-f:]+\]|[^\s:/[\]]+):(\d{1,5})$/i.exec(text);
-  return match !== null && Number(match[2]) > 0 && Number(match[2]) < 65536;
-}, "must be host:port");
+const address = z.string().refine((text) => text === REMOVED || isAddress(text), "must be host:port");
 
 const bucket = z.string().superRefine((text, context) => {
   const where = parseBucketUrl(text);
@@ -35,7 +31,7 @@ const queue = z.string().refine((text) => {
 }, "must be redis://host:port");
 
 const region = z.strictObject({
-  // 1, 3 or 5 in the long run; more and fewer for as long as members come and go.
+  // 1, 3 or 5 in the long run; any number while members are being added and removed.
   meta: z.array(address).refine((all) => {
     const named = all.filter((one) => one !== REMOVED).length;
     return named >= 1 && named <= MEMBERS_MAX;
@@ -66,12 +62,12 @@ const volumeFile = z.strictObject({
 });
 
 /**
- * Reads and checks a volume file.
- * @throws UserError (exit 2) in one line: the file, the path of the key, what is wrong with it.
+ * Reads and validates a volume file.
+ * @throws UserError (exit 2): the file, the path of the key, and the problem.
  */
 export function readVolumeFile(path: string): VolumeDescription {
   const parsed = volumeFile.safeParse(readYaml(path), { reportInput: true });
-  if (!parsed.success) throw wrong(path, describeIssue(worst(parsed.error.issues)));
+  if (!parsed.success) throw wrong(path, describeIssue(mostTelling(parsed.error.issues)));
   const file = parsed.data;
   if (!Object.hasOwn(file.regions, file.primary)) {
     throw wrong(
@@ -115,8 +111,8 @@ function readYaml(path: string): unknown {
   return document.toJS();
 }
 
-/** A misspelt key is also a missing one: what is there comes before what is not. */
-function worst(issues: readonly z.core.$ZodIssue[]): z.core.$ZodIssue {
+/** The issue to report: an unknown key before a missing one, since a misspelt key causes both. */
+function mostTelling(issues: readonly z.core.$ZodIssue[]): z.core.$ZodIssue {
   return issues.find((it) => it.code === "unrecognized_keys") ?? issues[0]!;
 }
 
@@ -133,7 +129,7 @@ function describeIssue(issue: z.core.$ZodIssue): string {
   return `${where}${issue.message}`;
 }
 
-/** No two servers at one address, no two regions in one bucket or one Redis. */
+/** An address, bucket or Redis that is used twice. */
 function findClash(regions: Record<string, z.infer<typeof region>>): string | undefined {
   const taken = new Map<string, string>();
   for (const [name, it] of Object.entries(regions)) {

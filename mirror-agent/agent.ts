@@ -15,11 +15,11 @@ export interface AgentOptions {
   readonly reporter: Reporter;
   readonly openQueue: (run: (job: RunningJob) => Promise<void>) => CopyQueue;
   readonly decode: (bytes: Uint8Array) => Slice;
-  /** Asks for a new walk over all that is pending. */
+  /** Asks the metadata to list all pending slices again. */
   readonly rewalk: () => void;
   readonly logger: Logger;
   readonly tickMs?: number;
-  /** All is walked again this often, whatever was pushed. */
+  /** All pending slices are listed again this often, in case a push was missed. */
   readonly rewalkMs?: number;
 }
 
@@ -36,12 +36,12 @@ export interface AgentCounts {
 }
 
 const FILL_DELAY_MS = 5;
-/** No longer pending, deleted or copied by another agent: jobs of them may still lie in Redis. */
+/** Most slices remembered that are no longer pending (deleted, or copied by another agent): Redis may still have jobs for them. */
 const GONE_MAX = 100_000;
-/** Failures after which the metadata shows a slice as parked; at once when something is wrong with the slice itself. */
+/** Failures after which the metadata shows a slice as parked. The first is enough when the slice itself is at fault. */
 const PARKED_FROM = 3;
 
-/** Puts the parts together: what the metadata wants goes into the queue, what the queue gives is copied and reported. */
+/** Connects the parts: puts pending slices into the queue by the plan, copies the queue's jobs, and reports the results. */
 export class Agent {
   readonly #options: AgentOptions;
   readonly #queue: CopyQueue;
@@ -88,7 +88,7 @@ export class Agent {
     this.#options.plan.beginWalk();
   }
 
-  /** What the metadata says of pending slices. */
+  /** Handles a batch of pending slices from the metadata. */
   see(batch: PendingSlices): void {
     for (const pending of batch.slices) {
       const id = pending.id as SliceId;
@@ -96,7 +96,7 @@ export class Agent {
         this.#forgetGone(id);
         continue;
       }
-      // It may be pending again: a reader missed a block of it.
+      // It may have become pending again, because a reader found a block of it missing.
       this.#gone.delete(id);
       this.#options.plan.see({
         slice: this.#options.decode(pending.slice),
@@ -113,13 +113,13 @@ export class Agent {
     this.fill();
   }
 
-  /** Whether a copy of a slice may be running or waiting anywhere in this region. */
+  /** @returns a test of whether a copy of a slice may be running or waiting at any agent of this region. */
   async busy(): Promise<(slice: SliceId) => boolean> {
     const held = await this.#queue.held();
     return (slice) => held.has(slice) || this.#running.has(slice);
   }
 
-  /** Soon, and once for all that ask until then. */
+  /** Schedules one filling of the queue, a few milliseconds later, for all calls until then. */
   fill(): void {
     if (this.#closed) return;
     this.#again = true;
@@ -128,7 +128,7 @@ export class Agent {
     setTimeout(() => void this.#fillUp(), FILL_DELAY_MS);
   }
 
-  /** Takes no more jobs; gives the running ones `graceMs`, then leaves them to the other agents. */
+  /** Takes no new jobs; gives running ones `graceMs`, then leaves them to the other agents. */
   async close(graceMs: number): Promise<void> {
     this.#closed = true;
     for (const timer of this.#timers) clearInterval(timer);
@@ -138,7 +138,7 @@ export class Agent {
     this.#abort.abort(new Error("closed"));
   }
 
-  /** One at a time: while Redis is away it stands still here, and goes on as soon as it is back. */
+  /** Runs one at a time. While Redis does not answer it blocks here, and continues as soon as Redis does. */
   async #fillUp(): Promise<void> {
     try {
       while (this.#again && !this.#closed) {
@@ -147,7 +147,7 @@ export class Agent {
         await this.#fillOnce();
       }
     } catch (error) {
-      // The tick tries again.
+      // The next tick retries.
       if (!this.#closed) this.#options.logger.warn({ reason: messageOf(error) }, "the queue could not be filled");
     } finally {
       this.#filling = false;
@@ -164,7 +164,7 @@ export class Agent {
 
   async #fillOnce(): Promise<void> {
     const { plan, copier } = this.#options;
-    const { add, promote } = plan.take(Date.now(), (home) => copier.open(home));
+    const { add, promote } = plan.take(Date.now(), (home) => copier.canFetch(home));
     try {
       await this.#queue.add(add);
     } catch (error) {
@@ -175,12 +175,12 @@ export class Agent {
   }
 
   async #work(job: RunningJob): Promise<void> {
-    const here = await Promise.all(job.slices.map((slice) => this.#copy(slice, job)));
-    // Given up here: as a failed job it leaves the queue, and whoever still misses its slices puts them in again.
-    if (!here.every(Boolean)) throw new Error("closed");
+    const settled = await Promise.all(job.slices.map((slice) => this.#copy(slice, job)));
+    // An error removes the job from the queue; an agent that still has its slices pending puts them in again.
+    if (!settled.every(Boolean)) throw new Error("closed");
   }
 
-  /** @returns false when it was given up, since this agent closes. */
+  /** @returns false when the copy was aborted because this agent closes. */
   async #copy(slice: Slice, { check, urgent }: RunningJob): Promise<boolean> {
     const { id } = slice;
     if (this.#gone.has(id)) return true;

@@ -1,9 +1,9 @@
 import { pause } from "../base/waiting.ts";
 
-/** Bounds on what is in flight: how many blocks, how many bytes of them in memory, how many bytes a second. */
+/** Bounds on copying: blocks in flight, bytes of them in memory, and bytes a second. */
 export interface Budget {
   /**
-   * Waits for room, then runs. Whoever a reader waits for goes first; else in order.
+   * Waits until there is room, then runs. Urgent calls go first, otherwise in the order of the calls.
    * @throws the signal's reason when it is aborted while waiting.
    */
   use<T>(need: { bytes: number; urgent: boolean; signal: AbortSignal }, run: () => Promise<T>): Promise<T>;
@@ -28,13 +28,13 @@ export function createBudget(limits: BudgetLimits): Budget {
   const urgent = new Set<Waiter>();
   const ordinary = new Set<Waiter>();
 
-  // One that is larger than the whole budget runs alone.
+  // A block that is larger than the whole budget runs alone.
   const fits = (need: number) => blocks < limits.blocks && (blocks === 0 || bytes + need <= limits.bytes);
   const admit = () => {
-    for (const line of [urgent, ordinary])
-      for (const waiter of line) {
+    for (const queue of [urgent, ordinary])
+      for (const waiter of queue) {
         if (!fits(waiter.bytes)) return;
-        line.delete(waiter);
+        queue.delete(waiter);
         enter(waiter);
       }
   };
@@ -47,9 +47,9 @@ export function createBudget(limits: BudgetLimits): Budget {
   const wait = (need: { bytes: number; urgent: boolean; signal: AbortSignal }) =>
     new Promise<void>((resolve, reject) => {
       need.signal.throwIfAborted();
-      const line = need.urgent ? urgent : ordinary;
+      const queue = need.urgent ? urgent : ordinary;
       const leave = () => {
-        line.delete(waiter);
+        queue.delete(waiter);
         reject(need.signal.reason);
       };
       const waiter = {
@@ -60,7 +60,7 @@ export function createBudget(limits: BudgetLimits): Budget {
         },
       };
       need.signal.addEventListener("abort", leave, { once: true });
-      line.add(waiter);
+      queue.add(waiter);
       admit();
     });
 
@@ -79,7 +79,7 @@ export function createBudget(limits: BudgetLimits): Budget {
   };
 }
 
-/** A token bucket that lends: whoever takes more than there is waits until it is paid back. Holds one second's tokens. */
+/** A token bucket of one second's tokens. It may go into debt: a caller that takes more than it holds waits until that is repaid. */
 export function createTokenBucket(perSecond: number): (tokens: number, signal?: AbortSignal) => Promise<void> {
   let tokens = perSecond;
   let atMs = performance.now();

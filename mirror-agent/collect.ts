@@ -12,13 +12,16 @@ import { blocksOf } from "./verify.ts";
 export interface CollectorOptions {
   readonly volume: string;
   readonly own: ObjectStore;
-  /** Slices that may go now, by id, above `after`. @throws when the metadata cannot say: nothing is deleted then. */
+  /** Slices that may be deleted, in the order of their ids, above `after`. @throws when the metadata does not answer. */
   readonly list: (after: SliceId, limit: number) => Promise<readonly Slice[]>;
   readonly collected: (slices: readonly SliceId[]) => Promise<void>;
-  /** Slice ids that name nothing and never will, from above `after` on: what an upload left under them may go now. */
+  /** Ranges of slice ids above `after` that no command used or ever will: blocks that an upload left under them are garbage. */
   readonly listRevoked: (after: number, limit: number) => Promise<readonly { first: number; count: number }[]>;
   readonly swept: (firsts: readonly number[]) => Promise<void>;
-  /** A copy of it may be running or waiting in this region: left for the next round. @throws when that cannot be said. */
+  /**
+   * A test of whether a copy of a slice may be running or waiting in this region; such a slice is left for the next round.
+   * @throws when the queue does not answer.
+   */
   readonly busy: () => Promise<(slice: SliceId) => boolean>;
   readonly logger: Logger;
   readonly intervalMs?: number;
@@ -30,8 +33,8 @@ const PAGE_RANGES = 64;
 const DELETES_AT_ONCE = 16;
 
 /**
- * Deletes the blocks of what nobody needs from the own bucket, and says so. Which slices go comes from the metadata alone,
- * never from a listing of the bucket; whatever ends in an error is left as it is, and comes again.
+ * Deletes the blocks of garbage slices from the own bucket, and reports them. The metadata alone decides what is garbage, never
+ * a listing of the bucket. A slice whose deletion fails is not reported: the next round tries it again.
  */
 export class Collector {
   readonly #options: CollectorOptions;
@@ -47,7 +50,7 @@ export class Collector {
     void this.#run();
   }
 
-  /** Deletes nothing more. */
+  /** No block is deleted after this call, but for requests that are under way. */
   close(): void {
     this.#stop.abort(new Error("closed"));
   }
@@ -59,16 +62,16 @@ export class Collector {
         const slices = await this.round();
         if (slices > 0) this.#options.logger.info({ slices }, "garbage deleted");
         const uploads = await this.sweep();
-        if (uploads > 0) this.#options.logger.info({ blocks: uploads }, "uploads that nothing names deleted");
+        if (uploads > 0) this.#options.logger.info({ blocks: uploads }, "blocks of abandoned uploads deleted");
       } catch (error) {
         if (this.#stop.signal.aborted) return;
-        this.#options.logger.warn({ reason: messageOf(error) }, "garbage was left for the next round");
+        this.#options.logger.warn({ reason: messageOf(error) }, "garbage is left for the next round");
       }
       await pause(spreadMs(intervalMs), this.#stop);
     }
   }
 
-  /** One walk over all garbage. @returns how many slices went. */
+  /** One walk over all garbage. @returns the number of slices deleted. */
   async round(): Promise<number> {
     let after = 0 as SliceId;
     let total = 0;
@@ -77,17 +80,17 @@ export class Collector {
       if (page.length === 0) return total;
       const busy = await this.#options.busy();
       const limit = pLimit(DELETES_AT_ONCE);
-      const gone = await Promise.all(
+      const deleted = await Promise.all(
         page.filter((slice) => !busy(slice.id)).map((slice) => limit(() => this.#delete(slice))),
       );
-      const collected = gone.filter((id) => id !== undefined);
+      const collected = deleted.filter((id) => id !== undefined);
       if (collected.length > 0) await this.#options.collected(collected);
       total += collected.length;
       after = page.at(-1)!.id;
     }
   }
 
-  /** One walk over all ids that were revoked. @returns how many blocks went. */
+  /** One walk over all revoked ids. @returns the number of blocks deleted. */
   async sweep(): Promise<number> {
     let after = 0;
     let total = 0;

@@ -11,13 +11,13 @@ import { type Block, blocksOf, stored, verifyBody } from "./verify.ts";
 export interface CopierOptions {
   readonly volume: string;
   readonly own: RegionIndex;
-  /** Of every region. */
+  /** The bucket of every region. */
   readonly stores: ReadonlyMap<RegionIndex, ObjectStore>;
   readonly reachability: Reachability;
   readonly budget: Budget;
-  /** One block, with all its retries. */
+  /** For one block, with all retries. */
   readonly blockTimeoutMs?: number;
-  /** Tries of one request that may succeed the next time. */
+  /** Attempts of a request that failed with a retryable error. */
   readonly tries?: number;
 }
 
@@ -25,12 +25,12 @@ export type CopyOutcome =
   | { readonly resident: true; readonly copiedBlocks: number; readonly copiedBytes: number }
   | { readonly resident: false; readonly blame: Blame; readonly reason: string };
 
-/** Blocks of one large slice in flight: it leaves room for the others. */
+/** Most blocks of one slice in flight: a large slice leaves room for others. */
 const BLOCKS_OF_ONE_SLICE = 8;
 const RETRY_FIRST_MS = 100;
 const RETRY_MAX_MS = 2_000;
 
-/** Brings slices into the own bucket, verified. Runs any number at once, within the budget. */
+/** Copies slices into the own bucket and verifies them. Runs any number at once, within the budget. */
 export class Copier {
   readonly #volume: string;
   readonly #ownRegion: RegionIndex;
@@ -53,19 +53,19 @@ export class Copier {
   }
 
   /** Whether a slice with this home can be fetched now. */
-  open(home: RegionIndex): boolean {
+  canFetch(home: RegionIndex): boolean {
     return this.#reachability.reachable(this.#ownRegion) && this.#sources(home).length > 0;
   }
 
   /**
-   * Copies what the own bucket lacks of a slice. Resident is said only of a slice whose every block is there and verified:
-   * the service checked our checksum when it stored the block, or states it now.
-   * @param check look for each block before copying it.
+   * Copies the blocks of a slice that the own bucket lacks. `resident` means that every block is there and verified: the
+   * service checked our checksum when it stored the block, or states the same checksum now.
+   * @param check look for each block in the own bucket before copying it.
    */
   async copy(slice: Slice, how: { check: boolean; urgent: boolean; signal: AbortSignal }): Promise<CopyOutcome> {
     const limit = pLimit(BLOCKS_OF_ONE_SLICE);
     const blocks = blocksOf(this.#volume, slice);
-    // All of them, even when one fails: readers find the others here, and the next attempt has less to do.
+    // All blocks, even when one fails: readers find the others here, and the next attempt has less to do.
     const results = await Promise.allSettled(
       blocks.map((block) => limit(() => this.#copyBlock(block, slice.home, how))),
     );
@@ -92,8 +92,8 @@ export class Copier {
       const timeout = AbortSignal.timeout(this.#blockTimeoutMs);
       const signal = AbortSignal.any([how.signal, timeout]);
       try {
-        // A store that ignores its signal must not keep a worker for ever.
-        return await Promise.race([this.#bring(block, home, how.check, signal), rejection(signal)]);
+        // A store that ignores its signal must not occupy a worker for ever.
+        return await Promise.race([this.#copyVerified(block, home, how.check, signal), rejection(signal)]);
       } catch (error) {
         if (!timeout.aborted || how.signal.aborted) throw error;
         throw new ObjectStoreError("timeout", `${block.key}: not copied in ${this.#blockTimeoutMs} ms`, {
@@ -103,7 +103,12 @@ export class Copier {
     });
   }
 
-  async #bring(block: Block, home: RegionIndex, check: boolean, signal: AbortSignal): Promise<"created" | "exists"> {
+  async #copyVerified(
+    block: Block,
+    home: RegionIndex,
+    check: boolean,
+    signal: AbortSignal,
+  ): Promise<"created" | "exists"> {
     let wrong = false;
     if (check) {
       const found = await this.#at(this.#ownRegion, () => stored(this.#own, block, signal), signal);
@@ -114,14 +119,14 @@ export class Copier {
     let failure: unknown;
     for (const source of sources) {
       try {
-        return await this.#bringFrom(source, block, wrong, signal);
+        return await this.#copyFrom(source, block, wrong, signal);
       } catch (error) {
         if (error instanceof TargetError || signal.aborted) throw error;
-        // "It is not there" says less than "it could not be read": that one may be mended by waiting.
+        // A bucket that could not be read outweighs one that lacks the block: waiting may help.
         if (failure === undefined || isPathFailure(error)) failure = error;
       }
     }
-    // Where it is missing or wrong says nothing while another bucket that may have it is out of reach.
+    // While a bucket that may have the block is out of reach, the slice is not at fault.
     if (failure !== undefined && (isPathFailure(failure) || sources.length === this.#candidates(home).length))
       throw failure;
     throw new ObjectStoreError("unavailable", `${block.key}: a bucket that may have it does not answer`, {
@@ -129,7 +134,7 @@ export class Copier {
     });
   }
 
-  async #bringFrom(source: RegionIndex, block: Block, wrong: boolean, signal: AbortSignal) {
+  async #copyFrom(source: RegionIndex, block: Block, wrong: boolean, signal: AbortSignal) {
     const store = this.#stores.get(source)!;
     const copied = wrong ? undefined : await this.#copyInside(store, block, signal);
     if (copied !== undefined) return copied;
@@ -149,25 +154,25 @@ export class Copier {
     }
   }
 
-  /** Without moving the bytes, where the service can; it verifies what it made. `undefined`: read and write instead. */
+  /** Copies inside the service, which verifies the copy; the bytes do not pass through here. `undefined`: read and write instead. */
   async #copyInside(store: ObjectStore, block: Block, signal: AbortSignal) {
     try {
       return await this.#own.copyFrom?.(store, block.key, { crc32c: block.crc32c, bytes: block.bytes, signal });
     } catch (error) {
-      // These are about the source's block. Of all else reading and writing says which bucket is at fault.
+      // These are about the source's block. For any other error, reading and writing shows which bucket is at fault.
       const code = error instanceof ObjectStoreError ? error.code : undefined;
       if (code === "notFound" || code === "corrupt" || signal.aborted) throw error;
       return undefined;
     }
   }
 
-  /** Only with a verified body in hand is a wrong object of our own bucket replaced. */
+  /** Stores a verified body; it replaces a wrong object of that name in the own bucket. */
   async #store(block: Block, body: Uint8Array, signal: AbortSignal): Promise<"created" | "exists"> {
     const create = () => this.#own.create(block.key, body, { crc32c: block.crc32c, signal });
     try {
       return await this.#at(this.#ownRegion, create, signal);
     } catch (error) {
-      // `corrupt`: what is there is broken, or what we sent arrived so.
+      // `corrupt`: the stored object is broken, or our upload was damaged in transit.
       if (!(error instanceof ObjectStoreError) || (error.code !== "conflict" && error.code !== "corrupt")) throw error;
       const found = await stored(this.#own, block, signal);
       if (found === "same") return "exists";
@@ -181,13 +186,13 @@ export class Copier {
     return this.#candidates(home).filter((region) => this.#reachability.reachable(region));
   }
 
-  /** Home first, then whoever else may have it; never the own bucket. */
+  /** The regions that may have a block: its home first, then all others except our own. */
   #candidates(home: RegionIndex): RegionIndex[] {
     const others = [...this.#stores.keys()].filter((region) => region !== this.#ownRegion && region !== home);
     return home !== this.#ownRegion && this.#stores.has(home) ? [home, ...others] : others;
   }
 
-  /** Asks one bucket, again after a pause where that may help (also a body that arrived wrong), and keeps count of it. */
+  /** Sends a request to a bucket, retries with back-off where that may help (a damaged body included), and notes the result. */
   async #at<T>(region: RegionIndex, ask: () => Promise<T>, signal: AbortSignal): Promise<T> {
     for (let attempt = 0; ; attempt++) {
       try {
@@ -205,7 +210,7 @@ export class Copier {
   }
 }
 
-/** It was the own bucket that refused: no other source would help. */
+/** The own bucket failed: another source would not help. */
 class TargetError extends ObjectStoreError {
   constructor(cause: unknown) {
     super(cause instanceof ObjectStoreError ? cause.code : "unavailable", messageOf(cause), { cause });

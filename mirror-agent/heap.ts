@@ -1,17 +1,20 @@
-/** A binary heap: the smallest item by `before` first. Nothing is ever removed from its middle; callers skip stale items. */
+/**
+ * A binary heap: the smallest item by `before` first. Items are never removed from its middle: those that have become stale
+ * are dropped when they reach the top.
+ */
 export class Heap<T> {
   readonly #items: T[] = [];
   readonly #before: (a: T, b: T) => boolean;
+  readonly #isStale: (item: T) => boolean;
 
-  constructor(before: (a: T, b: T) => boolean) {
+  constructor(before: (a: T, b: T) => boolean, isStale: (item: T) => boolean) {
     this.#before = before;
+    this.#isStale = isStale;
   }
 
-  get size(): number {
-    return this.#items.length;
-  }
-
+  /** The smallest item that is not stale. */
   peek(): T | undefined {
+    while (this.#items.length > 0 && this.#isStale(this.#items[0]!)) this.#removeTop();
     return this.#items[0];
   }
 
@@ -27,11 +30,17 @@ export class Heap<T> {
     items[at] = item;
   }
 
+  /** Removes and returns what `peek` returns. */
   pop(): T | undefined {
+    const top = this.peek();
+    this.#removeTop();
+    return top;
+  }
+
+  #removeTop(): void {
     const items = this.#items;
-    const top = items[0];
     const last = items.pop();
-    if (last === undefined || items.length === 0) return top;
+    if (last === undefined || items.length === 0) return;
     let at = 0;
     for (;;) {
       let child = 2 * at + 1;
@@ -42,6 +51,5 @@ export class Heap<T> {
       at = child;
     }
     items[at] = last;
-    return top;
   }
 }

@@ -1,3 +1,7 @@
+/**
+ * The mirror agent of a region: copies the blocks that the region's bucket lacks from the other regions' buckets, and deletes
+ * garbage from its own. The metadata decides what is to be copied or deleted; agents share the work through a queue in Redis.
+ */
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import type { Logger } from "pino";
@@ -8,7 +12,7 @@ import { decodeSlice, encodeSlice } from "../core/codec.ts";
 import type { Slice } from "../core/commands.ts";
 import type { RegionIndex, SliceId } from "../core/ids.ts";
 import { claimBucket } from "../object-store/marker.ts";
-import { type ObjectStore, ObjectStoreError } from "../object-store/object-store.ts";
+import type { ObjectStore } from "../object-store/object-store.ts";
 import { openObjectStore } from "../object-store/open.ts";
 import type { RegionsAnswer } from "../proto/generated/agent.ts";
 import { Agent, type AgentCounts } from "./agent.ts";
@@ -17,7 +21,7 @@ import { Collector } from "./collect.ts";
 import { Copier } from "./copier.ts";
 import { MetadataLink } from "./metadata-link.ts";
 import { Plan } from "./plan.ts";
-import { openCopyQueue, probeQueue } from "./queue.ts";
+import { type CopyQueue, openCopyQueue, probeQueue, type RunningJob } from "./queue.ts";
 import { messageOf, Reachability } from "./reachability.ts";
 import { Reporter } from "./report.ts";
 
@@ -25,7 +29,7 @@ export interface RunAgentOptions {
   readonly volume: VolumeDescription;
   readonly region: string;
   readonly logger: Logger;
-  /** Blocks in flight; 64 by default: enough small ones for a link of 80 ms, and few enough large ones for its width. */
+  /** Most blocks in flight; 64 by default: enough small blocks to hide a latency of 80 ms. `BYTES_IN_FLIGHT` bounds large ones. */
   readonly concurrency?: number;
   readonly bytesPerSecond?: number;
   readonly collectIntervalMs?: number;
@@ -43,8 +47,9 @@ const REDIS_WAIT_MS = 5_000;
 const STOP_GRACE_MS = 5_000;
 
 /**
- * Runs one agent of a region: pulls what the region's bucket lacks, deletes what nobody needs.
- * @throws UserError when the bucket or Redis cannot be used. Waits for the metadata. After the start it outlives them all.
+ * Starts one agent of a region. Waits for the region's metadata; once started, it survives the loss of the metadata, of any
+ * bucket and of Redis.
+ * @throws UserError when the own bucket or Redis cannot be used.
  */
 export async function runAgent(options: RunAgentOptions): Promise<RunningAgent> {
   const { volume, logger } = options;
@@ -64,7 +69,7 @@ export async function runAgent(options: RunAgentOptions): Promise<RunningAgent> 
     const regions = await findRegions(link, logger);
     const foreign = await claimBucket(bucket, { volume: volume.volume, uuid: regions.uuid, region: options.region });
     if (foreign !== undefined) throw new UserError(foreign, 2);
-    return start({ ...options, link, regions, bucket, queue: region.queue });
+    return start({ ...options, link, regions, bucket, queueUrl: region.queue });
   } catch (error) {
     link.close();
     await bucket.close();
@@ -76,15 +81,9 @@ async function checkBucket(bucket: ObjectStore): Promise<void> {
   try {
     await bucket.probe();
   } catch (error) {
-    throw new UserError(`bucket ${bucket.url}: ${remedy(error)}`, 1, { cause: error });
+    // A failed probe names the bucket, the reason and the remedy.
+    throw new UserError(messageOf(error), 1, { cause: error });
   }
-}
-
-function remedy(error: unknown): string {
-  const code = error instanceof ObjectStoreError ? error.code : undefined;
-  if (code === "noBucket") return "there is no such bucket: create it, or correct it in the volume file";
-  if (code === "denied") return `${messageOf(error)}: check the credentials and what they allow`;
-  return `${messageOf(error)}: check the address and the network`;
 }
 
 async function checkQueue(url: string): Promise<void> {
@@ -93,17 +92,17 @@ async function checkQueue(url: string): Promise<void> {
   } catch (error) {
     const at = new URL(url).host;
     throw new UserError(
-      `Redis at ${at} does not answer (${messageOf(error)}): start redis-server there, or correct the region's queue in the volume file`,
+      `Redis at ${at} does not answer (${messageOf(error)}): start redis-server there, or correct "queue" in the volume file`,
       1,
       { cause: error },
     );
   }
 }
 
-/** The metadata may start after its agents: waits for it, and says so. */
+/** Waits until the region's metadata answers: agents may start before it. */
 async function findRegions(link: MetadataLink, logger: Logger): Promise<RegionsAnswer> {
   for (let attempt = 0; ; attempt++) {
-    let reason = "the volume is not there yet";
+    let reason = "the volume is not formatted yet";
     try {
       const regions = await link.regions();
       if (regions.uuid !== "") return regions;
@@ -115,26 +114,23 @@ async function findRegions(link: MetadataLink, logger: Logger): Promise<RegionsA
   }
 }
 
-interface Found {
+/** The options of a start, and what its checks found. */
+interface Found extends RunAgentOptions {
   readonly link: MetadataLink;
   readonly regions: RegionsAnswer;
   readonly bucket: ObjectStore;
-  readonly queue: string;
+  readonly queueUrl: string;
 }
 
-function start(options: RunAgentOptions & Found): RunningAgent {
-  const { volume, logger, link, regions, bucket } = options;
-  const own = regions.own as RegionIndex;
-  const stores = openStores(options, own);
-  const concurrency = options.concurrency ?? BLOCKS_IN_FLIGHT;
+function start(found: Found): RunningAgent {
+  const { logger, link } = found;
+  const stores = openStores(found);
   const plan = new Plan();
-  const budget = createBudget({ blocks: concurrency, bytes: BYTES_IN_FLIGHT, bytesPerSecond: options.bytesPerSecond });
   const onBack = () => {
     plan.pathRestored(Date.now());
     agent.fill();
   };
   const reachability = new Reachability({ stores, logger, onBack });
-  const copier = new Copier({ volume: volume.volume, own, stores, reachability, budget });
   const reporter = new Reporter({
     send: (resident, failed) => link.reportResident(resident, failed),
     acknowledged: (slices) => agent.acknowledged(slices),
@@ -142,48 +138,24 @@ function start(options: RunAgentOptions & Found): RunningAgent {
   });
   const agent = new Agent({
     plan,
-    copier,
+    copier: createCopier(found, stores, reachability),
     reporter,
     logger,
     decode: readSlice,
     rewalk: () => link.rewalk(),
-    openQueue: (run) =>
-      openCopyQueue({
-        url: options.queue,
-        name: `mirrorfs-${volume.volume}-${options.region}-${regions.uuid.slice(0, 8)}`,
-        concurrency: concurrency * 2,
-        encode: (slice) => encodeSlice({ ...slice, references: 1 }),
-        decode: readSlice,
-        logger,
-        run,
-        onConnection: (up) =>
-          logger[up ? "info" : "warn"](
-            { queue: new URL(options.queue).host },
-            up ? "Redis is back" : "Redis is away: no job starts until it is back",
-          ),
-      }),
+    openQueue: (run) => openQueue(found, run),
   });
-  const collector = new Collector({
-    volume: volume.volume,
-    own: bucket,
-    list: async (after, limit) => (await link.listGarbage(after, limit)).map(({ slice }) => readSlice(slice)),
-    collected: (slices: readonly SliceId[]) => link.reportCollected(slices),
-    listRevoked: (after, limit) => link.listRevoked(after, limit),
-    swept: (firsts) => link.reportSwept(firsts),
-    busy: () => agent.busy(),
-    logger,
-    intervalMs: options.collectIntervalMs,
-  });
+  const collector = createCollector(found, agent);
   const watching = link.watch({ walk: () => agent.walk(), batch: (batch) => agent.see(batch) });
   collector.start();
-  const stopStatus = logStatus(agent, logger, options.statusIntervalMs ?? 10_000);
+  const stopStatus = logStatus(agent, logger, found.statusIntervalMs ?? 10_000);
   let stopped: Promise<void> | undefined;
   return {
     counts: () => agent.counts(),
     stop: () => (stopped ??= stop()),
   };
 
-  /** In this order: no new work, what runs ends or is left to others, what is done is reported, then the doors close. */
+  /** In this order: take no new work, end running copies or leave them to other agents, report, close all connections. */
   async function stop(): Promise<void> {
     stopStatus();
     collector.close();
@@ -196,13 +168,60 @@ function start(options: RunAgentOptions & Found): RunningAgent {
   }
 }
 
-function openStores(options: RunAgentOptions & Found, own: RegionIndex): Map<RegionIndex, ObjectStore> {
+function createCopier(found: Found, stores: Map<RegionIndex, ObjectStore>, reachability: Reachability): Copier {
+  const blocks = blocksInFlight(found);
+  const budget = createBudget({ blocks, bytes: BYTES_IN_FLIGHT, bytesPerSecond: found.bytesPerSecond });
+  return new Copier({ volume: found.volume.volume, own: ownIndex(found), stores, reachability, budget });
+}
+
+function openQueue(found: Found, run: (job: RunningJob) => Promise<void>): CopyQueue {
+  const { volume, region, regions, logger, queueUrl } = found;
+  return openCopyQueue({
+    url: queueUrl,
+    name: `mirrorfs-${volume.volume}-${region}-${regions.uuid.slice(0, 8)}`,
+    concurrency: blocksInFlight(found) * 2,
+    encode: (slice) => encodeSlice({ ...slice, references: 1 }),
+    decode: readSlice,
+    logger,
+    run,
+    onConnection: (up) =>
+      logger[up ? "info" : "warn"](
+        { queue: new URL(queueUrl).host },
+        up ? "Redis answers again" : "Redis does not answer: no job starts until it does",
+      ),
+  });
+}
+
+function createCollector({ volume, bucket, link, logger, collectIntervalMs }: Found, agent: Agent): Collector {
+  return new Collector({
+    volume: volume.volume,
+    own: bucket,
+    list: async (after, limit) => (await link.listGarbage(after, limit)).map(({ slice }) => readSlice(slice)),
+    collected: (slices: readonly SliceId[]) => link.reportCollected(slices),
+    listRevoked: (after, limit) => link.listRevoked(after, limit),
+    swept: (firsts) => link.reportSwept(firsts),
+    busy: () => agent.busy(),
+    logger,
+    intervalMs: collectIntervalMs,
+  });
+}
+
+function blocksInFlight({ concurrency }: Found): number {
+  return concurrency ?? BLOCKS_IN_FLIGHT;
+}
+
+function ownIndex({ regions }: Found): RegionIndex {
+  return regions.own as RegionIndex;
+}
+
+function openStores(found: Found): Map<RegionIndex, ObjectStore> {
+  const own = ownIndex(found);
   const stores = new Map<RegionIndex, ObjectStore>();
-  for (const [index, name] of options.regions.regions.entries()) {
-    const described = options.volume.regions.get(name);
-    if (index === own) stores.set(own, options.bucket);
+  for (const [index, name] of found.regions.regions.entries()) {
+    const described = found.volume.regions.get(name);
+    if (index === own) stores.set(own, found.bucket);
     else if (described !== undefined) stores.set(index as RegionIndex, openObjectStore(described.bucket));
-    else options.logger.warn({ region: name }, "a region is not in the volume file: nothing is fetched from it");
+    else found.logger.warn({ region: name }, "a region is missing in the volume file: no block is copied from it");
   }
   return stores;
 }
@@ -212,7 +231,7 @@ function readSlice(bytes: Uint8Array): Slice {
   return { id, bytes: length, home, crc32c };
 }
 
-/** One line every so often while there is work, and one when it is done. */
+/** Logs progress every `intervalMs` while slices are pending, and once more when the last is copied. @returns what stops it. */
 function logStatus(agent: Agent, logger: Logger, intervalMs: number): () => void {
   let last = agent.counts();
   const timer = setInterval(() => {

@@ -16,24 +16,24 @@ import {
 import { messageOf } from "./reachability.ts";
 
 export interface Watcher {
-  /** A walk over all that is pending begins, from nothing. */
+  /** A walk over all pending slices begins. */
   readonly walk: () => void;
-  /** Some of it, or something new; `caughtUp` says that the walk came to its end. */
+  /** Some of the pending slices, or changes to them; `caughtUp`: the walk is complete. */
   readonly batch: (batch: PendingSlices) => void;
 }
 
 export interface MetadataLinkOptions {
-  /** host:port of the own region's members. */
+  /** host:port of the own region's metadata servers. */
   readonly members: readonly string[];
   readonly volume: string;
-  /** Names this agent in the metadata's logs. */
+  /** This agent's name in the metadata servers' logs. */
   readonly agent: string;
   readonly logger: Logger;
 }
 
 const CALL_TIMEOUT_MS = 5_000;
 const CHANNEL = {
-  // A peer that vanished without a word is found out.
+  // Detects a server that vanished without closing the connection.
   "grpc.keepalive_time_ms": 10_000,
   "grpc.keepalive_timeout_ms": 5_000,
   "grpc.keepalive_permit_without_calls": 1,
@@ -42,7 +42,7 @@ const CHANNEL = {
   "grpc.max_receive_message_length": 64 * 1024 * 1024,
 };
 
-/** One question to one member. */
+/** One call to one member. */
 type Ask<A> = (
   client: AgentClient,
   metadata: Metadata,
@@ -50,7 +50,7 @@ type Ask<A> = (
   done: (error: ServiceError | null, answer: A) => void,
 ) => unknown;
 
-/** The own region's metadata leader, wherever it is: who does not answer, or is not it, is followed by the next member. */
+/** Calls the leader of the own region's metadata group. After a member that does not answer or does not lead, it tries the next. */
 export class MetadataLink {
   readonly #options: MetadataLinkOptions;
   readonly #clients: readonly AgentClient[];
@@ -96,18 +96,18 @@ export class MetadataLink {
     await this.#ask<AgentAnswer>((client, ...rest) => client.reportSwept(request, ...rest));
   }
 
-  /** Follows the pending slices until the link is closed: every break is followed by a new walk over all of them. */
+  /** Follows the pending slices until the link is closed. Each time the stream breaks, a new walk over all of them begins. */
   async watch(watcher: Watcher): Promise<void> {
     for (let attempt = 0; !this.#stop.signal.aborted; attempt++) {
       const member = this.#leader;
-      const heard = await this.#watchOnce(member, watcher);
-      if (heard) attempt = 0;
+      const leads = await this.#watchOnce(member, watcher);
+      if (leads) attempt = 0;
       else if (this.#leader === member) this.#next(member);
       await pause(backoffMs(attempt, 50, 2_000), this.#stop);
     }
   }
 
-  /** Begins a new walk. */
+  /** Breaks the stream, so that a new walk begins. */
   rewalk(): void {
     this.#watched?.end();
   }
@@ -118,35 +118,35 @@ export class MetadataLink {
     for (const client of this.#clients) client.close();
   }
 
-  /** @returns whether this member had anything to say. */
+  /** @returns whether this member sent anything: it leads. */
   #watchOnce(member: number, watcher: Watcher): Promise<boolean> {
     const { volume, agent, logger } = this.#options;
     const stream = this.#clients[member]!.watchPending({ volume, agent });
     this.#watched = { member, end: () => stream.cancel() };
     return new Promise((resolve) => {
-      let heard = false;
+      let leads = false;
       stream.on("data", (batch: PendingSlices) => {
-        if (!heard) watcher.walk();
-        heard = true;
+        if (!leads) watcher.walk();
+        leads = true;
         this.#leader = member;
         watcher.batch(batch);
       });
       stream.on("error", (error) => {
         logger.debug({ member: this.#options.members[member], reason: messageOf(error) }, "the watch ended");
-        resolve(heard);
+        resolve(leads);
       });
-      for (const event of ["end", "close"]) stream.on(event, () => resolve(heard));
+      for (const event of ["end", "close"]) stream.on(event, () => resolve(leads));
     });
   }
 
-  /** Asks the leader; every member twice, should it have moved. @throws what the last one said. */
+  /** Calls the leader; tries every member up to twice, in case the leader changes. @throws the last member's error. */
   async #ask<A>(ask: Ask<A>): Promise<A> {
     let failure: unknown;
     for (let attempt = 0; attempt < 2 * this.#clients.length; attempt++) {
       const member = this.#leader;
       try {
         const answer = await this.#askOne(member, ask);
-        // The watch stays with a member that leads no longer only as long as nobody else is found to lead.
+        // A former leader may keep the watch open: move it to the member that answered as the leader.
         if (this.#watched !== undefined && this.#watched.member !== member) this.#watched.end();
         return answer;
       } catch (error) {

@@ -1,25 +1,21 @@
 import type { Slice } from "../core/commands.ts";
 import type { RegionIndex, SliceId } from "../core/ids.ts";
+import { type Candidate, type CopyJob, deadlineMs, makeJobs, URGENT_PRIORITY } from "./copy-job.ts";
 import { Heap } from "./heap.ts";
-import { jobName } from "./job-name.ts";
-
-/**
- * What to copy next. Pure: knows no clock, no queue and no bucket; it is told what happened and says what to do.
- * It holds no truth: all of it comes from the metadata's pending keys, and comes again with every walk.
- */
 
 export interface PlanOptions {
   /** Most slices in the queue at once, over all agents of the region. */
   readonly windowSlices: number;
-  /** Most bytes in the queue at once (one slice is always let in). */
+  /** Most bytes in the queue at once (a single larger slice is let in). */
   readonly windowBytes: number;
-  /** Most slices known at once. Beyond it only urgent ones are taken in; the others come with the next walk. */
+  /** Most slices in the plan. Beyond it only urgent ones are added; a later walk brings the others. */
   readonly knownMax: number;
+  /** The pause after the first failure of a slice; it doubles with each further one, up to `pauseMaxMs`. */
   readonly pauseFirstMs: number;
   readonly pauseMaxMs: number;
-  /** How long a slice may be absent from the queue, with no word of it, until it is put in again. */
+  /** A queued slice that the queue has not held for this long is put in again. */
   readonly absentMs: number;
-  /** Older than this: it may be there already (copied by a past agent), so look before copying. */
+  /** A slice that has been pending for longer may be in the bucket already, copied by an earlier agent: it is checked. */
   readonly freshMs: number;
 }
 
@@ -33,67 +29,52 @@ const PLAN_DEFAULTS: PlanOptions = {
   freshMs: 60_000,
 };
 
-export interface CopyJob {
-  /** Says which slices (job-name.ts): agents that plan the same job name it alike, and the queue takes it once. */
-  readonly name: string;
-  /** Small ones together, so that the queue's own work stays small beside theirs; others alone. */
-  readonly slices: readonly Slice[];
-  /** 1 first. */
-  readonly priority: number;
-  /** Look whether the blocks are there before copying. */
-  readonly check: boolean;
-}
-
 export interface PlanStep {
   readonly add: readonly CopyJob[];
-  /** In the queue already, and now a reader waits. */
+  /** Jobs in the queue that have become urgent. */
   readonly promote: readonly CopyJob[];
 }
 
-/** `slice`: something is wrong with it alone. `path`: a bucket did not answer; nothing is known about the slice. */
+/** Why a copy failed. `slice`: the slice itself is at fault. `path`: a bucket did not answer; the slice may be good. */
 export type Blame = "slice" | "path";
 
-interface Item {
-  readonly slice: Slice;
-  readonly sinceMs: number;
+interface Item extends Candidate {
   urgent: boolean;
-  /** `copied`: verified here, the metadata has not yet acknowledged it. */
+  /** `copied`: verified in the own bucket, not yet acknowledged by the metadata. */
   state: "ready" | "queued" | "parked" | "copied";
-  /** Failures in a row. */
   failures: number;
   blame: Blame;
-  /** Times it was put into the queue again since it had vanished there. */
   readded: number;
+  /** Queued, and not held by the queue since then. */
   absentSinceMs: number | undefined;
   /** The job it was last put into. */
   job: CopyJob | undefined;
-  /** Of the one heap entry that is valid. */
+  /** The number of its valid ticket: an item may be in several heaps, and counts in one. */
   ticket: number;
+  /** The walk that named it last. */
   walk: number;
 }
 
 interface Ticket {
   readonly item: Item;
   readonly ticket: number;
+  /** ms since 1970; -1 when urgent. */
   readonly order: number;
 }
 
 const earlier = (a: Ticket, b: Ticket) => (a.order !== b.order ? a.order < b.order : a.item.slice.id < b.item.slice.id);
+const createHeap = () => new Heap<Ticket>(earlier, ({ item, ticket }) => item.ticket !== ticket);
 
-/** A small slice goes before a large one that became pending up to so much earlier: nothing starves. */
-const SIZE_HANDICAP_MS_PER_MIB = 100;
-const URGENT_PRIORITY = 1;
-const PACKED_BYTES_MAX = 64 * 1024;
-const PACKED_SLICES_MAX = 16;
-/** BullMQ's priorities end at 2,097,151: seconds of the deadline, modulo 23 days, stay below it. */
-const PRIORITY_SPAN = 2_000_000;
-
+/**
+ * Decides what to copy next. Pure: the caller reports events and passes the time; the plan uses no clock, queue or bucket.
+ * All it knows comes from the metadata's pending slices, and is rebuilt by any walk over them.
+ */
 export class Plan {
   readonly #options: PlanOptions;
   readonly #items = new Map<SliceId, Item>();
-  /** By home: what cannot be fetched now waits without standing before the others. */
+  /** By home region, so that slices that cannot be fetched now do not hold up others. */
   readonly #ready = new Map<RegionIndex, Heap<Ticket>>();
-  readonly #parked = new Heap<Ticket>(earlier);
+  readonly #parked = createHeap();
   #promote: Item[] = [];
   readonly #queued = new Set<Item>();
   #queuedBytes = 0;
@@ -111,7 +92,7 @@ export class Plan {
     return this.#items.size;
   }
 
-  /** Some slices were not taken in: walk again once there is room. */
+  /** Slices were left out for want of room, and there is room now. */
   get wantsWalk(): boolean {
     return this.#overflowed && this.#items.size <= this.#options.knownMax / 2;
   }
@@ -129,26 +110,26 @@ export class Plan {
     return this.#items.has(id);
   }
 
-  /** A walk over all that is pending begins. */
+  /** A walk over all pending slices begins. */
   beginWalk(): void {
     this.#walk++;
     this.#walking = true;
     this.#overflowed = false;
   }
 
-  /** The walk came to its end, not to an error: what it did not name is no longer pending. */
+  /** The walk is complete: slices that it did not name are no longer pending. Not called after an error. */
   endWalk(): void {
     if (!this.#walking) return;
     this.#walking = false;
     for (const item of this.#items.values()) if (item.walk !== this.#walk) this.forget(item.slice.id);
   }
 
-  /** A pending slice, new or named again. */
+  /** A slice is pending: a new one, or one that is named again. */
   see(pending: { slice: Slice; sinceMs: number; urgent: boolean }): void {
     const known = this.#items.get(pending.slice.id);
     if (known !== undefined) {
       known.walk = this.#walk;
-      if (pending.urgent && !known.urgent) this.#hurry(known);
+      if (pending.urgent && !known.urgent) this.#makeUrgent(known);
       return;
     }
     if (this.#items.size >= this.#options.knownMax && !pending.urgent) {
@@ -171,7 +152,7 @@ export class Plan {
     this.#makeReady(item);
   }
 
-  /** No longer pending: acknowledged, or deleted meanwhile. */
+  /** A slice is no longer pending: acknowledged by the metadata, or deleted. */
   forget(id: SliceId): void {
     const item = this.#items.get(id);
     if (item === undefined) return;
@@ -181,7 +162,7 @@ export class Plan {
     this.#bytes -= item.slice.bytes;
   }
 
-  /** Verified in the own bucket. Stays known until the metadata has acknowledged it (`forget`). */
+  /** A slice is verified in the own bucket. It stays in the plan until the metadata has acknowledged it (`forget`). */
   copied(id: SliceId): void {
     const item = this.#items.get(id);
     if (item === undefined) return;
@@ -190,7 +171,7 @@ export class Plan {
     item.ticket = -1;
   }
 
-  /** @returns failures in a row, this one among them, and the pause until it is tried again. */
+  /** A copy failed. @returns failures in a row, including this one, and the pause until the next attempt. */
   failed(id: SliceId, blame: Blame, nowMs: number): { failures: number; pauseMs: number } {
     const item = this.#items.get(id);
     if (item === undefined) return { failures: 1, pauseMs: 0 };
@@ -200,13 +181,13 @@ export class Plan {
     return { failures: item.failures, pauseMs };
   }
 
-  /** A bucket answers again: what failed for want of it is tried at once. */
+  /** A bucket answers again: slices that failed because of a bucket are ready at once. */
   pathRestored(nowMs: number): void {
     for (const item of this.#items.values())
       if (item.state === "parked" && item.blame === "path") this.#park(item, "path", nowMs);
   }
 
-  /** Jobs that could not be put into the queue. */
+  /** Jobs could not be put into the queue: their slices are ready again. */
   notQueued(jobs: readonly CopyJob[]): void {
     for (const { id } of jobs.flatMap((job) => job.slices)) {
       const item = this.#items.get(id);
@@ -214,7 +195,7 @@ export class Plan {
     }
   }
 
-  /** Compares with what the queue holds (and what runs here): what vanished is put in again. */
+  /** Compares with what the queue holds and what runs here: slices that have vanished from the queue are ready again. */
   reconcile(held: ReadonlySet<SliceId>, nowMs: number): void {
     for (const item of this.#queued) {
       if (held.has(item.slice.id)) item.absentSinceMs = undefined;
@@ -227,10 +208,10 @@ export class Plan {
   }
 
   /**
-   * What to put into the queue now: urgent first, then the oldest, as far as the window reaches.
-   * @param open whether a slice with this home can be fetched now.
+   * Chooses what to put into the queue now: urgent slices first, then the oldest, up to the window.
+   * @param canFetch whether a slice with this home can be fetched now.
    */
-  take(nowMs: number, open: (home: RegionIndex) => boolean): PlanStep {
+  take(nowMs: number, canFetch: (home: RegionIndex) => boolean): PlanStep {
     this.#wake(nowMs);
     const promote = this.#promote.flatMap((item) =>
       item.state === "queued" && item.job !== undefined ? [{ ...item.job, priority: URGENT_PRIORITY }] : [],
@@ -238,7 +219,7 @@ export class Plan {
     this.#promote = [];
     const taken: Item[] = [];
     for (;;) {
-      const heap = this.#firstOpen(open);
+      const heap = this.#firstHeap(canFetch);
       const next = heap?.peek()?.item;
       if (heap === undefined || next === undefined || !this.#fits(next)) break;
       heap.pop();
@@ -248,80 +229,38 @@ export class Plan {
       this.#queuedBytes += next.slice.bytes;
       taken.push(next);
     }
-    return { add: this.#pack(taken, nowMs), promote };
-  }
-
-  /** Makes jobs: neighbours that are small and were never in trouble share one. */
-  #pack(items: readonly Item[], nowMs: number): CopyJob[] {
-    const jobs: CopyJob[] = [];
-    let open: Item[] = [];
-    const close = () => {
-      if (open.length > 0) jobs.push(this.#job(open, nowMs));
-      open = [];
-    };
-    for (const item of items) {
-      const packs = item.slice.bytes <= PACKED_BYTES_MAX && !item.urgent && item.failures + item.readded === 0;
-      if (
-        !packs ||
-        open.length === PACKED_SLICES_MAX ||
-        this.#checks(open[0] ?? item, nowMs) !== this.#checks(item, nowMs)
-      )
-        close();
-      open.push(item);
-      if (!packs) close();
-    }
-    close();
-    return jobs;
+    const add = makeJobs(taken, nowMs, this.#options.freshMs);
+    for (const job of add) for (const { id } of job.slices) this.#items.get(id)!.job = job;
+    return { add, promote };
   }
 
   #fits(item: Item): boolean {
-    // A reader waits: the window is no reason to hold it back, only a bound on memory is.
+    // A reader waits: the window does not apply, only twice its size as a bound on memory.
     if (item.urgent) return this.#queued.size < 2 * this.#options.windowSlices;
     if (this.#queued.size >= this.#options.windowSlices) return false;
     return this.#queued.size === 0 || this.#queuedBytes + item.slice.bytes <= this.#options.windowBytes;
   }
 
-  #firstOpen(open: (home: RegionIndex) => boolean): Heap<Ticket> | undefined {
+  /** The heap with the first slice of all homes that can be fetched now. */
+  #firstHeap(canFetch: (home: RegionIndex) => boolean): Heap<Ticket> | undefined {
     let first: Heap<Ticket> | undefined;
     for (const [home, heap] of this.#ready) {
-      while (heap.size > 0 && heap.peek()!.ticket !== heap.peek()!.item.ticket) heap.pop();
-      if (heap.size === 0 || !open(home)) continue;
-      if (first === undefined || earlier(heap.peek()!, first.peek()!)) first = heap;
+      const top = heap.peek();
+      if (top === undefined || !canFetch(home)) continue;
+      if (first === undefined || earlier(top, first.peek()!)) first = heap;
     }
     return first;
   }
 
-  #job(items: readonly Item[], nowMs: number): CopyJob {
-    const first = items[0]!;
-    const slices = items.map(({ slice }) => slice).sort((a, b) => a.id - b.id);
-    const job = {
-      // The first re-add keeps its name, so that the agents of a region agree on it. One that is swallowed gets another.
-      name: jobName(
-        slices.map(({ id }) => id),
-        first.readded >> 1,
-      ),
-      slices,
-      priority: first.urgent ? URGENT_PRIORITY : 2 + (Math.floor(deadlineMs(first) / 1000) % PRIORITY_SPAN),
-      check: this.#checks(first, nowMs),
-    };
-    for (const item of items) item.job = job;
-    return job;
-  }
-
-  #checks(item: Item, nowMs: number): boolean {
-    return item.failures > 0 || item.readded > 0 || nowMs - item.sinceMs > this.#options.freshMs;
-  }
-
+  /** Parked items whose pause is over are ready again. */
   #wake(nowMs: number): void {
-    for (;;) {
-      const top = this.#parked.peek();
-      if (top === undefined || (top.ticket === top.item.ticket && top.order > nowMs)) return;
+    for (let top = this.#parked.peek(); top !== undefined && top.order <= nowMs; top = this.#parked.peek()) {
       this.#parked.pop();
-      if (top.ticket === top.item.ticket) this.#makeReady(top.item);
+      this.#makeReady(top.item);
     }
   }
 
-  #hurry(item: Item): void {
+  #makeUrgent(item: Item): void {
     item.urgent = true;
     if (item.state === "queued") this.#promote.push(item);
     else if (item.state !== "copied") this.#makeReady(item);
@@ -332,7 +271,7 @@ export class Plan {
     item.state = "ready";
     item.ticket = ++this.#tickets;
     const { home } = item.slice;
-    const heap = this.#ready.get(home) ?? new Heap(earlier);
+    const heap = this.#ready.get(home) ?? createHeap();
     this.#ready.set(home, heap);
     heap.push({ item, ticket: item.ticket, order: item.urgent ? -1 : deadlineMs(item) });
   }
@@ -351,14 +290,10 @@ export class Plan {
     this.#queuedBytes -= item.slice.bytes;
   }
 
-  /** Doubles, up to a bound, a quarter more or less by the id: those that failed together do not come back together. */
+  /** Back-off with a spread of a quarter either way, taken from the id: slices that failed together do not return together. */
   #pauseMs(item: Item): number {
     const grown = this.#options.pauseFirstMs * 2 ** Math.min(item.failures - 1, 20);
     const spread = 0.75 + (((item.slice.id % 9973) * 7919 + item.failures * 104_729) % 1000) / 2000;
     return Math.round(Math.min(grown, this.#options.pauseMaxMs) * spread);
   }
-}
-
-function deadlineMs(item: Item): number {
-  return item.sinceMs + Math.round((item.slice.bytes / 1024 / 1024) * SIZE_HANDICAP_MS_PER_MIB);
 }

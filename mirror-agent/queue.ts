@@ -4,21 +4,20 @@ import type { Logger } from "pino";
 import { backoffMs, pause } from "../base/waiting.ts";
 import type { Slice } from "../core/commands.ts";
 import type { SliceId } from "../core/ids.ts";
-import { slicesOfJob } from "./job-name.ts";
-import type { CopyJob } from "./plan.ts";
+import { type CopyJob, slicesOfJob, URGENT_PRIORITY } from "./copy-job.ts";
 
 /**
- * The region's jobs in Redis, by BullMQ: any agent's worker takes any job. Redis holds no truth: whatever it loses is
- * put in again from the metadata, and a job that runs twice copies the same immutable blocks.
+ * The region's jobs in Redis, through BullMQ: any agent's worker takes any job. Redis may lose everything: lost jobs are put in
+ * again from the metadata, and a job that runs twice copies the same immutable blocks.
  */
 export interface CopyQueue {
-  /** Puts jobs in; one that is there already is left as it is. Waits while Redis is away. */
+  /** Adds jobs; a job whose name is in the queue already is left as it is. Waits while Redis does not answer. */
   add(jobs: readonly CopyJob[]): Promise<void>;
-  /** To the front, where they still wait. */
+  /** Gives jobs that still wait their new priority. */
   promote(jobs: readonly CopyJob[]): Promise<void>;
-  /** All slices that wait or run, at any agent. */
+  /** The slices of all jobs that wait or run, at any agent. */
   held(): Promise<Set<SliceId>>;
-  /** Takes no more jobs; waits for those that run up to `graceMs`, then leaves them to the other agents. */
+  /** Takes no new jobs; waits up to `graceMs` for running ones, then leaves them to the other agents. */
   close(graceMs: number): Promise<void>;
 }
 
@@ -30,25 +29,25 @@ export interface RunningJob {
 
 export interface CopyQueueOptions {
   readonly url: string;
-  /** Must hold the volume and the region. */
+  /** Unique to the volume and the region: several may share a Redis. */
   readonly name: string;
   readonly concurrency: number;
   readonly logger: Logger;
   readonly encode: (slice: Slice) => Uint8Array;
   readonly decode: (bytes: Uint8Array) => Slice;
-  /** Runs a job. A throw says that it was given up here, for another agent. */
+  /** Runs a job. A throw means that this agent abandoned it. */
   readonly run: (job: RunningJob) => Promise<void>;
-  /** Redis went away, or is back. */
+  /** Called when Redis stops answering, and when it answers again. */
   readonly onConnection?: (up: boolean) => void;
 }
 
 interface JobData {
-  /** core's encoding of each, base64. */
+  /** Each slice as `encode` makes it, in base64. */
   readonly slices: readonly string[];
   readonly check: boolean;
 }
 
-/** A worker that died is noticed after this long, and its jobs run again elsewhere. */
+/** A job whose worker has not renewed its lock for this long runs again elsewhere: the worker died. */
 const LOCK_MS = 6_000;
 const STALLED_CHECK_MS = 3_000;
 const HELD_STATES = ["prioritized", "active", "wait", "delayed"] as const;
@@ -63,7 +62,7 @@ export function openCopyQueue(options: CopyQueueOptions): CopyQueue {
     concurrency: options.concurrency,
     lockDuration: LOCK_MS,
     stalledInterval: STALLED_CHECK_MS,
-    // However often its workers die, a job is not at fault: the plan counts failures.
+    // A job does not fail because its workers died, however often: the plan counts failures.
     maxStalledCount: 1_000_000,
     runRetryDelay: 500,
     drainDelay: 2,
@@ -76,7 +75,7 @@ export function openCopyQueue(options: CopyQueueOptions): CopyQueue {
     async promote(jobs) {
       for (const { name, priority } of jobs) {
         const job = await queue.getJob(name);
-        // Running or finished by now: nothing to hurry.
+        // Fails for a job that is running or finished by now: no need.
         await job?.changePriority({ priority }).catch(() => {});
       }
     },
@@ -84,7 +83,7 @@ export function openCopyQueue(options: CopyQueueOptions): CopyQueue {
       return new Set((await queue.getRanges([...HELD_STATES], 0, -1)).flatMap(slicesOfJob));
     },
     async close(graceMs) {
-      // Without Redis nothing can be handed back in order: its locks run out by themselves.
+      // Without Redis the running jobs cannot be handed back: their locks expire.
       const closing = Promise.allSettled([worker.close(!connected()), queue.close()]);
       await Promise.race([closing, pause(graceMs)]);
       connections.close();
@@ -92,7 +91,7 @@ export function openCopyQueue(options: CopyQueueOptions): CopyQueue {
   };
 }
 
-/** BullMQ waits for ever for the end of a connection that is just being made again: so they are ended from here. */
+/** BullMQ's close waits for ever for a connection that is reconnecting: so the connections are made, and closed, here. */
 class Connections {
   readonly #url: string;
   readonly #all: Redis[] = [];
@@ -105,7 +104,7 @@ class Connections {
     const redis = new Redis(this.#url, {
       maxRetriesPerRequest: null,
       retryStrategy: (times) => backoffMs(times, 100, 2_000),
-      // A half-open connection is found out. Longer than the longest blocking read of a worker.
+      // Detects a half-open connection. Longer than the longest blocking read of a worker.
       socketTimeout: 30_000,
       keepAlive: 10_000,
     });
@@ -119,7 +118,7 @@ class Connections {
   #track(redis: Redis): Redis {
     redis.on("error", () => {});
     this.#all.push(redis);
-    // BullMQ makes itself another one to wait on.
+    // BullMQ duplicates a connection for its blocking reads.
     const duplicate = redis.duplicate.bind(redis);
     redis.duplicate = (override) => this.#track(duplicate(override));
     return redis;
@@ -131,7 +130,7 @@ function bulkJob(options: CopyQueueOptions, job: CopyJob) {
   return {
     name: "copy",
     data: { slices, check: job.check },
-    // A finished job that is kept would swallow the next add of its id without a word.
+    // BullMQ silently ignores the add of a job whose id it still has, finished jobs included.
     opts: { jobId: job.name, priority: job.priority, removeOnComplete: true, removeOnFail: true },
   };
 }
@@ -141,32 +140,32 @@ async function runJob(options: CopyQueueOptions, job: Job<JobData>): Promise<voi
   try {
     slices = job.data.slices.map((slice) => options.decode(Buffer.from(slice, "base64")));
   } catch (error) {
-    options.logger.error({ job: job.id, err: error }, "a job in Redis that cannot be read was dropped");
+    options.logger.error({ job: job.id, err: error }, "a job in Redis is unreadable: it was dropped");
     return;
   }
-  await options.run({ slices, check: job.data.check, urgent: job.opts.priority === 1 });
+  await options.run({ slices, check: job.data.check, urgent: job.opts.priority === URGENT_PRIORITY });
 }
 
-/** @returns whether Redis answers, as far as is known. */
+/** Follows the events of the connection. @returns whether Redis answered last time. */
 function listen(options: CopyQueueOptions, queue: Queue, worker: Worker): () => boolean {
   let up = true;
-  const turn = (now: boolean) => {
-    if (up === now) return;
-    up = now;
-    options.onConnection?.(now);
+  const note = (isUp: boolean) => {
+    if (up === isUp) return;
+    up = isUp;
+    options.onConnection?.(isUp);
   };
   worker.on("error", (error) => options.logger.debug({ err: error }, "queue worker"));
   worker.on("stalled", (id) => options.logger.info({ job: id }, "a worker died or hung: its job runs again"));
   queue.on("error", (error) => {
-    if ("code" in error) turn(false);
+    if ("code" in error) note(false);
     options.logger.debug({ err: error }, "queue");
   });
-  queue.on("ioredis:close", () => turn(false));
-  queue.getBackend().on("ready", () => turn(true));
+  queue.on("ioredis:close", () => note(false));
+  queue.getBackend().on("ready", () => note(true));
   return () => up;
 }
 
-/** Asks Redis for a sign of life, for at most `timeoutMs`. @throws the last error. */
+/** Waits until Redis answers a PING, for at most `timeoutMs`. @throws the last error. */
 export async function probeQueue(url: string, timeoutMs: number): Promise<void> {
   const until = Date.now() + timeoutMs;
   for (;;) {

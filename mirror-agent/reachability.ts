@@ -4,15 +4,15 @@ import type { RegionIndex } from "../core/ids.ts";
 import { type ObjectStore, ObjectStoreError } from "../object-store/object-store.ts";
 
 /**
- * Which buckets answer. A bucket that fails several times in a row is left alone, and asked for a sign of life after a
- * growing pause, so that what needs it waits in the plan and takes no worker's time.
+ * Which buckets answer: a circuit breaker for each. After several failures in a row a bucket counts as unreachable, and is
+ * probed with back-off; slices that need it wait in the plan meanwhile, and occupy no worker.
  */
 export class Reachability {
   readonly #stores: ReadonlyMap<RegionIndex, ObjectStore>;
   readonly #logger: Logger;
   readonly #onBack: (region: RegionIndex) => void;
   readonly #failures = new Map<RegionIndex, number>();
-  readonly #away = new Set<RegionIndex>();
+  readonly #unreachable = new Set<RegionIndex>();
   readonly #stop = new AbortController();
 
   constructor(options: {
@@ -26,7 +26,7 @@ export class Reachability {
   }
 
   reachable(region: RegionIndex): boolean {
-    return !this.#away.has(region);
+    return !this.#unreachable.has(region);
   }
 
   answered(region: RegionIndex): void {
@@ -34,13 +34,13 @@ export class Reachability {
   }
 
   failed(region: RegionIndex, error: unknown): void {
-    if (!isPathFailure(error) || this.#away.has(region)) return;
+    if (!isPathFailure(error) || this.#unreachable.has(region)) return;
     const failures = (this.#failures.get(region) ?? 0) + 1;
     this.#failures.set(region, failures);
-    if (failures < FAILURES_UNTIL_AWAY) return;
-    this.#away.add(region);
+    if (failures < FAILURES_UNTIL_UNREACHABLE) return;
+    this.#unreachable.add(region);
     const url = this.#stores.get(region)?.url;
-    this.#logger.warn({ bucket: url, reason: messageOf(error) }, "a bucket does not answer: what needs it waits");
+    this.#logger.warn({ bucket: url, reason: messageOf(error) }, "a bucket does not answer: slices that need it wait");
     void this.#watch(region);
   }
 
@@ -59,19 +59,19 @@ export class Reachability {
         if (this.#stop.signal.aborted) return;
       }
     }
-    this.#away.delete(region);
+    this.#unreachable.delete(region);
     this.#failures.delete(region);
     this.#logger.info({ bucket: store.url }, "the bucket answers again");
     this.#onBack(region);
   }
 }
 
-const FAILURES_UNTIL_AWAY = 6;
+const FAILURES_UNTIL_UNREACHABLE = 6;
 const PROBE_FIRST_MS = 500;
 const PROBE_MAX_MS = 15_000;
 const PROBE_TIMEOUT_MS = 10_000;
 
-/** The bucket or the way to it is at fault, not the object. */
+/** Whether the bucket or the path to it is at fault, not the object. */
 export function isPathFailure(error: unknown): boolean {
   if (!(error instanceof ObjectStoreError)) return true;
   return error.retryable || error.code === "denied" || error.code === "noBucket" || error.code === "full";

@@ -5,9 +5,9 @@ import type { FailedSlice } from "../proto/generated/agent.ts";
 import { messageOf } from "./reachability.ts";
 
 export interface ReporterOptions {
-  /** Asks the region's leader once. @throws while it does not acknowledge. */
+  /** Sends one report to the region's leader. @throws unless it is acknowledged. */
   readonly send: (resident: readonly SliceId[], failed: readonly FailedSlice[]) => Promise<void>;
-  /** The metadata has it. */
+  /** The leader has acknowledged these as resident. */
   readonly acknowledged: (resident: readonly SliceId[]) => void;
   readonly logger: Logger;
   readonly batchMs?: number;
@@ -15,15 +15,15 @@ export interface ReporterOptions {
 }
 
 /**
- * Tells the metadata what is resident and what failed, in batches, until it is acknowledged. What a crash takes from here is
- * still pending there: it is found resident by the next agent that looks.
+ * Reports resident and failed slices to the metadata, in batches, and retries until they are acknowledged. Reports that a crash
+ * loses do no harm: those slices are still pending in the metadata, and the next agent finds their blocks in the bucket.
  */
 export class Reporter {
   readonly #options: ReporterOptions;
   readonly #batchMs: number;
   readonly #batchSlices: number;
   #resident = new Set<SliceId>();
-  /** The last word about a slice is the one that counts. */
+  /** The last report about a slice replaces earlier ones. */
   #failed = new Map<SliceId, FailedSlice>();
   #timer: NodeJS.Timeout | undefined;
   #sending: Promise<void> | undefined;
@@ -50,7 +50,7 @@ export class Reporter {
     this.#schedule();
   }
 
-  /** Sends what is left, for at most `graceMs`. */
+  /** Sends what is not yet acknowledged, for at most `graceMs`. */
   async close(graceMs: number): Promise<void> {
     setTimeout(() => this.#stop.abort(new Error("closed")), graceMs).unref();
     while (this.unacknowledged > 0 && !this.#stop.signal.aborted) await this.#flush();
@@ -85,7 +85,10 @@ export class Reporter {
         break;
       } catch (error) {
         if (attempt === 2)
-          this.#options.logger.warn({ reason: messageOf(error) }, "the metadata does not take the report: it is kept");
+          this.#options.logger.warn(
+            { reason: messageOf(error) },
+            "the metadata does not acknowledge a report: it is retried",
+          );
         if (!(await pause(backoffMs(attempt, 100, 5_000), this.#stop))) return;
       }
     }

@@ -4,7 +4,7 @@ import { BLOCK_BYTES } from "../core/ids.ts";
 import { blockKey } from "../object-store/layout.ts";
 import { type ObjectStore, ObjectStoreError } from "../object-store/object-store.ts";
 
-/** One block of a slice, as the metadata knows it. */
+/** One block of a slice, as the metadata records it. */
 export interface Block {
   readonly key: string;
   readonly index: number;
@@ -12,7 +12,7 @@ export interface Block {
   readonly crc32c: number;
 }
 
-/** All blocks of a slice: names and checksums follow from its record alone. */
+/** All blocks of a slice: their names and checksums follow from the slice's record alone. */
 export function blocksOf(volume: string, slice: Slice): Block[] {
   return slice.crc32c.map((crc, index) => {
     const bytes = Math.min(BLOCK_BYTES, slice.bytes - index * BLOCK_BYTES);
@@ -20,7 +20,7 @@ export function blocksOf(volume: string, slice: Slice): Block[] {
   });
 }
 
-/** @throws ObjectStoreError `corrupt` when these are not the bytes that were written. */
+/** Checks length and checksum of a block that was read. @throws ObjectStoreError `corrupt`. */
 export function verifyBody(block: Block, body: Uint8Array, store: ObjectStore): void {
   if (body.length !== block.bytes)
     throw new ObjectStoreError("corrupt", `${store.url} ${block.key}: ${body.length} bytes instead of ${block.bytes}`);
@@ -29,8 +29,8 @@ export function verifyBody(block: Block, body: Uint8Array, store: ObjectStore): 
 }
 
 /**
- * Whether a bucket holds this very block, without reading it where the service states a checksum.
- * `other`: an object of that name that is something else, or broken.
+ * Whether a bucket holds a block. Reads the block only if the service states no checksum of it.
+ * @returns `other` for an object of that name with different or damaged content.
  */
 export async function stored(
   store: ObjectStore,

@@ -4,8 +4,8 @@ import type { Socket } from "node:net";
 import type { Limits } from "./options.ts";
 
 /**
- * Connections for a vendor's SDK: kept alive, bounded in number, and given up when connecting takes too long or when no
- * byte moves. The SDKs' own timeouts do not see the middle of an upload or of a body.
+ * HTTP agents for a vendor's SDK: connections are kept alive, bounded in number, and closed when connecting takes too long or
+ * when no byte moves. The SDKs' own timeouts do not cover the middle of an upload or of a body.
  */
 export function makeAgents(limits: Limits): { http: http.Agent; https: https.Agent } {
   const settings = {
@@ -13,7 +13,7 @@ export function makeAgents(limits: Limits): { http: http.Agent; https: https.Age
     maxSockets: limits.sockets,
     scheduling: "lifo",
     noDelay: true,
-    timeout: limits.idleTimeoutMs, // the agent only announces it: `watch` acts
+    timeout: limits.idleTimeoutMs, // the agent only emits "timeout": `watch` closes the socket
   } as const;
   return { http: new WatchedHttpAgent(settings, limits), https: new WatchedHttpsAgent(settings, limits) };
 }

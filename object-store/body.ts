@@ -4,7 +4,7 @@ import { ObjectStoreError } from "./object-store.ts";
 
 /**
  * Collects a body of exactly `bytes`.
- * @throws ObjectStoreError `corrupt` for a body that is cut, too long, or does not fit `crc` where one is stated.
+ * @throws ObjectStoreError `corrupt` for a body that is truncated, too long, or does not match `crc` where that is given.
  */
 export async function collectBody(
   body: Readable,
@@ -23,7 +23,7 @@ export async function collectBody(
   }
   if (at < whole.length) throw corrupt(expected, `the body ended after ${at} of ${expected.bytes} bytes`);
   if (expected.crc !== undefined && crc32c(whole) !== expected.crc) {
-    throw corrupt(expected, "the bytes do not fit the checksum that the service states");
+    throw corrupt(expected, "the bytes do not match the checksum that the service states");
   }
   return whole;
 }
@@ -36,7 +36,7 @@ function corrupt(expected: { what: string }, why: string, cause?: unknown): Obje
   return new ObjectStoreError("corrupt", `${expected.what}: ${why}`, { cause });
 }
 
-/** The stretch of an object that a read asks for, as a `Range` header; undefined: all of it. */
+/** The range that a read asks for, as a `Range` header (RFC 9110, 14.2); undefined: the whole object. */
 export function rangeHeader(range: { offset?: number; length?: number }): string | undefined {
   if (range.offset === undefined && range.length === undefined) return undefined;
   const first = range.offset ?? 0;

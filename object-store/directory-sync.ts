@@ -1,31 +1,31 @@
 import { open } from "node:fs/promises";
 
-interface Turn {
+interface Sync {
   readonly running: Promise<void>;
   next: Promise<void> | undefined;
 }
 
-/** fsync of directories, one at a time each: all that ask while one runs share the next. */
+/** fsync of directories, one at a time for each: all calls during one share the next. */
 export class DirectorySync {
-  readonly #turns = new Map<string, Turn>();
+  readonly #syncs = new Map<string, Sync>();
 
-  /** Returns when all names that were in the directory at the call are durable. */
+  /** Resolves when all names that were in the directory at the call are durable. */
   async sync(directory: string): Promise<void> {
-    const turn = this.#turns.get(directory);
-    if (turn === undefined) return this.#begin(directory);
-    // The running one may have begun before our name was there.
-    turn.next ??= turn.running.catch(() => {}).then(() => this.#begin(directory));
-    return turn.next;
+    const sync = this.#syncs.get(directory);
+    if (sync === undefined) return this.#begin(directory);
+    // The running fsync may have begun before the caller's name was in the directory.
+    sync.next ??= sync.running.catch(() => {}).then(() => this.#begin(directory));
+    return sync.next;
   }
 
   #begin(directory: string): Promise<void> {
-    const turn: Turn = { running: fsync(directory), next: undefined };
-    this.#turns.set(directory, turn);
+    const sync: Sync = { running: fsync(directory), next: undefined };
+    this.#syncs.set(directory, sync);
     const end = () => {
-      if (this.#turns.get(directory) === turn && turn.next === undefined) this.#turns.delete(directory);
+      if (this.#syncs.get(directory) === sync && sync.next === undefined) this.#syncs.delete(directory);
     };
-    turn.running.then(end, end);
-    return turn.running;
+    sync.running.then(end, end);
+    return sync.running;
   }
 }
 

@@ -1,49 +1,48 @@
 import { randomUUID } from "node:crypto";
 import type { Dirent } from "node:fs";
-import { type FileHandle, link, mkdir, open, readdir, rmdir, stat, unlink } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, stat, unlink } from "node:fs/promises";
 import path from "node:path";
 import { crc32c } from "../base/crc32c.ts";
 import { confirmExisting } from "./confirm.ts";
-import { DirectorySync } from "./directory-sync.ts";
+import { FileNames, hasCode } from "./file-names.ts";
+import { readFully, readTrailer, TRAILER_BYTES, writeWithTrailer } from "./file-trailer.ts";
 import type { ObjectStoreErrorCode } from "./object-store.ts";
 import { type ListedObject, type ObjectHead, type ObjectStore, ObjectStoreError } from "./object-store.ts";
 import { probeError } from "./probe-error.ts";
 
-/** Each file ends in these four bytes and its CRC-32C, big-endian: data and checksum appear in one atomic step. */
-const TRAILER_MAGIC = Buffer.from("mfs1");
-const TRAILER_BYTES = TRAILER_MAGIC.length + 4;
-/** Uploads under way; what a crash leaves here is never listed. */
+/** The directory of uploads under way. Files that a crash leaves here are never listed. */
 const TEMPORARY = ".uploading";
 
-/** A directory as a bucket: a shared file system, or one machine. An object is a file of its key's path. */
+/** A directory as a bucket, on a shared file system or for one machine. An object is a file whose path is its key. */
 export class FileObjectStore implements ObjectStore {
   readonly url: string;
   readonly #root: string;
-  readonly #directories = new DirectorySync();
+  readonly #names: FileNames;
   readonly #running = new Set<Promise<unknown>>();
 
   constructor(where: { url: string; directory: string }) {
     this.url = where.url;
     this.#root = path.resolve(where.directory);
+    this.#names = new FileNames(this.#root);
   }
 
   async create(key: string, body: Uint8Array, options: { crc32c: number; signal?: AbortSignal }) {
     return this.#translate(`create ${key}`, options.signal, async () => {
       if (crc32c(body) !== options.crc32c) {
-        throw new ObjectStoreError("corrupt", `${this.url}: create ${key}: the bytes do not fit the checksum given`);
+        throw new ObjectStoreError("corrupt", `${this.url}: create ${key}: the bytes do not match the checksum given`);
       }
       const target = this.#path(key);
       const temporary = path.join(this.#root, TEMPORARY, randomUUID());
       try {
         await this.#store(temporary, body, options);
-        await this.#linkIn(temporary, target);
+        await this.#names.link(temporary, target);
       } catch (error) {
         if (!hasCode(error, "EEXIST")) throw error;
         return await confirmExisting(this, key, { bytes: body.length, ...options });
       } finally {
         await unlink(temporary).catch(() => {});
       }
-      await this.#directories.sync(path.dirname(target));
+      await this.#names.sync(target);
       return "created" as const;
     });
   }
@@ -84,7 +83,7 @@ export class FileObjectStore implements ObjectStore {
         if (hasCode(error, "ENOENT", "ENOTDIR")) return;
         throw error;
       }
-      await this.#dropEmptyParents(target);
+      await this.#names.removeEmptyParents(target);
     });
   }
 
@@ -108,12 +107,12 @@ export class FileObjectStore implements ObjectStore {
     }
   }
 
-  /** Also what its caller gave up ends first: nothing touches the directory afterwards. */
+  /** Waits for all operations, those that their callers aborted included: nothing touches the directory afterwards. */
   async close(): Promise<void> {
     await Promise.allSettled(this.#running);
   }
 
-  /** Directories in the order of keys: a directory sorts as its name with a slash. */
+  /** Walks the directories in the order of keys: a directory sorts as its name with a slash. */
   async *#walk(
     directory: string,
     prefix: string,
@@ -131,7 +130,7 @@ export class FileObjectStore implements ObjectStore {
     }
   }
 
-  /** Without a look inside: a file that was cut is listed too. undefined: deleted meanwhile. */
+  /** The length of the body by the file's size, so that a truncated file is listed too. undefined: deleted meanwhile. */
   async #listedBytes(key: string): Promise<number | undefined> {
     try {
       return Math.max(0, (await stat(this.#path(key))).size - TRAILER_BYTES);
@@ -146,7 +145,7 @@ export class FileObjectStore implements ObjectStore {
     try {
       entries = await readdir(path.join(this.#root, directory), { withFileTypes: true });
     } catch (error) {
-      // A directory that its last object's delete took away meanwhile; the bucket itself must be there.
+      // The delete of its last object removed the directory meanwhile; the bucket itself must exist.
       if (directory !== "" && hasCode(error, "ENOENT")) return [];
       throw error;
     }
@@ -157,17 +156,9 @@ export class FileObjectStore implements ObjectStore {
   }
 
   async #store(temporary: string, body: Uint8Array, options: { crc32c: number; signal?: AbortSignal }): Promise<void> {
-    const trailer = Buffer.allocUnsafe(TRAILER_BYTES);
-    TRAILER_MAGIC.copy(trailer);
-    trailer.writeUInt32BE(options.crc32c, TRAILER_MAGIC.length);
     const file = await this.#openTemporary(temporary);
     try {
-      const pieces = [body, trailer].filter((piece) => piece.length > 0);
-      const { bytesWritten } = await file.writev(pieces);
-      if (bytesWritten !== body.length + trailer.length)
-        throw Object.assign(new Error("short write"), { code: "ENOSPC" });
-      options.signal?.throwIfAborted();
-      await file.datasync();
+      await writeWithTrailer(file, body, options);
     } finally {
       await file.close();
     }
@@ -178,49 +169,9 @@ export class FileObjectStore implements ObjectStore {
       return await open(temporary, "wx", 0o644);
     } catch (error) {
       if (!hasCode(error, "ENOENT")) throw error;
-      await stat(this.#root); // a bucket that is not there (not mounted, say) is never made here
+      await stat(this.#root); // never creates the bucket itself: its file system may just not be mounted
       await mkdir(path.dirname(temporary), { recursive: true });
       return open(temporary, "wx", 0o644);
-    }
-  }
-
-  /** Gives the file its name; fails where that is taken, unlike a rename. */
-  async #linkIn(temporary: string, target: string): Promise<void> {
-    for (let tries = 1; ; tries++) {
-      try {
-        await this.#makeParents(target);
-        return await link(temporary, target);
-      } catch (error) {
-        // A delete took the empty directory away between the two steps.
-        if (!hasCode(error, "ENOENT") || tries === 5) throw error;
-      }
-    }
-  }
-
-  /** Makes the directories above a file, durably: each new name is synced in the directory that holds it. */
-  async #makeParents(target: string): Promise<void> {
-    const parent = path.dirname(target);
-    if (parent === this.#root) return;
-    try {
-      await mkdir(parent);
-    } catch (error) {
-      if (hasCode(error, "EEXIST")) return;
-      if (!hasCode(error, "ENOENT")) throw error;
-      await this.#makeParents(parent);
-      await mkdir(parent).catch((second) => {
-        if (!hasCode(second, "EEXIST")) throw second;
-      });
-    }
-    await this.#directories.sync(path.dirname(parent));
-  }
-
-  async #dropEmptyParents(target: string): Promise<void> {
-    for (let parent = path.dirname(target); parent !== this.#root; parent = path.dirname(parent)) {
-      try {
-        await rmdir(parent);
-      } catch {
-        return; // not empty
-      }
     }
   }
 
@@ -235,23 +186,22 @@ export class FileObjectStore implements ObjectStore {
 
   async #trailer(file: FileHandle, key: string): Promise<{ bytes: number; crc32c: number }> {
     const found = await file.stat();
-    if (found.isDirectory()) throw new ObjectStoreError("notFound", `${this.url}: ${key} is not there`);
-    const bytes = found.size - TRAILER_BYTES;
-    if (bytes < 0) throw this.#corrupt(key, "cut");
-    const trailer = Buffer.from(await readFully(file, bytes, TRAILER_BYTES));
-    if (!TRAILER_MAGIC.equals(trailer.subarray(0, TRAILER_MAGIC.length))) throw this.#corrupt(key, "cut");
-    return { bytes, crc32c: trailer.readUInt32BE(TRAILER_MAGIC.length) };
+    if (found.isDirectory()) throw new ObjectStoreError("notFound", `${this.url}: ${key} does not exist`);
+    const trailer = await readTrailer(file, found.size);
+    if (trailer === undefined) throw this.#corrupt(key, "cut");
+    return trailer;
   }
 
   #path(key: string): string {
     const parts = key.split("/");
     const bad = parts.some((part) => part === "" || part === "." || part === ".." || part.includes("\0"));
-    if (bad || parts[0] === TEMPORARY) throw new TypeError(`a key that no file can have: ${JSON.stringify(key)}`);
+    if (bad || parts[0] === TEMPORARY) throw new TypeError(`no file can have the key ${JSON.stringify(key)}`);
     return path.join(this.#root, ...parts);
   }
 
   #corrupt(key: string, why: "cut" | "checksum"): ObjectStoreError {
-    const text = why === "cut" ? "the file was cut, or is not of mirrorfs" : "the bytes do not fit their checksum";
+    const text =
+      why === "cut" ? "the file is truncated, or was not written by mirrorfs" : "the bytes do not match their checksum";
     return new ObjectStoreError("corrupt", `${this.url}: ${key}: ${text}`);
   }
 
@@ -264,7 +214,7 @@ export class FileObjectStore implements ObjectStore {
       return await running;
     } catch (error) {
       if (signal?.aborted)
-        throw new ObjectStoreError("aborted", `${this.url}: ${what}: given up by the caller`, { cause: error });
+        throw new ObjectStoreError("aborted", `${this.url}: ${what}: aborted by the caller`, { cause: error });
       if (error instanceof ObjectStoreError || error instanceof TypeError) throw error;
       throw await this.#fromSystemError(error, what);
     } finally {
@@ -299,26 +249,12 @@ const BY_ERRNO: Readonly<Record<string, ObjectStoreErrorCode>> = {
   EFBIG: "full",
 };
 
-function hasCode(error: unknown, ...codes: string[]): boolean {
-  return codes.includes((error as NodeJS.ErrnoException).code ?? "");
-}
-
-async function readFully(file: FileHandle, position: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
-  const bytes = into?.length === length ? into : Buffer.allocUnsafeSlow(length);
-  for (let at = 0; at < length; ) {
-    const { bytesRead } = await file.read(bytes, at, length - at, position + at);
-    if (bytesRead === 0) throw new ObjectStoreError("corrupt", "the file was cut while it was read");
-    at += bytesRead;
-  }
-  return bytes;
-}
-
-/** Whether a key, or a directory's "a/b/", can have keys under the prefix. */
+/** Whether a key, or a key inside a directory ("a/b/"), can begin with the prefix. */
 function overlaps(key: string, prefix: string): boolean {
   return key.startsWith(prefix) || (key.endsWith("/") && prefix.startsWith(key));
 }
 
-/** Whether a key, and for a directory all keys in it, come no later than `after`. */
+/** Whether a key, and for a directory every key in it, sorts before or at `after`. */
 function isPast(key: string, after: string | undefined): boolean {
   if (after === undefined) return false;
   if (key.endsWith("/") && after.startsWith(key)) return false;

@@ -1,6 +1,6 @@
 import { ObjectStoreError, type ObjectStoreErrorCode } from "./object-store.ts";
 
-/** The `reason` of GCS's JSON errors ("HTTP status and error codes for JSON"), and what the token endpoint says. */
+/** The `reason` of GCS's JSON errors ("HTTP status and error codes for JSON"), and the errors of the token endpoint. */
 const BY_REASON: Readonly<Record<string, ObjectStoreErrorCode>> = {
   conditionNotMet: "conflict",
   conflict: "unavailable", // another change of this object is under way
@@ -33,7 +33,7 @@ function byStatus(status: number, message: string): ObjectStoreErrorCode {
   return status >= 500 ? "unavailable" : "denied";
 }
 
-/** An answer that is no success. `body` as received: GCS's JSON, or text. */
+/** The error of a response without success. `body` as received: GCS's JSON, or text. */
 export function fromGsAnswer(answer: { status: number; body: string }, what: string): ObjectStoreError {
   const { reason, message } = parse(answer.body);
   const known = reason !== undefined && Object.hasOwn(BY_REASON, reason) ? BY_REASON[reason] : undefined;
@@ -51,7 +51,7 @@ function parse(body: string): { reason: string | undefined; message: string } {
   }
 }
 
-/** No answer at all, or none from the token endpoint: gaxios's and node-fetch's errors. */
+/** The error when there is no response, or the token endpoint failed: gaxios's and node-fetch's errors. */
 export function fromGsError(error: unknown, what: string): ObjectStoreError {
   const failure = (error ?? {}) as {
     code?: unknown;

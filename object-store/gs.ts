@@ -1,33 +1,16 @@
 import { Readable } from "node:stream";
-import { GoogleAuth } from "google-auth-library";
 import type { GsBucket } from "../base/bucket-url.ts";
 import { crc32cFromBase64, crc32cToBase64 } from "../base/crc32c.ts";
-import { makeAgents } from "./agents.ts";
 import { collectBody, rangeHeader } from "./body.ts";
 import { confirmExisting } from "./confirm.ts";
-import { fromGsAnswer, fromGsError } from "./gs-errors.ts";
-import { type Adapter, httpAdapter } from "./http-adapter.ts";
+import { GsApi } from "./gs-api.ts";
+import { fromGsError } from "./gs-errors.ts";
 import { type ListedObject, type ObjectHead, type ObjectStore, ObjectStoreError } from "./object-store.ts";
 import { type Limits, limitsOf, type ObjectStoreOptions } from "./options.ts";
 import { probeError } from "./probe-error.ts";
 import { withRetries } from "./retries.ts";
 
-interface Ask {
-  readonly method?: "GET" | "POST" | "DELETE";
-  /** Path below the endpoint. */
-  readonly path: string;
-  readonly query?: Record<string, string | undefined>;
-  readonly headers?: Record<string, string>;
-  readonly body?: () => Readable;
-}
-
-interface Answer {
-  readonly status: number;
-  readonly headers: Record<string, string>;
-  readonly body: Readable;
-}
-
-/** What GCS says of an object; numbers are strings there. */
+/** An object's metadata in the JSON API (https://cloud.google.com/storage/docs/json_api/v1/objects): numbers are strings. */
 interface Resource {
   readonly name: string;
   readonly size: string;
@@ -35,34 +18,25 @@ interface Resource {
   readonly generation: string;
 }
 
-const ENDPOINT = "https://storage.googleapis.com";
-const SCOPE = "https://www.googleapis.com/auth/cloud-platform";
-
-/**
- * A bucket of Google Cloud Storage. Google's auth library supplies the credentials, and the JSON API is spoken directly:
- * a `File` of the storage SDK cannot be aborted, destroys the connection pool that all requests share when one body fails,
- * and its transport (node-fetch 2) takes a truncated body for a whole one.
- */
+/** A bucket of Google Cloud Storage. */
 export class GsObjectStore implements ObjectStore {
   readonly url: string;
   readonly #where: GsBucket;
-  readonly #auth = new GoogleAuth({ scopes: SCOPE });
   readonly #limits: Limits;
-  readonly #agents: ReturnType<typeof makeAgents>;
+  readonly #api: GsApi;
 
   constructor(where: GsBucket, options?: ObjectStoreOptions) {
     this.url = where.url;
     this.#where = where;
     this.#limits = limitsOf(options);
-    this.#agents = makeAgents(this.#limits);
-    useTransport(this.#auth, httpAdapter(this.#agents));
+    this.#api = new GsApi({ endpoint: where.endpoint, url: where.url, limits: this.#limits });
   }
 
   async create(key: string, body: Uint8Array, options: { crc32c: number; signal?: AbortSignal }) {
     const what = `create ${key}`;
     const multipart = multipartOf(key, body, options.crc32c);
     const created = await this.#run(what, options.signal, async (signal) => {
-      const answer = await this.#ask(
+      const answer = await this.#api.request(
         {
           method: "POST",
           path: `/upload/storage/v1/b/${this.#where.bucket}/o`,
@@ -76,9 +50,9 @@ export class GsObjectStore implements ObjectStore {
         answer.body.resume();
         return false;
       }
-      const stored = await this.#json<Resource>(answer, what);
+      const stored = await this.#api.json<Resource>(answer, what);
       if (crc32cFromBase64(stored.crc32c) !== options.crc32c || Number(stored.size) !== body.length) {
-        throw new ObjectStoreError("corrupt", `${this.url}: ${what}: the service stored other bytes than were sent`);
+        throw new ObjectStoreError("corrupt", `${this.url}: ${what}: the service stored other bytes than it was sent`);
       }
       return true;
     });
@@ -91,9 +65,8 @@ export class GsObjectStore implements ObjectStore {
     const what = `read ${key}`;
     const attempt = async (signal: AbortSignal) => {
       const headers: Record<string, string> = range === undefined ? {} : { Range: range };
-      const answer = await this.#ask({ path: this.#object(key), query: { alt: "media" }, headers }, signal);
-      if (answer.status >= 300)
-        throw fromGsAnswer({ status: answer.status, body: await text(answer.body) }, `${this.url}: ${what}`);
+      const answer = await this.#api.request({ path: this.#object(key), query: { alt: "media" }, headers }, signal);
+      if (answer.status >= 300) throw await this.#api.errorOf(answer, what);
       const bytes = Number(answer.headers["content-length"] ?? Number.NaN);
       if (!Number.isSafeInteger(bytes) || (options.length !== undefined && bytes < options.length)) {
         answer.body.destroy();
@@ -116,8 +89,8 @@ export class GsObjectStore implements ObjectStore {
   async delete(key: string, options: { signal?: AbortSignal } = {}): Promise<void> {
     const what = `delete ${key}`;
     await this.#run(what, options.signal, async (signal) => {
-      const answer = await this.#ask({ method: "DELETE", path: this.#object(key) }, signal);
-      await unlessNotFound(this.#text(answer, what));
+      const answer = await this.#api.request({ method: "DELETE", path: this.#object(key) }, signal);
+      await unlessNotFound(this.#api.text(answer, what));
     });
   }
 
@@ -145,9 +118,9 @@ export class GsObjectStore implements ObjectStore {
     try {
       const copied = await this.#run(what, options.signal, async (signal) => {
         const found = await source.#resource(key, what, signal);
-        if (found === undefined) throw new ObjectStoreError("notFound", `${source.url}: ${key} is not there`);
+        if (found === undefined) throw new ObjectStoreError("notFound", `${source.url}: ${key} does not exist`);
         if (Number(found.size) !== options.bytes || crc32cFromBase64(found.crc32c) !== options.crc32c) {
-          throw new ObjectStoreError("corrupt", `${source.url}: ${key} is not what its slice says`);
+          throw new ObjectStoreError("corrupt", `${source.url}: ${key} does not match its slice's record`);
         }
         return this.#rewrite(source, key, found.generation, signal);
       });
@@ -170,8 +143,7 @@ export class GsObjectStore implements ObjectStore {
   }
 
   async close(): Promise<void> {
-    this.#agents.http.destroy();
-    this.#agents.https.destroy();
+    this.#api.close();
   }
 
   #object(key: string): string {
@@ -179,11 +151,11 @@ export class GsObjectStore implements ObjectStore {
   }
 
   async #resource(key: string, what: string, signal: AbortSignal): Promise<Resource | undefined> {
-    const answer = await this.#ask(
+    const answer = await this.#api.request(
       { path: this.#object(key), query: { fields: "name,size,crc32c,generation" } },
       signal,
     );
-    return unlessNotFound(this.#json<Resource>(answer, what));
+    return unlessNotFound(this.#api.json<Resource>(answer, what));
   }
 
   async #page(
@@ -193,60 +165,27 @@ export class GsObjectStore implements ObjectStore {
   ): Promise<{ items?: Resource[]; nextPageToken?: string }> {
     const path = `/storage/v1/b/${this.#where.bucket}/o`;
     const fields = "items(name,size),nextPageToken";
-    const answer = await this.#ask({ path, query: { ...query, maxResults: String(query.maxResults), fields } }, signal);
-    return this.#json(answer, what);
+    const answer = await this.#api.request(
+      { path, query: { ...query, maxResults: String(query.maxResults), fields } },
+      signal,
+    );
+    return this.#api.json(answer, what);
   }
 
-  /** A copy of a big object, or between locations, takes several calls. */
+  /** Copying a large object, or between locations, takes several calls. */
   async #rewrite(source: GsObjectStore, key: string, generation: string, signal: AbortSignal) {
     const path = `${source.#object(key)}/rewriteTo/b/${this.#where.bucket}/o/${encodeURIComponent(key)}`;
     for (let rewriteToken: string | undefined; ; ) {
       const query = { ifGenerationMatch: "0", ifSourceGenerationMatch: generation, rewriteToken };
-      const answer = await this.#ask({ method: "POST", path, query }, signal);
+      const answer = await this.#api.request({ method: "POST", path, query }, signal);
       if (answer.status === 412) {
         answer.body.resume();
-        return "exists" as const; // or the source has changed: `confirmExisting` tells
+        return "exists" as const; // or the source has changed: the caller's `confirmExisting` finds out
       }
-      const step = await this.#json<{ done: boolean; rewriteToken?: string }>(answer, `copy ${key}`);
+      const step = await this.#api.json<{ done: boolean; rewriteToken?: string }>(answer, `copy ${key}`);
       if (step.done) return "created" as const;
       rewriteToken = step.rewriteToken;
     }
-  }
-
-  async #text(answer: Answer, what: string): Promise<string> {
-    const body = await text(answer.body);
-    if (answer.status >= 300) throw fromGsAnswer({ status: answer.status, body }, `${this.url}: ${what}`);
-    return body;
-  }
-
-  async #json<T>(answer: Answer, what: string): Promise<T> {
-    return JSON.parse(await this.#text(answer, what)) as T;
-  }
-
-  async #ask(ask: Ask, signal: AbortSignal): Promise<Answer> {
-    const answer = await this.#request(ask, signal);
-    if (answer.status !== 401) return answer;
-    // The token was revoked before its time, or a local server that was restarted has forgotten it.
-    answer.body.resume();
-    const client = await this.#auth.getClient();
-    client.credentials.expiry_date = 1;
-    return this.#request(ask, signal);
-  }
-
-  async #request(ask: Ask, signal: AbortSignal): Promise<Answer> {
-    const given = Object.entries(ask.query ?? {}).filter((pair): pair is [string, string] => pair[1] !== undefined);
-    const url = `${this.#where.endpoint ?? ENDPOINT}${ask.path}?${new URLSearchParams(given)}`;
-    const answer = await this.#auth.request<Readable>({
-      url,
-      method: ask.method ?? "GET",
-      headers: { "Accept-Encoding": "identity", ...ask.headers },
-      data: ask.body?.(),
-      responseType: "stream",
-      validateStatus: () => true,
-      retry: false,
-      signal,
-    });
-    return { status: answer.status, headers: answer.headers as Record<string, string>, body: answer.data };
   }
 
   #run<T>(
@@ -261,7 +200,7 @@ export class GsObjectStore implements ObjectStore {
   }
 }
 
-/** The body of an upload in one request: the object's metadata with its checksum, then its bytes, not copied. */
+/** The body of a multipart upload: the object's metadata with its checksum, then the bytes, which are not copied. */
 function multipartOf(key: string, bytes: Uint8Array, crc: number) {
   const boundary = "mirrorfs-7d1c5a90e2";
   const metadata = JSON.stringify({ name: key, crc32c: crc32cToBase64(crc), contentType: "application/octet-stream" });
@@ -282,12 +221,6 @@ function statedCrc(header: string | undefined): number | undefined {
   return crc32cFromBase64(header?.match(/crc32c=([^,]+)/)?.[1]);
 }
 
-async function text(body: Readable): Promise<string> {
-  const pieces: Buffer[] = [];
-  for await (const piece of body as AsyncIterable<Buffer>) pieces.push(piece);
-  return Buffer.concat(pieces).toString();
-}
-
 async function unlessNotFound<T>(answer: Promise<T>): Promise<T | undefined> {
   try {
     return await answer;
@@ -295,33 +228,4 @@ async function unlessNotFound<T>(answer: Promise<T>): Promise<T | undefined> {
     if (error instanceof ObjectStoreError && error.code === "notFound") return undefined;
     throw error;
   }
-}
-
-const GOOGLE_TOKEN_URL = "https://www.googleapis.com/oauth2/v4/token";
-
-type AuthClient = Awaited<ReturnType<GoogleAuth["getClient"]>>;
-
-/**
- * Lets all requests, those for tokens too, take our connections and so our timeouts: a token request that hangs would
- * hold up everything for ever. And honours `token_uri` of a service account's key file, as Google's Go and Python
- * libraries do; the Node library has Google's URL as a constant.
- */
-function useTransport(auth: GoogleAuth, adapter: Adapter): void {
-  const getClient = auth.getClient.bind(auth);
-  const done = new WeakSet<AuthClient>();
-  auth.getClient = async () => {
-    const client = await getClient();
-    if (done.has(client)) return client;
-    done.add(client);
-    const { transporter } = client;
-    const tokenUri = (auth.jsonContent as { token_uri?: string } | null)?.token_uri;
-    const isPrivate = tokenUri !== undefined && !new URL(tokenUri).hostname.endsWith(".googleapis.com");
-    if (isPrivate) Object.assign(client, { additionalClaims: { aud: tokenUri } });
-    const request: typeof transporter.request = (options) => {
-      const isToken = isPrivate && options?.url === GOOGLE_TOKEN_URL;
-      return transporter.request({ ...options, adapter, ...(isToken ? { url: tokenUri } : {}) });
-    };
-    client.transporter = { ...transporter, request };
-    return client;
-  };
 }

@@ -2,7 +2,7 @@ import http from "node:http";
 import https from "node:https";
 import { Readable } from "node:stream";
 
-/** As gaxios hands a request to an adapter; the parts used here. */
+/** A request as gaxios passes it to an adapter: the fields used here. */
 interface AdapterRequest {
   url?: string | URL;
   method?: string;
@@ -12,10 +12,10 @@ interface AdapterRequest {
   signal?: unknown;
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: gaxios's own types, which are not exported to us.
+// biome-ignore lint/suspicious/noExplicitAny: gaxios does not export its types.
 export type Adapter = (request: any) => Promise<any>;
 
-/** Carries out gaxios's requests with node:http: errors of a body reach its reader, and nothing stands between. */
+/** Sends gaxios's requests with node:http, so that an error in the middle of a body reaches its reader. */
 export function httpAdapter(agents: { http: http.Agent; https: https.Agent }): Adapter {
   return async (request: AdapterRequest) => {
     const message = await send(request, agents);

@@ -1,22 +1,22 @@
 /**
- * The marker says whose bucket this is: an object `VOLUME/mirrorfs.json` of the volume's uuid and the region's name. It is made
- * once, by whichever process comes first, and never changes. Without it a wrong line in a volume file could make one
- * bucket serve two volumes, or two regions of one.
+ * A bucket's marker records its owner: the object `VOLUME/mirrorfs.json`, JSON `{uuid, region}`. The first process that uses the
+ * bucket creates it, and it never changes. Without it, a wrong line in a volume file could make one bucket serve two volumes, or
+ * two regions of one.
  */
 import { crc32c } from "../base/crc32c.ts";
 import { markerKey } from "./layout.ts";
 import { type ObjectStore, ObjectStoreError } from "./object-store.ts";
 
 export interface BucketOwner {
-  /** The volume's name: the marker lies under it. */
+  /** The volume's name, the first part of the marker's key. */
   readonly volume: string;
   readonly uuid: string;
   readonly region: string;
 }
 
 /**
- * Checks that a bucket belongs to a region of a volume, and makes the marker where there is none.
- * @returns undefined when it does, else one sentence for the user: whose it is, and what to do.
+ * Checks that a bucket belongs to a region of a volume; creates the marker if there is none.
+ * @returns undefined when it does, else one line for the user: the owner, and the remedy.
  * @throws ObjectStoreError when the bucket cannot be read or written.
  */
 export async function claimBucket(
@@ -39,12 +39,12 @@ export async function claimBucket(
   if (found?.uuid === owner.uuid && found.region === owner.region) return undefined;
   return (
     `bucket ${store.url} belongs to ${ownerText(found, owner)}, not to region ${owner.region} of volume ${owner.volume}` +
-    ` (${owner.uuid}): name another bucket, or another volume, in the volume file`
+    ` (${owner.uuid}): use another bucket, or another volume, in the volume file`
   );
 }
 
 function ownerText(found: Marker | undefined, { uuid }: BucketOwner): string {
-  if (found === undefined) return "something that has written an unreadable marker";
+  if (found === undefined) return "an unknown owner (its marker is unreadable)";
   return found.uuid === uuid
     ? `region ${found.region} of this volume`
     : `another volume (${found.uuid}, region ${found.region})`;

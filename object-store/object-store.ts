@@ -1,5 +1,5 @@
 /**
- * What mirrorfs asks of a bucket: immutable objects, created once, verified end to end with CRC-32C.
+ * A bucket as mirrorfs uses it: immutable objects, created once, verified end to end with CRC-32C.
  * Every implementation passes the suite in test/object-store/conformance.ts.
  */
 export interface ObjectStore {
@@ -8,8 +8,8 @@ export interface ObjectStore {
 
   /**
    * Creates an object; never replaces one. The service checks `crc32c` before it stores anything.
-   * An object that is there already with the same length and checksum is success ("exists"): a retry.
-   * @throws ObjectStoreError `conflict` when another content is there; `corrupt` when the checksum was refused.
+   * @returns "exists" when an object with the same length and checksum exists already, as after a retry.
+   * @throws ObjectStoreError `conflict` when other content exists; `corrupt` when the bytes do not match the checksum.
    */
   create(
     key: string,
@@ -19,10 +19,9 @@ export interface ObjectStore {
 
   /**
    * Reads an object, or `length` bytes of it from `offset`.
-   * A whole object is checked against the checksum that the service states; a range is the caller's to check.
-   * `into`: room of that length; a store that reads into memory of the caller's choice puts the bytes there and returns
-   * that, any other returns memory of its own.
-   * @throws ObjectStoreError `notFound`, `corrupt` (also for a body that was cut), `range`.
+   * A whole object is checked against the checksum that the service states; the caller checks a range.
+   * `into`: a buffer of exactly that length, which a store may fill and return; others return a buffer of their own.
+   * @throws ObjectStoreError `notFound`, `corrupt` (also for a truncated body), `range`.
    */
   read(
     key: string,
@@ -32,29 +31,33 @@ export interface ObjectStore {
   /** Length and stated checksum, without the body. `undefined` when there is no such object. */
   head(key: string, options?: { signal?: AbortSignal }): Promise<ObjectHead | undefined>;
 
-  /** Deletes; an object that is not there is success. */
+  /** Deletes an object. Succeeds when there is none. */
   delete(key: string, options?: { signal?: AbortSignal }): Promise<void>;
 
-  /** All keys under a prefix, in order, page by page. An error ends the iteration by a throw, never by a short listing. */
+  /** All keys with a prefix, above `after`, in byte order. After an error the iteration throws: a listing is never cut short. */
   list(prefix: string, options?: { after?: string; signal?: AbortSignal }): AsyncIterable<ListedObject>;
 
-  /** Copies inside one service without moving the bytes through here; `undefined` where that cannot be done. */
+  /** Copies an object from another bucket of the same service, without reading it; `undefined` where that is not possible. */
   copyFrom?(
     source: ObjectStore,
     key: string,
     options: { crc32c: number; bytes: number; signal?: AbortSignal },
   ): Promise<"created" | "exists" | undefined>;
 
-  /** That the bucket is there and the credentials serve. @throws ObjectStoreError `noBucket`, `denied`, `unavailable`. */
+  /**
+   * Checks that the bucket exists and that the credentials are accepted.
+   * @throws ObjectStoreError `noBucket`, `denied` or `unavailable`; its message is one line for the user: which bucket, why,
+   * and the remedy.
+   */
   probe(options?: { signal?: AbortSignal }): Promise<void>;
 
-  /** What is under way ends, or is broken off, before it resolves. */
+  /** Resolves when all operations have ended or were aborted. */
   close(): Promise<void>;
 }
 
 export interface ObjectHead {
   readonly bytes: number;
-  /** As the service states it; `undefined` where it keeps none (an object made by other means). */
+  /** As the service states it; `undefined` when it has none (an object that was uploaded by other means). */
   readonly crc32c: number | undefined;
 }
 
@@ -77,7 +80,7 @@ export type ObjectStoreErrorCode =
   | "unavailable"
   | "aborted";
 
-/** Made at the boundary to the vendor's SDK, which stays in `cause`. */
+/** The only error of an ObjectStore; the vendor's error is its `cause`. */
 export class ObjectStoreError extends Error {
   override readonly name = "ObjectStoreError";
   readonly code: ObjectStoreErrorCode;

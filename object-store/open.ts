@@ -7,7 +7,7 @@ import type { ObjectStoreOptions } from "./options.ts";
 import { S3ObjectStore } from "./s3.ts";
 
 /**
- * Opens the bucket that a URL names (base/bucket-url.ts). Nothing is asked of the service yet: `probe()` does that.
+ * Opens the bucket that a URL names (base/bucket-url.ts). Sends no request yet: `probe()` does.
  * @throws UserError for a URL that names no bucket.
  */
 export function openObjectStore(url: string, options?: ObjectStoreOptions): ObjectStore {

@@ -1,15 +1,15 @@
-/** How a store behaves; the defaults are right for blocks of 4 MiB between a region and its own bucket. */
+/** Limits of a store. The defaults suit blocks of 4 MiB between a region and its own bucket. */
 export interface ObjectStoreOptions {
-  /** Connections to the service at most; requests above wait. */
+  /** Most connections to the service; further requests wait. */
   readonly sockets?: number;
-  /** Tries of one operation, the first included. */
+  /** Attempts of one operation, including the first. */
   readonly attempts?: number;
   readonly connectTimeoutMs?: number;
-  /** A connection on which no byte moves for so long is given up. */
+  /** A connection on which no byte moves for this long is closed. */
   readonly idleTimeoutMs?: number;
-  /** One operation, all its tries and the waits between them. */
+  /** For one operation, with all its attempts and the pauses between them. */
   readonly totalTimeoutMs?: number;
-  /** Keys asked for in one page of a listing. */
+  /** Keys in one page of a listing. */
   readonly pageKeys?: number;
 }
 

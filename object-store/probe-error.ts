@@ -1,6 +1,6 @@
 import { ObjectStoreError } from "./object-store.ts";
 
-/** The one line that a user reads when a bucket cannot be used: which, why, and what to do. The code stays. */
+/** The error of a failed probe, as one line for the user: which bucket, why, and the remedy. */
 export function probeError(url: string, error: ObjectStoreError, credentialsHint: string): ObjectStoreError {
   const line = (text: string, code = error.code) => new ObjectStoreError(code, text, { cause: error });
   const why = error.message.replace(`${url}: probe: `, "");

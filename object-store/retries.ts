@@ -6,20 +6,20 @@ const RETRY_MS_MIN = 100;
 const RETRY_MS_MAX = 5_000;
 
 export interface Operation<T> {
-  /** For messages: "create vol/blocks/…". */
+  /** The bucket and the operation, for messages: "s3://name: create vol/blocks/…". */
   readonly what: string;
   readonly limits: Limits;
   readonly signal: AbortSignal | undefined;
-  /** The vendor's error → ours. */
+  /** Translates the vendor's error. */
   readonly toError: (error: unknown) => ObjectStoreError;
-  /** A body that was cut or does not fit its checksum is fetched again: the wire may have done it. */
+  /** Also retry `corrupt`: a body that is truncated or does not match its checksum may have been damaged in transit. */
   readonly again?: "corrupt";
   readonly attempt: (signal: AbortSignal) => Promise<T>;
 }
 
 /**
- * Runs an operation with a bounded number of tries, exponential waits with jitter, and one deadline over all of it.
- * @throws ObjectStoreError: the last try's, `timeout` at the deadline, `aborted` when the caller gave up.
+ * Runs an operation with a bounded number of attempts, exponential back-off with jitter, and one deadline over all of them.
+ * @throws ObjectStoreError: that of the last attempt, `timeout` at the deadline, `aborted` when the caller aborted.
  */
 export async function withRetries<T>(operation: Operation<T>): Promise<T> {
   const { limits, signal } = operation;
@@ -38,7 +38,7 @@ export async function withRetries<T>(operation: Operation<T>): Promise<T> {
         try {
           return await unlessAborted(operation.attempt(ended.signal), ended.signal);
         } catch (error) {
-          if (error instanceof TypeError || error instanceof RangeError) throw error; // a bug of ours
+          if (error instanceof TypeError || error instanceof RangeError) throw error; // a bug in our code
           last = error instanceof ObjectStoreError ? error : operation.toError(error);
           throw last;
         }
@@ -55,7 +55,7 @@ export async function withRetries<T>(operation: Operation<T>): Promise<T> {
   } catch (error) {
     if (signal?.aborted) throw aborted(operation, signal);
     if (ended.signal.aborted) {
-      const why = last === undefined || last.code === "aborted" ? "" : `; before: ${last.message}`;
+      const why = last === undefined || last.code === "aborted" ? "" : `; last error: ${last.message}`;
       throw new ObjectStoreError("timeout", `${operation.what}: no answer in ${limits.totalTimeoutMs} ms${why}`, {
         cause: last ?? error,
       });
@@ -68,10 +68,10 @@ export async function withRetries<T>(operation: Operation<T>): Promise<T> {
 }
 
 function aborted(operation: { what: string }, signal: AbortSignal): ObjectStoreError {
-  return new ObjectStoreError("aborted", `${operation.what}: given up by the caller`, { cause: signal.reason });
+  return new ObjectStoreError("aborted", `${operation.what}: aborted by the caller`, { cause: signal.reason });
 }
 
-/** For what takes no signal itself (fetching a token): the caller goes on, the straggler's outcome is dropped. */
+/** Rejects when the signal aborts, for work that takes no signal (fetching a token): its later outcome is ignored. */
 function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(signal.reason);

@@ -1,13 +1,13 @@
 import { ObjectStoreError, type ObjectStoreErrorCode } from "./object-store.ts";
 
-/** S3's error codes (API Reference, "Error responses"), and those that its relatives and the SDK add. */
+/** S3's error codes (API Reference, "Error responses"), and those that compatible services and the SDK add. */
 const BY_NAME: Readonly<Record<string, ObjectStoreErrorCode>> = {
   NoSuchKey: "notFound",
   NotFound: "notFound",
   NoSuchBucket: "noBucket",
   InvalidBucketName: "noBucket",
   PermanentRedirect: "noBucket",
-  AuthorizationHeaderMalformed: "denied", // names the right region in its message
+  AuthorizationHeaderMalformed: "denied", // a wrong region; the message names the right one
   AccessDenied: "denied",
   Forbidden: "denied",
   AllAccessDisabled: "denied",
@@ -22,7 +22,7 @@ const BY_NAME: Readonly<Record<string, ObjectStoreErrorCode>> = {
   InvalidDigest: "corrupt",
   XAmzContentSHA256Mismatch: "corrupt",
   XAmzContentChecksumMismatch: "corrupt",
-  IncompleteBody: "unavailable", // our upload was cut on the way
+  IncompleteBody: "unavailable", // our upload was cut in transit
   InvalidRange: "range",
   PreconditionFailed: "conflict",
   ConditionalRequestConflict: "unavailable", // another upload of this key is under way
@@ -38,7 +38,7 @@ const BY_NAME: Readonly<Record<string, ObjectStoreErrorCode>> = {
   ECONNRESET: "unavailable",
   ECONNREFUSED: "unavailable",
   EPIPE: "unavailable",
-  RequestTimeTooSkewed: "unavailable", // the SDK has taken the service's time by the next try
+  RequestTimeTooSkewed: "unavailable", // by the next attempt the SDK has adopted the service's time
   ServiceUnavailable: "unavailable",
   InternalError: "unavailable",
   QuotaExceeded: "full",
@@ -46,7 +46,7 @@ const BY_NAME: Readonly<Record<string, ObjectStoreErrorCode>> = {
   XMinioAdminBucketQuotaExceeded: "full",
 };
 
-/** What a status means where no body names the error (HEAD). */
+/** The meaning of a status where no body names the error (HEAD). */
 function byStatus(status: number | undefined): ObjectStoreErrorCode {
   if (status === undefined) return "unavailable";
   if (status === 301 || status === 307) return "noBucket";
@@ -70,7 +70,7 @@ interface S3Failure {
 
 export function fromS3Error(error: unknown, what: string): ObjectStoreError {
   const failure = (error ?? {}) as S3Failure;
-  // The system's code before the SDK's name: it calls every lost connection a TimeoutError.
+  // The system's code before the SDK's name: the SDK calls every lost connection a TimeoutError.
   const names = [failure.Code, failure.code, failure.name].filter((name) => name !== undefined);
   const known = names.find((name) => Object.hasOwn(BY_NAME, name));
   const code = known === undefined ? byStatus(failure.$metadata?.httpStatusCode) : BY_NAME[known]!;

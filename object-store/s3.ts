@@ -19,10 +19,7 @@ import { probeError } from "./probe-error.ts";
 import { withRetries } from "./retries.ts";
 import { fromS3Error } from "./s3-errors.ts";
 
-/**
- * A bucket of S3 or of a service that speaks its protocol. Credentials come from the SDK's own chain.
- * The settings were measured: the SDK's defaults hash each body in slow code on the event loop.
- */
+/** A bucket of S3 or of a service that speaks its protocol. Credentials come from the SDK's own chain. */
 export class S3ObjectStore implements ObjectStore {
   readonly url: string;
   readonly #where: S3Bucket;
@@ -114,7 +111,7 @@ export class S3ObjectStore implements ObjectStore {
       if (page.IsTruncated && token === undefined) {
         throw new ObjectStoreError(
           "unavailable",
-          `${this.url}: list ${prefix}: a page says there is more and not where`,
+          `${this.url}: list ${prefix}: the page is truncated, and names no next page`,
         );
       }
     } while (token !== undefined);
@@ -123,14 +120,14 @@ export class S3ObjectStore implements ObjectStore {
   async copyFrom(source: ObjectStore, key: string, options: { crc32c: number; bytes: number; signal?: AbortSignal }) {
     if (!(source instanceof S3ObjectStore) || source.#where.endpoint !== this.#where.endpoint) return undefined;
     try {
-      // Some services ignore the condition of a copy: what is there already is looked at first.
+      // Some services ignore the precondition of a copy: look for an existing object first.
       if ((await this.head(key, options)) !== undefined) return await confirmExisting(this, key, options);
       const attempt = (abortSignal: AbortSignal) => this.#copy(source, key, options, abortSignal);
       const copied = await this.#run(`copy ${key}`, options.signal, attempt);
       await confirmExisting(this, key, options);
       return copied;
     } catch (error) {
-      // The source's region is closed to our credentials, or the service cannot copy so: the bytes go through here.
+      // Our credentials may not read the source through the service, or it cannot copy: the caller reads and writes instead.
       if (error instanceof ObjectStoreError && error.code === "denied") return undefined;
       throw error;
     }
@@ -138,7 +135,7 @@ export class S3ObjectStore implements ObjectStore {
 
   async probe(options: { signal?: AbortSignal } = {}): Promise<void> {
     try {
-      // A listing, because a HEAD's errors have no body and so no name.
+      // A listing, because the errors of a HEAD have no body, and so no name.
       await this.#run("probe", options.signal, (abortSignal) =>
         this.#client.send(new ListObjectsV2Command({ Bucket: this.#where.bucket, MaxKeys: 1 }), { abortSignal }),
       );
@@ -161,7 +158,7 @@ export class S3ObjectStore implements ObjectStore {
     const from = { Bucket: source.#where.bucket, Key: key };
     const head = await source.#client.send(new HeadObjectCommand(from), { abortSignal });
     if (head.ContentLength !== expected.bytes || crc32cFromBase64(head.ChecksumCRC32C) !== expected.crc32c) {
-      throw new ObjectStoreError("corrupt", `${source.url}: ${key} is not what its slice says`);
+      throw new ObjectStoreError("corrupt", `${source.url}: ${key} does not match its slice's record`);
     }
     const copy = new CopyObjectCommand({
       Bucket: this.#where.bucket,
@@ -175,7 +172,7 @@ export class S3ObjectStore implements ObjectStore {
       await this.#client.send(copy, { abortSignal });
       return "created";
     } catch (error) {
-      // It came meanwhile, or the source has changed: `confirmExisting` tells.
+      // It was created meanwhile, or the source has changed: the caller's `confirmExisting` finds out.
       if (fromS3Error(error, key).code === "conflict") return "exists";
       throw error;
     }
@@ -193,15 +190,16 @@ export class S3ObjectStore implements ObjectStore {
   }
 }
 
+/** With settings that were measured: by default the SDK hashes each body in slow code on the event loop. */
 function makeClient(where: S3Bucket, limits: Limits): S3Client {
   const agents = makeAgents(limits);
   const client = new S3Client({
     ...(where.region === undefined ? {} : { region: where.region }),
     ...(where.endpoint === undefined ? {} : { endpoint: where.endpoint, forcePathStyle: true }),
-    maxAttempts: 1, // `withRetries` tries again: one policy for all stores, and it sees cut bodies too
+    maxAttempts: 1, // `withRetries` retries: one policy for all stores, which covers truncated bodies too
     requestChecksumCalculation: "WHEN_REQUIRED",
     responseChecksumValidation: "WHEN_REQUIRED",
-    expectContinueHeader: false, // a round trip for each block
+    expectContinueHeader: false, // it costs a round trip for each block
     requestHandler: { httpAgent: agents.http, httpsAgent: agents.https, connectionTimeout: limits.connectTimeoutMs },
   });
   client.middlewareStack.add(
@@ -211,10 +209,10 @@ function makeClient(where: S3Bucket, limits: Limits): S3Client {
         protocol: string;
         method: string;
       };
-      // The checksum is signed and the wire is TLS: hashing each body again would take 8 times as long. S3 wants the
-      // payload signed on plain HTTP.
+      // Over TLS the signed checksum suffices: hashing each body for the signature as well takes 8 times as long. On plain
+      // HTTP, S3 requires a signed payload.
       if (method === "PUT" && protocol === "https:") headers["x-amz-content-sha256"] = "UNSIGNED-PAYLOAD";
-      // Asked for here and not by `ChecksumMode`, which would make the SDK check it too, 25 times slower than we do.
+      // Set here and not by `ChecksumMode`, which makes the SDK check the checksum too, 25 times slower than we do.
       if (method === "GET" || method === "HEAD") headers["x-amz-checksum-mode"] = "ENABLED";
       return next(args);
     },

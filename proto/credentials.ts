@@ -1,4 +1,4 @@
-/** The one place where a connection between two processes of a volume gets its credentials. Nothing is encrypted yet. */
+/** The credentials of all connections between the processes of a volume. Nothing is encrypted or authenticated yet. */
 import { type ChannelCredentials, credentials, ServerCredentials } from "@grpc/grpc-js";
 
 export function channelCredentials(): ChannelCredentials {

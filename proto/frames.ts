@@ -1,11 +1,12 @@
 import type { RefusalKind } from "./refusals.ts";
 
-/** For the options of the gRPC server that carries the handlers, too. An entry is at most 8 MiB. */
+/** The largest frame that a member sends, with a margin: an entry is at most 8 MiB. Also a limit of the gRPC servers. */
 export const RAFT_FRAME_BYTES_MAX = 16 << 20;
 
-/** Comes in the place of a frame that cannot be read. */
+/** What a handler receives instead of a frame that cannot be decoded. */
 export class BadFrame {
   readonly kind: RefusalKind;
+  /** The problem, for the log. */
   readonly line: string;
 
   constructor(kind: RefusalKind, line: string) {
@@ -14,7 +15,7 @@ export class BadFrame {
   }
 }
 
-/** The same method, whose receiver is given a BadFrame for what is not protobuf, or larger than any frame that is sent. */
+/** The same gRPC method, but with a BadFrame instead of an error for a frame that is not protobuf, or larger than any valid one. */
 export function tolerant<M extends { readonly requestDeserialize: (bytes: Buffer) => unknown }>(
   method: M,
   bytesMax = RAFT_FRAME_BYTES_MAX,

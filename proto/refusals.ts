@@ -1,32 +1,32 @@
 import type { Logger } from "pino";
 
-/** What a peer may have done that no member of this group does (a client: that none of ours does). */
+/** Why a peer, or a client, was refused: something that no correct one does. */
 export type RefusalKind =
   /** A hello of another volume, region, member or format. */
   | "volume"
   | "region"
   | "member"
   | "format"
-  /** A frame that no member sends, or that is too large. */
+  /** A frame that cannot be decoded or is not valid here, or that is too large. */
   | "malformed"
   | "oversized"
-  /** A term so far ahead that no election leads there. */
+  /** A term too far ahead to be reached by elections. */
   | "term"
-  /** What contradicts this term's leader, or what is committed here. */
+  /** A message that contradicts this term's leader, or what is committed here. */
   | "impossible"
-  /** A snapshot that cannot be read. */
+  /** An invalid snapshot. */
   | "snapshot";
 
 const LOGGED_EVERY_MS = 10_000;
 
-/** Counts what was refused. A line at the first of a kind, then at most one in ten seconds: a peer that goes on fills no disk. */
+/** Counts refusals by kind, and logs at most one of each kind every ten seconds, so that a bad peer cannot fill the disk. */
 export class Refusals {
   readonly #logger: Logger;
   readonly #what: string;
   readonly #counts = new Map<RefusalKind, number>();
   readonly #loggedMs = new Map<RefusalKind, number>();
 
-  /** `what`: how a line begins. */
+  /** @param what how a log line begins. */
   constructor(logger: Logger, what = "raft: refused a peer") {
     this.#logger = logger;
     this.#what = what;

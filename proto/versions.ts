@@ -1,13 +1,22 @@
-import { type EpochCode, epochNumber, NO_VERSION, type Sequence, type Version } from "../core/ids.ts";
+/** Versions as messages carry them. A message without one says that nothing has been applied yet. */
+import { compareVersions, type EpochCode, epochNumber, NO_VERSION, type Sequence, type Version } from "../core/ids.ts";
 import type { WireVersion } from "./generated/metadata.ts";
 
-/** A message without a version says that nothing has been applied yet. */
 export function asVersion(version: WireVersion | undefined): Version {
   if (version === undefined) return NO_VERSION;
   return { epoch: version.epoch as EpochCode, sequence: version.sequence as Sequence };
 }
 
+/** The number of the epoch, as people see it; 0 before the first. */
+export function epochNumberOf(version: WireVersion | undefined): number {
+  return epochNumber(asVersion(version).epoch);
+}
+
+export function isNewer(a: WireVersion | undefined, b: WireVersion | undefined): boolean {
+  return compareVersions(asVersion(a), asVersion(b)) > 0;
+}
+
 /** For messages to people. */
-export function versionText({ epoch, sequence }: WireVersion): string {
-  return `epoch ${epochNumber(epoch as EpochCode)} sequence ${sequence}`;
+export function versionText(version: WireVersion): string {
+  return `epoch ${epochNumberOf(version)} sequence ${version.sequence}`;
 }

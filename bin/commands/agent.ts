@@ -5,10 +5,10 @@ import { serve } from "../serve.ts";
 
 export function addAgent(program: Command): void {
   withLogLevel(withConfig(program.command("agent")))
-    .description("run an agent: it copies into a region's bucket what that lacks, and deletes what nobody needs")
-    .requiredOption("--region <name>", "the region whose bucket it fills")
-    .option("--concurrency <n>", "blocks in flight at most", integer(1, 1024))
-    .option("--bytes-per-second <n>", "bandwidth at most", integer(1))
+    .description("run a mirror agent: copies the blocks that a region's bucket lacks, and deletes garbage from it")
+    .requiredOption("--region <name>", "region whose bucket it fills")
+    .option("--concurrency <n>", "most blocks in flight (default: 64)", integer(1, 1024))
+    .option("--bytes-per-second <n>", "most bytes copied a second (default: unlimited)", integer(1))
     .action(async (options) => {
       const volume = readVolume(options);
       const region = regionOf(volume, options.region);

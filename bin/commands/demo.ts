@@ -10,6 +10,7 @@ import { runDemo } from "../../sandbox/demo/demo.ts";
 import { Report } from "../../sandbox/demo/report.ts";
 import { untilInterrupted } from "../interrupt.ts";
 import { integer } from "../options.ts";
+import { say } from "../text.ts";
 import { PROGRAM } from "./up.ts";
 
 const WAN_MS = 40;
@@ -20,10 +21,10 @@ export function addDemo(program: Command): void {
   program
     .command("demo")
     .description(
-      "show and check the main job: written in one cloud, read in another, through the loss of servers and of a cloud",
+      "run the main uses on such a volume and check every step: write in one cloud, read in the other, lose servers, lose a cloud",
     )
-    .option("--source <dir>", "the tree that is copied (default: the project's own packages)")
-    .option("--wan-ms <n>", "delay each way between the regions", integer(1, 1_000), WAN_MS)
+    .option("--source <dir>", "directory tree to copy into the volume (default: mirrorfs's own npm packages)")
+    .option("--wan-ms <n>", "delay between the regions, in ms each way", integer(1, 1_000), WAN_MS)
     .action(async (options) => {
       const source = options.source === undefined ? undefined : resolve(options.source);
       if (source !== undefined && !existsSync(source)) throw new UserError(`${options.source}: no such directory`, 2);
@@ -68,7 +69,7 @@ async function demo(source: string | undefined, wanMs: number): Promise<number> 
   return report.failed === 0 ? 0 : 1;
 }
 
-/** Runs bin/mirrorfs as a person would. @throws UserError with its line. */
+/** Runs bin/mirrorfs as a person would. @throws UserError with the error line that it printed. */
 async function runMirrorfs(args: readonly string[], signal: AbortSignal): Promise<string> {
   return await new Promise((done, failed) => {
     execFile(PROGRAM, args, { signal, encoding: "utf8" }, (error, stdout, stderr) => {
@@ -87,8 +88,4 @@ async function runMirrorfs(args: readonly string[], signal: AbortSignal): Promis
         );
     });
   });
-}
-
-function say(line: string): void {
-  process.stdout.write(`${line}\n`);
 }

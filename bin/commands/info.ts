@@ -4,19 +4,18 @@ import { UserError } from "../../base/user-error.ts";
 import type { VolumeDescription } from "../../config/volume-description.ts";
 import { decodeAttributes } from "../../core/codec.ts";
 import type { Attributes } from "../../core/commands.ts";
-import { type EpochCode, epochNumber } from "../../core/ids.ts";
 import type { InfoAnswer } from "../../proto/generated/admin.ts";
-import { readVolume, withConfig } from "../options.ts";
+import { epochNumberOf } from "../../proto/versions.ts";
+import { PATH_HELP, readVolume, withConfig, withJson } from "../options.ts";
 import { locate } from "../place.ts";
 import { bytesText, table } from "../text.ts";
 
 const INFO_MS_MAX = 10_000;
 
 export function addInfo(program: Command): void {
-  withConfig(program.command("info"))
-    .description("a file's version, slices, and which region's bucket holds them")
-    .argument("<path>", "a path inside a mount, or one of the volume, from /")
-    .option("--json", "for machines")
+  withJson(withConfig(program.command("info")))
+    .description("show a file's attributes, and how much of its data each region's bucket holds")
+    .argument("<path>", PATH_HELP)
     .action(async (path, options) => {
       const volume = readVolume(options);
       const place = locate(path);
@@ -27,7 +26,7 @@ export function addInfo(program: Command): void {
     });
 }
 
-/** Each region's answer, or undefined for one out of reach. @throws UserError when no region has the path. */
+/** Each region's answer; undefined for a region out of reach. @throws UserError when no region has the path. */
 async function infoOfAll(volume: VolumeDescription, path: string): Promise<Map<string, InfoAnswer | undefined>> {
   const regions = [...volume.regions.values()];
   const results = await Promise.allSettled(
@@ -64,7 +63,7 @@ function regionJson(it: InfoAnswer | undefined) {
   return {
     reachable: true,
     found: true,
-    epoch: epochNumber((it.version?.epoch ?? 0) as EpochCode),
+    epoch: epochNumberOf(it.version),
     sequence: it.version?.sequence ?? 0,
     slices: it.slices,
     sliceBytes: it.sliceBytes,

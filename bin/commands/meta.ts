@@ -8,19 +8,22 @@ import { serve } from "../serve.ts";
 export function addMeta(program: Command): void {
   withLogLevel(withConfig(program.command("meta")))
     .description("run one metadata server of a region")
-    .requiredOption("--region <name>", "the region it belongs to")
-    .requiredOption("--id <n>", "which of the region's `meta` addresses is its own, from 1", integer(1))
-    .requiredOption("--data <dir>", "its directory: made when it is not there, refused when it is another server's")
-    .option("--listen <host:port>", "bind to this instead of its own address in the volume file")
-    .option("--join", "the region's servers run already, and this one was added by `member add`")
+    .requiredOption("--region <name>", "region that the server belongs to")
+    .requiredOption("--id <n>", "number of the server: its place, from 1, in the region's `meta` addresses", integer(1))
+    .requiredOption("--data <dir>", "directory of its data: created if missing, refused if it is another server's")
+    .option("--listen <host:port>", "bind to this address instead of the one in the volume file (NAT, containers)")
+    .option("--join", "join a group that is already running; `mirrorfs member add` comes first")
     .action(async (options) => {
       const volume = readVolume(options);
       const region = regionOf(volume, options.region);
       if (region.meta[options.id - 1] === REMOVED)
-        throw new UserError(`metadata server ${options.id} of region ${region.name} was removed: add a new one`, 2);
+        throw new UserError(
+          `metadata server ${options.id} of region ${region.name} was removed: add a new one with 'mirrorfs member add'`,
+          2,
+        );
       if (options.id > region.meta.length) {
         throw new UserError(
-          `region ${region.name} has ${region.meta.length} metadata servers: --id ${options.id} is none of them`,
+          `region ${region.name} has no metadata server ${options.id}: give --id 1 to ${region.meta.length}, or append its address to regions.${region.name}.meta`,
           2,
         );
       }

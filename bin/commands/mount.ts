@@ -20,17 +20,22 @@ interface MountFlags {
 
 export function addMount(program: Command): void {
   withLogLevel(withConfig(program.command("mount")))
-    .description("mount the volume at a directory; returns when it is mounted, and serves it in the background")
+    .description("mount a volume at a directory; returns once it is mounted, and serves it in the background")
     .argument("<dir>", "an empty directory")
-    .requiredOption("--region <name>", "the region to read from: the nearest")
+    .requiredOption("--region <name>", "region to read from: the nearest one")
     .addOption(
-      new Option("-o, --options <list>", "mount options, as key=value,…").argParser(parseMountOptions).default({}),
+      new Option("-o, --options <list>", "mount options, as key=value,… (docs/OPERATIONS.md lists them)")
+        .argParser(parseMountOptions)
+        .default({}, "none"),
     )
-    .option("--foreground", "serve it in this process, and unmount at its end")
-    .option("--log-file <file>", "where the background process logs")
+    .option("--foreground", "serve the mount in this process, and unmount when it ends")
+    .option(
+      "--log-file <file>",
+      `log of the background process (default: mount-VOLUME-REGION.log in ${logDirectory()})`,
+    )
     .action(async (dir, flags) => await mount(dir, flags));
 
-  // mount(8) calls it so: mount.mirrorfs SOURCE DIR [-sfnv] [-N namespace] [-t type] [-o options].
+  // The command line that mount(8) gives a helper: mount.mirrorfs SOURCE DIR [-sfnv] [-N namespace] [-t type] [-o options].
   program
     .command("mount.mirrorfs", { hidden: true })
     .argument("<source>")
@@ -44,7 +49,8 @@ export function addMount(program: Command): void {
     .addOption(new Option("-o <list>").argParser(parseMountOptions).default({}))
     .action(async (source, dir, flags) => {
       const { region, logfile, ...options } = flags.o;
-      if (region === undefined) throw new UserError(`${dir}: say which region to read from: -o region=R`, 2);
+      if (region === undefined)
+        throw new UserError(`${dir}: no region to read from: add region=NAME to the mount options`, 2);
       if (!flags.f) await mount(dir, { config: source, region, options, logFile: logfile, logLevel: "info" });
     });
 }
@@ -57,7 +63,7 @@ async function mount(dir: string, flags: MountFlags): Promise<void> {
   const { runMount } = await import("../../client/mount/main.ts");
   const options = { ...flags.options };
   const running = runMount({ volume, region: region.name, mountPoint: resolve(dir), options, logger });
-  // Who started it in the background waits for this word.
+  // The parent waits for this message in `mountInBackground`.
   running.then(
     () => process.send?.({ mounted: true }),
     () => {},
@@ -65,7 +71,7 @@ async function mount(dir: string, flags: MountFlags): Promise<void> {
   await serve(running, logger);
 }
 
-/** Starts a process of its own that serves the mount, and returns when it is mounted. @throws UserError with its last word. */
+/** Starts a process that serves the mount, and waits until it is mounted. @throws UserError with that process's error. */
 async function mountInBackground(dir: string, flags: MountFlags, name: string): Promise<void> {
   const logFile = resolve(flags.logFile ?? join(logDirectory(), `mount-${name}.log`));
   mkdirSync(dirname(logFile), { recursive: true });
@@ -82,9 +88,11 @@ async function mountInBackground(dir: string, flags: MountFlags, name: string): 
   closeSync(log);
   await new Promise<void>((done, failed) => {
     child.once("error", failed);
-    child.once("exit", (code) => failed(new UserError(`${dir}: not mounted (exit ${code}; log: ${logFile})`)));
-    child.on("message", (said: { mounted?: true; failed?: string; exitCode?: 1 | 2 }) =>
-      said.mounted ? done() : failed(new UserError(said.failed ?? "not mounted", said.exitCode)),
+    child.once("exit", (code) =>
+      failed(new UserError(`${dir}: not mounted: its process ended with exit code ${code}; see ${logFile}`)),
+    );
+    child.on("message", (message: { mounted?: true; failed?: string; exitCode?: 1 | 2 }) =>
+      message.mounted ? done() : failed(new UserError(message.failed ?? "not mounted", message.exitCode)),
     );
     process.once("SIGINT", () => child.kill("SIGTERM"));
     process.once("SIGTERM", () => child.kill("SIGTERM"));

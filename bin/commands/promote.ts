@@ -2,20 +2,19 @@ import type { Command } from "commander";
 import { callLeader } from "../../admin/client.ts";
 import { volumeStatus } from "../../admin/volume-status.ts";
 import { UserError } from "../../base/user-error.ts";
-import { type EpochCode, epochNumber } from "../../core/ids.ts";
 import type { LossReportAnswer } from "../../proto/generated/admin.ts";
 import type { WireVersion } from "../../proto/generated/metadata.ts";
-import { readVolume, regionOf, withConfig } from "../options.ts";
+import { epochNumberOf } from "../../proto/versions.ts";
+import { readVolume, regionOf, withConfig, withJson } from "../options.ts";
 import { bytesText } from "../text.ts";
 
 const PROMOTE_MS_MAX = 30_000;
 
 export function addPromote(program: Command): void {
-  withConfig(program.command("promote"))
-    .description("make a mirror the primary though the primary is gone; prints and keeps a report of what may be lost")
-    .requiredOption("--region <name>", "the new primary")
-    .option("--force", "accept that what the mirror has not got is lost or parked in the old primary")
-    .option("--json", "for machines")
+  withJson(withConfig(program.command("promote")))
+    .description("make a mirror the primary after the primary was lost; reports what may be lost with it")
+    .requiredOption("--region <name>", "new primary")
+    .option("--force", "accept that changes the mirror has not received are lost, or stay in the old primary")
     .action(async (options) => {
       const volume = readVolume(options);
       const region = regionOf(volume, options.region);
@@ -45,7 +44,7 @@ async function whyForce(volume: Parameters<typeof volumeStatus>[0], region: stri
   if (regions[primary]?.reachable && regions[primary].leader !== null) {
     return `the primary ${primary} is alive: use 'mirrorfs switchover --to ${region}', which loses nothing`;
   }
-  return `what ${primary} acknowledged and ${region} has not got would be lost: add --force to accept that`;
+  return `changes that ${primary} acknowledged and ${region} has not received would be lost: add --force to accept that`;
 }
 
 /** What `promote --json` prints as `report`. */
@@ -62,16 +61,16 @@ function lossReport(it: LossReportAnswer | undefined) {
 }
 
 function versionOf(it: WireVersion | undefined) {
-  return { epoch: epochNumber((it?.epoch ?? 0) as EpochCode), sequence: it?.sequence ?? 0 };
+  return { epoch: epochNumberOf(it), sequence: it?.sequence ?? 0 };
 }
 
 function text(region: string, tookMs: number, report: ReturnType<typeof lossReport>): string {
   const missed = Math.max(0, report.heard.sequence - report.fork.sequence);
   const lines = [
     `primary ${report.from} -> ${region} by force (${tookMs} ms)`,
-    `both share everything up to sequence ${report.fork.sequence} (epoch ${report.fork.epoch}); what ${report.from} acknowledged past it is lost or parked there`,
-    `${region} had heard of ${missed} commands more, up to sequence ${report.heard.sequence}`,
-    `files with blocks in no bucket within reach: ${report.files.length}${report.truncated ? " and more" : ""}`,
+    `${region} has everything up to sequence ${report.fork.sequence} (epoch ${report.fork.epoch}); changes that ${report.from} acknowledged after it are lost, or stay there`,
+    `${region} knew of ${missed} more commands, up to sequence ${report.heard.sequence}`,
+    `files with blocks in no reachable bucket: ${report.files.length}${report.truncated ? " or more" : ""}`,
     ...report.files.map((it) => `  ${it.path}: ${it.slices} slices, ${bytesText(it.bytes)}`),
   ];
   return `${lines.join("\n")}\n`;

@@ -1,12 +1,11 @@
 import type { Command } from "commander";
 import { type VolumeStatus, volumeStatus } from "../../admin/volume-status.ts";
-import { readVolume, withConfig } from "../options.ts";
+import { readVolume, withConfig, withJson } from "../options.ts";
 import { bytesText, durationText, table } from "../text.ts";
 
 export function addStatus(program: Command): void {
-  withConfig(program.command("status"))
-    .description("roles, epoch, sequence, lag of metadata and data, state hash of each region")
-    .option("--json", "for machines")
+  withJson(withConfig(program.command("status")))
+    .description("show each region's role, servers, version, state hash, and how far its metadata and data are behind")
     .action(async (options) => {
       const status = await volumeStatus(readVolume(options));
       process.stdout.write(options.json ? `${JSON.stringify(status, null, 2)}\n` : statusText(status));

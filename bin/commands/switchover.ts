@@ -2,20 +2,19 @@ import type { Command } from "commander";
 import { callLeader } from "../../admin/client.ts";
 import { volumeStatus } from "../../admin/volume-status.ts";
 import { UserError } from "../../base/user-error.ts";
-import { type EpochCode, epochNumber } from "../../core/ids.ts";
-import { readVolume, regionOf, seconds, withConfig } from "../options.ts";
+import { epochNumberOf } from "../../proto/versions.ts";
+import { readVolume, regionOf, timeoutOption, withConfig, withJson } from "../options.ts";
 
 const TIMEOUT_MS = 30_000;
-/** The call may take as long as the switchover is given, and the way there and back. */
-const ANSWER_MS_MAX = 5_000;
+/** Added to the switchover's own timeout, for the round trip of the call. */
+const ROUND_TRIP_MS_MAX = 5_000;
 
 export function addSwitchover(program: Command): void {
-  withConfig(program.command("switchover"))
-    .description("make another region the primary; loses nothing, writers wait meanwhile")
-    .requiredOption("--to <region>", "the new primary")
-    .option("--complete", "first wait until its bucket holds every block")
-    .option("--timeout <s>", "leave everything as it was after so many seconds (exit 1)", seconds, TIMEOUT_MS)
-    .option("--json", "for machines")
+  withJson(withConfig(program.command("switchover")))
+    .description("make another region the primary while both are up: nothing is lost, writers wait meanwhile")
+    .requiredOption("--to <region>", "new primary")
+    .option("--complete", "first wait until the new primary's bucket holds every block")
+    .addOption(timeoutOption("give up after this many seconds, and leave the primary as it was", TIMEOUT_MS))
     .action(async (options) => {
       const volume = readVolume(options);
       const to = regionOf(volume, options.to);
@@ -29,10 +28,10 @@ export function addSwitchover(program: Command): void {
         timeoutMs: options.timeout,
       };
       const from = regionOf(volume, before.primary);
-      const answer = await callLeader(volume, from, "switchover", request, options.timeout + ANSWER_MS_MAX);
+      const answer = await callLeader(volume, from, "switchover", request, options.timeout + ROUND_TRIP_MS_MAX);
       if (!answer.ok) throw new UserError(`no switchover from ${from.name} to ${to.name}: ${answer.message}`);
       const tookMs = Math.round(performance.now() - startedMs);
-      const epoch = epochNumber((answer.version?.epoch ?? 0) as EpochCode);
+      const epoch = epochNumberOf(answer.version);
       const sequence = answer.version?.sequence ?? 0;
       process.stdout.write(
         options.json

@@ -7,9 +7,9 @@ import { UserError } from "../../base/user-error.ts";
 export function addUmount(program: Command): void {
   program
     .command("umount")
-    .description("unmount a volume; what was written and closed is stored already")
-    .argument("<dir>", "where it is mounted")
-    .option("--lazy", "detach it now, though files are open, and clean up when they are closed")
+    .description("unmount a volume; what was written and closed is already stored")
+    .argument("<dir>", "directory where it is mounted")
+    .option("--lazy", "detach it at once even if files are open, and clean up when they are closed")
     .action(async (dir, options) => {
       const mountPoint = resolve(dir);
       if (!ownMounts().some((it) => it.mountPoint === mountPoint))
@@ -23,17 +23,17 @@ export function addUmount(program: Command): void {
     });
 }
 
-/** @returns what it said when it failed, in one line. */
+/** @returns the first line of the error output when the command failed, else undefined. */
 async function run(command: string, args: readonly string[]): Promise<string | undefined> {
   const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"] });
-  let said = "";
+  let stderr = "";
   child.stderr.on("data", (data) => {
-    said += data;
+    stderr += data;
   });
   return await new Promise((done) => {
     child.once("error", (error) => done(error.message));
     child.once("close", (code) =>
-      done(code === 0 ? undefined : (said.trim().split("\n")[0] ?? `${command} ended with ${code}`)),
+      done(code === 0 ? undefined : (stderr.trim().split("\n")[0] ?? `${command} ended with ${code}`)),
     );
   });
 }

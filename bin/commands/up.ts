@@ -4,20 +4,21 @@ import { UserError } from "../../base/user-error.ts";
 import { Cloud } from "../../sandbox/cloud.ts";
 import { untilInterrupted } from "../interrupt.ts";
 import { integer } from "../options.ts";
+import { say } from "../text.ts";
 
 export function addUp(program: Command): void {
   program
     .command("up")
-    .description("run a whole two-cloud volume on this machine until SIGINT or SIGTERM, with both mounts")
+    .description("run a whole volume in two simulated clouds on this machine, with both mounts, until Ctrl-C")
     .option(
       "--dir <dir>",
-      "keep everything there: mnt/aws, mnt/gcp, volume.yaml, log (default: a temporary one, removed at the end)",
+      "keep the volume in this directory: mounts (mnt/aws, mnt/gcp), volume.yaml, logs, data (default: a temporary one, removed at the end)",
     )
     .option("--replicas <n>", "metadata servers of the primary: 1, 3 or 5", replicas, 3)
-    .option("--mirror-replicas <n>", "metadata servers of the mirror", replicas, 1)
-    .option("--wan-ms <n>", "delay each way between the regions, on every path", integer(0, 10_000), 0)
+    .option("--mirror-replicas <n>", "metadata servers of the mirror: 1, 3 or 5", replicas, 1)
+    .option("--wan-ms <n>", "delay between the regions, in ms each way", integer(0, 10_000), 0)
     .addOption(
-      new Option("--buckets <kind>", "local servers of the S3 and GCS protocols, or directories")
+      new Option("--buckets <kind>", "cloud: local servers that speak the S3 and GCS protocols; file: directories")
         .choices(["cloud", "file"])
         .default("cloud"),
     )
@@ -37,12 +38,9 @@ export function addUp(program: Command): void {
 
 export const PROGRAM = fileURLToPath(new URL("../mirrorfs", import.meta.url));
 
-function say(line: string): void {
-  process.stdout.write(`${line}\n`);
-}
-
 function replicas(text: string): number {
   const value = integer(1, 5)(text);
-  if (value % 2 === 0) throw new UserError(`${value} replicas are no better than ${value - 1}: give 1, 3 or 5`, 2);
+  if (value % 2 === 0)
+    throw new UserError(`${value} replicas tolerate no more failures than ${value - 1}: give 1, 3 or 5`, 2);
   return value;
 }

@@ -2,10 +2,9 @@ import type { Command } from "commander";
 import { askAll, waitAtLeader } from "../../admin/client.ts";
 import { UserError } from "../../base/user-error.ts";
 import type { VolumeDescription } from "../../config/volume-description.ts";
-import { compareVersions } from "../../core/ids.ts";
 import type { WireVersion } from "../../proto/generated/metadata.ts";
-import { asVersion } from "../../proto/versions.ts";
-import { readVolume, regionOf, seconds, withConfig } from "../options.ts";
+import { isNewer } from "../../proto/versions.ts";
+import { PATH_HELP, readVolume, regionOf, timeoutOption, withConfig, withJson } from "../options.ts";
 import { locate } from "../place.ts";
 import { bytesText } from "../text.ts";
 
@@ -13,12 +12,11 @@ const PROGRESS_MS = 1_000;
 const TIMEOUT_MS = 24 * 3600_000;
 
 export function addWait(program: Command): void {
-  withConfig(program.command("wait"))
-    .description("return when a tree, as it is now, can be read in a region without the WAN")
-    .argument("<path>", "a path inside a mount, or one of the volume, from /")
-    .requiredOption("--region <name>", "the region where it is to be read")
-    .option("--timeout <s>", "give up after so many seconds (exit 1)", seconds, TIMEOUT_MS)
-    .option("--json", "for machines")
+  withJson(withConfig(program.command("wait")))
+    .description("wait until a file or directory tree, as it is now, can be read in a region without the WAN")
+    .argument("<path>", PATH_HELP)
+    .requiredOption("--region <name>", "region in which it is to be readable")
+    .addOption(timeoutOption("fail after this many seconds", TIMEOUT_MS))
     .action(async (path, options) => {
       const volume = readVolume(options);
       const region = regionOf(volume, options.region);
@@ -29,30 +27,30 @@ export function addWait(program: Command): void {
       let saidMs = startedMs;
       let last = "";
       for await (const it of waitAtLeader(volume, region, request, options.timeout)) {
-        last = `sequence ${it.version?.sequence ?? 0} of ${atLeast.sequence}, ${it.pendingBlocks} blocks (${bytesText(it.pendingBytes)}) to come`;
+        last = `sequence ${it.version?.sequence ?? 0} of ${atLeast.sequence}, ${it.pendingBlocks} blocks (${bytesText(it.pendingBytes)}) missing`;
         if (it.done) return done(options.json, place.path, region.name, Date.now() - startedMs, atLeast);
         if (Date.now() - saidMs < PROGRESS_MS) continue;
         saidMs = Date.now();
         process.stderr.write(`waiting for ${place.path} in ${region.name}: ${last}\n`);
       }
       throw new UserError(
-        `${place.path} is not all in ${region.name} after ${options.timeout / 1000} s${last === "" ? "" : `: ${last}`}`,
+        `${place.path} is not complete in ${region.name} after ${options.timeout / 1000} s${last === "" ? "" : `: ${last}`}`,
       );
     });
 }
 
-/** The version that the wait is for: the highest that any region has applied, or has heard that the primary committed. */
+/** The version to wait for: the highest that any region has applied, or knows to be committed at the primary. */
 async function newestVersion(volume: VolumeDescription): Promise<WireVersion> {
   const members = [...(await askAll(volume)).values()].flat();
   const versions = members.flatMap(({ status }) => [status?.version, status?.heard]).filter((it) => it !== undefined);
   if (versions.length === 0) throw new UserError(`no metadata server of volume ${volume.volume} answers`);
-  return versions.reduce((a, b) => (compareVersions(asVersion(b), asVersion(a)) > 0 ? b : a));
+  return versions.reduce((a, b) => (isNewer(b, a) ? b : a));
 }
 
 function done(json: boolean | undefined, path: string, region: string, waitedMs: number, version: WireVersion): void {
   if (json) process.stdout.write(`${JSON.stringify({ path, region, waitedMs, sequence: version.sequence })}\n`);
   else
     process.stdout.write(
-      `${path} is in ${region}, as of sequence ${version.sequence} (${(waitedMs / 1000).toFixed(1)} s)\n`,
+      `${path} is complete in ${region} at sequence ${version.sequence} (${(waitedMs / 1000).toFixed(1)} s)\n`,
     );
 }

@@ -36,23 +36,23 @@ export interface RegionStatus {
   region: string;
   member: number;
   isLeader: boolean;
-  /** host:port or empty */
+  /** host:port; empty when not known */
   leader: string;
   members: MemberStatus[];
   /** applied */
   version:
     | WireVersion
     | undefined;
-  /** the primary of the epoch it is in */
+  /** the primary in the epoch of `version` */
   epochRegion: string;
   /** "primary" | "mirror" | "sealed" | "fenced" | "unformatted" */
   role: string;
   stateHash: string;
-  /** mirror: the primary's commit, as last heard */
+  /** mirror: the primary's last known commit */
   heard:
     | WireVersion
     | undefined;
-  /** mirror: age of the oldest command heard of and not applied; 0 when none */
+  /** mirror: age of the oldest command that is known and not applied; 0 when there is none */
   lagMs: number;
   pendingBlocks: number;
   pendingBytes: number;
@@ -60,13 +60,13 @@ export interface RegionStatus {
   copiedBlocks: number;
   failedBlocks: number;
   primaryReachable: boolean;
-  /** why it refuses, what it waits for */
+  /** why it refuses requests, or what it waits for; empty otherwise */
   message: string;
   inodes: number;
   usedBytes: number;
   /** of the answering member: "voter" | "learner" | "joining" | "removed" */
   membership: string;
-  /** messages and streams of peers, by what was wrong with them, since the start */
+  /** messages and streams of peers refused since the start, by the reason */
   refused: { [key: string]: number };
 }
 
@@ -75,7 +75,7 @@ export interface RegionStatus_RefusedEntry {
   value: number;
 }
 
-/** As the answering member's configuration has them. At the leader the rest is true, elsewhere it is 0 or false. */
+/** A member of the answering member's configuration. Only the leader knows all fields; elsewhere they are 0 or false. */
 export interface MemberStatus {
   id: number;
   address: string;
@@ -83,13 +83,13 @@ export interface MemberStatus {
   applied: number;
   reachable: boolean;
   learner: boolean;
-  /** entries of the log that it lacks */
+  /** log entries that it lacks */
   behind: number;
-  /** of a snapshot on its way to it: taken by now; 0 when there is none */
+  /** received of a snapshot that is being sent to it; 0 when there is none */
   snapshotBytes: number;
 }
 
-/** One of these at a time, and only at the leader. `add` takes the address, the others the id. */
+/** One change at a time, at the leader. `change`: "add" (takes `address`), "promote" or "remove" (take `id`). */
 export interface ChangeMembersRequest {
   volume: string;
   change: string;
@@ -103,9 +103,9 @@ export interface ChangeMembersAnswer {
   message: string;
   /** of the member that was added, promoted or removed */
   id: number;
-  /** not now: another change is under way, or the learner is too far behind */
+  /** retry later: another change is under way, or the learner is too far behind */
   again: boolean;
-  /** promote: entries that the learner lacks */
+  /** promote: log entries that the learner lacks */
   behind: number;
   leader: string;
 }
@@ -149,15 +149,16 @@ export interface LossReportAnswer {
   present: boolean;
   fromRegion: string;
   toRegion: string;
-  /** the last version both share */
+  /** the last version that both regions have */
   fork:
     | WireVersion
     | undefined;
-  /** the highest the mirror had heard of: what lies between may be lost */
+  /** the highest version that the mirror knew of: commands after `fork` may be lost */
   heard: WireVersion | undefined;
   promotedAtMs: number;
-  /** those with blocks in no reachable bucket */
+  /** files with blocks in no reachable bucket */
   files: LostFile[];
+  /** there are more such files */
   truncated: boolean;
   leader: string;
 }
@@ -194,7 +195,7 @@ export interface HomeCount {
   bytes: number;
 }
 
-/** Streams progress until the tree as it was at `at_least` can be read in this region without the WAN. */
+/** Streams progress until the tree, as it was at `at_least`, can be read in this region without the WAN. */
 export interface WaitRequest {
   volume: string;
   path: string;
@@ -2313,7 +2314,10 @@ export const WaitProgress: MessageFns<WaitProgress> = {
   },
 };
 
-/** Unary: for people and scripts. Any member answers Status; the others answer on the leader, else NOT_LEADER. */
+/**
+ * Administration of a volume, for people and scripts. Any member answers Status. The other calls need the leader: any other
+ * member refuses them and names the leader, if it knows it.
+ */
 export type AdminService = typeof AdminService;
 export const AdminService = {
   status: {
@@ -2343,7 +2347,7 @@ export const AdminService = {
     responseSerialize: (value: PromoteAnswer): Buffer => Buffer.from(PromoteAnswer.encode(value).finish()),
     responseDeserialize: (value: Buffer): PromoteAnswer => PromoteAnswer.decode(value),
   },
-  /** the old primary to the chosen one: durably decline its seal */
+  /** Sent by the old primary to the region that it sealed its epoch for: decline the seal, durably. */
   refuseSeal: {
     path: "/mirrorfs.Admin/RefuseSeal" as const,
     requestStream: false as const,
@@ -2395,7 +2399,7 @@ export interface AdminServer extends UntypedServiceImplementation {
   status: handleUnaryCall<StatusRequest, RegionStatus>;
   switchover: handleUnaryCall<SwitchoverRequest, AdminAnswer>;
   promote: handleUnaryCall<PromoteRequest, PromoteAnswer>;
-  /** the old primary to the chosen one: durably decline its seal */
+  /** Sent by the old primary to the region that it sealed its epoch for: decline the seal, durably. */
   refuseSeal: handleUnaryCall<RefuseSealRequest, AdminAnswer>;
   info: handleUnaryCall<InfoRequest, InfoAnswer>;
   wait: handleServerStreamingCall<WaitRequest, WaitProgress>;
@@ -2449,7 +2453,7 @@ export interface AdminClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: PromoteAnswer) => void,
   ): ClientUnaryCall;
-  /** the old primary to the chosen one: durably decline its seal */
+  /** Sent by the old primary to the region that it sealed its epoch for: decline the seal, durably. */
   refuseSeal(
     request: RefuseSealRequest,
     callback: (error: ServiceError | null, response: AdminAnswer) => void,

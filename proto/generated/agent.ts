@@ -99,7 +99,7 @@ export interface ReportCollectedRequest {
   slices: number[];
 }
 
-/** Slice ids that were granted once, name nothing and can name nothing any more: blocks stored under them are garbage. */
+/** Slice ids that were granted and then revoked: no command uses them, now or ever. Blocks stored under them are garbage. */
 export interface ListRevokedRequest {
   volume: string;
   after: number;
@@ -1440,7 +1440,7 @@ export const ReportMissingRequest: MessageFns<ReportMissingRequest> = {
   },
 };
 
-/** What a region's agents ask of their own region's metadata leader. */
+/** Calls of a region's mirror agents to the leader of their own region's metadata group. */
 export type AgentService = typeof AgentService;
 export const AgentService = {
   regions: {
@@ -1452,7 +1452,7 @@ export const AgentService = {
     responseSerialize: (value: RegionsAnswer): Buffer => Buffer.from(RegionsAnswer.encode(value).finish()),
     responseDeserialize: (value: Buffer): RegionsAnswer => RegionsAnswer.decode(value),
   },
-  /** Every pending slice from `after` on, then each new or newly urgent one as it comes, until cancelled. */
+  /** Every pending slice, then each change (new, urgent, gone) as it happens, until the call is cancelled. */
   watchPending: {
     path: "/mirrorfs.Agent/WatchPending" as const,
     requestStream: false as const,
@@ -1509,7 +1509,7 @@ export const AgentService = {
     responseSerialize: (value: AgentAnswer): Buffer => Buffer.from(AgentAnswer.encode(value).finish()),
     responseDeserialize: (value: Buffer): AgentAnswer => AgentAnswer.decode(value),
   },
-  /** a block thought resident is not: pending again */
+  /** Slices that were reported resident lack a block: they become pending again. */
   reportMissing: {
     path: "/mirrorfs.Agent/ReportMissing" as const,
     requestStream: false as const,
@@ -1523,14 +1523,14 @@ export const AgentService = {
 
 export interface AgentServer extends UntypedServiceImplementation {
   regions: handleUnaryCall<RegionsRequest, RegionsAnswer>;
-  /** Every pending slice from `after` on, then each new or newly urgent one as it comes, until cancelled. */
+  /** Every pending slice, then each change (new, urgent, gone) as it happens, until the call is cancelled. */
   watchPending: handleServerStreamingCall<WatchPendingRequest, PendingSlices>;
   reportResident: handleUnaryCall<ReportResidentRequest, AgentAnswer>;
   listGarbage: handleUnaryCall<ListGarbageRequest, GarbageSlices>;
   reportCollected: handleUnaryCall<ReportCollectedRequest, AgentAnswer>;
   listRevoked: handleUnaryCall<ListRevokedRequest, RevokedGrants>;
   reportSwept: handleUnaryCall<ReportSweptRequest, AgentAnswer>;
-  /** a block thought resident is not: pending again */
+  /** Slices that were reported resident lack a block: they become pending again. */
   reportMissing: handleUnaryCall<ReportMissingRequest, AgentAnswer>;
 }
 
@@ -1550,7 +1550,7 @@ export interface AgentClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RegionsAnswer) => void,
   ): ClientUnaryCall;
-  /** Every pending slice from `after` on, then each new or newly urgent one as it comes, until cancelled. */
+  /** Every pending slice, then each change (new, urgent, gone) as it happens, until the call is cancelled. */
   watchPending(request: WatchPendingRequest, options?: Partial<CallOptions>): ClientReadableStream<PendingSlices>;
   watchPending(
     request: WatchPendingRequest,
@@ -1632,7 +1632,7 @@ export interface AgentClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: AgentAnswer) => void,
   ): ClientUnaryCall;
-  /** a block thought resident is not: pending again */
+  /** Slices that were reported resident lack a block: they become pending again. */
   reportMissing(
     request: ReportMissingRequest,
     callback: (error: ServiceError | null, response: AgentAnswer) => void,

@@ -27,11 +27,11 @@ export const protobufFileName = "changelog.proto";
 
 export const FollowAnswer = {
   FOLLOWING: 0,
-  /** BOOTSTRAP - the log no longer reaches back: take a snapshot */
+  /** BOOTSTRAP - the log no longer reaches back to `from`: fetch a snapshot */
   BOOTSTRAP: 1,
-  /** FORKED - `from` is not on this changelog: refused */
+  /** FORKED - refused: `from` is not on this changelog */
   FORKED: 2,
-  /** REFUSED - another volume, not the primary, …: `message` */
+  /** REFUSED - another volume, not the primary, …: see `message` */
   REFUSED: 3,
   UNRECOGNIZED: -1,
 } as const;
@@ -51,7 +51,7 @@ export interface FollowerFrame {
   report:
     | FollowReport
     | undefined;
-  /** numbered questions: what have you committed? */
+  /** numbers of read-index requests: what is committed now? */
   readIndex: number[];
 }
 
@@ -78,11 +78,11 @@ export interface FollowReport {
 export interface ChangelogFrame {
   welcome: FollowWelcome | undefined;
   entries: ChangelogEntry[];
-  /** the highest sequence the mirror has heard of */
+  /** the primary's commit */
   committed:
     | WireVersion
     | undefined;
-  /** after the last of `entries`; empty when not known for that sequence */
+  /** of the state at sequence `state_hash_at`; empty when not known */
   stateHash: string;
   stateHashAt: number;
   readIndex: ReadIndexAnswer[];
@@ -121,7 +121,7 @@ export interface SnapshotPart {
   stateHash: string;
   /** first part */
   uuid: string;
-  /** first part: how many there will be, about (progress) */
+  /** first part: about how many keys there will be, to show progress */
   keys: number;
   key: Buffer[];
   value: Buffer[];
@@ -947,7 +947,7 @@ export const SnapshotPart: MessageFns<SnapshotPart> = {
   },
 };
 
-/** What a mirror asks of the primary's leader. One bidirectional stream a mirror group. */
+/** Calls of a mirror's leader to the primary's leader. A mirror has one Follow stream open. */
 export type ChangelogService = typeof ChangelogService;
 export const ChangelogService = {
   follow: {

@@ -23,9 +23,9 @@ export const protobufPackage = "mirrorfs";
 export const protobufFileName = "metadata.proto";
 
 export const Freshness = {
-  /** TOKEN - as new as `at_least`: no question to the primary (primary: ReadIndex or lease all the same) */
+  /** TOKEN - at least as new as `at_least`; a mirror does not ask the primary (a primary still uses ReadIndex or its lease) */
   TOKEN: 0,
-  /** COMMITTED - as new as the primary's commit at the time of asking: ReadIndex, across regions at a mirror */
+  /** COMMITTED - at least as new as the primary's commit when the request arrived: ReadIndex, across regions at a mirror */
   COMMITTED: 1,
   UNRECOGNIZED: -1,
 } as const;
@@ -42,17 +42,17 @@ export const Status = {
   OK: 0,
   /** FAILED - a definite outcome: `error` is its errno */
   FAILED: 1,
-  /** NOT_LEADER - ask `leader` */
+  /** NOT_LEADER - send the request to `leader` */
   NOT_LEADER: 2,
-  /** NOT_PRIMARY - a change was asked of a mirror, of a sealed or of a fenced primary; find the primary, ask again */
+  /** NOT_PRIMARY - a change was sent to a mirror, or to a sealed or fenced primary: find the primary and retry */
   NOT_PRIMARY: 3,
-  /** BEHIND - has not applied `at_least` in time */
+  /** BEHIND - `at_least` was not applied in time */
   BEHIND: 4,
-  /** BUSY - full: slow down, ask again */
+  /** BUSY - overloaded: slow down and retry */
   BUSY: 5,
-  /** NO_SESSION - the session is unknown here: open it (never a fresh start of an old one) */
+  /** NO_SESSION - the server does not know the session: open a new one (an old one is never reopened) */
   NO_SESSION: 6,
-  /** UNKNOWN - leadership was lost while it was in flight: ask again with the same request number */
+  /** UNKNOWN - leadership was lost while the request was in flight: retry with the same request number */
   UNKNOWN: 7,
   UNRECOGNIZED: -1,
 } as const;
@@ -87,7 +87,7 @@ export interface ServerFrame {
   welcome: Welcome | undefined;
   responses: Response[];
   invalidations: Invalidation[];
-  /** what this server has applied, at the sending */
+  /** what this server had applied when it sent the frame */
   version: WireVersion | undefined;
 }
 
@@ -99,11 +99,11 @@ export interface Hello {
   client: string;
   /** its session id */
   session: number;
-  /** the highest version it has seen: a server behind it in epoch learns that it is fenced */
+  /** the highest version it has seen: a server with an older epoch learns from it that it is fenced */
   seen:
     | WireVersion
     | undefined;
-  /** so that a new leader knows the open files */
+  /** the client's open files, for a new leader */
   open: OpenFile[];
 }
 
@@ -127,7 +127,7 @@ export interface Request {
   id: number;
   /** of reads */
   freshness: Freshness;
-  /** of reads: the client's token; a server behind it waits, then answers BEHIND */
+  /** of reads: the client's token; a server that is behind it waits, then answers BEHIND */
   atLeast: WireVersion | undefined;
   body:
     | { $case: "mutate"; value: Mutate }
@@ -149,18 +149,18 @@ export interface Request {
     | undefined;
 }
 
-/** A command in core's encoding. The server stamps it and answers once it is durable and applied. */
+/** A change. The server stamps the command, and responds once it is durable and applied. */
 export interface Mutate {
-  /** the session's number of it, from 1; 0 for openSession */
+  /** its number in the session, from 1; 0 for openSession */
   request: number;
-  /** all below have been answered */
+  /** the client has the responses to all requests below this number */
   lowWater: number;
   command: Buffer;
-  /** lock: wait until it can be had */
+  /** lock: wait until it is granted */
   wait: boolean;
 }
 
-/** What the kernel believes: that `name` in `parent` leads to `inode`. Checked from the first to the last. */
+/** An entry that the kernel has cached: `name` in `parent` is `inode`. Open checks them from the first to the last. */
 export interface Belief {
   parent: number;
   name: Buffer;
@@ -243,9 +243,9 @@ export interface PathOf {
 export interface Response {
   id: number;
   status: Status;
-  /** FAILED: an errno name ("ENOENT"); otherwise words for a log */
+  /** FAILED: the name of an errno ("ENOENT"); otherwise a reason for the log */
   error: string;
-  /** it was read at, or the command's own */
+  /** the version that was read, or that of the command */
   version:
     | WireVersion
     | undefined;
@@ -254,7 +254,7 @@ export interface Response {
   /** Lookup, GetAttributes, Open, ResolvePath */
   attributes: Buffer;
   entries: DirectoryEntry[];
-  /** ReadDirectory: there is no more */
+  /** ReadDirectory: the last entry is among `entries` */
   end: boolean;
   /** ReadLink, GetXattr */
   value: Buffer;
@@ -262,25 +262,25 @@ export interface Response {
   names: Buffer[];
   /** ReadChunks, Open */
   chunks: Chunk[];
-  /** those that the chunks name */
+  /** the slices that `chunks` use */
   slices: SliceRecord[];
-  /** Open failed with ESTALE: index of the first belief that is not true */
+  /** Open failed with ESTALE: index of the first cached entry that is not valid */
   staleBelief: number;
   /** StatFs */
   usage:
     | Usage
     | undefined;
-  /** GetLock: absent when it could be had */
+  /** GetLock: a conflicting lock; absent when the lock would be granted */
   lock:
     | HeldLock
     | undefined;
   /** PathOf */
   path: string;
-  /** NOT_PRIMARY: which region is, as far as known */
+  /** NOT_PRIMARY: the primary region, as far as known */
   primary: string;
-  /** NOT_LEADER: host:port, or empty */
+  /** NOT_LEADER: host:port of the leader; empty when not known */
   leader: string;
-  /** a mirror could not ask the primary: answered as of what it has (or BEHIND) */
+  /** a mirror could not ask the primary: the response is from its own state, or BEHIND */
   primaryUnreachable: boolean;
 }
 
@@ -313,11 +313,14 @@ export interface HeldLock {
   pid: number;
 }
 
-/** What changed: the client drops it from its caches and the kernel's. Who made the change gets none. */
+/**
+ * Something has changed: the client invalidates it in its own caches and in the kernel's. Not sent to the client that made
+ * the change.
+ */
 export interface Invalidation {
-  /** its attributes and content, or */
+  /** the attributes (and content) of this inode, or */
   inode: number;
-  /** this directory's entry `name` */
+  /** the entry `name` of this directory */
   parent: number;
   name: Buffer;
   /** false: attributes only */
@@ -3130,11 +3133,11 @@ export const Invalidation: MessageFns<Invalidation> = {
 };
 
 /**
- * One long-lived stream per client. Requests are numbered by the client; all that is queued in a tick goes in one
- * frame, either way. Answers come in any order. Inodes, sequences and offsets are `double`: exact below 2^53, which
- * all of them are, where `uint64` would cost a BigInt each in JavaScript.
- * `bytes attributes`, `command`, `outcome`, `chunk` and `slice` hold the encodings of core/codec, as they stand in the
- * state and the log: nothing is encoded twice.
+ * Calls of the clients to a metadata server: one long-lived stream per client. The client numbers its requests; responses
+ * arrive in any order. Either side sends all that is queued in one turn of its event loop in one frame.
+ * Inodes, sequences and offsets are `double`: exact below 2^53, which all of them are, whereas each `uint64` would cost a
+ * BigInt in JavaScript. `bytes attributes`, `command`, `outcome`, `chunk` and `slice` hold the encodings of core/codec, as
+ * they are stored in the state and the log: nothing is encoded twice.
  */
 export type MetadataService = typeof MetadataService;
 export const MetadataService = {

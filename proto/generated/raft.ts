@@ -26,17 +26,17 @@ export interface RaftHello {
   format: number;
   volume: string;
   region: string;
-  /** the volume's uuid; empty until it is formatted */
+  /** the volume's uuid; empty until the volume is formatted */
   cluster: string;
   from: number;
   to: number;
-  /** host:port of the sender: whoever does not know it yet answers there */
+  /** host:port of the sender, for a receiver that does not know it yet */
   address: string;
-  /** another one after each start: two servers that call themselves the same member are told apart */
+  /** changes with each start: distinguishes two servers that claim to be the same member */
   life: number;
 }
 
-/** The first frame of a stream carries only the hello; every later one all that was queued in a turn. */
+/** The first frame of a stream carries only the hello; each later one all messages that were queued in one turn of the event loop. */
 export interface RaftFrame {
   hello: RaftHello | undefined;
   messages: RaftMessage[];
@@ -66,7 +66,7 @@ export interface RaftMessage {
     { $case: "voteResponse"; value: boolean }
     | { $case: "append"; value: WireAppend }
     | //
-    /** matches up to here */
+    /** the index up to which the logs match */
     { $case: "appendAccepted"; value: number }
     | { $case: "appendRejected"; value: WireAppendRejected }
     | { $case: "heartbeat"; value: WireHeartbeat }
@@ -75,10 +75,10 @@ export interface RaftMessage {
     { $case: "heartbeatResponse"; value: number }
     | { $case: "timeoutNow"; value: boolean }
     | //
-    /** the index of the configuration that says so */
+    /** the receiver is no member, by the configuration at this index */
     { $case: "notMember"; value: number }
     | //
-    /** the asker's number */
+    /** the sender's number for it */
     { $case: "readRequest"; value: number }
     | { $case: "readResponse"; value: WireReadResponse }
     | undefined;
@@ -93,7 +93,7 @@ export interface WireAppend {
   previousIndex: number;
   previousTerm: number;
   commit: number;
-  /** kind, term and data, as they lie in the log */
+  /** kind, term and data, as stored in the log */
   entries: Buffer[];
 }
 
@@ -120,14 +120,17 @@ export interface SnapshotFrame {
   } | undefined;
 }
 
-/** Part after part, a few beyond what the receiver has taken. configuration: the members as of `at`, as in an entry of the log. */
+/** Begins a transfer; parts follow, at most a few ahead of what the receiver has taken. */
 export interface SnapshotBegin {
   hello: RaftHello | undefined;
   term: number;
-  at: WirePosition | undefined;
+  at:
+    | WirePosition
+    | undefined;
+  /** the members at `at`, encoded as in a log entry */
   configuration: Buffer;
   configurationIndex: number;
-  /** names the snapshot: a transfer that broke goes on where the receiver is */
+  /** identifies the snapshot: a transfer that broke off resumes at the receiver's next part */
   transfer: number;
 }
 
@@ -135,7 +138,7 @@ export interface SnapshotEnd {
   parts: number;
 }
 
-/** The first tells where to go on; then one for each part that was put away, and one once the snapshot is in place. */
+/** The first message says at which part to begin; then comes one for each part that was stored, and one when the snapshot is installed. */
 export interface SnapshotProgress {
   refusal: string;
   taken: number;
@@ -1484,8 +1487,8 @@ export const SnapshotProgress: MessageFns<SnapshotProgress> = {
 };
 
 /**
- * Between the members of one metadata group. Each member opens one Exchange to every other and sends its own messages
- * on it; the answers travel on the other's stream.
+ * Calls between the members of one metadata group. Each member opens one Exchange to every other member and sends its messages
+ * on it, responses to the other's messages included.
  */
 export type RaftPeersService = typeof RaftPeersService;
 export const RaftPeersService = {

@@ -10,7 +10,7 @@ test.each([
   ["s3://train-us?endpoint=http://10.0.0.1:9000/", { endpoint: "http://10.0.0.1:9000", region: "us-east-1" }],
   ["gs://train-eu", { service: "gs", bucket: "train-eu", endpoint: undefined }],
   ["gs://train-eu?endpoint=https%3A%2F%2Fstorage.example", { endpoint: "https://storage.example" }],
-])("%s is understood", (url, expected) => {
+])("%s is parsed", (url, expected) => {
   expect(parseBucketUrl(url)).toMatchObject({ url, ...expected });
 });
 
@@ -24,11 +24,11 @@ test.each([
   ["s3://train-us?regoin=us-east-1", 'has an unknown parameter "regoin"'],
   ["s3://train-us?region=a&region=b", 'has "region" twice'],
   ["s3://train-us?endpoint=10.0.0.1:9000", 'must have an http:// or https:// URL as its endpoint, not "10.0.0.1:9000"'],
-  ["s3://train-us:9000", "must give a port in ?endpoint=, not behind the name"],
-  ["s3://A", 'must name a bucket: "A" is no name of one'],
+  ["s3://train-us:9000", "must have its port in ?endpoint=, not after the name"],
+  ["s3://A", 'must name a bucket: "A" is not a valid name'],
   ["s3:///train-us", "must name a bucket: s3://name"],
   ["gs://train-eu?region=eu", 'has an unknown parameter "region"'],
-  ["gs://train-eu#x", 'must not have "#x" at its end'],
+  ["gs://train-eu#x", 'must not end in a fragment ("#x")'],
 ])("%s is refused: %s", (url, problem) => {
   expect(parseBucketUrl(url)).toMatchObject({ service: undefined, problem });
   expect(() => openObjectStore(url)).toThrow(new UserError(`bucket ${url} ${problem}`, 2));

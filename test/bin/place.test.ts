@@ -9,23 +9,23 @@ const MOUNTS = ownMounts(
 `),
 );
 
-it("knows the mounts of mirrorfs, with blanks in their names", () => {
+it("finds the mounts of mirrorfs, also those with blanks in their names", () => {
   expect(MOUNTS.map((it) => it.mountPoint)).toEqual(["/mirrorfs-test/data", "/mirrorfs-test/data/in side"]);
 });
 
-it("a path inside a mount is the volume's path below it; the innermost mount counts", () => {
+it("maps a path below a mount to the volume's path, by the innermost mount", () => {
   expect(locate("/mirrorfs-test/data/a/b", MOUNTS)).toMatchObject({ path: "/a/b", source: "imagenet@gcp" });
   expect(locate("/mirrorfs-test/data/", MOUNTS).path).toBe("/");
   expect(locate("/mirrorfs-test/data/in side/x", MOUNTS)).toMatchObject({ path: "/x", source: "other@gcp" });
 });
 
-it("any other path from / is one of the volume", () => {
+it("takes any other path from / as one of the volume", () => {
   expect(locate("/train/../shards", MOUNTS)).toMatchObject({ path: "/shards", mountPoint: undefined });
   expect(locate("/mirrorfs-test/database", MOUNTS).mountPoint).toBeUndefined();
 });
 
-it("a relative path outside a mount is refused", () => {
+it("refuses a relative path outside every mount", () => {
   expect(() => locate("no-such-name", MOUNTS)).toThrow(
-    "no-such-name: is in no mount of mirrorfs, and a path of the volume begins with '/'",
+    "no-such-name: not below a mount of mirrorfs: give such a path, or a path of the volume, which begins with '/'",
   );
 });

@@ -8,13 +8,13 @@ const status = (isLeader: boolean, members: Record<number, string>) =>
     members: Object.entries(members).map(([id, address]) => ({ id: Number(id), address })),
   }) as RegionStatus;
 
-test("the file's address comes first, an added member is where its group says, a removed one is forgotten", () => {
+test("the file's address takes precedence; added members are learnt from the group, removed ones forgotten", () => {
   const addresses = new MemberAddresses({ meta: ["near:1", "-", "near:3"] });
   expect(addresses.all).toEqual(["near:1", "near:3"]);
   addresses.learn(status(true, { 1: "far:1", 3: "far:3", 4: "far:4" }));
   expect(addresses.all).toEqual(["near:1", "near:3", "far:4"]);
   expect([addresses.of(1), addresses.of(2), addresses.of(4)]).toEqual(["near:1", undefined, "far:4"]);
-  addresses.learn(status(false, { 1: "far:1", 2: "far:2" })); // from one who may have been left behind
+  addresses.learn(status(false, { 1: "far:1", 2: "far:2" })); // from a member that may have been removed
   expect(addresses.of(2)).toBeUndefined();
   addresses.learn(status(true, { 3: "far:3", 5: "far:5" }));
   expect(addresses.all).toEqual(["near:1", "near:3", "far:5"]);

@@ -32,10 +32,10 @@ function lineOf(text: string): string {
     expect((error as UserError).exitCode).toBe(2);
     return (error as UserError).message.replace(`${dir}/`, "");
   }
-  throw new Error("was taken for good");
+  throw new Error("the file was accepted");
 }
 
-it("reads a volume, with defaults for what it does not say", () => {
+it("reads a volume, with defaults for missing keys", () => {
   const volume = read(GOOD);
   expect([...volume.regions.keys()]).toEqual(["aws", "gcp"]);
   expect(volume.regions.get("gcp")).toEqual({
@@ -48,18 +48,18 @@ it("reads a volume, with defaults for what it does not say", () => {
   expect(volume.changelog).toEqual({ retainHours: 72, retainGib: 10 });
 });
 
-it("takes a bound of the changelog alone", () => {
+it("accepts one of the changelog's two bounds", () => {
   expect(read(`${GOOD}changelog: { retain: { gib: 2 } }\n`).changelog).toEqual({ retainHours: 72, retainGib: 2 });
 });
 
-it("reads under a lease only where that is asked for", () => {
+it("enables reads under a lease only where the file does", () => {
   expect(read(GOOD).readLease).toBeUndefined();
   expect(read(`${GOOD}reads: { lease: false }\n`).readLease).toBeUndefined();
   expect(read(`${GOOD}reads: { lease: true }\n`).readLease).toEqual({ clockDriftPercent: 10 });
   expect(read(`${GOOD}reads: { lease: true, clockDriftPercent: 5 }\n`).readLease).toEqual({ clockDriftPercent: 5 });
 });
 
-describe("says in one line which key is wrong, and how", () => {
+describe("names the wrong key and the problem in one line", () => {
   const cases: [string, (good: string) => string, string][] = [
     ["unknown key", (it) => it.replace("bucket:", "bukcet:"), "volume.yaml: regions.aws.bukcet: unknown key"],
     ["unknown key at the top", (it) => `${it}mirrors: 2\n`, "volume.yaml: mirrors: unknown key"],
@@ -80,7 +80,7 @@ describe("says in one line which key is wrong, and how", () => {
       "volume.yaml: primary: there is no region 'azure' (regions: aws, gcp)",
     ],
     [
-      "no member but removed ones",
+      "only removed members",
       (it) => it.replace('["10.0.0.1:7400"]', '["-", "-"]'),
       "volume.yaml: regions.aws.meta: must name 1 to 7 metadata servers",
     ],
@@ -95,12 +95,12 @@ describe("says in one line which key is wrong, and how", () => {
       "volume.yaml: regions.gcp.meta[0]: 10.0.0.1:7400 is already regions.aws.meta[0]",
     ],
     [
-      "wrong bucket",
+      "invalid bucket",
       (it) => it.replace("gs://train-eu", "ftp://train-eu"),
       "volume.yaml: regions.gcp.bucket: must be file:///dir, s3://name?region=… or gs://name",
     ],
     [
-      "wrong queue",
+      "invalid queue",
       (it) => it.replace("redis://10.1.0.9:6379", "10.1.0.9:6379"),
       "volume.yaml: regions.gcp.queue: must be redis://host:port",
     ],
@@ -115,21 +115,21 @@ describe("says in one line which key is wrong, and how", () => {
       "volume.yaml: regions.gcp.queue: is missing",
     ],
     [
-      "no clock bound",
+      "clock bound of zero",
       (it) => `${it}reads: { lease: true, clockDriftPercent: 0 }\n`,
       "volume.yaml: reads.clockDriftPercent: Too small: expected number to be >0",
     ],
-    ["no map", () => "just text\n", "volume.yaml: must be a map"],
+    ["not a map", () => "just text\n", "volume.yaml: must be a map"],
   ];
   it.each(cases)("%s", (_, change, line) => {
     expect(lineOf(change(GOOD)).split("\n")).toEqual([line]);
   });
 
-  it("broken YAML, with its place", () => {
+  it("invalid YAML, with line and column", () => {
     expect(lineOf("volume: a\nregions: {aws: \n")).toMatch(/^volume\.yaml: line \d+, column \d+: /);
   });
 
-  it("a file that is not there", () => {
+  it("a file that does not exist", () => {
     expect(() => readVolumeFile(join(dir, "none.yaml"))).toThrow(`${join(dir, "none.yaml")}: no such file`);
   });
 });

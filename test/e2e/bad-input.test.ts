@@ -82,7 +82,9 @@ describe("a volume file that is wrong", () => {
     );
     expect(
       await mirrorfs("meta", "--config", config, "--region", "aws", "--id", "2", "--data", join(dir, "m2")),
-    ).toEqual(said("region aws has 1 metadata servers: --id 2 is none of them", 2));
+    ).toEqual(
+      said("region aws has no metadata server 2: give --id 1 to 1, or append its address to regions.aws.meta", 2),
+    );
   });
 });
 
@@ -107,19 +109,30 @@ describe("a bucket that cannot be used", () => {
   it("is not there", async () => {
     const bucket = `s3://missing?endpoint=${server.endpoint}`;
     expect(await agentOn(bucket)).toEqual(
-      said(`bucket ${bucket}: there is no such bucket: create it, or correct it in the volume file`, 1),
+      said(
+        /bucket s3:\/\/missing\S* does not exist \(.*NoSuchBucket.*\): create it, or correct "bucket" in the volume file/,
+        1,
+      ),
     );
   });
 
   it("is out of reach", async () => {
     const bucket = `s3://there?endpoint=http://127.0.0.1:${ports[2]}`;
-    expect(await agentOn(bucket)).toMatchObject(said(/bucket s3:\/\/there.*: check the address and the network/, 1));
+    expect(await agentOn(bucket)).toMatchObject(
+      said(
+        /bucket s3:\/\/there\S* cannot be reached \(.*\): check its endpoint in the volume file, and the network/,
+        1,
+      ),
+    );
   });
 
   it("refuses the credentials", async () => {
     const bucket = `s3://there?endpoint=${server.endpoint}`;
     expect(await agentOn(bucket, "wrong")).toMatchObject(
-      said(/bucket s3:\/\/there.*: check the credentials and what they allow/, 1),
+      said(
+        /bucket s3:\/\/there\S* refuses the credentials \(.*\): check AWS_ACCESS_KEY_ID.*, the region, and the bucket's policy/,
+        1,
+      ),
     );
   });
 });

@@ -22,7 +22,7 @@ async function expectAllArrived(slices: readonly Slice[]): Promise<void> {
   await world.checkResident(slices);
 }
 
-test("copies all that is pending, and what becomes pending", async () => {
+test("copies all pending slices, and those that become pending later", async () => {
   const before = [...(await world.slices(40, 10_000)), ...(await world.slices(2, 9 * 1024 * 1024))];
   world.metadata.add(before);
   await world.agent();
@@ -34,7 +34,7 @@ test("copies all that is pending, and what becomes pending", async () => {
   expect(world.metadata.reports.length, "reported in batches").toBeLessThan(before.length);
 });
 
-test("what is there already is verified and reported, not copied", async () => {
+test("blocks that exist already are verified and reported, not copied", async () => {
   const slices = await world.slices(10, 8_000);
   world.metadata.add(slices);
   const first = await world.agent();
@@ -47,7 +47,7 @@ test("what is there already is verified and reported, not copied", async () => {
   expect(second.counts().copiedBlocks).toBe(0);
 });
 
-test("a slice whose block a reader missed is copied again", async () => {
+test("a slice of which a reader missed a block is copied again", async () => {
   const [slice] = await world.slices(1, 8_000);
   world.metadata.add([slice!]);
   await world.agent();
@@ -58,20 +58,20 @@ test("a slice whose block a reader missed is copied again", async () => {
   expect(await world.arrived(slice!)).toBe(true);
 });
 
-test("a reader's slice goes before the backlog", async () => {
+test("an urgent slice goes before the backlog", async () => {
   const backlog = await world.slices(150, 100_000);
-  const wanted = await world.slice(1_000);
+  const urgent = await world.slice(1_000);
   world.metadata.add(backlog, { sinceMs: Date.now() - 30_000 });
-  world.metadata.add([wanted]);
+  world.metadata.add([urgent]);
   await world.agent({ bytesPerSecond: 1_000_000, concurrency: 4 });
   await until("the backlog is under way", () => world.metadata.resident.size > 5);
-  expect(world.metadata.resident.has(wanted.id)).toBe(false);
-  world.metadata.hurry(wanted.id);
-  await until("the reader has it", () => world.metadata.resident.has(wanted.id), 5_000);
+  expect(world.metadata.resident.has(urgent.id)).toBe(false);
+  world.metadata.hurry(urgent.id);
+  await until("the reader has it", () => world.metadata.resident.has(urgent.id), 5_000);
   expect(world.metadata.pending.size, "long before the backlog is done").toBeGreaterThan(50);
 });
 
-test("what was deleted before it was copied is left alone", async () => {
+test("slices deleted before they were copied are not copied", async () => {
   const slices = await world.slices(60, 100_000);
   world.metadata.add(slices);
   const agent = await world.agent({ bytesPerSecond: 1_000_000, concurrency: 2 });
@@ -83,7 +83,7 @@ test("what was deleted before it was copied is left alone", async () => {
   for (const slice of dropped) expect(await world.arrived(slice)).toBe(false);
 });
 
-test("two agents share the work, and no block is moved twice", async () => {
+test("two agents share the work, and no block is copied twice", async () => {
   const slices = await world.slices(300, 20_000);
   const agents = await Promise.all([
     world.agent({ bytesPerSecond: 3_000_000 }),
@@ -130,7 +130,7 @@ test("garbage is deleted from the own bucket and reported; nothing on a listing 
   expect(await world.arrived(kept!)).toBe(true);
 });
 
-test("what was stored under ids that were revoked is deleted from the own bucket, and nothing beside it", async () => {
+test("blocks stored under revoked ids are deleted from the own bucket, and no others", async () => {
   const before = await world.slice(8_000);
   const unnamed = await world.slice(5 * 1024 * 1024);
   const after = await world.slice(9);
@@ -145,7 +145,7 @@ test("what was stored under ids that were revoked is deleted from the own bucket
   for (const kept of [before, after]) expect(await world.arrived(kept)).toBe(true);
 });
 
-test("ids stay revoked until their blocks are gone: a bucket that does not answer loses no sweep", async () => {
+test("ids stay revoked until their blocks are deleted, also when the bucket does not answer", async () => {
   const slice = await world.slice(8_000);
   world.metadata.add([slice]);
   await world.agent();
@@ -159,7 +159,7 @@ test("ids stay revoked until their blocks are gone: a bucket that does not answe
   expect(await world.arrived(slice)).toBe(false);
 });
 
-test("garbage that a job still names is left for later", async () => {
+test("garbage that a job still names is left for a later round", async () => {
   const slices = await world.slices(30, 100_000);
   world.metadata.add(slices);
   await world.agent({ bytesPerSecond: 1_000_000, concurrency: 1 });
@@ -171,7 +171,7 @@ test("garbage that a job still names is left for later", async () => {
   await until("first copied, then collected", () => world.metadata.garbage.size === 0);
 });
 
-test("the leader is found among the members, however the others refuse, and again after it moved", async () => {
+test("the leader is found among members that refuse in different ways, and again after it changed", async () => {
   const other = new FakeMetadata({ regions: ["aws", "gcp"], own: 1 });
   await other.start();
   try {
@@ -193,7 +193,7 @@ test("the leader is found among the members, however the others refuse, and agai
   }
 });
 
-test("what became pending while the watch was broken is found by the next walk", async () => {
+test("slices that became pending while the watch was broken are found by the next walk", async () => {
   await world.agent();
   await until("watching", () => world.metadata.walks === 1);
   const slices = await world.slices(10, 8_000);
@@ -203,7 +203,7 @@ test("what became pending while the watch was broken is found by the next walk",
   await expectAllArrived(slices);
 });
 
-test("what was copied while the metadata was away is reported when it is back", async () => {
+test("copies made while the metadata was down are reported when it is back", async () => {
   const slices = await world.slices(30, 30_000);
   world.metadata.add(slices);
   const agent = await world.agent({ bytesPerSecond: 500_000 });
@@ -259,7 +259,7 @@ test.each(["source", "target"] as const)("the %s bucket is away, and comes back"
   const then = world.metadata.resident.size;
   expect(then, "it went away in the middle").toBeLessThan(slices.length);
   await new Promise((resolve) => setTimeout(resolve, 1_000));
-  expect(world.metadata.pending.size, "the rest waits, and says so").toBe(slices.length - world.metadata.resident.size);
+  expect(world.metadata.pending.size, "the rest is still pending").toBe(slices.length - world.metadata.resident.size);
   expect(world.metadata.pending.size).toBeGreaterThan(0);
   await rename(`${world.directory}/away`, `${world.directory}/${which}`);
   await until("resident", allResident);

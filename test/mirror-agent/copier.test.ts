@@ -9,7 +9,7 @@ import { Reachability } from "../../mirror-agent/reachability.ts";
 import { blocksOf } from "../../mirror-agent/verify.ts";
 import { type ObjectStore, ObjectStoreError } from "../../object-store/object-store.ts";
 
-/** A bucket in memory whose every request may be made to fail, to hang or to lie. */
+/** A bucket in memory. A test can make any request fail or hang, and change the stored objects. */
 class ScriptedStore implements ObjectStore {
   readonly url: string;
   readonly objects = new Map<string, Buffer>();
@@ -28,7 +28,7 @@ class ScriptedStore implements ObjectStore {
     const there = this.objects.get(key);
     if (there !== undefined) {
       if (there.equals(body)) return "exists";
-      throw new ObjectStoreError("conflict", `${key} is there with another content`);
+      throw new ObjectStoreError("conflict", `${key} exists with other content`);
     }
     this.objects.set(key, Buffer.from(body));
     return "created";
@@ -37,7 +37,7 @@ class ScriptedStore implements ObjectStore {
   async read(key: string): Promise<Uint8Array> {
     await this.#enter("read", key);
     const body = this.objects.get(key);
-    if (body === undefined) throw new ObjectStoreError("notFound", `${key} is not there`);
+    if (body === undefined) throw new ObjectStoreError("notFound", `${key} does not exist`);
     return body;
   }
 
@@ -122,7 +122,7 @@ const fails = (code: ObjectStoreError["code"], times = Infinity) => {
   };
 };
 
-test("from home; from another region that has it when home has not", async () => {
+test("copies from home, or from another region when home lacks the block", async () => {
   const it = copier();
   expect(await it.copy(slice(9 * 1024 * 1024), ordinary)).toEqual({
     resident: true,
@@ -135,13 +135,13 @@ test("from home; from another region that has it when home has not", async () =>
   expect(own.objects.get(keyOf(elsewhere))).toEqual(third.objects.get(keyOf(elsewhere)));
 });
 
-test("a slice at home here whose blocks are gone comes back from whoever has them", async () => {
+test("a slice whose home is here and whose blocks are lost is copied back from another region", async () => {
   const it = copier();
   const lost = slice(100, { home: 1, at: [third] });
   expect(await it.copy(lost, checking)).toMatchObject({ resident: true, copiedBlocks: 1 });
 });
 
-test("missing everywhere is the slice's fault; missing where one may have it that is away, is the path's", async () => {
+test("a block missing everywhere blames the slice; one that an unreachable bucket may have blames the path", async () => {
   const it = copier();
   expect(await it.copy(slice(100, { at: [] }), ordinary)).toMatchObject({ resident: false, blame: "slice" });
   home.fault = fails("unavailable");
@@ -175,7 +175,7 @@ test("a body that arrives wrong is read again; one that stays wrong is never sto
   expect(await it.copy(made, checking)).toEqual({ resident: true, copiedBlocks: 1, copiedBytes: 1024 * 1024 });
 });
 
-test("wrong bytes at home, right ones elsewhere: those are taken", async () => {
+test("with wrong bytes at home and right ones elsewhere, copies the right ones", async () => {
   const it = copier();
   const made = slice(100, { at: [home, third] });
   home.objects.set(keyOf(made), Buffer.alloc(100, "wrong"));
@@ -183,7 +183,7 @@ test("wrong bytes at home, right ones elsewhere: those are taken", async () => {
   expect(own.objects.get(keyOf(made))).toEqual(third.objects.get(keyOf(made)));
 });
 
-test("a passing refusal is tried again, at the source and at the target", async () => {
+test("a temporary failure is retried, at the source and at the target", async () => {
   const it = copier();
   home.fault = fails("slowDown", 1);
   own.fault = fails("unavailable", 1);
@@ -193,7 +193,7 @@ test("a passing refusal is tried again, at the source and at the target", async 
   expect(third.calls, "another source does not help a full bucket").toEqual([]);
 });
 
-test("another content under the name in the own bucket is replaced, once a verified one is in hand", async () => {
+test("other content under the block's name in the own bucket is replaced once a verified body was read", async () => {
   const it = copier({ stores: [home, own] });
   const made = slice(100);
   for (const how of [ordinary, checking]) {
@@ -207,7 +207,7 @@ test("another content under the name in the own bucket is replaced, once a verif
   expect(own.objects.has(keyOf(made)), "not without one").toBe(true);
 });
 
-test("a request that never ends holds up its own block only", async () => {
+test("a request that never ends holds up only its own block", async () => {
   const it = copier({ blocks: 2, blockTimeoutMs: 300 });
   const stuck = slice(100, { id: 1 });
   home.fault = (call, key) => (call === "read" && key === keyOf(stuck) ? new Promise(() => {}) : undefined);
@@ -216,7 +216,7 @@ test("a request that never ends holds up its own block only", async () => {
   expect(await waiting).toMatchObject({ resident: false, blame: "path" });
 });
 
-test("no more blocks in flight than allowed, and a reader's block goes before the waiting ones", async () => {
+test("never more blocks in flight than allowed, and an urgent block goes before the waiting ones", async () => {
   const it = copier({ blocks: 3 });
   const order: string[] = [];
   home.fault = async (call, key) => {
@@ -224,16 +224,16 @@ test("no more blocks in flight than allowed, and a reader's block goes before th
     await new Promise((resolve) => setTimeout(resolve, 5));
   };
   const many = Array.from({ length: 20 }, (_, n) => slice(100, { id: 100 + n }));
-  const wanted = slice(100, { id: 50 });
+  const urgent = slice(100, { id: 50 });
   const copies = many.map((made) => it.copy(made, ordinary));
-  copies.push(it.copy(wanted, { ...ordinary, urgent: true }));
+  copies.push(it.copy(urgent, { ...ordinary, urgent: true }));
   await Promise.all(copies);
   expect(home.inFlightMax + own.inFlightMax).toBeGreaterThan(2);
   expect(Math.max(home.inFlightMax, own.inFlightMax)).toBeLessThanOrEqual(3);
-  expect(order.indexOf(keyOf(wanted))).toBeLessThan(7);
+  expect(order.indexOf(keyOf(urgent))).toBeLessThan(7);
 });
 
-test("when it is told to stop, it stops, and says resident of nothing that is not", async () => {
+test("an aborted copy stops, and reports nothing as resident that is not", async () => {
   const it = copier({ blocks: 1 });
   const stop = new AbortController();
   home.fault = () => new Promise(() => {});

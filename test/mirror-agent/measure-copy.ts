@@ -10,12 +10,12 @@ import { blocksOf } from "../../mirror-agent/verify.ts";
 import { useGoogleKey, useS3Account } from "../object-store/harness.ts";
 import { until, VOLUME, World } from "./support/world.ts";
 
-/** Copying by an agent, beside one plain loop over the same two buckets with as many blocks in flight. */
+/** Measures copying by an agent beside a plain loop over the same two buckets, with as many blocks in flight. */
 export interface CopyMeasured {
   readonly agentMs: number;
   readonly loopMs: number;
   readonly bytes: number;
-  /** Agent's rate by the loop's. */
+  /** The agent's rate divided by the loop's. */
   readonly ratio: number;
 }
 
@@ -37,10 +37,10 @@ export async function measureCopy(options: {
       },
     };
     const tookMs = { agent: 0, loop: 0 };
-    // By turns, each with the same before it: the page cache and the disk's queue differ by who comes first.
-    for (const who of ["loop", "agent", "agent", "loop", "loop", "agent", "agent", "loop"] as const) {
+    // In alternating order: the page cache and the disk's queue favour one of the two places.
+    for (const taker of ["loop", "agent", "agent", "loop", "loop", "agent", "agent", "loop"] as const) {
       const slices = await make(world, options);
-      tookMs[who] += await timed(() => takers[who](slices));
+      tookMs[taker] += await timed(() => takers[taker](slices));
       await clear(world, slices);
     }
     await agent.stop();
@@ -78,7 +78,7 @@ async function timed(run: () => Promise<void>): Promise<number> {
   return performance.now() - began;
 }
 
-/** A local S3 and a local GCS server, as processes of their own. */
+/** Starts a local S3 server and a local GCS server, each in a process of its own. */
 export async function clouds(): Promise<{ urls: { source: string; target: string }; stop: () => void }> {
   const directory = await mkdtemp(path.join(tmpdir(), "mirrorfs-measure-"));
   useS3Account();

@@ -2,8 +2,8 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Slice } from "../../core/commands.ts";
 import type { RegionIndex, SliceId } from "../../core/ids.ts";
-import { slicesOfJob } from "../../mirror-agent/job-name.ts";
-import { type CopyJob, Plan } from "../../mirror-agent/plan.ts";
+import { type CopyJob, slicesOfJob } from "../../mirror-agent/copy-job.ts";
+import { Plan } from "../../mirror-agent/plan.ts";
 
 const OPTIONS = { windowSlices: 8, windowBytes: 1_000_000, knownMax: 1000, pauseFirstMs: 1000, pauseMaxMs: 60_000 };
 const everywhere = () => true;
@@ -15,7 +15,7 @@ function slice(id: number, options: { home?: number; bytes?: number } = {}): Sli
 
 const ids = (jobs: readonly CopyJob[]) => jobs.flatMap((job) => job.slices.map((one) => one.id as number));
 
-test("urgent first, then the oldest", () => {
+test("urgent slices first, then the oldest", () => {
   const plan = new Plan(OPTIONS);
   plan.see({ slice: slice(1), sinceMs: 300, urgent: false });
   plan.see({ slice: slice(2), sinceMs: 100, urgent: false });
@@ -35,7 +35,7 @@ test("a small slice goes before a large one of the same age, and no later than i
   expect(ids(plan.take(10_000, everywhere).add)).toEqual([2, 1, 3]);
 });
 
-test("one that a reader waits for jumps the window and its own pause, and is hurried where it is queued", () => {
+test("an urgent slice ignores the window and its own pause; one in the queue is promoted", () => {
   const plan = new Plan({ ...OPTIONS, windowSlices: 2 });
   for (let id = 1; id <= 4; id++) plan.see({ slice: slice(id), sinceMs: id, urgent: false });
   expect(ids(plan.take(10, everywhere).add)).toEqual([1, 2]);
@@ -49,7 +49,7 @@ test("one that a reader waits for jumps the window and its own pause, and is hur
   expect(step.promote[0]!.priority).toBe(1);
 });
 
-test("what fails is parked for a growing pause, and never stands before the rest", () => {
+test("a slice that fails is parked for a growing pause, and does not hold up others", () => {
   const plan = new Plan(OPTIONS);
   plan.see({ slice: slice(1), sinceMs: 0, urgent: false });
   let nowMs = 0;
@@ -68,7 +68,7 @@ test("what fails is parked for a growing pause, and never stands before the rest
   expect(Math.max(...pauses)).toBeLessThanOrEqual(OPTIONS.pauseMaxMs * 1.25);
 });
 
-test("a home that does not answer holds up its own slices only; back, they go at once", () => {
+test("a home that does not answer holds up only its own slices; they are ready at once when it is back", () => {
   const plan = new Plan(OPTIONS);
   for (let id = 1; id <= 20; id++) plan.see({ slice: slice(id, { home: 0 }), sinceMs: id, urgent: false });
   plan.see({ slice: slice(50, { home: 2 }), sinceMs: 999, urgent: false });
@@ -80,7 +80,7 @@ test("a home that does not answer holds up its own slices only; back, they go at
   expect(ids(plan.take(1001, everywhere).add)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
 });
 
-test("what vanished from the queue is put in again, the second time under another name", () => {
+test("a slice that vanished from the queue is put in again, the second time under another job name", () => {
   const plan = new Plan(OPTIONS);
   plan.see({ slice: slice(1), sinceMs: 0, urgent: false });
   const groups: number[] = [];
@@ -94,7 +94,7 @@ test("what vanished from the queue is put in again, the second time under anothe
   expect(plan.take(200_000, everywhere).add).toEqual([]);
 });
 
-test("small ones share a job; what a reader waits for, what is large and what failed goes alone", () => {
+test("small slices share a job; urgent, large and failed ones have their own", () => {
   const plan = new Plan({ ...OPTIONS, windowSlices: 100, windowBytes: 1e9, pauseFirstMs: 1 });
   for (let id = 1; id <= 20; id++) plan.see({ slice: slice(id, { bytes: 1000 }), sinceMs: 5, urgent: false });
   plan.see({ slice: slice(30), sinceMs: 9, urgent: true });
@@ -106,7 +106,7 @@ test("small ones share a job; what a reader waits for, what is large and what fa
   for (const job of jobs) expect(slicesOfJob(job.name)).toEqual(job.slices.map(({ id }) => id));
 });
 
-test("a walk that came to its end drops what it did not name; one that broke off drops nothing", () => {
+test("a complete walk drops slices that it did not name; one that broke off drops none", () => {
   const plan = new Plan(OPTIONS);
   plan.beginWalk();
   for (let id = 1; id <= 3; id++) plan.see({ slice: slice(id), sinceMs: id, urgent: false });
@@ -121,7 +121,7 @@ test("a walk that came to its end drops what it did not name; one that broke off
   expect(ids(plan.take(10, everywhere).add)).toEqual([3]);
 });
 
-test("more than it can know is taken in by a later walk", () => {
+test("slices beyond the plan's limit are added by a later walk", () => {
   const plan = new Plan({ ...OPTIONS, knownMax: 10 });
   plan.beginWalk();
   for (let id = 1; id <= 30; id++) plan.see({ slice: slice(id), sinceMs: id, urgent: false });
@@ -169,7 +169,7 @@ const event: fc.Arbitrary<Event> = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom<Event>({ do: "lose" }, { do: "walk" }) },
 );
 
-test("whatever happens, nothing is forgotten, nothing is given twice, and the window holds", () => {
+test("under any events nothing is forgotten, nothing is given twice, and the window holds", () => {
   fc.assert(
     fc.property(fc.array(event, { maxLength: 120 }), (events) => {
       const plan = new Plan(OPTIONS);
@@ -182,7 +182,7 @@ test("whatever happens, nothing is forgotten, nothing is given twice, and the wi
         const before = new Set(queue.keys());
         plan.reconcile(held(), nowMs);
         const { add, promote } = plan.take(nowMs, open);
-        // The queue may have lost it meanwhile: the plan hears of that later.
+        // The queue may have lost the job meanwhile: the plan finds out at a later reconcile.
         for (const job of promote) expect(named.has(job.name)).toBe(true);
         const given = ids(add);
         expect(new Set(given).size, "given twice at once").toBe(given.length);
@@ -231,7 +231,7 @@ test("whatever happens, nothing is forgotten, nothing is given twice, and the wi
         }
         expect(plan.known).toBe(pending.size);
       }
-      // Everything answers again and every job succeeds: all that is pending comes by, soon.
+      // Every home answers again and every job succeeds: all pending slices are given soon.
       const missing = new Set([...pending].filter(([, { done }]) => !done).map(([id]) => id));
       for (let step = 0; step < 200 && missing.size > 0; step++) {
         nowMs += 2000;

@@ -4,8 +4,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { decodeSlice, encodeSlice } from "../../core/codec.ts";
 import type { Slice } from "../../core/commands.ts";
 import type { RegionIndex, SliceId } from "../../core/ids.ts";
-import { jobName } from "../../mirror-agent/job-name.ts";
-import type { CopyJob } from "../../mirror-agent/plan.ts";
+import { type CopyJob, jobName } from "../../mirror-agent/copy-job.ts";
 import { type CopyQueue, openCopyQueue } from "../../mirror-agent/queue.ts";
 import { until, World } from "./support/world.ts";
 
@@ -59,7 +58,7 @@ test("a job runs once however often it is added, and again when it is added afte
   await queue.close(1_000);
 });
 
-test("by priority, and a promoted one next", async () => {
+test("runs jobs by priority, a promoted one next", async () => {
   const order: number[] = [];
   let open_: () => void = () => {};
   const gate = new Promise<void>((resolve) => {
@@ -96,7 +95,7 @@ test("FLUSHALL in the middle: the queue is filled again within seconds, and all 
   await world.checkResident(slices);
 });
 
-test("Redis is killed and comes back empty: the agent goes on", async () => {
+test("Redis is killed and comes back empty: the agent continues", async () => {
   const slices = await world.slices(60, 66_000);
   world.metadata.add(slices);
   await world.agent({ bytesPerSecond: 1_000_000, concurrency: 4 });
@@ -110,8 +109,8 @@ test("Redis is killed and comes back empty: the agent goes on", async () => {
   await world.redis.start();
   await until("resident", allResident);
   await world.checkResident([...slices, ...more]);
-  expect(world.log.filter((line) => line.includes("Redis is away"))).toHaveLength(1);
-  expect(world.log.filter((line) => line.includes("Redis is back"))).toHaveLength(1);
+  expect(world.log.filter((line) => line.includes("Redis does not answer"))).toHaveLength(1);
+  expect(world.log.filter((line) => line.includes("Redis answers again"))).toHaveLength(1);
 });
 
 test("a leftover of a job in Redis swallows its id, not its slice", async () => {

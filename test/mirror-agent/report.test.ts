@@ -19,7 +19,7 @@ function reporter(send: (resident: readonly SliceId[], failed: readonly { id: nu
 const id = (n: number) => n as SliceId;
 const failure = (n: number, attempts = 1) => ({ id: n, reason: "no", attempts, parked: true });
 
-test("what is not acknowledged is sent again, and counts as reported only then", async () => {
+test("a report is sent again until it is acknowledged, and counts as unacknowledged until then", async () => {
   let sent = 0;
   const { made, acknowledged } = reporter(async () => {
     if (++sent < 3) throw new Error("not the leader");
@@ -33,7 +33,7 @@ test("what is not acknowledged is sent again, and counts as reported only then",
   expect(sent).toBe(3);
 });
 
-test("in batches, at once when one is full, and what comes meanwhile is not lost", async () => {
+test("reports in batches, a full one at once, and loses nothing that arrives meanwhile", async () => {
   const batches: number[] = [];
   const { made, acknowledged } = reporter(async (resident) => {
     batches.push(resident.length);
@@ -46,20 +46,20 @@ test("in batches, at once when one is full, and what comes meanwhile is not lost
   expect(Math.max(...batches)).toBe(4);
 });
 
-test("the last word about a slice counts", async () => {
-  const words: unknown[] = [];
+test("the last report about a slice replaces earlier ones", async () => {
+  const reports: unknown[] = [];
   const { made } = reporter(
-    async (resident, failed) => void words.push([...resident, ...failed.map((one) => -one.id)]),
+    async (resident, failed) => void reports.push([...resident, ...failed.map((one) => -one.id)]),
   );
   made.failed(failure(1));
   made.failed(failure(1, 2));
   made.failed(failure(2));
   made.resident(id(2));
   await until("sent", () => made.unacknowledged === 0);
-  expect(words).toEqual([[2, -1]]);
+  expect(reports).toEqual([[2, -1]]);
 });
 
-test("closing sends what is left, for a bounded time", async () => {
+test("close sends what is left, for a bounded time", async () => {
   const sent: number[] = [];
   const quick = reporter(async (resident) => void sent.push(...resident));
   quick.made.resident(id(1));

@@ -37,13 +37,13 @@ test("marks its bucket, and refuses one of another volume or region", async () =
   expect(error.exitCode).toBe(2);
 });
 
-test("a bucket that is not there: its name and what to do", async () => {
+test("refuses to start without its bucket, and names it", async () => {
   await rm(`${world.directory}/target`, { recursive: true });
   const error = await refusal();
   expect(error.message).toContain(world.urls.target);
 });
 
-test("a Redis that does not answer: its host and port, and what to do", async () => {
+test("refuses to start without Redis, and names its address and the remedy", async () => {
   await world.redis.kill();
   const error = await refusal();
   expect(error.message).toContain(new URL(world.redis.url).host);
@@ -69,7 +69,7 @@ test("waits for metadata that starts later", async () => {
   }
 });
 
-test("stops in bounded time, with copies running that would take for ever", async () => {
+test("stops in bounded time while copies hang", async () => {
   const slices = await world.slices(20, 100_000);
   world.metadata.add(slices);
   const agent = await world.agent({ bytesPerSecond: 20_000 });
@@ -81,7 +81,7 @@ test("stops in bounded time, with copies running that would take for ever", asyn
   expect(Number(await world.redis.command("LLEN", "bull:mirrorfs-vol-gcp-5b2f6c1e:active")), "left to others").toBe(0);
 });
 
-test("stops in bounded time while Redis is away", async () => {
+test("stops in bounded time while Redis does not answer", async () => {
   world.metadata.add(await world.slices(20, 10_000));
   const agent = await world.agent({ bytesPerSecond: 50_000 });
   await until("running", () => agent.counts().running > 0);

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { block, collect, type Harness } from "./harness.ts";
 
-/** What a public server is known not to do. Each is left out by name; the rest of the suite holds. */
+/** Known violations of a third-party server. The tests of those are left out; the rest of the suite holds. */
 export type Deviation = "copies in spite of the precondition";
 
 const MIB = 1 << 20;
 
-/** What every object store promises (object-store/object-store.ts). */
+/** Tests of what every object store promises (object-store/object-store.ts). */
 export function conformance(name: string, start: () => Promise<Harness>, deviations: readonly Deviation[] = []): void {
   const unless = (deviation: Deviation): ((promise: string, run: () => Promise<void>) => void) =>
     deviations.includes(deviation) ? () => {} : test;
@@ -19,7 +19,7 @@ export function conformance(name: string, start: () => Promise<Harness>, deviati
     afterAll(() => harness?.stop());
 
     for (const bytes of [0, 1, 65_537, 4 * MIB]) {
-      test(`an object of ${bytes} bytes comes back as it was`, async () => {
+      test(`an object of ${bytes} bytes reads back unchanged`, async () => {
         const store = harness.open();
         const { body, crc } = block(bytes);
         expect(await store.create(`round/${bytes}`, body, { crc32c: crc })).toBe("created");
@@ -35,14 +35,14 @@ export function conformance(name: string, start: () => Promise<Harness>, deviati
       expect(await store.head("wrong")).toBeUndefined();
     });
 
-    test("creating the same again is success", async () => {
+    test("creating the same object again succeeds", async () => {
       const store = harness.open();
       const { body, crc } = block(5_000);
       await store.create("twice", body, { crc32c: crc });
       expect(await store.create("twice", body, { crc32c: crc })).toBe("exists");
     });
 
-    test("another content is a conflict, and the first one stays", async () => {
+    test("other content under an existing key is a conflict, and the first object stays", async () => {
       const store = harness.open();
       const [first, other, longer] = [block(5_000), block(5_000), block(5_001)];
       await store.create("taken", first.body, { crc32c: first.crc });
@@ -52,7 +52,7 @@ export function conformance(name: string, start: () => Promise<Harness>, deviati
       expect(Buffer.compare(await store.read("taken"), first.body)).toBe(0);
     });
 
-    test("of many creates at once one wins", async () => {
+    test("of many concurrent creates exactly one wins", async () => {
       const store = harness.open();
       const blocks = Array.from({ length: 8 }, () => block(300_000));
       const outcomes = await Promise.allSettled(
@@ -63,7 +63,7 @@ export function conformance(name: string, start: () => Promise<Harness>, deviati
       expect(Buffer.compare(await store.read("race"), blocks[winners[0]!]!.body)).toBe(0);
     });
 
-    test("ranges are cut exactly", async () => {
+    test("reads exact ranges", async () => {
       const store = harness.open();
       const { body, crc } = block(10_000);
       await store.create("ranges", body, { crc32c: crc });
@@ -89,14 +89,14 @@ export function conformance(name: string, start: () => Promise<Harness>, deviati
       }
     });
 
-    test("what is not there is said so", async () => {
+    test("a missing object is reported as missing", async () => {
       const store = harness.open();
       expect(await store.head("nothing/here")).toBeUndefined();
       await expect(store.read("nothing/here")).rejects.toMatchObject({ code: "notFound" });
       await store.delete("nothing/here");
     });
 
-    test("a deleted object is gone and can be created anew", async () => {
+    test("a deleted object is missing, and can be created again", async () => {
       const store = harness.open();
       const [first, second] = [block(10), block(20)];
       await store.create("again", first.body, { crc32c: first.crc });
@@ -126,7 +126,7 @@ export function conformance(name: string, start: () => Promise<Harness>, deviati
       expect(await collect(store.list("nobody/"))).toEqual([]);
     });
 
-    test("a caller that has given up already gets no answer", async () => {
+    test("every operation with an aborted signal rejects", async () => {
       const store = harness.open();
       const signal = AbortSignal.abort();
       const { body, crc } = block(10);
@@ -136,11 +136,11 @@ export function conformance(name: string, start: () => Promise<Harness>, deviati
       expect(await store.head("aborted")).toBeUndefined();
     });
 
-    test("a bucket that is there passes the probe", async () => {
+    test("an existing bucket passes the probe", async () => {
       await harness.open().probe();
     });
 
-    test("a missing bucket is named, with what to do", async () => {
+    test("the probe of a missing bucket names it and the remedy", async () => {
       const missing = harness.openMissing();
       const probe = missing.probe();
       await expect(probe).rejects.toMatchObject({ code: "noBucket" });
@@ -148,7 +148,7 @@ export function conformance(name: string, start: () => Promise<Harness>, deviati
     });
 
     unless("copies in spite of the precondition")(
-      "a copy inside the service is the same object, or is left to the caller",
+      "a copy inside the service has the same content, or is left to the caller",
       async () => {
         const [source, target] = [harness.open(), harness.openSecond()];
         const { body, crc } = block(70_000);
@@ -160,7 +160,7 @@ export function conformance(name: string, start: () => Promise<Harness>, deviati
         expect(await target.copyFrom!(source, "copied", options)).toBe("exists");
         const wrong = { ...options, crc32c: (crc ^ 1) >>> 0 };
         await expect(target.copyFrom!(source, "copied", wrong)).rejects.toMatchObject({
-          code: expect.stringMatching(/^(conflict|corrupt)$/), // whichever side is looked at first
+          code: expect.stringMatching(/^(conflict|corrupt)$/), // depends on which object is checked first
         });
         await source.create("copied-wrong", body, { crc32c: crc });
         await expect(target.copyFrom!(source, "copied-wrong", wrong)).rejects.toMatchObject({ code: "corrupt" });

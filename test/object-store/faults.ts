@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { FaultRule } from "../../sandbox/faults.ts";
 import { block, collect, type Harness } from "./harness.ts";
 
-/** What a store does when its service fails. Every test looks whether the fault hit: else it has tested nothing. */
+/** Tests of what a store does when its service fails. Each checks that its fault was hit. */
 export function survivesFaults(name: string, start: () => Promise<Harness>): void {
   describe(`${name} when the service fails`, () => {
     let harness: Harness;
@@ -22,7 +22,7 @@ export function survivesFaults(name: string, start: () => Promise<Harness>): voi
       return body;
     };
 
-    test("a body cut once is read again; cut always it is corrupt, and no byte is given", async () => {
+    test("a truncated body is read again; when it is always truncated, the read fails as corrupt", async () => {
       const body = await stored("cut");
       const once = order({ fault: { kind: "cutBody", afterBytes: 70_000 }, operation: "read", count: 1 });
       expect(Buffer.compare(await harness.open().read("cut"), body)).toBe(0);
@@ -32,7 +32,7 @@ export function survivesFaults(name: string, start: () => Promise<Harness>): voi
       expect(always()).toBe(2);
     });
 
-    test("a cut range is corrupt too", async () => {
+    test("a truncated range is corrupt", async () => {
       await stored("cut-range");
       const hits = order({ fault: { kind: "cutBody", afterBytes: 500 }, operation: "read" });
       const read = harness.open({ attempts: 1 }).read("cut-range", { offset: 100, length: 1_000 });
@@ -40,7 +40,7 @@ export function survivesFaults(name: string, start: () => Promise<Harness>): voi
       expect(hits()).toBe(1);
     });
 
-    test("wrong bytes once are read again; always, they are corrupt", async () => {
+    test("wrong bytes are read again; when they are always wrong, the read fails as corrupt", async () => {
       const body = await stored("bits");
       const once = order({ fault: { kind: "wrongBytes" }, operation: "read", count: 1 });
       expect(Buffer.compare(await harness.open().read("bits"), body)).toBe(0);
@@ -50,7 +50,7 @@ export function survivesFaults(name: string, start: () => Promise<Harness>): voi
       expect(always()).toBe(2);
     });
 
-    test("an upload whose bytes change on the way is refused, and nothing is stored", async () => {
+    test("an upload whose bytes change in transit is refused, and nothing is stored", async () => {
       const hits = order({ fault: { kind: "wrongBytes" }, operation: "create" });
       const { body, crc } = block(200_000);
       const create = harness.open({ attempts: 1 }).create("changed", body, { crc32c: crc });
@@ -67,7 +67,7 @@ export function survivesFaults(name: string, start: () => Promise<Harness>): voi
       expect(Buffer.compare(await harness.open().read("cut-upload"), body)).toBe(0);
     });
 
-    test("a create whose answer was lost finds its own object", async () => {
+    test("a create whose response was lost finds its own object", async () => {
       const hits = order({ fault: { kind: "loseAnswer" }, operation: "create", count: 1 });
       const { body, crc } = block(1_000);
       expect(await harness.open().create("lost-answer", body, { crc32c: crc })).toBe("exists");
@@ -75,7 +75,7 @@ export function survivesFaults(name: string, start: () => Promise<Harness>): voi
     });
 
     for (const kind of ["slowDown", "unavailable", "refuse"] as const) {
-      test(`${kind} is tried again, a bounded number of times`, async () => {
+      test(`${kind} is retried, a bounded number of times`, async () => {
         const body = await stored(`busy-${kind}`);
         const twice = order({ fault: { kind }, operation: "read", count: 2 });
         expect(Buffer.compare(await harness.open().read(`busy-${kind}`), body)).toBe(0);
@@ -102,7 +102,7 @@ export function survivesFaults(name: string, start: () => Promise<Harness>): voi
       expect(await collect(harness.open({ pageKeys: 2 }).list("pages/"))).toHaveLength(7);
     });
 
-    test("a service that hangs ends in a timeout", async () => {
+    test("a request to a service that hangs times out", async () => {
       await stored("hang");
       const store = harness.open({ totalTimeoutMs: 400 });
       await store.probe();
@@ -115,14 +115,14 @@ export function survivesFaults(name: string, start: () => Promise<Harness>): voi
       expect(hits()).toBe(2);
     });
 
-    test("a connection on which nothing moves is given up and the request sent on another", async () => {
+    test("a connection on which no byte moves is closed, and the request sent on another", async () => {
       const body = await stored("idle");
       const hits = order({ fault: { kind: "hang" }, operation: "read", count: 1 });
       expect(Buffer.compare(await harness.open({ idleTimeoutMs: 200 }).read("idle"), body)).toBe(0);
       expect(hits()).toBe(1);
     });
 
-    test("a caller that gives up is let go at once, and others are not disturbed", async () => {
+    test("an aborted call rejects at once, and does not disturb others", async () => {
       const body = await stored("others", 3_000_000);
       const store = harness.open();
       await store.read("others");
@@ -138,7 +138,7 @@ export function survivesFaults(name: string, start: () => Promise<Harness>): voi
       expect(hits()).toBe(1);
     });
 
-    test("a bucket that is cut off is unavailable, in one line that names it", async () => {
+    test("the probe of an unreachable bucket says so, in one line that names it", async () => {
       order({ fault: { kind: "refuse" } });
       const store = harness.open({ attempts: 1 });
       const probe = store.probe();

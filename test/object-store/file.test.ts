@@ -14,12 +14,12 @@ async function fileHarness(): Promise<Harness> {
 
 conformance("file", fileHarness);
 
-describe("files that something else has touched", () => {
+describe("files that were damaged or left behind", () => {
   const place = temporaryDirectory();
   const store = openObjectStore(pathToFileURL(place.dir).href);
   afterAll(place.remove);
 
-  test("a turned bit is corrupt", async () => {
+  test("a flipped bit is corrupt", async () => {
     const { body, crc } = block(50_000);
     await store.create("v/bit", body, { crc32c: crc });
     const file = path.join(place.dir, "v/bit");
@@ -29,7 +29,7 @@ describe("files that something else has touched", () => {
     await expect(store.read("v/bit")).rejects.toMatchObject({ code: "corrupt" });
   });
 
-  test("a file that was cut is corrupt", async () => {
+  test("a truncated file is corrupt", async () => {
     const { body, crc } = block(50_000);
     await store.create("v/cut", body, { crc32c: crc });
     truncateSync(path.join(place.dir, "v/cut"), 40_000);
@@ -37,13 +37,13 @@ describe("files that something else has touched", () => {
     await expect(store.head("v/cut")).rejects.toMatchObject({ code: "corrupt" });
   });
 
-  test("an upload that a crash left behind is no object", async () => {
+  test("an upload that a crash left behind is not listed", async () => {
     mkdirSync(path.join(place.dir, ".uploading"), { recursive: true });
     writeFileSync(path.join(place.dir, ".uploading/left"), "half");
     for await (const { key } of store.list("")) expect(key).toMatch(/^v\//);
   });
 
-  test("nothing of an upload stays beside its object, and no directory beside a deleted one", async () => {
+  test("an upload leaves no other file, and a delete no empty directory", async () => {
     const { body, crc } = block(10);
     await store.create("w/blocks/0a/10/0-10", body, { crc32c: crc });
     rmSync(path.join(place.dir, ".uploading/left"), { force: true });
@@ -52,7 +52,7 @@ describe("files that something else has touched", () => {
     expect(readdirSync(place.dir)).not.toContain("w");
   });
 
-  test("a closed store touches its directory no more", async () => {
+  test("a closed store does not touch its directory", async () => {
     const closing = openObjectStore(pathToFileURL(place.dir).href);
     const { body, crc } = block(1_000_000);
     const creating = closing.create("z/last", body, { crc32c: crc });
@@ -62,7 +62,7 @@ describe("files that something else has touched", () => {
     await creating;
   });
 
-  test("creates and deletes at once in one directory do not hinder each other", async () => {
+  test("concurrent creates and deletes in one directory succeed", async () => {
     const { body, crc } = block(10);
     const work = async (worker: number) => {
       for (let i = 0; i < 20; i++) {
@@ -80,7 +80,7 @@ describe("files that something else has touched", () => {
     }
   });
 
-  test("a bucket that is not there is not made", async () => {
+  test("a missing bucket is not created", async () => {
     const gone = openObjectStore(pathToFileURL(path.join(place.dir, "not-mounted")).href);
     const { body, crc } = block(10);
     await expect(gone.create("v/a", body, { crc32c: crc })).rejects.toMatchObject({ code: "noBucket" });

@@ -41,7 +41,7 @@ describe("gs and its credentials", () => {
     await store.close();
   });
 
-  test("a token endpoint that hangs is given up and asked again", async () => {
+  test("a request to a token endpoint that hangs times out, and is retried", async () => {
     useGoogleKey(other.dir, server.credentials);
     const id = server.faults.add({ fault: { kind: "hang" }, operation: "other", count: 1 });
     const store = openObjectStore(`gs://${BUCKETS[0]}?endpoint=${server.endpoint}`, { idleTimeoutMs: 200 });
@@ -50,7 +50,7 @@ describe("gs and its credentials", () => {
     await store.close();
   });
 
-  test("a token that the service has forgotten is replaced without a word", async () => {
+  test("a token that the service has forgotten is replaced without an error", async () => {
     const forgetful = await startGcsServer({ directory: place.dir, buckets: BUCKETS });
     useGoogleKey(other.dir, forgetful.credentials);
     const store = openObjectStore(`gs://${BUCKETS[0]}?endpoint=${forgetful.endpoint}`);
@@ -64,7 +64,7 @@ describe("gs and its credentials", () => {
     await restarted.stop();
   });
 
-  test("a token that has run out is replaced without a word", async () => {
+  test("an expired token is replaced without an error", async () => {
     useGoogleKey(other.dir, server.credentials);
     const store = open();
     const { body, crc } = block(10);

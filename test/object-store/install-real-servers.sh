@@ -1,6 +1,6 @@
 #!/bin/bash
-# Builds the S3 and GCS servers that others wrote, for test/object-store/real-servers.test.ts, where they are not there
-# yet: all, or those named. Into $MIRRORFS_REAL_SERVERS (default: ~/.cache/mirrorfs-real-servers). Needs Go; takes minutes the first time.
+# Builds third-party S3 and GCS servers for test/object-store/real-servers.test.ts: all, or those named as arguments, unless they
+# are built already. Into $MIRRORFS_REAL_SERVERS (default: ~/.cache/mirrorfs-real-servers). Needs Go; takes minutes the first time.
 set -euo pipefail
 
 target=${MIRRORFS_REAL_SERVERS:-$HOME/.cache/mirrorfs-real-servers}
@@ -15,7 +15,7 @@ mkdir -p "$target"
 for server in "${servers[@]}"; do
   name=${server%%=*} module=${server#*=}
   [ $# -eq 0 ] || [[ " $* " == *" $name "* ]] || continue
-  # A file beside the binary says which version it is: a new version above is built anew.
+  # A file beside the binary holds its version, so that a changed version above is built again.
   [ -x "$target/$name" ] && [ "$(cat "$target/$name.version" 2>/dev/null)" = "$module" ] && continue
   echo "building $module (once)" >&2
   GOBIN=$target GOFLAGS=-mod=mod nice -n 19 go install "$module"

@@ -21,7 +21,7 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
-test("the first to come marks the bucket, and it stays that region's", async () => {
+test("the first process marks the bucket, and it stays that region's", async () => {
   expect(await claimBucket(store, OWNER)).toBeUndefined();
   expect(JSON.parse(Buffer.from(await store.read(markerKey("vol"))).toString())).toEqual({
     uuid: "uuid-1",
@@ -30,7 +30,7 @@ test("the first to come marks the bucket, and it stays that region's", async () 
   expect(await claimBucket(store, OWNER)).toBeUndefined();
 });
 
-test("two that come at once agree on one owner", async () => {
+test("two claims at once agree on one owner", async () => {
   const claims = await Promise.all([claimBucket(store, OWNER), claimBucket(store, { ...OWNER, region: "gcp" })]);
   expect(claims.filter((foreign) => foreign === undefined)).toHaveLength(1);
 });
@@ -44,8 +44,8 @@ test.each([
   expect(await claimBucket(store, OWNER)).toBeUndefined();
 });
 
-test("a marker that cannot be read is nobody's", async () => {
+test("a bucket with an unreadable marker is refused", async () => {
   const body = Buffer.from("no JSON");
   await store.create(markerKey("vol"), body, { crc32c: crc32c(body) });
-  expect(await claimBucket(store, OWNER)).toContain("belongs to something that has written an unreadable marker");
+  expect(await claimBucket(store, OWNER)).toContain("belongs to an unknown owner (its marker is unreadable)");
 });

@@ -3,14 +3,14 @@ import { conformance, type Deviation } from "./conformance.ts";
 import type { Harness } from "./harness.ts";
 import { fakeGcsHarness, isInstalled, minioHarness, type RealServer, versitygwHarness } from "./real-servers.ts";
 
-/** Each with what it is known not to do; everything else of the suite holds for it. */
+/** Each server, with its known violations of the suite. */
 const SERVERS: { [S in RealServer]: { start: () => Promise<Harness>; deviations: readonly Deviation[] } } = {
   versitygw: { start: versitygwHarness, deviations: [] },
   minio: { start: minioHarness, deviations: [] },
   "fake-gcs-server": { start: fakeGcsHarness, deviations: ["copies in spite of the precondition"] },
 };
 
-describe("servers that others wrote", () => {
+describe("third-party servers", () => {
   const names = Object.keys(SERVERS) as RealServer[];
   const missing = names.filter((name) => !isInstalled(name));
 

@@ -16,7 +16,7 @@ import {
   useS3Account,
 } from "./harness.ts";
 
-/** Servers that others wrote; test/object-store/install-real-servers.sh builds them. */
+/** Third-party servers; test/object-store/install-real-servers.sh builds them. */
 export type RealServer = "versitygw" | "minio" | "fake-gcs-server";
 
 export function binaryOf(server: RealServer): string {
@@ -64,7 +64,7 @@ function s3At(port: number, stop: () => Promise<void>): Harness {
   return harnessOf((bucket) => `s3://${bucket}?region=us-east-1&endpoint=http://127.0.0.1:${port}`, stop);
 }
 
-/** It asks for no token; ours come from the local GCS server. */
+/** It checks no tokens; the local GCS server issues those that our client needs. */
 export async function fakeGcsHarness(): Promise<Harness> {
   const place = temporaryDirectory();
   const port = await choosePort();
@@ -87,17 +87,17 @@ export async function fakeGcsHarness(): Promise<Harness> {
   );
 }
 
-/** Starts a server and waits until it answers. @returns what ends it. */
+/** Starts a server and waits until it answers. @returns a function that ends it. */
 async function run(server: RealServer, args: string[], port: number, environment = {}): Promise<() => Promise<void>> {
   const env = { ...process.env, ...environment };
   const child = spawn(binaryOf(server), args, { env, stdio: ["ignore", "ignore", "pipe"] });
-  let words = "";
+  let stderr = "";
   child.stderr.on("data", (piece) => {
-    words = `${words}${piece}`.slice(-2_000);
+    stderr = `${stderr}${piece}`.slice(-2_000);
   });
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   for (let tries = 0; tries < 200; tries++) {
-    if (child.exitCode !== null) throw new Error(`${server} ended: ${words}`);
+    if (child.exitCode !== null) throw new Error(`${server} ended: ${stderr}`);
     const answered = await fetch(`http://127.0.0.1:${port}/`).then(
       () => true,
       () => false,
@@ -111,5 +111,5 @@ async function run(server: RealServer, args: string[], port: number, environment
     await delay(100);
   }
   child.kill("SIGKILL");
-  throw new Error(`${server} does not answer: ${words}`);
+  throw new Error(`${server} does not answer: ${stderr}`);
 }

@@ -7,7 +7,7 @@ import { startGcsServer } from "../../sandbox/gcs/server.ts";
 import { startS3Server } from "../../sandbox/s3/server.ts";
 import { BUCKETS, block, S3_ACCOUNT, temporaryDirectory, useGoogleKey, useS3Account } from "./harness.ts";
 
-/** As in a cloud: a body is not signed then, and the checksum in the signed headers stands for it. */
+/** Over TLS, as in a cloud: the body is not signed, but its checksum is, in a header. */
 const place = temporaryDirectory();
 const servers: CloudServer[] = [];
 const urls: string[] = [];
@@ -37,7 +37,7 @@ test.each([0, 1])("objects over TLS, service %i", async (which) => {
   const id = servers[which]!.faults.add({ fault: { kind: "wrongBytes" }, operation: "create" });
   const changed = store.create("changed", body, { crc32c: crc });
   await expect(changed).rejects.toMatchObject({ code: "corrupt" });
-  // The checksum refused it: S3 would name the signed payload's hash first.
+  // Refused by the checksum: if the payload were signed, S3 would report the signature's hash instead.
   await expect(changed).rejects.toThrow(which === 0 ? "BadDigest" : "doesn't match calculated CRC32C");
   expect(servers[which]!.faults.hits(id)).toBe(1);
   await store.close();

@@ -11,7 +11,7 @@ const DOORS: Record<string, readonly string[]> = {
   "@node-rs/crc32": ["base/crc32c.ts", "sandbox/checksums.ts"],
   "classic-level": ["meta-server/storage/"],
   "@aws-sdk/client-s3": ["object-store/s3.ts"],
-  "google-auth-library": ["object-store/gs.ts"],
+  "google-auth-library": ["object-store/gs-api.ts"],
   bullmq: ["mirror-agent/queue.ts"],
   commander: ["bin/"],
   yaml: ["config/volume-file.ts", "sandbox/"],

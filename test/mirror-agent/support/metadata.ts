@@ -19,19 +19,19 @@ interface Pending {
   urgent: boolean;
 }
 
-/** The metadata's side of proto/agent.proto, scripted: its pending keys are a map, and a test may look into all of it. */
+/** A scripted server of proto/agent.proto, whose state a test can read and change. */
 export class FakeMetadata {
   readonly pending = new Map<SliceId, Pending>();
-  /** Every slice that was ever reported resident, with when. */
+  /** Every slice that was ever reported resident, with the time of the first report. */
   readonly resident = new Map<SliceId, number>();
   readonly failed = new Map<SliceId, FailedSlice>();
   readonly garbage = new Map<SliceId, Slice>();
   readonly collected = new Set<SliceId>();
-  /** Revoked ids by the first of them. */
+  /** Revoked ranges of ids: the first id, and how many. */
   readonly revoked = new Map<number, number>();
   readonly reports: number[] = [];
   walks = 0;
-  /** How it refuses to be the leader. */
+  /** How it refuses calls, as a member that does not lead. */
   refusal: "status" | "answer" | undefined;
   listFails = false;
   address = "";
@@ -63,7 +63,7 @@ export class FakeMetadata {
     this.#watchers.clear();
   }
 
-  /** New pending slices, pushed to whoever watches. */
+  /** Adds pending slices, and pushes them to all watchers. */
   add(slices: readonly Slice[], options: { sinceMs?: number; urgent?: boolean } = {}): void {
     const added = slices.map((slice) => ({
       slice,
@@ -82,7 +82,7 @@ export class FakeMetadata {
     this.#push([message(pending)]);
   }
 
-  /** Deleted before it was copied. */
+  /** A pending slice is deleted. */
   drop(id: SliceId): void {
     this.pending.delete(id);
     this.#push([gone(id)]);

@@ -4,11 +4,11 @@ import { Redis } from "ioredis";
 import { probeQueue } from "../../../mirror-agent/queue.ts";
 import { choosePort } from "../../../sandbox/ports.ts";
 
-/** A redis-server of the test's own, that keeps nothing. */
+/** A redis-server of the test's own, without persistence. */
 export interface PrivateRedis {
   readonly url: string;
   kill(): Promise<void>;
-  /** On the same port, empty. */
+  /** Starts it on the same port, empty. */
   start(): Promise<void>;
   flush(): Promise<void>;
   command(...words: string[]): Promise<unknown>;

@@ -20,7 +20,7 @@ export const VOLUME = "vol";
 export const HOME = 0 as RegionIndex;
 export const OWN = 1 as RegionIndex;
 
-/** Two regions with buckets, a Redis and the metadata of the mirror's side; the agents under test run in region "gcp". */
+/** Two regions with their buckets, and a Redis and a scripted metadata server for region "gcp", where the agents under test run. */
 export class World {
   readonly directory: string;
   readonly redis: PrivateRedis;
@@ -91,7 +91,7 @@ export class World {
     return running;
   }
 
-  /** An agent in a process of its own, to be killed. */
+  /** Starts an agent in a process of its own, which a test can kill. */
   agentProcess(options: { concurrency?: number; bytesPerSecond?: number } = {}) {
     const description = { ...this.volume(), regions: [...this.volume().regions] };
     const child = spawn(process.execPath, [path.join(import.meta.dirname, "agent-process.ts")], {
@@ -103,7 +103,7 @@ export class World {
     return handle;
   }
 
-  /** A new slice, its blocks stored in the source bucket. */
+  /** Makes a slice, and stores its blocks in the source bucket. */
   async slice(bytes: number, options: { store?: boolean } = {}): Promise<Slice> {
     const content = randomBytes(bytes);
     const blocks: Buffer[] = [];
@@ -126,7 +126,7 @@ export class World {
     return slices;
   }
 
-  /** Whether the target holds every block of a slice, right to the byte. */
+  /** Whether the target bucket holds every block of a slice, with the right bytes. */
   async arrived(slice: Slice): Promise<boolean> {
     for (const block of blocksOf(VOLUME, slice)) {
       const body = await this.target.read(block.key).catch(() => undefined);
@@ -135,7 +135,7 @@ export class World {
     return true;
   }
 
-  /** The promise under every fault: what was reported resident is there, right to the byte. */
+  /** Checks the promise that holds under every fault: slices reported resident have all their blocks, with the right bytes. */
   async checkResident(slices: readonly Slice[]): Promise<void> {
     for (const slice of slices)
       if (this.metadata.resident.has(slice.id) && !(await this.arrived(slice)))
@@ -143,7 +143,7 @@ export class World {
   }
 }
 
-/** @throws when it does not come true in time. */
+/** Waits until a condition holds. @throws when it does not in time. */
 export async function until(what: string, done: () => boolean | Promise<boolean>, timeoutMs = 40_000): Promise<void> {
   const end = Date.now() + timeoutMs;
   while (!(await done())) {
@@ -152,7 +152,7 @@ export async function until(what: string, done: () => boolean | Promise<boolean>
   }
 }
 
-/** Breaks a stored block of the source, a file bucket: as a disk does (cut), or with a trailer that fits the wrong bytes. */
+/** Damages a block of the source, a file bucket: truncates its file, or replaces it by other bytes with a matching trailer. */
 export async function breakBlock(directory: string, block: Block, how: "cut" | "other bytes"): Promise<void> {
   const file = path.join(directory, "source", block.key);
   if (how === "cut") return truncate(file, Math.floor(block.bytes / 2));
