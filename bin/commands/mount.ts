@@ -24,7 +24,7 @@ export function addMount(program: Command): void {
     .argument("<dir>", "an empty directory")
     .requiredOption("--region <name>", "region to read from: the nearest one")
     .addOption(
-      new Option("-o, --options <list>", "mount options, as key=value,… (docs/OPERATIONS.md lists them)")
+      new Option("-o, --options <list>", "mount options, as key=value,… (listed in docs/operations/configure.md)")
         .argParser(parseMountOptions)
         .default({}, "none"),
     )

@@ -147,7 +147,7 @@ export const RULES: Rules = {
     ...ANSWERS,
     epochSeen,
     // A command since this server's start was proposed by a leader that had asked the other regions; so was a new epoch.
-    applied: (_, { hasFresh }) => (hasFresh ? [{ do: "clear" }] : []),
+    applied: (_, { hasFresh }) => (hasFresh ? [{ do: "clear" }, say("")] : []),
   },
   primary: {
     round: (at) => (at.watchedForMs < WATCH_EVERY_MS ? [] : [{ do: "watch" }]),

@@ -204,7 +204,7 @@ export class Follower {
   async #forked(address: string, message: string): Promise<string | undefined> {
     const { machine, region } = this.#context;
     if (machine.primary !== region) return this.#bootstrap(address);
-    this.#message = `fenced: ${message}; changes that this region acknowledged after that are kept here only: copy what you need of them, then empty its data directories (docs/OPERATIONS.md, Failover)`;
+    this.#message = `fenced: ${message}; changes that this region acknowledged after that are kept here only: copy what you need of them, then empty its data directories (docs/operations/fail-over.md)`;
     return this.#message;
   }
 

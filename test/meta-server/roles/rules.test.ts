@@ -1,5 +1,13 @@
 import { expect, test } from "vitest";
-import { COUNTER_LIMIT, type EpochCode, epochCode, type RegionIndex, type Sequence } from "../../../core/ids.ts";
+import {
+  COUNTER_LIMIT,
+  type EpochCode,
+  epochCode,
+  epochNumber,
+  epochRegion,
+  type RegionIndex,
+  type Sequence,
+} from "../../../core/ids.ts";
 import {
   type Action,
   type EpochEvent,
@@ -80,7 +88,7 @@ const applied = (hasFresh: boolean): EpochEvent => ({ kind: "applied", hasFresh 
 
 /** An action in a few words, e.g. "say: …" or "begin 3@0" (epoch 3, of region 0). */
 function lineOf(action: Action): string {
-  const epoch = (code: EpochCode) => `${Math.floor(code / 16)}@${code % 16}`;
+  const epoch = (code: EpochCode) => `${epochNumber(code)}@${epochRegion(code)}`;
   switch (action.do) {
     case "say":
       return `say: ${action.message}`;
@@ -256,7 +264,7 @@ const CASES: Cases = {
       ],
     ],
     ["a later epoch", UNCLEARED, watched(answers(gcp("primary", 3))), [FENCED, "fence 3@1, else watched from 1"]],
-    ["its group has proposed since this server started", UNCLEARED, applied(true), ["clear"]],
+    ["its group has proposed since this server started", UNCLEARED, applied(true), ["clear", "say: "]],
     ["its group had proposed only before this server started", UNCLEARED, applied(false), []],
     ...ANSWERED,
     ...SEEN,
