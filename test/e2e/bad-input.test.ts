@@ -254,7 +254,7 @@ describe("a full disk under the metadata server", () => {
     throw new Error("it does not serve");
   }
 
-  /** Files with as long names as there are, until the server is no more. @returns those it acknowledged. */
+  /** Creates files with the longest names until the server ends. @returns the names that it acknowledged. */
   async function makeUntilItEnds(client: RawClient): Promise<string[]> {
     const acknowledged: string[] = [];
     for (let i = 0; !client.ended && i < 200_000; i += 64) {

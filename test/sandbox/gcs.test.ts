@@ -58,7 +58,7 @@ function storageOf(apiEndpoint: string): Storage {
   return made;
 }
 
-/** Against a custom endpoint the SDK sends a token with a resumable upload's first request only if it is told to. */
+/** Against a custom endpoint the SDK sends a token with a resumable upload's first request only with `useAuthWithCustomEndpoint`. */
 async function sessionOf(name: string): Promise<{ resumable: true; uri: string }> {
   const [uri] = await file(name).createResumableUpload();
   return { resumable: true, uri };

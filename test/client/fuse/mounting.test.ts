@@ -80,7 +80,7 @@ describe.skipIf(!canMount)("mounting and unmounting (needs root and /dev/fuse)",
     },
   );
 
-  test("an unmount asks nothing of the mount: whoever would have to answer may be gone", async () => {
+  test("an unmount sends no request to the mount: the servers that would have to answer may be gone", async () => {
     const server = await mounted();
     await server.order({ order: "fallAsleep" });
     const startMs = performance.now();
