@@ -1,6 +1,7 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../../base/user-error.ts";
+import type { RegionName } from "../layout.ts";
 import { type DemoContext, manifestOf, mountPath, runProgram } from "./context.ts";
 import type { FillEvent, FillTask } from "./fill-job.ts";
 import { runToEnd } from "./job.ts";
@@ -71,7 +72,7 @@ export async function compareInMirror(context: DemoContext, copied: Copied): Pro
   report.figure(
     `immediately after the copy the mirror is ${behind?.lag.commands} commands and ${behind?.blocks.pending} blocks behind`,
   );
-  await compare(context, copied, "immediately");
+  await compareTree(context, copied, { region: "gcp", when: "immediately" });
 
   const waited = await report.timed("waiting for the mirror", () =>
     context.mirrorfs("wait", "/", "--region", "gcp", "--json"),
@@ -79,14 +80,20 @@ export async function compareInMirror(context: DemoContext, copied: Copied): Pro
   report.figure(`mirrorfs wait / --region gcp: ${waited.seconds.toFixed(1)} s`);
   await remountWithEmptyCache(context);
   cloud.wan.cutBucket("gcp", "aws");
-  await compare(context, copied, "from the mirror's own bucket (primary's bucket unreachable, caches empty)");
+  const when = "from the mirror's own bucket (primary's bucket unreachable, caches empty)";
+  await compareTree(context, copied, { region: "gcp", when });
   cloud.wan.heal();
 }
 
-async function compare(context: DemoContext, { entries, expected, largeSha256 }: Copied, when: string): Promise<void> {
+/** Reads all that was copied through a region's mount. `when` is printed. */
+export async function compareTree(
+  context: DemoContext,
+  { entries, expected, largeSha256 }: Copied,
+  { region, when }: { region: RegionName; when: string },
+): Promise<void> {
   const { report } = context;
   const read = await report.timed("comparing", () =>
-    manifestOf(context, { root: mountPath(context, "gcp", "tree"), entries, atOnce: READS_AT_ONCE }),
+    manifestOf(context, { root: mountPath(context, region, "tree"), entries, atOnce: READS_AT_ONCE }),
   );
   const rate = Math.round(expected.size / read.seconds);
   report.figure(
@@ -97,7 +104,7 @@ async function compare(context: DemoContext, { entries, expected, largeSha256 }:
     differences(expected, read.result),
   );
   const large = await report.timed("reading the large file", () =>
-    manifestOf(context, { root: mountPath(context, "gcp"), entries: ["large.bin"], atOnce: 1 }),
+    manifestOf(context, { root: mountPath(context, region), entries: ["large.bin"], atOnce: 1 }),
   );
   report.figure(`large file: ${large.seconds.toFixed(1)} s, ${Math.round(LARGE_MIB / large.seconds)} MiB/s`);
   const found = large.result.get("large.bin");

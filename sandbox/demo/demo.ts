@@ -11,5 +11,5 @@ export async function runDemo(context: DemoContext): Promise<void> {
   const copied = await copyIn(context);
   await compareInMirror(context, copied);
   await train(context);
-  await failOver(context);
+  await failOver(context, copied);
 }

@@ -1,6 +1,7 @@
 import { mkdir, open } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { nowMs } from "../drill/clock.ts";
 import { contentOf } from "./content.ts";
 import { runJob } from "./job.ts";
 
@@ -13,9 +14,10 @@ export interface WriterTask {
   readonly pauseMs: number;
 }
 
-/** The outcome of a write, as the application sees it. */
+/** A write's beginning and its outcome, as the application sees them. */
 export type WriterEvent =
-  | { kind: "acknowledged"; name: string; bytes: number; atMs: number }
+  | { kind: "begun"; name: string; bytes: number; atMs: number }
+  | { kind: "acknowledged"; name: string; atMs: number }
   | { kind: "failed"; name: string; code: string };
 
 /** Small files are stored in the metadata, large ones as a block in the bucket. */
@@ -26,7 +28,10 @@ runJob<WriterTask, WriterEvent>(async ({ dir, label, atOnce, pauseMs }, emit, fi
   await mkdir(dir, { recursive: true });
   const writeFiles = async (writer: number): Promise<void> => {
     for (let i = writer; !finishing.aborted; i += atOnce) {
-      emit(await write(dir, `${label}-${i}`, SIZES[(i >> 2) % SIZES.length]!));
+      const name = `${label}-${i}`;
+      const bytes = SIZES[(i >> 2) % SIZES.length]!;
+      emit({ kind: "begun", name, bytes, atMs: nowMs() });
+      emit(await write(dir, name, bytes));
       await delay(pauseMs);
     }
   };
@@ -39,7 +44,7 @@ async function write(dir: string, name: string, bytes: number): Promise<WriterEv
     await file.writeFile(contentOf(name, bytes));
     await file.sync();
     await file.close();
-    return { kind: "acknowledged", name, bytes, atMs: Date.now() };
+    return { kind: "acknowledged", name, atMs: nowMs() };
   } catch (error) {
     return { kind: "failed", name, code: String((error as NodeJS.ErrnoException).code) };
   }
