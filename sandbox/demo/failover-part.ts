@@ -151,10 +151,13 @@ async function losePrimary(context: DemoContext, running: Running): Promise<void
   const loss: Loss = { region: "gcp", begunMs, reapedMs: nowMs(), rpoMsMax: RPO_MS_MAX };
   report.figure(`kill -9 of everything in gcp, the primary: ${cloud.regionNames("gcp").length} processes and its jobs`);
   const read = training.aws.samples;
-  const promotion: Promotion = JSON.parse(await context.mirrorfs("promote", "--region", "aws", "--force", "--json"));
+  const promoted = await report.timed("promoting aws", () =>
+    context.mirrorfs("promote", "--region", "aws", "--force", "--json"),
+  );
+  const promotion: Promotion = JSON.parse(promoted.result);
   const { fork, heard, files } = promotion.report;
   await delay(2 * QUIET_MS);
-  await finishAll(jobs.aws);
+  await report.timed("waiting for the jobs in aws to end", () => finishAll(jobs.aws));
 
   report.figure(
     `promote --region aws --force: ${promotion.tookMs} ms; fork at sequence ${fork.sequence}, aws knew of ${heard.sequence}`,
