@@ -39,7 +39,7 @@ test("A file that is unlinked while it is open keeps its content until its last 
   const open = await gcp.open("orphan", O_RDONLY);
   await aws.unlink("orphan");
   await expect(gcp.lookup("orphan")).rejects.toThrow("ENOENT");
-  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  await new Promise((resolve) => setTimeout(resolve, 3_000)); // longer than the grace of the reaper (reaper.ts)
   expect((await open.read(0, 100_000)).equals(Buffer.alloc(100_000, "orphan"))).toBe(true);
   const attributes = () => gcp.handlers.getattr(caller(), open.inode, undefined);
   expect(ok(await attributes()).attributes.links).toBe(0);

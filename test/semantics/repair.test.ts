@@ -77,7 +77,7 @@ test("an old primary with changes of its own follows once its disk is emptied", 
   await volume.stop("aws");
   await empty("aws", 1);
   await volume.start("aws");
-  await volume.leader("aws", ({ role }) => role === "mirror");
+  expect((await volume.leader("aws", ({ role }) => role !== "unformatted")).role).toBe("mirror");
   await until("one state", async () => {
     const [a, b] = [await volume.leader("aws"), await volume.leader("gcp")];
     return a.stateHash === b.stateHash;

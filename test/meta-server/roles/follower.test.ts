@@ -134,7 +134,7 @@ test("an unlinked file that is open at the mirror is kept until it is released t
   expect(opened.status).toBe(Status.OK);
   await client.mutate({ kind: "unlink", parent: 1 as Inode, name: "orphan" as ByteString });
   const attributes = { $case: "getAttributes", value: { inode: file.inode } } as const;
-  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  await new Promise((resolve) => setTimeout(resolve, 3_000)); // longer than the grace of the reaper (reaper.ts)
   expect((await client.ask(attributes)).status).toBe(Status.OK);
   await mirror.ask({ $case: "release", value: { inode: file.inode, handles: 1 } });
   await until("the reaping", async () => ((await mirror.ask(attributes)).error === "ENOENT" ? true : undefined));
