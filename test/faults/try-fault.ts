@@ -52,9 +52,15 @@ export class Copy {
     const report = join(this.directory, "report.json");
     rmSync(report, { force: true });
     const only = title === undefined ? [] : ["--testNamePattern", escaped(title)];
-    const args = ["run", test, ...only, "--reporter=json", `--outputFile=${report}`];
     const vitest = join(this.directory, "node_modules/.bin/vitest");
-    const child = spawn(vitest, args, { cwd: this.directory, stdio: "ignore", signal, killSignal: "SIGKILL" });
+    const args = [vitest, "run", test, ...only, "--reporter=json", `--outputFile=${report}`];
+    // With this Node: the `node` of the path may be another one, on which tests fail for reasons of their own.
+    const child = spawn(process.execPath, args, {
+      cwd: this.directory,
+      stdio: "ignore",
+      signal,
+      killSignal: "SIGKILL",
+    });
     await new Promise<void>((resolve, reject) => {
       child.once("error", reject);
       child.once("close", () => resolve());
