@@ -17,7 +17,7 @@ test("an election: pre-vote, vote, the leader's no-op entry", () => {
   expect(one.tick(10).sent()).toEqual(["preVote 1>2 t1 last 0@0", "preVote 1>3 t1 last 0@0"]);
   expect(one.raft.term).toBe(0); // the term has not started
   one.receive({ type: "preVoteResponse", from: 2, to: 1, term: 1, granted: true });
-  expect(one.raft).toMatchObject({ role: "candidate", term: 1, vote: 1 });
+  expect(one.view).toMatchObject({ role: "candidate", term: 1, vote: 1 });
   expect(one.sent()).toEqual([]); // its own vote is not durable yet
   expect(one.save().sent()).toEqual(["vote 1>2 t1 last 0@0", "vote 1>3 t1 last 0@0"]);
   one.receive({ type: "voteResponse", from: 3, to: 1, term: 1, granted: true });
@@ -77,8 +77,8 @@ test("a member that rejoins after a partition does not disrupt the leader", () =
   three.tick(10);
   one.tick();
   settle(one, two, three);
-  expect(one.raft).toMatchObject({ role: "leader", term: 1 });
-  expect(three.raft).toMatchObject({ role: "follower", leader: 1, term: 1 });
+  expect(one.view).toMatchObject({ role: "leader", term: 1 });
+  expect(three.view).toMatchObject({ role: "follower", leader: 1, term: 1 });
 });
 
 test("a restarted member grants no vote for one election timeout", () => {
@@ -109,7 +109,7 @@ test("a leader without responses from a quorum steps down within an election tim
   members[0].tick(10);
   settle(...members);
   expect(members[0].tick(9).raft.role).toBe("leader");
-  expect(members[0].tick().raft).toMatchObject({ role: "follower", leader: 0, term: 1 });
+  expect(members[0].tick().view).toMatchObject({ role: "follower", leader: 0, term: 1 });
 });
 
 test("a leader of an older term learns the current term from the response to its heartbeat", () => {
@@ -120,7 +120,7 @@ test("a leader of an older term learns the current term from the response to its
   old.tick();
   for (const message of old.takeMessages()) if (message.to === 2) other.receive(message);
   old.receive(...other.takeMessages());
-  expect(old.raft).toMatchObject({ role: "follower", term: 5 });
+  expect(old.view).toMatchObject({ role: "follower", term: 5 });
 });
 
 test("leadership transfer: the target is brought up to date, then starts an election at once and wins", () => {
@@ -136,8 +136,8 @@ test("leadership transfer: the target is brought up to date, then starts an elec
     one.tick();
     settle(...members);
   }
-  expect(two.raft).toMatchObject({ role: "leader", term: 2 });
-  expect(one.raft).toMatchObject({ role: "follower", leader: 2 });
+  expect(two.view).toMatchObject({ role: "leader", term: 2 });
+  expect(one.view).toMatchObject({ role: "follower", leader: 2 });
   two.tick();
   settle(...members);
   expect(one.applied).toEqual(["noop", "a", "noop"]);
@@ -153,7 +153,7 @@ test("a leadership transfer that fails is abandoned after an election timeout", 
     members[0].tick();
     settle(members[0], members[2]);
   }
-  expect(members[0].raft).toMatchObject({ role: "leader", accepting: true });
+  expect(members[0].view).toMatchObject({ role: "leader", accepting: true });
 });
 
 test("the only voter becomes leader as soon as its own vote is durable", () => {

@@ -76,7 +76,7 @@ test("one change at a time, and none before the leader has committed an entry of
   const next = new Member(2, { log: [1, 1], term: 1 }).tick(10);
   next.receive({ type: "preVoteResponse", from: 3, to: 2, term: 2, granted: true }).save();
   next.receive({ type: "voteResponse", from: 3, to: 2, term: 2, granted: true });
-  expect(next.raft).toMatchObject({ role: "leader", changeRefusal: "unsettled" });
+  expect(next.view).toMatchObject({ role: "leader", changeRefusal: "unsettled" });
   next.change({ type: "remove", id: 1 });
   expect(configurationOf(next)).toBe("1 2 3");
   next.save().receive({ type: "appendAccepted", from: 3, to: 2, term: 2, match: 3 });
@@ -164,7 +164,7 @@ test("a removed server disrupts nobody, is notified, and starts no more election
   const { term } = one.raft;
   three.tick(30);
   settle(one, two, three);
-  expect(one.raft).toMatchObject({ role: "leader", term });
+  expect(one.view).toMatchObject({ role: "leader", term });
   expect(three.raft.dismissed).toBe(true);
   three.tick(200);
   expect(three.takeMessages()).toEqual([]);

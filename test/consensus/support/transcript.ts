@@ -76,6 +76,12 @@ export class Member {
     this.tick(options.ticks ?? 0).takeMessages();
   }
 
+  /** What a test compares. A plain object: a failed comparison of the Raft itself cannot be printed. */
+  get view() {
+    const { role, term, vote, leader, accepting, changeRefusal } = this.raft;
+    return { role, term, vote, leader, accepting, changeRefusal };
+  }
+
   tick(times = 1): this {
     for (let i = 0; i < times; i++) this.raft.step({ type: "tick" });
     return this.#takeReady();
