@@ -40,11 +40,13 @@ class Writers {
 }
 
 async function change(requested: MembershipChange): Promise<number> {
-  for (;;) {
+  for (let before = ""; ; ) {
     const { group } = await cluster.leader();
     const result = await group.changeMembership(requested);
     if (result.ok) return result.id;
-    if (result.reason === "refused") throw new Error(result.message);
+    // Also after an attempt of unknown outcome that has been committed: its leader did not learn that.
+    if (result.reason === "refused") throw new Error(`${requested.type}: ${result.message}${before}`);
+    before = `; the attempt before: ${result.message}`;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

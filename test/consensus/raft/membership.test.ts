@@ -105,6 +105,30 @@ test("changes by two successive leaders cannot lead to disjoint majorities", () 
   expect(one.raft.role).not.toBe("leader");
 });
 
+test("of changes by two successive leaders, the second one proposed at its election, at most one is committed", () => {
+  const [one, two, three, four] = group(1, 2, 3, 4) as [Member, Member, Member, Member];
+  one.change({ type: "remove", id: 4 }).takeMessages(); // reaches no other member: {1, 2, 3}
+  for (const other of [two, three, four]) other.tick(10).takeMessages();
+  two.tick(20);
+  for (let round = 0; round < 3 && two.raft.role !== "leader"; round++) {
+    for (const message of two.save().takeMessages())
+      [three, four].find(({ raft }) => raft.id === message.to)?.receive(message);
+    for (const voter of [three, four]) two.receive(...voter.save().takeMessages());
+  }
+  expect(two.raft.role).toBe("leader");
+  two.change({ type: "remove", id: 1 }); // {2, 3, 4}, if it were accepted
+  settle(two, four); // a majority of {2, 3, 4}
+  for (let i = 0; i < 60; i++) {
+    one.tick();
+    settle(one, three); // a majority of {1, 2, 3}
+  }
+  const committed = [one, two].map(({ raft: { log } }) => log.configurationAt(log.commit).members.map(({ id }) => id));
+  expect(committed).toEqual([
+    [1, 2, 3],
+    [1, 2, 3, 4],
+  ]);
+});
+
 test("a change that another leader's entries replace is rolled back", () => {
   const [one, two, three] = group(1, 2, 3) as [Member, Member, Member];
   one.change({ type: "add", address: "m4" }).save().takeMessages();
