@@ -1,5 +1,14 @@
+import { CONSENSUS_LEASES } from "./consensus-leases.ts";
+import { CONSENSUS_MEMBERSHIP } from "./consensus-membership.ts";
+import { CONSENSUS_RUNTIME } from "./consensus-runtime.ts";
 import { CORE } from "./core.ts";
 import type { Fault } from "./fault.ts";
 import { SEMANTICS } from "./semantics.ts";
 
-export const FAULTS: readonly Fault[] = [...CORE, ...SEMANTICS];
+export const FAULTS: readonly Fault[] = [
+  ...CORE,
+  ...SEMANTICS,
+  ...CONSENSUS_MEMBERSHIP,
+  ...CONSENSUS_LEASES,
+  ...CONSENSUS_RUNTIME,
+];
