@@ -97,18 +97,22 @@ test("two agents share the work, and no block is copied twice", async () => {
   expect(Math.min(...copied), "both worked").toBeGreaterThan(20);
 });
 
-test("an agent that is stopped and started again forgets nothing", async () => {
-  const slices = await world.slices(80, 70_000);
-  world.metadata.add(slices);
-  const first = await world.agent({ bytesPerSecond: 1_000_000, concurrency: 4 });
-  await until("under way", () => world.metadata.resident.size > 5);
-  await first.stop();
-  const left = world.metadata.pending.size;
-  expect(left, "it was stopped in the middle").toBeGreaterThan(0);
-  await world.agent();
-  await until("resident", allResident);
-  await expectAllArrived(slices);
-});
+test.each(["keeps its jobs", "is emptied"])(
+  "an agent that is stopped and started again forgets nothing: Redis %s",
+  async (how) => {
+    const slices = await world.slices(80, 70_000);
+    const first = await world.agent({ bytesPerSecond: 1_000_000, concurrency: 4 });
+    world.metadata.add(slices);
+    await until("under way", () => world.metadata.resident.size > 5);
+    await first.stop();
+    const left = world.metadata.pending.size;
+    expect(left, "it was stopped in the middle").toBeGreaterThan(0);
+    if (how === "is emptied") await world.redis.flush();
+    await world.agent();
+    await until("the rest is resident", allResident, 20_000);
+    await expectAllArrived(slices);
+  },
+);
 
 test("garbage is deleted from the own bucket and reported; nothing on a listing that failed", async () => {
   const slices = [...(await world.slices(5, 8_000)), await world.slice(9 * 1024 * 1024)];

@@ -48,7 +48,7 @@ test("a job runs once however often it is added, and again when it is added afte
   });
   for (let round = 1; round <= 4; round++) {
     await queue.add([job(1), job(1)]);
-    await until("it runs", () => runs.length === round);
+    await until("it runs", () => runs.length === round, 10_000);
     await queue.add([job(1)]);
     expect(await queue.held()).toEqual(new Set([1]));
     release();
