@@ -3,11 +3,15 @@ import { CONSENSUS_MEMBERSHIP } from "./consensus-membership.ts";
 import { CONSENSUS_RUNTIME } from "./consensus-runtime.ts";
 import { CORE } from "./core.ts";
 import type { Fault } from "./fault.ts";
+import { FILE_CONTENTS } from "./file-contents.ts";
+import { MIRRORING } from "./mirroring.ts";
 import { SEMANTICS } from "./semantics.ts";
 
 export const FAULTS: readonly Fault[] = [
   ...CORE,
   ...SEMANTICS,
+  ...FILE_CONTENTS,
+  ...MIRRORING,
   ...CONSENSUS_MEMBERSHIP,
   ...CONSENSUS_LEASES,
   ...CONSENSUS_RUNTIME,

@@ -1,0 +1,145 @@
+import type { Fault } from "./fault.ts";
+
+const AGENT = "mirror-agent/agent.ts";
+const PLAN = "mirror-agent/plan.ts";
+const AGENT_TEST = "test/mirror-agent/agent.test.ts";
+const QUEUE_TEST = "test/mirror-agent/queue.test.ts";
+
+/** Faults of the copies in a mirror's bucket: made, counted, and deleted. */
+export const MIRRORING: readonly Fault[] = [
+  {
+    name: "failed-copy-resident",
+    about: "an agent reports a slice as resident whose copy failed because a bucket did not answer",
+    replacements: [
+      { file: AGENT, text: "if (outcome.resident) {", by: `if (outcome.resident || outcome.blame === "path") {` },
+    ],
+    test: AGENT_TEST,
+    title: "bucket is away, and comes back",
+  },
+  {
+    name: "failing-slice-not-shown",
+    about: "an agent never reports a failing slice as parked",
+    replacements: [
+      {
+        file: AGENT,
+        text: `const parked = outcome.blame === "slice" || failures >= PARKED_FROM;`,
+        by: "const parked = false;",
+      },
+    ],
+    test: AGENT_TEST,
+    title: "one missing source block does not pin the rest, is shown, and heals",
+  },
+  {
+    name: "copy-without-checksum",
+    about: "the copier stores what a bucket answered without comparing its checksum",
+    replacements: [{ file: "mirror-agent/verify.ts", text: "if (crc32c(body) !== block.crc32c)", by: "if (!block)" }],
+    test: "test/mirror-agent/copier.test.ts",
+    title: "a body that arrives wrong is read again; one that stays wrong is never stored",
+  },
+  {
+    name: "listing-cut-short",
+    about: "the S3 store takes a later page of a listing that failed for an empty last one",
+    replacements: [
+      {
+        file: "object-store/s3.ts",
+        text: `        return this.#client.send(ask, { abortSignal });
+      });
+      for (const object`,
+        by: `        return this.#client.send(ask, { abortSignal });
+      }).catch((error) => {
+        if (token === undefined) throw error;
+        return {} as { Contents?: []; NextContinuationToken?: string; IsTruncated?: boolean };
+      });
+      for (const object`,
+      },
+    ],
+    test: "test/object-store/s3.test.ts",
+  },
+  {
+    name: "restart-forgets",
+    about: "an agent passes over slices that became pending before it was started",
+    replacements: [
+      {
+        file: AGENT,
+        text: "readonly #gone = new Set<SliceId>();",
+        by: `readonly #gone = new Set<SliceId>();
+  readonly #startedMs = Date.now();`,
+      },
+      {
+        file: AGENT,
+        text: "if (pending.gone) {",
+        by: `if (pending.sinceMs < this.#startedMs) continue;
+      if (pending.gone) {`,
+      },
+    ],
+    test: AGENT_TEST,
+    title: "an agent that is stopped and started again forgets nothing",
+  },
+  {
+    name: "nothing-pending",
+    about: "a mirror counts no slice of another region as pending",
+    replacements: [
+      {
+        file: "meta-server/machine/machine.ts",
+        text: "if (slice.home !== own) this.facts.addPending(",
+        by: "if (own === undefined) this.facts.addPending(",
+      },
+    ],
+    test: "test/semantics/mirroring.test.ts",
+    title: "What is not copied is pending",
+  },
+  {
+    name: "garbage-before-absent-mirror",
+    about: "the primary records that a mirror has applied what only the primary has, although the mirror is away",
+    replacements: [
+      {
+        file: "meta-server/services/changelog/progress.ts",
+        text: "await this.#commit(index as RegionIndex, applied.sequence);",
+        by: "await this.#commit(index as RegionIndex, machine.version.sequence);",
+      },
+    ],
+    test: "test/semantics/mirroring.test.ts",
+    title: "A block is deleted only when every region has applied that nothing names it any more",
+  },
+  {
+    name: "sweep-not-done",
+    about: "an agent reports revoked ids as swept without deleting the blocks under them",
+    replacements: [{ file: "mirror-agent/collect.ts", text: "await own.delete(key, { signal });", by: "" }],
+    test: AGENT_TEST,
+    title: "blocks stored under revoked ids are deleted from the own bucket, and no others",
+  },
+  {
+    name: "finished-jobs-kept",
+    about: "Redis keeps finished jobs, and ignores a job that is added again under the same name",
+    replacements: [
+      {
+        file: "mirror-agent/queue.ts",
+        text: "removeOnComplete: true, removeOnFail: true",
+        by: "removeOnComplete: false, removeOnFail: false",
+      },
+    ],
+    test: QUEUE_TEST,
+    title: "a job runs once however often it is added, and again when it is added after it ended",
+  },
+  {
+    name: "vanished-job-not-readded",
+    about: "the plan counts a slice as queued for ever, although the queue no longer holds it",
+    replacements: [
+      {
+        file: PLAN,
+        text: `        item.readded++;
+        this.#makeReady(item);`,
+        by: "",
+      },
+    ],
+    test: "test/mirror-agent/plan.test.ts",
+    title: "a slice that vanished from the queue is put in again, the second time under another job name",
+  },
+  {
+    name: "queue-never-compared",
+    about: "an agent never compares its plan with what Redis still holds",
+    replacements: [{ file: AGENT, text: "this.#options.plan.reconcile(held, Date.now());", by: "" }],
+    test: QUEUE_TEST,
+    title: "FLUSHALL in the middle: the queue is filled again within seconds, and all arrives",
+  },
+];
