@@ -4,6 +4,7 @@ import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { createLogger } from "../../base/logger.ts";
+import { keepFilesPrivate } from "../../base/private-files.ts";
 import { UserError } from "../../base/user-error.ts";
 import { parseMountOptions, type WrittenOptions } from "../mount-options.ts";
 import { readVolume, regionOf, withConfig, withLogLevel } from "../options.ts";
@@ -56,6 +57,7 @@ export function addMount(program: Command): void {
 }
 
 async function mount(dir: string, flags: MountFlags): Promise<void> {
+  keepFilesPrivate();
   const volume = readVolume(flags);
   const region = regionOf(volume, flags.region);
   if (!flags.foreground) return await mountInBackground(dir, flags, `${volume.volume}-${region.name}`);
