@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { askAll, waitAtLeader } from "../../admin/client.ts";
+import { askAll, silence, waitAtLeader } from "../../admin/client.ts";
 import { UserError } from "../../base/user-error.ts";
 import type { VolumeDescription } from "../../config/volume-description.ts";
 import type { WireVersion } from "../../proto/generated/metadata.ts";
@@ -43,7 +43,7 @@ export function addWait(program: Command): void {
 async function newestVersion(volume: VolumeDescription): Promise<WireVersion> {
   const members = [...(await askAll(volume)).values()].flat();
   const versions = members.flatMap(({ status }) => [status?.version, status?.heard]).filter((it) => it !== undefined);
-  if (versions.length === 0) throw new UserError(`no metadata server of volume ${volume.volume} answers`);
+  if (versions.length === 0) throw new UserError(`volume ${volume.volume}: ${silence(members)}`);
   return versions.reduce((a, b) => (isNewer(b, a) ? b : a));
 }
 
