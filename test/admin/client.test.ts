@@ -42,7 +42,7 @@ async function leader(failures: readonly (Failure | undefined)[], statusFailure?
 
 const LOST = { code: status.UNAVAILABLE, details: "Connection dropped" };
 const NOT_LEADER = { code: status.UNAVAILABLE, details: "aws/1 is not the leader" };
-const promotion = { volume: "v", force: true };
+const promotion = { volume: "v", force: true, evenIfAlive: false };
 
 test("a change whose outcome is unknown is not repeated, and the error says how to look (defect 25)", async () => {
   for (const failure of [LOST, { code: status.DEADLINE_EXCEEDED, details: "Deadline exceeded" }]) {
