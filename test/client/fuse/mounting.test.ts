@@ -90,6 +90,15 @@ describe.skipIf(!canMount)("mounting and unmounting (needs root and /dev/fuse)",
     expect(await isMounted(server.directory)).toBe(false);
   });
 
+  test("mirrorfs umount does not wait for a mount whose servers are gone", async () => {
+    const server = await mounted();
+    await server.order({ order: "fallAsleep" });
+    const program = path.resolve(import.meta.dirname, "../../../bin/mirrorfs");
+    await ok([program, "umount", server.directory], { seconds: 10 });
+    expect(await isMounted(server.directory)).toBe(false);
+    await server.exited;
+  });
+
   test.each(["loop", "pool"] as const)(
     "a process that exits takes its mount along, whatever it was doing (%s)",
     async (engine) => {
