@@ -20,6 +20,8 @@ export interface FuseOptions {
   /** Other users may access the mount; the kernel checks permissions (default_permissions). Default true. */
   readonly allowOther?: boolean;
   readonly readOnly?: boolean;
+  /** Options of mount(8) that the kernel carries out, without values. */
+  readonly kernelFlags?: readonly string[];
   /** The subtype that mount(8) and df show: `fuse.NAME`. Default "mirrorfs". */
   readonly name?: string;
   /** How far the kernel reads ahead, KiB. Default 1024. */
@@ -133,6 +135,7 @@ async function attach(
     ...["fd=3", "rootmode=40000", "user_id=0", "group_id=0", "default_permissions", `max_read=${readBytesMax}`],
     ...((options.allowOther ?? true) ? ["allow_other"] : []),
     ...(options.readOnly ? ["ro"] : []),
+    ...(options.kernelFlags ?? []),
   ];
   const args = ["-i", "-t", `fuse.${options.name ?? "mirrorfs"}`, "-o", flags.join(","), source, mountPoint];
   const { code, output } = await run("mount", args, { fd });

@@ -29,6 +29,7 @@ export async function runMount(what: {
       options: {
         allowOther: options.allowOther,
         readOnly: options.readOnly,
+        kernelFlags: options.kernelFlags,
         readAheadKb: options.readAheadKb,
         requestDeadlineMs: options.writeTimeoutMs * 2 + options.readTimeoutMs + DEADLINE_SLACK_MS,
       },

@@ -99,6 +99,17 @@ describe.skipIf(!canMount)("mounting and unmounting (needs root and /dev/fuse)",
     await server.exited;
   });
 
+  test("nosuid, nodev and the like reach the kernel, and are in the mount table (defect 31)", async () => {
+    const kernelFlags = ["nosuid", "nodev", "noexec", "noatime"] as const;
+    const server = await mounted({ fuse: { kernelFlags } });
+    const lines = (await fs.readFile("/proc/self/mountinfo", "utf8")).split("\n");
+    const options = lines
+      .find((line) => line.includes(server.directory))!
+      .split(" ")[5]!
+      .split(",");
+    expect(options).toEqual(expect.arrayContaining([...kernelFlags]));
+  });
+
   test.each(["loop", "pool"] as const)(
     "a process that exits takes its mount along, whatever it was doing (%s)",
     async (engine) => {
