@@ -4,7 +4,7 @@ import { UserError } from "../../base/user-error.ts";
 import type { VolumeDescription } from "../../config/volume-description.ts";
 import type { WireVersion } from "../../proto/generated/metadata.ts";
 import { isNewer } from "../../proto/versions.ts";
-import { PATH_HELP, readVolume, regionOf, timeoutOption, withConfig, withJson } from "../options.ts";
+import { PATH_HELP, readVolumeOf, regionOf, timeoutOption, withConfig, withJson } from "../options.ts";
 import { locate } from "../place.ts";
 import { bytesText } from "../text.ts";
 
@@ -18,9 +18,9 @@ export function addWait(program: Command): void {
     .requiredOption("--region <name>", "region in which it is to be readable")
     .addOption(timeoutOption("fail after this many seconds", TIMEOUT_MS))
     .action(async (path, options) => {
-      const volume = readVolume(options);
-      const region = regionOf(volume, options.region);
       const place = locate(path);
+      const volume = readVolumeOf(place, options);
+      const region = regionOf(volume, options.region);
       const startedMs = Date.now();
       const atLeast = await newestVersion(volume);
       const request = { volume: volume.volume, path: place.path, atLeast };

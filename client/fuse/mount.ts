@@ -41,6 +41,8 @@ export interface FuseOptions {
 
 export interface FuseMount {
   readonly caches: KernelCaches;
+  /** The number of the mount's device, as in the mount table; undefined when it was unmounted at once. */
+  readonly device: string | undefined;
   /**
    * Unmounts, lazily when the mount is busy (umount2(2), MNT_DETACH). Resolves when everything is closed. Never
    * rejects.
@@ -113,6 +115,7 @@ export async function mountFuse(what: {
   let unmounting: Promise<void> | undefined;
   return {
     caches,
+    device: entry?.device,
     ended,
     unmount() {
       unmounting ??= unmount();
