@@ -1,7 +1,7 @@
 import type { VolumeDescription } from "../config/volume-description.ts";
 import type { RegionStatus } from "../proto/generated/admin.ts";
 import { epochNumberOf, isNewer } from "../proto/versions.ts";
-import { askAll, type MemberAnswer } from "./client.ts";
+import { askAll, type MemberAnswer, silence } from "./client.ts";
 
 /** What `status --json` prints. */
 export interface VolumeStatus {
@@ -133,6 +133,6 @@ function summary(
       copied: it?.copiedBlocks ?? null,
       failed: it?.failedBlocks ?? null,
     },
-    message: it?.message ?? "no metadata server answers",
+    message: it?.message ?? silence(members),
   };
 }

@@ -3,9 +3,17 @@ import { LOG_LEVELS } from "../base/logger.ts";
 import { UserError } from "../base/user-error.ts";
 import type { RegionDescription, VolumeDescription } from "../config/volume-description.ts";
 import { readVolumeFile } from "../config/volume-file.ts";
+import { recordedVolumeFile } from "./mount-record.ts";
+import type { Place } from "./place.ts";
 
 /** Describes the argument `<path>` of the commands that read it with `locate` (place.ts). */
 export const PATH_HELP = "a path below a mount of mirrorfs, or a path of the volume, which begins with /";
+
+/** The volume of a PATH argument: of the file that was named, or of the one that the mount it is in was made with. */
+export function readVolumeOf(place: Place, options: { config?: string }): VolumeDescription {
+  const { mount } = place;
+  return readVolume({ config: options.config ?? (mount === undefined ? undefined : recordedVolumeFile(mount)) });
+}
 
 /** Adds `--config`, which every command on a volume takes. */
 export function withConfig(command: Command): Command {

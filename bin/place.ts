@@ -8,9 +8,7 @@ export interface Place {
   /** In the volume, from "/". */
   readonly path: string;
   /** The mount that the argument is below; undefined when it is a path of the volume itself. */
-  readonly mountPoint: string | undefined;
-  /** The mount's source as mount(8) shows it: VOLUME@REGION. */
-  readonly source: string | undefined;
+  readonly mount: MountEntry | undefined;
 }
 
 /**
@@ -26,9 +24,8 @@ export function locate(argument: string, mounts = ownMounts()): Place {
       (best, it) => (it.mountPoint.length >= (best?.mountPoint.length ?? 0) ? it : best),
       undefined,
     );
-  if (mount !== undefined)
-    return { path: absolute.slice(mount.mountPoint.length) || "/", mountPoint: mount.mountPoint, source: mount.source };
-  if (argument.startsWith("/")) return { path: resolve(argument), mountPoint: undefined, source: undefined };
+  if (mount !== undefined) return { path: absolute.slice(mount.mountPoint.length) || "/", mount };
+  if (argument.startsWith("/")) return { path: resolve(argument), mount: undefined };
   throw new UserError(
     `${argument}: not below a mount of mirrorfs: give such a path, or a path of the volume, which begins with '/'`,
     2,

@@ -1,5 +1,6 @@
 import { link, mkdir, rmdir } from "node:fs/promises";
 import path from "node:path";
+import { PRIVATE_DIRECTORY } from "../base/private-files.ts";
 import { DirectorySync } from "./directory-sync.ts";
 
 /** Names files in a directory bucket, durably; makes the directories above them, and removes those that become empty. */
@@ -48,12 +49,12 @@ export class FileNames {
     const parent = path.dirname(target);
     if (parent === this.#root) return;
     try {
-      await mkdir(parent);
+      await mkdir(parent, PRIVATE_DIRECTORY);
     } catch (error) {
       if (hasCode(error, "EEXIST")) return;
       if (!hasCode(error, "ENOENT")) throw error;
       await this.#makeParents(parent);
-      await mkdir(parent).catch((second) => {
+      await mkdir(parent, PRIVATE_DIRECTORY).catch((second) => {
         if (!hasCode(second, "EEXIST")) throw second;
       });
     }

@@ -3,6 +3,7 @@ import type { Dirent } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, stat, unlink } from "node:fs/promises";
 import path from "node:path";
 import { crc32c } from "../base/crc32c.ts";
+import { PRIVATE_DIRECTORY, PRIVATE_FILE } from "../base/private-files.ts";
 import { confirmExisting } from "./confirm.ts";
 import { FileNames, hasCode } from "./file-names.ts";
 import { readFully, readTrailer, TRAILER_BYTES, writeWithTrailer } from "./file-trailer.ts";
@@ -97,9 +98,9 @@ export class FileObjectStore implements ObjectStore {
         const found = await stat(this.#root);
         if (!found.isDirectory()) throw new ObjectStoreError("noBucket", `${this.url}: not a directory`);
         const temporary = path.join(this.#root, TEMPORARY);
-        await mkdir(temporary, { recursive: true });
+        await mkdir(temporary, { recursive: true, mode: PRIVATE_DIRECTORY });
         const trial = path.join(temporary, randomUUID());
-        await (await open(trial, "wx")).close();
+        await (await open(trial, "wx", PRIVATE_FILE)).close();
         await unlink(trial);
       });
     } catch (error) {
@@ -166,12 +167,12 @@ export class FileObjectStore implements ObjectStore {
 
   async #openTemporary(temporary: string): Promise<FileHandle> {
     try {
-      return await open(temporary, "wx", 0o644);
+      return await open(temporary, "wx", PRIVATE_FILE);
     } catch (error) {
       if (!hasCode(error, "ENOENT")) throw error;
       await stat(this.#root); // never creates the bucket itself: its file system may just not be mounted
-      await mkdir(path.dirname(temporary), { recursive: true });
-      return open(temporary, "wx", 0o644);
+      await mkdir(path.dirname(temporary), { recursive: true, mode: PRIVATE_DIRECTORY });
+      return open(temporary, "wx", PRIVATE_FILE);
     }
   }
 

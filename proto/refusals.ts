@@ -1,5 +1,8 @@
 import type { Logger } from "pino";
 
+/** How a member ends its refusal (UNAVAILABLE) of a call for the leader alone: nothing of the call was carried out. */
+export const NOT_THE_LEADER = "is not the leader";
+
 /** Why a peer, or a client, was refused: something that no correct one does. */
 export type RefusalKind =
   /** A hello of another volume, region, member or format. */

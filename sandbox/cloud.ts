@@ -1,6 +1,7 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { PRIVATE_DIRECTORY } from "../base/private-files.ts";
 import { UserError } from "../base/user-error.ts";
 import { type Places, placesIn, REGIONS, type RegionName, volumeYaml } from "./layout.ts";
 import { isMounted, unmountLazily } from "./mounts.ts";
@@ -119,15 +120,13 @@ export class Cloud {
 
   #makeDirectories(settings: Settings): void {
     const { places } = this;
+    for (const name of ["buckets", "meta", "redis", "cache", "regions"]) makePrivate(join(this.dir, name));
     for (const region of REGIONS) {
       const metas = settings.ports[region].meta.map((_, i) => places.meta(region, i + 1));
-      for (const dir of [places.bucket(region), places.queue(region), places.cache(region), ...metas]) {
-        mkdirSync(dir, { recursive: true });
-      }
+      for (const dir of [places.bucket(region), places.queue(region), places.cache(region), ...metas]) makePrivate(dir);
       unmountLazily(places.mountPoint(region));
       mkdirSync(places.mountPoint(region), { recursive: true });
     }
-    mkdirSync(join(this.dir, "regions"), { recursive: true });
   }
 
   #writeVolumeFiles(settings: Settings): void {
@@ -163,6 +162,12 @@ function claim(places: Places): void {
   if (owner > 0 && owner !== process.pid && existsSync(`/proc/${owner}`)) {
     throw new UserError(`${places.run}: process ${owner} runs a sandbox there: end it first, or choose another --dir`);
   }
-  for (const dir of [places.logs, places.run]) mkdirSync(dir, { recursive: true });
+  for (const dir of [places.logs, places.run]) makePrivate(dir);
   writeFileSync(path, `${process.pid}\n`);
+}
+
+/** Makes a directory that only its owner may enter, or narrows an existing one. */
+function makePrivate(dir: string): void {
+  mkdirSync(dir, { recursive: true });
+  chmodSync(dir, PRIVATE_DIRECTORY);
 }

@@ -1,3 +1,4 @@
+import { keepFilesPrivate } from "../base/private-files.ts";
 import type { CloudServer, Listen } from "./cloud-server.ts";
 
 /** The command line of both cloud servers, for `parseArgs`. */
@@ -25,6 +26,7 @@ export async function runCloud(
   { dir: directory, bucket: buckets, host, port }: CloudArguments,
   start: (options: CloudOptions) => Promise<{ server: CloudServer; ready: object }>,
 ): Promise<void> {
+  keepFilesPrivate();
   try {
     if (directory === undefined || buckets.length === 0) throw new Error("--dir and --bucket are required");
     const { server, ready } = await start({ directory, buckets, host, port: Number(port) });

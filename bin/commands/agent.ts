@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { createLogger } from "../../base/logger.ts";
+import { keepFilesPrivate } from "../../base/private-files.ts";
 import { integer, readVolume, regionOf, withConfig, withLogLevel } from "../options.ts";
 import { serve } from "../serve.ts";
 
@@ -10,6 +11,7 @@ export function addAgent(program: Command): void {
     .option("--concurrency <n>", "most blocks in flight (default: 64)", integer(1, 1024))
     .option("--bytes-per-second <n>", "most bytes copied a second (default: unlimited)", integer(1))
     .action(async (options) => {
+      keepFilesPrivate();
       const volume = readVolume(options);
       const region = regionOf(volume, options.region);
       const { runAgent } = await import("../../mirror-agent/main.ts");

@@ -6,7 +6,7 @@ import { decodeAttributes } from "../../core/codec.ts";
 import type { Attributes } from "../../core/commands.ts";
 import type { InfoAnswer } from "../../proto/generated/admin.ts";
 import { epochNumberOf } from "../../proto/versions.ts";
-import { PATH_HELP, readVolume, withConfig, withJson } from "../options.ts";
+import { PATH_HELP, readVolumeOf, withConfig, withJson } from "../options.ts";
 import { locate } from "../place.ts";
 import { bytesText, table } from "../text.ts";
 
@@ -17,8 +17,8 @@ export function addInfo(program: Command): void {
     .description("show a file's attributes, and how much of its data each region's bucket holds")
     .argument("<path>", PATH_HELP)
     .action(async (path, options) => {
-      const volume = readVolume(options);
       const place = locate(path);
+      const volume = readVolumeOf(place, options);
       const answers = await infoOfAll(volume, place.path);
       process.stdout.write(
         options.json ? `${JSON.stringify(asJson(place.path, answers), null, 2)}\n` : asText(place.path, answers),

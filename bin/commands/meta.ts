@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { createLogger } from "../../base/logger.ts";
+import { keepFilesPrivate } from "../../base/private-files.ts";
 import { UserError } from "../../base/user-error.ts";
 import { REMOVED } from "../../config/volume-description.ts";
 import { integer, readVolume, regionOf, withConfig, withLogLevel } from "../options.ts";
@@ -14,6 +15,7 @@ export function addMeta(program: Command): void {
     .option("--listen <host:port>", "bind to this address instead of the one in the volume file (NAT, containers)")
     .option("--join", "join a group that is already running; `mirrorfs member add` comes first")
     .action(async (options) => {
+      keepFilesPrivate();
       const volume = readVolume(options);
       const region = regionOf(volume, options.region);
       if (region.meta[options.id - 1] === REMOVED)

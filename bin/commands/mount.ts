@@ -3,9 +3,12 @@ import { closeSync, mkdirSync, openSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { type Command, Option } from "commander";
+import type { Logger } from "pino";
 import { createLogger } from "../../base/logger.ts";
+import { keepFilesPrivate } from "../../base/private-files.ts";
 import { UserError } from "../../base/user-error.ts";
 import { parseMountOptions, type WrittenOptions } from "../mount-options.ts";
+import { recordMount } from "../mount-record.ts";
 import { readVolume, regionOf, withConfig, withLogLevel } from "../options.ts";
 import { serve } from "../serve.ts";
 
@@ -56,6 +59,7 @@ export function addMount(program: Command): void {
 }
 
 async function mount(dir: string, flags: MountFlags): Promise<void> {
+  keepFilesPrivate();
   const volume = readVolume(flags);
   const region = regionOf(volume, flags.region);
   if (!flags.foreground) return await mountInBackground(dir, flags, `${volume.volume}-${region.name}`);
@@ -63,12 +67,27 @@ async function mount(dir: string, flags: MountFlags): Promise<void> {
   const { runMount } = await import("../../client/mount/main.ts");
   const options = { ...flags.options };
   const running = runMount({ volume, region: region.name, mountPoint: resolve(dir), options, logger });
+  running.then(
+    ({ device, source }) => record({ device, source, volumeFile: resolve(flags.config), logger }),
+    () => {},
+  );
   // The parent waits for this message in `mountInBackground`.
   running.then(
     () => process.send?.({ mounted: true }),
     () => {},
   );
   await serve(running, logger);
+}
+
+/** For `info` and `wait` of a path in the mount. Without the record they need --config, so a failure is only logged. */
+function record(mount: { device: string | undefined; source: string; volumeFile: string; logger: Logger }): void {
+  const { device, source, volumeFile, logger } = mount;
+  if (device === undefined) return;
+  try {
+    process.on("exit", recordMount({ device, source }, volumeFile));
+  } catch (error) {
+    logger.warn({ err: error }, "the volume file of this mount is not recorded: info and wait need --config");
+  }
 }
 
 /** Starts a process that serves the mount, and waits until it is mounted. @throws UserError with that process's error. */

@@ -15,6 +15,10 @@ export function addPromote(program: Command): void {
     .description("make a mirror the primary after the primary was lost; reports what may be lost with it")
     .requiredOption("--region <name>", "new primary")
     .option("--force", "accept that changes the mirror has not received are lost, or stay in the old primary")
+    .option(
+      "--even-if-alive",
+      "with --force: promote although the primary answers; what is not mirrored by then is lost",
+    )
     .action(async (options) => {
       const volume = readVolume(options);
       const region = regionOf(volume, options.region);
@@ -24,7 +28,7 @@ export function addPromote(program: Command): void {
         volume,
         region,
         "promote",
-        { volume: volume.volume, force: true },
+        { volume: volume.volume, force: true, evenIfAlive: options.evenIfAlive ?? false },
         PROMOTE_MS_MAX,
       );
       if (!answer.ok) throw new UserError(`${region.name} was not promoted: ${answer.message}`);

@@ -6,8 +6,8 @@ import { epochNumberOf } from "../../proto/versions.ts";
 import { readVolume, regionOf, timeoutOption, withConfig, withJson } from "../options.ts";
 
 const TIMEOUT_MS = 30_000;
-/** Added to the switchover's own timeout, for the round trip of the call. */
-const ROUND_TRIP_MS_MAX = 5_000;
+/** The server waits for the mirror and then for its own seal, each up to the timeout, and another 20 s for what becomes of it. */
+const answerMsMax = (timeoutMs: number) => 2 * timeoutMs + 25_000;
 
 export function addSwitchover(program: Command): void {
   withJson(withConfig(program.command("switchover")))
@@ -28,7 +28,7 @@ export function addSwitchover(program: Command): void {
         timeoutMs: options.timeout,
       };
       const from = regionOf(volume, before.primary);
-      const answer = await callLeader(volume, from, "switchover", request, options.timeout + ROUND_TRIP_MS_MAX);
+      const answer = await callLeader(volume, from, "switchover", request, answerMsMax(options.timeout));
       if (!answer.ok) throw new UserError(`no switchover from ${from.name} to ${to.name}: ${answer.message}`);
       const tookMs = Math.round(performance.now() - startedMs);
       const epoch = epochNumberOf(answer.version);

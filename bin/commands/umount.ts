@@ -16,7 +16,8 @@ export function addUmount(program: Command): void {
         throw new UserError(`${dir}: no mirrorfs is mounted there`);
       const [command, ...args] =
         process.getuid?.() === 0
-          ? ["umount", ...(options.lazy ? ["-l"] : [])]
+          ? // Without --no-canonicalize umount looks at the mount first, and waits while its servers do not answer.
+            ["umount", "--no-canonicalize", ...(options.lazy ? ["-l"] : [])]
           : ["fusermount3", "-u", ...(options.lazy ? ["-z"] : [])];
       const problem = await run(command!, [...args, mountPoint]);
       if (problem !== undefined) throw new UserError(`${dir}: ${problem}`);

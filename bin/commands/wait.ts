@@ -1,10 +1,10 @@
 import type { Command } from "commander";
-import { askAll, waitAtLeader } from "../../admin/client.ts";
+import { askAll, silence, waitAtLeader } from "../../admin/client.ts";
 import { UserError } from "../../base/user-error.ts";
 import type { VolumeDescription } from "../../config/volume-description.ts";
 import type { WireVersion } from "../../proto/generated/metadata.ts";
 import { isNewer } from "../../proto/versions.ts";
-import { PATH_HELP, readVolume, regionOf, timeoutOption, withConfig, withJson } from "../options.ts";
+import { PATH_HELP, readVolumeOf, regionOf, timeoutOption, withConfig, withJson } from "../options.ts";
 import { locate } from "../place.ts";
 import { bytesText } from "../text.ts";
 
@@ -18,9 +18,9 @@ export function addWait(program: Command): void {
     .requiredOption("--region <name>", "region in which it is to be readable")
     .addOption(timeoutOption("fail after this many seconds", TIMEOUT_MS))
     .action(async (path, options) => {
-      const volume = readVolume(options);
-      const region = regionOf(volume, options.region);
       const place = locate(path);
+      const volume = readVolumeOf(place, options);
+      const region = regionOf(volume, options.region);
       const startedMs = Date.now();
       const atLeast = await newestVersion(volume);
       const request = { volume: volume.volume, path: place.path, atLeast };
@@ -43,7 +43,7 @@ export function addWait(program: Command): void {
 async function newestVersion(volume: VolumeDescription): Promise<WireVersion> {
   const members = [...(await askAll(volume)).values()].flat();
   const versions = members.flatMap(({ status }) => [status?.version, status?.heard]).filter((it) => it !== undefined);
-  if (versions.length === 0) throw new UserError(`no metadata server of volume ${volume.volume} answers`);
+  if (versions.length === 0) throw new UserError(`volume ${volume.volume}: ${silence(members)}`);
   return versions.reduce((a, b) => (isNewer(b, a) ? b : a));
 }
 

@@ -20,6 +20,8 @@ export interface FuseOptions {
   /** Other users may access the mount; the kernel checks permissions (default_permissions). Default true. */
   readonly allowOther?: boolean;
   readonly readOnly?: boolean;
+  /** Options of mount(8) that the kernel carries out, without values. */
+  readonly kernelFlags?: readonly string[];
   /** The subtype that mount(8) and df show: `fuse.NAME`. Default "mirrorfs". */
   readonly name?: string;
   /** How far the kernel reads ahead, KiB. Default 1024. */
@@ -39,6 +41,8 @@ export interface FuseOptions {
 
 export interface FuseMount {
   readonly caches: KernelCaches;
+  /** The number of the mount's device, as in the mount table; undefined when it was unmounted at once. */
+  readonly device: string | undefined;
   /**
    * Unmounts, lazily when the mount is busy (umount2(2), MNT_DETACH). Resolves when everything is closed. Never
    * rejects.
@@ -111,6 +115,7 @@ export async function mountFuse(what: {
   let unmounting: Promise<void> | undefined;
   return {
     caches,
+    device: entry?.device,
     ended,
     unmount() {
       unmounting ??= unmount();
@@ -133,6 +138,7 @@ async function attach(
     ...["fd=3", "rootmode=40000", "user_id=0", "group_id=0", "default_permissions", `max_read=${readBytesMax}`],
     ...((options.allowOther ?? true) ? ["allow_other"] : []),
     ...(options.readOnly ? ["ro"] : []),
+    ...(options.kernelFlags ?? []),
   ];
   const args = ["-i", "-t", `fuse.${options.name ?? "mirrorfs"}`, "-o", flags.join(","), source, mountPoint];
   const { code, output } = await run("mount", args, { fd });

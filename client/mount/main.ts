@@ -7,6 +7,14 @@ import { parseMountOptions, type WrittenMountOptions } from "../volume/options.t
 /** Added to the time limits of the handlers before a request is answered with ETIMEDOUT. */
 const DEADLINE_SLACK_MS = 60_000;
 
+interface RunningMount {
+  /** As the mount table has them. */
+  readonly device: string | undefined;
+  readonly source: string;
+  stop(): Promise<void>;
+  readonly ended: Promise<void>;
+}
+
 /**
  * Mounts a volume at a directory, reading from `region`.
  * @throws UserError for what a user can fix: options, the mount point, metadata servers or buckets out of reach.
@@ -17,18 +25,20 @@ export async function runMount(what: {
   mountPoint: string;
   options: WrittenMountOptions;
   logger: Logger;
-}): Promise<{ stop(): Promise<void>; ended: Promise<void> }> {
+}): Promise<RunningMount> {
   const { volume, region, mountPoint, logger } = what;
+  const source = `${volume.volume}@${region}`;
   const options = parseMountOptions(what.options);
   const access = await openVolume({ volume, region, options, logger });
   try {
     const mount = await mountFuse({
       mountPoint,
-      source: `${volume.volume}@${region}`,
+      source,
       handlers: access.handlers,
       options: {
         allowOther: options.allowOther,
         readOnly: options.readOnly,
+        kernelFlags: options.kernelFlags,
         readAheadKb: options.readAheadKb,
         requestDeadlineMs: options.writeTimeoutMs * 2 + options.readTimeoutMs + DEADLINE_SLACK_MS,
       },
@@ -37,6 +47,8 @@ export async function runMount(what: {
     access.state.kernel.caches = mount.caches;
     const ended = mount.ended.then(() => access.close());
     return {
+      device: mount.device,
+      source,
       ended,
       async stop() {
         await access.state.writers.commitOrGiveUp();

@@ -7,6 +7,13 @@ const MIB = 1024 * 1024;
 const milliseconds = z.coerce.number().int().min(0).max(86_400_000);
 const flag = z.union([z.boolean(), z.enum(["", "true", "false"]).transform((text) => text !== "false")]);
 
+/** Options of mount(8) for every file system that the kernel carries out. */
+const KERNEL_FLAGS = [
+  ...["suid", "nosuid", "dev", "nodev", "exec", "noexec"],
+  ...["noatime", "nodiratime", "relatime"],
+] as const;
+export type KernelFlag = (typeof KERNEL_FLAGS)[number];
+
 /** Mount options, as text after `-o` or as values from a program. */
 const schema = z.strictObject({
   /** How new reads at a mirror are; see docs/SEMANTICS.md. */
@@ -43,6 +50,8 @@ const schema = z.strictObject({
   readAheadKb: z.coerce.number().int().min(0).max(65_536).optional(),
   allowOther: flag.optional(),
   readOnly: flag.optional(),
+  /** In the order in which they were written. */
+  kernelFlags: z.array(z.enum(KERNEL_FLAGS)).default([]),
 });
 
 export type MountOptions = z.output<typeof schema>;
@@ -53,10 +62,18 @@ const ALIASES: Readonly<Record<string, string>> = { ro: "readOnly", allow_other:
 
 /** @throws UserError which names the option. */
 export function parseMountOptions(written: WrittenMountOptions): MountOptions {
-  const named = Object.fromEntries(Object.entries(written).map(([key, value]) => [ALIASES[key] ?? key, value]));
-  const parsed = schema.safeParse(named);
+  const entries = Object.entries(written).map(([key, value]) => [ALIASES[key] ?? key, value] as const);
+  const flags = entries.filter(([key]) => isKernelFlag(key));
+  const wrong = flags.find(([, value]) => value !== "");
+  if (wrong !== undefined) throw new UserError(`mount option ${wrong[0]}: takes no value`, 2);
+  const named = Object.fromEntries(entries.filter(([key]) => !isKernelFlag(key)));
+  const parsed = schema.safeParse({ kernelFlags: flags.map(([key]) => key), ...named });
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0]!;
   if (issue.code === "unrecognized_keys") throw new UserError(`unknown mount option "${issue.keys.join('", "')}"`, 2);
   throw new UserError(`mount option ${issue.path.join(".")}: ${issue.message}`, 2);
+}
+
+function isKernelFlag(key: string): boolean {
+  return (KERNEL_FLAGS as readonly string[]).includes(key);
 }

@@ -1,4 +1,5 @@
 import { type handleUnaryCall, type ServiceError, status } from "@grpc/grpc-js";
+import { NOT_THE_LEADER } from "../../proto/refusals.ts";
 import type { ServerContext } from "../region/context.ts";
 
 /** A refusal, with the gRPC status that the caller gets. */
@@ -42,7 +43,7 @@ export function checkRequest(context: ServerContext, request: { volume: string }
   if (request.volume !== volume.volume) {
     throw new RefusedCall(status.FAILED_PRECONDITION, `this is volume ${volume.volume}, not ${request.volume}`);
   }
-  if (onlyLeader && !group.leading) throw new RefusedCall(status.UNAVAILABLE, `${region}/${member} is not the leader`);
+  if (onlyLeader && !group.leading) throw new RefusedCall(status.UNAVAILABLE, `${region}/${member} ${NOT_THE_LEADER}`);
 }
 
 /** The gRPC error of a thrown error. Logs it, unless it is a refusal. */

@@ -1,5 +1,6 @@
-import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { PRIVATE_DIRECTORY } from "../../base/private-files.ts";
 import { UserError } from "../../base/user-error.ts";
 import { StorageError } from "../../consensus/storage-error.ts";
 import { replaceFile, syncDirectory } from "./durable-files.ts";
@@ -26,7 +27,7 @@ export interface DataDirectory {
 }
 
 /**
- * A member's data: `identity.json`, `log/`, `state-N/` and the file `STATE` that names N.
+ * A member's data: `identity.json`, `log/`, `state-N/` and the file `STATE` that names N. Only its owner may enter it.
  * Close both stores (a Group closes its log and its machine).
  * @throws UserError for a directory that belongs to another volume, region or member, has a newer format, or is in use.
  */
@@ -37,6 +38,7 @@ export async function openDataDirectory(
 ): Promise<DataDirectory> {
   await makeDirectory(path);
   await checkIdentity(path, identity);
+  await narrow(path);
   const log = await LevelLog.open(join(path, "log"));
   try {
     const generation = await readStatePointer(path);
@@ -60,6 +62,13 @@ async function makeDirectory(path: string): Promise<void> {
   } catch (error) {
     throw new UserError(`cannot create the data directory ${path}: ${(error as Error).message}`, 2, { cause: error });
   }
+}
+
+/** Lets only the owner in. A directory of another user keeps its mode (a volume of Kubernetes is root's): the files have theirs. */
+async function narrow(path: string): Promise<void> {
+  await chmod(path, PRIVATE_DIRECTORY).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPERM") throw new UserError(`cannot change the mode of ${path}: ${error.message}`, 2);
+  });
 }
 
 async function checkIdentity(path: string, identity: Identity): Promise<void> {

@@ -127,6 +127,8 @@ export interface SwitchoverRequest {
 export interface PromoteRequest {
   volume: string;
   force: boolean;
+  /** with force: also while the primary's leader answers */
+  evenIfAlive: boolean;
 }
 
 export interface PromoteAnswer {
@@ -1255,7 +1257,7 @@ export const SwitchoverRequest: MessageFns<SwitchoverRequest> = {
 };
 
 function createBasePromoteRequest(): PromoteRequest {
-  return { volume: "", force: false };
+  return { volume: "", force: false, evenIfAlive: false };
 }
 
 export const PromoteRequest: MessageFns<PromoteRequest> = {
@@ -1265,6 +1267,9 @@ export const PromoteRequest: MessageFns<PromoteRequest> = {
     }
     if (message.force !== false) {
       writer.uint32(16).bool(message.force);
+    }
+    if (message.evenIfAlive !== false) {
+      writer.uint32(24).bool(message.evenIfAlive);
     }
     return writer;
   },
@@ -1298,6 +1303,14 @@ export const PromoteRequest: MessageFns<PromoteRequest> = {
             message.force = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.evenIfAlive = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1317,6 +1330,7 @@ export const PromoteRequest: MessageFns<PromoteRequest> = {
     const message = createBasePromoteRequest();
     message.volume = object.volume ?? "";
     message.force = object.force ?? false;
+    message.evenIfAlive = object.evenIfAlive ?? false;
     return message;
   },
 };

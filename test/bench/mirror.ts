@@ -155,7 +155,7 @@ async function promote(on: BenchCloud): Promise<number> {
     volume,
     volume.regions.get("aws")!,
     "promote",
-    { volume: volume.volume, force: true },
+    { volume: volume.volume, force: true, evenIfAlive: false },
     35_000,
   );
   if (!answer.ok) throw new Error(answer.message);

@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { mountEntryAt } from "../../base/mount-table.ts";
 import { ROOT_INODE } from "../../core/ids.ts";
 import { Status } from "../../proto/generated/metadata.ts";
 import { isMounted, unmountLazily } from "../../sandbox/mounts.ts";
@@ -327,6 +328,22 @@ describe("on a volume that runs", () => {
     expect((await run("ls", [target])).code).toBe(0);
     expect(await mirrorfs("umount", target)).toEqual({ code: 0, stdout: "", stderr: "" });
     expect(isMounted(target)).toBe(false);
+  }, 60_000);
+
+  it("info and wait of a path in a mount use the mount's volume file (defect 28)", async () => {
+    const target = join(dir, "mount");
+    mkdirSync(target, { recursive: true });
+    expect(await mount(target)).toMatchObject({ code: 0, stderr: "" });
+    writeFileSync(join(target, "file"), "text");
+    expect(await mirrorfs("info", join(target, "file"))).toMatchObject({ code: 0, stderr: "" });
+    expect(await mirrorfs("wait", join(target, "file"), "--region", "gcp")).toMatchObject({ code: 0, stderr: "" });
+    expect(await mirrorfs("info", "/file")).toEqual(
+      said("no volume file: give --config FILE, or set MIRRORFS_CONFIG", 2),
+    );
+    const device = mountEntryAt(target)!.device;
+    expect(statSync(join("/run/mirrorfs", device)).mode & 0o777).toBe(0o600);
+    expect(await mirrorfs("umount", target)).toMatchObject({ code: 0 });
+    await until("the record of the mount to be gone", () => !existsSync(join("/run/mirrorfs", device)));
   }, 60_000);
 
   it("promote without --force while the primary lives", async () => {

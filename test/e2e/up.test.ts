@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -85,6 +85,18 @@ describe("mirrorfs up --wan-ms 5", () => {
     expect(info.regions.gcp.slices).toBeGreaterThan(0);
   }, 60_000);
 
+  it("only its user may read what it leaves on the disk; modes inside a mount are the caller's (defect 26)", async () => {
+    const [written, read] = [up.mount("aws", "readable"), up.mount("gcp", "readable")];
+    expect(await run("sh", ["-c", `umask 022; head -c 100000 /dev/urandom > ${written}; cat ${read}`])).toMatchObject({
+      code: 0,
+    });
+    expect(statSync(read).mode & 0o777).toBe(0o644);
+    const places = readdirSync(up.dir).filter((name) => !["mnt", "volume.yaml"].includes(name));
+    expect(places).toEqual(expect.arrayContaining(["buckets", "cache", "log", "meta", "run"]));
+    expect(places.filter((name) => isOpen(join(up.dir, name)))).toEqual([]);
+    expect(["buckets", "cache", "meta"].flatMap((name) => openBelow(join(up.dir, name)))).toEqual([]);
+  });
+
   describe("kill -9 in the middle of a copy loses nothing", () => {
     const victims = {
       "the metadata leader of the primary": async () => {
@@ -139,6 +151,17 @@ describe("mirrorfs up --wan-ms 5", () => {
     }
   }, 150_000);
 });
+
+/** Whether others than its owner have any right to it. */
+function isOpen(path: string): boolean {
+  return (statSync(path).mode & 0o077) !== 0;
+}
+
+/** The files and directories below a directory to which others than their owner have any right. */
+function openBelow(dir: string): string[] {
+  const names = readdirSync(dir, { recursive: true, encoding: "utf8" }).map((name) => join(dir, name));
+  return names.filter((path) => statSync(path, { throwIfNoEntry: false }) !== undefined && isOpen(path));
+}
 
 /** Writes small and large files whose content contains `label`. */
 function makeTree(dir: string, label: string): void {

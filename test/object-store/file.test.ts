@@ -1,4 +1,14 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
@@ -86,4 +96,15 @@ describe("files that were damaged or left behind", () => {
     await expect(gone.create("v/a", body, { crc32c: crc })).rejects.toMatchObject({ code: "noBucket" });
     expect(readdirSync(place.dir)).not.toContain("not-mounted");
   });
+});
+
+test("only the owner may read objects; the bucket keeps the mode that its user gave it (defect 26)", async () => {
+  const { dir, remove } = temporaryDirectory();
+  chmodSync(dir, 0o755);
+  const store = openObjectStore(pathToFileURL(dir).href);
+  const { body, crc } = block(1000);
+  await store.create("v/one/two", body, { crc32c: crc });
+  const modes = ["", "v", "v/one", "v/one/two"].map((name) => statSync(path.join(dir, name)).mode & 0o777);
+  remove();
+  expect(modes.map((mode) => mode.toString(8))).toEqual(["755", "700", "700", "600"]);
 });

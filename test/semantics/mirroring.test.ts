@@ -231,7 +231,7 @@ test("A promotion is refused while another mirror within reach has applied more,
   const promote = async (region: string) => {
     const { address } = await volume.leader(region);
     return promised<PromoteAnswer>((done) =>
-      volume.admin(address).promote({ volume: "test", force: true }, done as never),
+      volume.admin(address).promote({ volume: "test", force: true, evenIfAlive: false }, done as never),
     );
   };
   expect(await promote("azure")).toMatchObject({

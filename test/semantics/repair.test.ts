@@ -29,7 +29,9 @@ async function promote(region: string): Promise<void> {
     const answer = await new Promise<PromoteAnswer>((resolve, reject) =>
       volume
         .admin(address)
-        .promote({ volume: "test", force: true }, (error, reply) => (error === null ? resolve(reply) : reject(error))),
+        .promote({ volume: "test", force: true, evenIfAlive: false }, (error, reply) =>
+          error === null ? resolve(reply) : reject(error),
+        ),
     );
     return answer.ok;
   });

@@ -41,7 +41,7 @@ export class Operator {
     const { volume } = this.#cluster.volume;
     this.#cluster.world.log(`operator: forced promotion of ${region}`);
     this.#sendToAll(region, "promotion", (admin, done) =>
-      admin.promote({ volume, force: true }, {} as never, deadline(), done),
+      admin.promote({ volume, force: true, evenIfAlive: true }, {} as never, deadline(), done),
     );
   }
 

@@ -1,7 +1,8 @@
-import { mkdir, readdir, readFile, rename, rm, stat, unlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, rename, rm, stat, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { LRUCache } from "lru-cache";
 import { crc32c } from "../../../base/crc32c.ts";
+import { PRIVATE_DIRECTORY, PRIVATE_FILE } from "../../../base/private-files.ts";
 import type { SliceId } from "../../../core/ids.ts";
 
 export interface CachedBlock {
@@ -37,13 +38,14 @@ export class DiskCache {
     });
   }
 
-  /** Opens a cache with the files that an earlier process left there. */
+  /** Opens a cache with the files that an earlier process left there. Only their owner may read them from now on. */
   static async open(directory: string, bytesMax: number): Promise<DiskCache> {
-    await mkdir(directory, { recursive: true });
+    await mkdir(directory, { recursive: true, mode: PRIVATE_DIRECTORY });
     const cache = new DiskCache(directory, bytesMax);
     const found: { name: string; bytes: number; usedMs: number }[] = [];
     for (const folder of await readdir(directory)) {
       if (!/^[0-9a-f]{2}$/.test(folder)) continue;
+      await chmod(join(directory, folder), PRIVATE_DIRECTORY);
       for (const name of await readdir(join(directory, folder))) {
         const path = join(directory, folder, name);
         if (name.endsWith(TEMPORARY)) await rm(path, { force: true });
@@ -83,8 +85,8 @@ export class DiskCache {
     const path = this.#path(name);
     const temporary = `${path}.${process.pid}-${++this.#temporaries}${TEMPORARY}`;
     try {
-      await mkdir(join(this.#directory, folderOf(name)), { recursive: true });
-      await writeFile(temporary, copy);
+      await mkdir(join(this.#directory, folderOf(name)), { recursive: true, mode: PRIVATE_DIRECTORY });
+      await writeFile(temporary, copy, { mode: PRIVATE_FILE });
       await rename(temporary, path);
       this.#files.set(name, copy.length);
     } catch {

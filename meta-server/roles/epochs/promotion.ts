@@ -10,18 +10,24 @@ export type Promoted =
   | { readonly ok: true; readonly message: string; readonly report: LossReportAnswer | undefined }
   | { readonly ok: false; readonly message: string };
 
+export interface PromotionOptions {
+  readonly force: boolean;
+  /** With `force`: also while the primary's leader answers. */
+  readonly evenIfAlive: boolean;
+}
+
 /** Makes this mirror the primary although the old primary cannot hand over, and reports what that may have lost. */
 export async function promote(
   context: ServerContext,
   sources: { regions: Regions; follower: Follower },
-  force: boolean,
+  options: PromotionOptions,
 ): Promise<Promoted> {
   const { machine, region } = context;
   const { regions, follower } = sources;
   if (machine.role === "unformatted") return refuse(`${region} cannot be promoted: it holds no volume yet`);
   if (machine.role === "primary") return refuse(`${region} is the primary already`);
   const answers = await regions.askAll();
-  const refusal = refusalOf(context, answers, force);
+  const refusal = refusalOf(context, answers, options);
   if (refusal !== undefined) return refuse(refusal);
   follower.suspend();
   try {
@@ -41,13 +47,21 @@ export async function promote(
   }
 }
 
-function refusalOf(context: ServerContext, answers: Map<string, RegionStatus>, force: boolean): string | undefined {
+function refusalOf(
+  context: ServerContext,
+  answers: Map<string, RegionStatus>,
+  { force, evenIfAlive }: PromotionOptions,
+): string | undefined {
   const { machine } = context;
   const { primary, version } = machine;
   if (!force) {
     return answers.has(primary)
       ? `the primary ${primary} is alive: use 'mirrorfs switchover --to ${context.region}', which loses nothing`
       : `the primary ${primary} is out of reach: changes that it acknowledged and that were not mirrored would be lost; --force accepts that`;
+  }
+  const there = answers.get(primary);
+  if (!evenIfAlive && there?.isLeader && there.role === "primary") {
+    return `the primary ${primary} is alive: use 'mirrorfs switchover --to ${context.region}', which loses nothing; --even-if-alive promotes all the same, and loses what is not mirrored`;
   }
   for (const [region, status] of answers) {
     if (region === primary || status.version === undefined) continue;

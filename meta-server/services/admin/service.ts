@@ -6,6 +6,7 @@ import type {
   InfoAnswer,
   LossReportAnswer,
   PromoteAnswer,
+  PromoteRequest,
 } from "../../../proto/generated/admin.ts";
 import { asVersion } from "../../../proto/versions.ts";
 import { leaderAddress, type ServerContext } from "../../region/context.ts";
@@ -43,7 +44,7 @@ export class AdminService {
     this.handlers = {
       status: unary(context, { onlyLeader: false }, () => sources.status.make()),
       switchover: unary(context, leader, (request) => this.#switchover(request)),
-      promote: unary(context, leader, ({ force }) => this.#promote(force)),
+      promote: unary(context, leader, (request) => this.#promote(request)),
       refuseSeal: unary(context, leader, ({ seal }) => this.#refuseSeal(asVersion(seal))),
       info: unary(context, leader, ({ path }) => this.#info(path)),
       wait: (stream) => void waitForTree(context, stream),
@@ -57,8 +58,8 @@ export class AdminService {
     return this.#answer(switched.ok, switched.message);
   }
 
-  async #promote(force: boolean): Promise<PromoteAnswer> {
-    const promoted = await promote(this.#context, this.#sources, force);
+  async #promote(request: PromoteRequest): Promise<PromoteAnswer> {
+    const promoted = await promote(this.#context, this.#sources, request);
     return {
       ok: promoted.ok,
       message: promoted.message,

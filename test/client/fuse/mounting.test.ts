@@ -90,6 +90,26 @@ describe.skipIf(!canMount)("mounting and unmounting (needs root and /dev/fuse)",
     expect(await isMounted(server.directory)).toBe(false);
   });
 
+  test("mirrorfs umount does not wait for a mount whose servers are gone", async () => {
+    const server = await mounted();
+    await server.order({ order: "fallAsleep" });
+    const program = path.resolve(import.meta.dirname, "../../../bin/mirrorfs");
+    await ok([program, "umount", server.directory], { seconds: 10 });
+    expect(await isMounted(server.directory)).toBe(false);
+    await server.exited;
+  });
+
+  test("nosuid, nodev and the like reach the kernel, and are in the mount table (defect 31)", async () => {
+    const kernelFlags = ["nosuid", "nodev", "noexec", "noatime"] as const;
+    const server = await mounted({ fuse: { kernelFlags } });
+    const lines = (await fs.readFile("/proc/self/mountinfo", "utf8")).split("\n");
+    const options = lines
+      .find((line) => line.includes(server.directory))!
+      .split(" ")[5]!
+      .split(",");
+    expect(options).toEqual(expect.arrayContaining([...kernelFlags]));
+  });
+
   test.each(["loop", "pool"] as const)(
     "a process that exits takes its mount along, whatever it was doing (%s)",
     async (engine) => {

@@ -61,7 +61,7 @@ test("blocks that are not copied yet are read from their home; those in no bucke
 async function promote(of: World, region: string): Promise<void> {
   const client = admin(of, region);
   const answer = await new Promise<{ ok: boolean; message: string }>((resolve, reject) =>
-    client.promote({ volume: "test", force: true }, (error, reply) =>
+    client.promote({ volume: "test", force: true, evenIfAlive: false }, (error, reply) =>
       error === null ? resolve(reply) : reject(error),
     ),
   );

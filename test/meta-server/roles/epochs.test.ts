@@ -48,7 +48,8 @@ async function ask<A>(region: string, method: string, request: object): Promise<
 
 const switchover = (from: string, to: string) =>
   ask<AdminAnswer>(from, "switchover", { to, complete: false, timeoutMs: 5_000 });
-const promote = (region: string, force: boolean) => ask<PromoteAnswer>(region, "promote", { force });
+const promote = (region: string, force: boolean, evenIfAlive = false) =>
+  ask<PromoteAnswer>(region, "promote", { force, evenIfAlive });
 
 /** Creates files at the current primary, and retries each under the same request number until it is acknowledged. */
 class Writer {
@@ -190,6 +191,17 @@ test("a promotion by force is refused while it is not needed, makes a loss repor
   expect(fenced.version!.epoch).toBeLessThan((await volume.leader("gcp")).version!.epoch);
   const old = await connect("aws", client.session);
   expect((await old.mutate(makeCommand(1, "no"))).status).toBe(Status.NOT_PRIMARY);
+});
+
+test("a promotion by force is refused while the primary's leader answers, unless evenIfAlive says that it is meant (defect 24)", async () => {
+  await start({ aws: 1, gcp: 1 });
+  expect(await promote("gcp", true)).toMatchObject({
+    ok: false,
+    message: expect.stringMatching(/aws is alive: use 'mirrorfs switchover --to gcp', .*--even-if-alive/),
+  });
+  expect((await volume.leader("gcp")).role).toBe("mirror");
+  expect(await promote("gcp", true, true)).toMatchObject({ ok: true });
+  expect((await volume.leader("gcp")).role).toBe("primary");
 });
 
 test("an old primary that acknowledged nothing after the fork follows without intervention", async () => {

@@ -1,4 +1,4 @@
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -33,6 +33,12 @@ async function reopen(): Promise<void> {
 
 const bytes = (text: string) => Buffer.from(text);
 const text = (value: Uint8Array | undefined) => (value === undefined ? undefined : Buffer.from(value).toString());
+
+test("a data directory that others may enter is narrowed at the start (defect 26)", async () => {
+  await chmod(directory, 0o755);
+  await reopen();
+  expect((await stat(directory)).mode & 0o777).toBe(0o700);
+});
 
 async function all(): Promise<Record<string, string>> {
   const snapshot = await data.state.snapshot();

@@ -16,6 +16,9 @@ export async function mkdir(path: string, _options: { recursive: true }): Promis
   });
 }
 
+/** Modes are not simulated. */
+export async function chmod(_path: string, _mode: number): Promise<void> {}
+
 interface Item {
   readonly name: string;
   isFile(): boolean;

@@ -1,7 +1,7 @@
 import { mkdtempSync } from "node:fs";
-import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { crc32c } from "../../../../base/crc32c.ts";
 import { DiskCache } from "../../../../client/volume/blocks/disk-cache.ts";
@@ -61,4 +61,16 @@ test("a file that a crash left half-written is deleted", async () => {
   await writeFile(`${path}.1-1.tmp`, "half");
   await DiskCache.open(dir, 100_000);
   expect(await files()).toEqual([path]);
+});
+
+test("only the owner may read what is cached, also what an earlier version left there (defect 26)", async () => {
+  const { at, data } = block(7);
+  const cache = await DiskCache.open(dir, 100_000);
+  await cache.put(at, data);
+  const [file] = await files();
+  const modes = async () => [(await stat(dirname(file!))).mode & 0o777, (await stat(file!)).mode & 0o777];
+  expect(await modes()).toEqual([0o700, 0o600]);
+  await chmod(dirname(file!), 0o755);
+  await DiskCache.open(dir, 100_000);
+  expect(await modes()).toEqual([0o700, 0o600]);
 });
