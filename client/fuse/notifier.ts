@@ -24,7 +24,7 @@ type Released = (inode: Inode, held: Held) => Promise<void> | undefined;
  * already queued is not queued again.
  *
  * The kernel blocks the writer of a notification until requests that hold those pages, or the lock of that directory,
- * are answered. We wait for these requests before we write. So a slow request delays no other notification, and the
+ * are answered; an expiry takes that lock, too. We wait for these requests before we write. So a slow request delays no other notification, and the
  * thread is hardly ever blocked in the kernel. A process that is killed while its thread is blocked there leaves a
  * mount that hangs until umount -f: the thread cannot exit, and keeps the device open.
  *
@@ -60,8 +60,13 @@ export class Notifier implements KernelCaches {
   }
 
   invalidateEntry(parent: Inode, name: ByteString): Promise<void> {
-    const message = () => invalidateEntryMessage(parent, name);
+    const message = () => invalidateEntryMessage(parent, name, "drop");
     return this.#enqueue(`entry ${parent} ${name}`, message, this.#released(parent, "names"));
+  }
+
+  expireEntry(parent: Inode, name: ByteString): Promise<void> {
+    const message = () => invalidateEntryMessage(parent, name, "expire");
+    return this.#enqueue(`expiry ${parent} ${name}`, message, this.#released(parent, "names"));
   }
 
   /**

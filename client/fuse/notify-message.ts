@@ -1,5 +1,5 @@
 import type { ByteString, Inode } from "../../core/ids.ts";
-import { NOTIFY_INVAL_ENTRY, NOTIFY_INVAL_INODE, OUT_HEADER_BYTES } from "./protocol.ts";
+import { EXPIRE_ONLY, NOTIFY_INVAL_ENTRY, NOTIFY_INVAL_INODE, OUT_HEADER_BYTES } from "./protocol.ts";
 
 /** struct fuse_out_header of a notification: `unique` is 0, and `error` is the notification code. */
 function header(bytes: Buffer, code: number): void {
@@ -23,12 +23,13 @@ export function invalidateInodeMessage(inode: Inode, content: boolean): Buffer {
   return bytes;
 }
 
-/** struct fuse_notify_inval_entry_out, followed by the name and a NUL. */
-export function invalidateEntryMessage(parent: Inode, name: ByteString): Buffer {
+/** struct fuse_notify_inval_entry_out, followed by the name and a NUL. Drops the entry, or only ends its validity. */
+export function invalidateEntryMessage(parent: Inode, name: ByteString, how: "drop" | "expire"): Buffer {
   const bytes = Buffer.alloc(OUT_HEADER_BYTES + 16 + name.length + 1);
   header(bytes, NOTIFY_INVAL_ENTRY);
   putU64(bytes, parent, 16);
   bytes.writeUInt32LE(name.length, 24);
+  if (how === "expire") bytes.writeUInt32LE(EXPIRE_ONLY, 28);
   bytes.write(name, 32, "latin1");
   return bytes;
 }

@@ -61,6 +61,8 @@ export type OpcodeName = keyof typeof OPCODE;
 
 export const NOTIFY_INVAL_INODE = 2;
 export const NOTIFY_INVAL_ENTRY = 3;
+/** fuse_notify_inval_entry_out.flags, since protocol 7.38 (Linux 6.2); earlier kernels ignore it: padding was there. */
+export const EXPIRE_ONLY = 1 << 0;
 
 /** struct fuse_in_header, struct fuse_out_header. */
 export const IN_HEADER_BYTES = 40;

@@ -168,5 +168,8 @@ export interface Handlers {
 export interface KernelCaches {
   /** Attributes, and with `content` also the pages. Attributes alone never wait for a request that holds a page. */
   invalidateInode(inode: Inode, content: boolean): Promise<void>;
+  /** Drops a name that no longer leads where it did. A process whose working directory it was gets ENOENT for it. */
   invalidateEntry(parent: Inode, name: ByteString): Promise<void>;
+  /** Ends the validity of a name that may have changed: the kernel asks before it uses it again, and keeps it until then. */
+  expireEntry(parent: Inode, name: ByteString): Promise<void>;
 }

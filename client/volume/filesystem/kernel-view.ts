@@ -14,6 +14,7 @@ export interface ValidMs {
 const NOT_MOUNTED: KernelCaches = {
   invalidateInode: () => Promise.resolve(),
   invalidateEntry: () => Promise.resolve(),
+  expireEntry: () => Promise.resolve(),
 };
 
 /**
@@ -98,13 +99,16 @@ export class KernelView {
     }
   }
 
-  /** Invalidates everything, here and in the kernel: pushes may have been missed, or history has changed (a fork). */
+  /**
+   * Invalidates everything, here and in the kernel: pushes may have been missed, or history has changed (a fork). Names
+   * only expire: most are still right, and to drop one takes the working directory of the processes that are in it.
+   */
   invalidateAll(): void {
     for (const node of this.#nodes.all()) {
       node.stale = true;
       node.attributes = undefined;
       node.chunks.clear();
-      for (const { parent, name } of node.names.values()) void this.invalidateEntry(parent, name);
+      for (const { parent, name } of node.names.values()) void this.#expireEntry(parent, name);
       if (node.cachedPages !== undefined || node.cachedAttributes !== undefined) void this.#invalidateInode(node, true);
     }
   }
@@ -118,6 +122,14 @@ export class KernelView {
     if (cached === undefined) return;
     await this.caches.invalidateEntry(parent, name);
     if (this.#nodes.cachedName(parent, name) === cached) this.#nodes.unname(parent, name);
+  }
+
+  /** The kernel asks for a name before it uses it again. As in `invalidateEntry`, opens check the name until then. */
+  async #expireEntry(parent: Inode, name: ByteString): Promise<void> {
+    const cached = this.#nodes.cachedName(parent, name);
+    if (cached === undefined || cached.expired) return;
+    await this.caches.expireEntry(parent, name);
+    cached.expired = true;
   }
 
   /** The kernel drops a file's pages: they hold other bytes than the file. */

@@ -5,6 +5,14 @@ import type { CachedName } from "../metadata/metadata-reads.ts";
 import { ChunkMap } from "./chunk-map.ts";
 import type { FileWriter } from "./file-writer.ts";
 
+/** A directory entry that the kernel may have cached. */
+export interface KernelName {
+  readonly parent: Inode;
+  readonly name: ByteString;
+  /** The kernel still has it, and looks it up before it uses it. */
+  expired: boolean;
+}
+
 /** An inode that the kernel has looked up, or that is open here. */
 export interface Node {
   readonly inode: Inode;
@@ -26,7 +34,7 @@ export interface Node {
   readonly chunks: ChunkMap;
   writer: FileWriter | undefined;
   /** Directory entries of this inode that the kernel may have cached. */
-  readonly names: Map<string, { readonly parent: Inode; readonly name: ByteString }>;
+  readonly names: Map<string, KernelName>;
   /** The name under which the kernel last reached this inode; kept when it is invalidated. For log lines. */
   lastName: { readonly parent: Inode; readonly name: ByteString } | undefined;
   /** Owners that have taken a lock through this mount: only these need an unlock at close. */
@@ -96,7 +104,7 @@ export class NodeTable {
     if (before !== undefined && before !== inode) this.#nodes.get(before)?.names.delete(key);
     this.#names.set(key, inode);
     // A new object each time: an invalidation of the older entry can see that there is a newer one.
-    const named = { parent, name };
+    const named = { parent, name, expired: false };
     node.names.set(key, named);
     node.lastName = named;
   }
@@ -112,7 +120,7 @@ export class NodeTable {
   }
 
   /** The kernel's cached entry of a name: an object that is replaced when the kernel gets a new entry. */
-  cachedName(parent: Inode, name: ByteString): object | undefined {
+  cachedName(parent: Inode, name: ByteString): KernelName | undefined {
     const inode = this.named(parent, name);
     return inode === undefined ? undefined : this.#nodes.get(inode)?.names.get(keyOf(parent, name));
   }
@@ -129,9 +137,10 @@ export class NodeTable {
     while (node !== undefined && node.inode !== ROOT_INODE && !seen.has(node.inode) && chain.length < DEPTH_MAX) {
       seen.add(node.inode);
       let parent: Inode | undefined;
-      for (const name of node.names.values()) {
-        chain.push({ ...name, inode: node.inode });
-        parent ??= name.parent;
+      for (const { parent: directory, name, expired } of node.names.values()) {
+        if (expired) continue;
+        chain.push({ parent: directory, name, inode: node.inode });
+        parent ??= directory;
       }
       node = parent === undefined ? undefined : this.#nodes.get(parent);
     }

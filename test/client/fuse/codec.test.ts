@@ -298,6 +298,12 @@ describe("bytes as the kernel writes and reads them", () => {
   test("notifications: attributes only is offset -1", () => {
     expect(invalidateInodeMessage(LARGE as Inode, true)).toEqual(bytes(40, 2, 0n, BigInt(LARGE), 0n, 0n));
     expect(invalidateInodeMessage(5 as Inode, false)).toEqual(bytes(40, 2, 0n, 5n, -1n, 0n));
-    expect(invalidateEntryMessage(5 as Inode, "n\xff" as ByteString)).toEqual(bytes(35, 3, 0n, 5n, 2, 0, "n\xff"));
+    const name = "n\xff" as ByteString;
+    expect(invalidateEntryMessage(5 as Inode, name, "drop")).toEqual(bytes(35, 3, 0n, 5n, 2, 0, name));
+  });
+
+  test("a name that expires is sent with FUSE_EXPIRE_ONLY", () => {
+    const name = "n\xff" as ByteString;
+    expect(invalidateEntryMessage(5 as Inode, name, "expire")).toEqual(bytes(35, 3, 0n, 5n, 2, 1, name));
   });
 });

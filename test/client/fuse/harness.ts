@@ -2,6 +2,7 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
+import { createInterface } from "node:readline";
 import type { MemoryHandlers } from "./memory/handlers.ts";
 import type { Order, ServerOptions } from "./server.ts";
 
@@ -57,6 +58,26 @@ export async function ok(command: readonly string[], options: Parameters<typeof 
   const ran = await run(command, options);
   if (ran.code !== 0) throw new Error(`${command.join(" ")}: exit ${ran.code}\n${ran.stdout}\n${ran.stderr}`);
   return ran.stdout;
+}
+
+/** A shell that stays in a working directory. `ask` runs a command in it; answers what the command printed. */
+export function startShell(cwd: string) {
+  const child = spawn("timeout", ["-k", "1", "60", "sh"], { cwd, stdio: ["pipe", "pipe", "inherit"] });
+  const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+  return {
+    async ask(command: string): Promise<string> {
+      child.stdin.write(`${command}\necho "= $?"\n`);
+      let printed = "";
+      for (;;) {
+        const { done, value } = await lines.next();
+        if (done) throw new Error(`the shell ended: ${printed}`);
+        if (value === "= 0") return printed;
+        if (value.startsWith("= ")) throw new Error(`${command}: ${value}`);
+        printed += value;
+      }
+    },
+    end: () => child.stdin.end(),
+  };
 }
 
 /** Runs a Python program that must succeed; answers the JSON that it printed last. */

@@ -1,7 +1,7 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import { canMount, clean, ok, run, type Server, serve, temporaryDirectory } from "./harness.ts";
+import { canMount, clean, ok, run, type Server, serve, startShell, temporaryDirectory } from "./harness.ts";
 
 const CACHED = { memory: { validMs: 600_000, keepCache: true }, fuse: { busyGraceMs: 300 } };
 
@@ -48,6 +48,43 @@ describe.skipIf(!canMount)("invalidation of the kernel's caches (needs root and 
     await server.order({ order: "invalidateEntry", parent: 1, name: "never was" });
     await server.order({ order: "invalidateEntry", parent: 999, name: "n" });
     await server.order({ order: "invalidate", inode: 999, content: true });
+  });
+
+  test("a name that expires is looked up again, and a process whose working directory it is keeps it", async () => {
+    const server = await mounted();
+    await ok(["mkdir", "-p", at(server, "d/below")]);
+    const d = (await fs.stat(at(server, "d"))).ino;
+    const shell = startShell(at(server, "d/below"));
+    // Names what getcwd(2) would: "(deleted)" where that fails. A program would look names up meanwhile, as pwd(1) does.
+    const where = () => shell.ask("readlink /proc/self/cwd");
+    try {
+      expect(await where()).toBe(at(server, "d/below"));
+      const before = (await server.counts()).lookups;
+      for (let again = 0; again < 3; again++) {
+        await server.order({ order: "expireEntry", parent: 1, name: "d" });
+        await server.order({ order: "expireEntry", parent: d, name: "below" });
+        expect(await where()).toBe(at(server, "d/below"));
+      }
+      expect((await server.counts()).lookups).toBe(before);
+      await fs.stat(at(server, "d/below"));
+      expect((await server.counts()).lookups).toBe(before + 2);
+      await fs.stat(at(server, "d/below"));
+      expect((await server.counts()).lookups).toBe(before + 2);
+      // A drop, as for a name that was removed, takes it.
+      await server.order({ order: "invalidateEntry", parent: d, name: "below" });
+      expect(await where()).toBe(`${at(server, "d/below")} (deleted)`);
+    } finally {
+      shell.end();
+    }
+  });
+
+  test("a name that expired and was removed meanwhile is not found", async () => {
+    const server = await mounted();
+    await write(server, "f", "x");
+    expect(await serverSideUnlink(server, "f")).toBe(true);
+    await server.order({ order: "expireEntry", parent: 1, name: "f" });
+    await expect(fs.stat(at(server, "f"))).rejects.toThrow("ENOENT");
+    await server.order({ order: "expireEntry", parent: 1, name: "never was" });
   });
 
   /** Removes a name without a notification. Answers whether the kernel still finds it in its cache. */

@@ -18,6 +18,7 @@ export type Order =
   | { readonly order: "invalidate"; readonly inode: number; readonly content: boolean }
   | { readonly order: "invalidateRegardless"; readonly inode: number }
   | { readonly order: "invalidateEntry"; readonly parent: number; readonly name: string }
+  | { readonly order: "expireEntry"; readonly parent: number; readonly name: string }
   | { readonly order: "poke"; readonly inode: number; readonly text: string }
   | { readonly order: "unlinkBehind"; readonly name: string }
   | { readonly order: "counts" }
@@ -67,6 +68,8 @@ try {
         return regardless.invalidateInode(order.inode as Inode, true);
       case "invalidateEntry":
         return mount.caches.invalidateEntry(order.parent as Inode, order.name as ByteString);
+      case "expireEntry":
+        return mount.caches.expireEntry(order.parent as Inode, order.name as ByteString);
       case "poke": {
         // A change without a notification, as if made by another machine.
         const node = handlers.nodes.get(order.inode as Inode)!;

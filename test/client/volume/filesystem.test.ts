@@ -40,6 +40,7 @@ function slowKernel(disk: Disk) {
   const names: string[] = [];
   disk.access.state.kernel.caches = {
     invalidateInode: () => Promise.resolve(),
+    expireEntry: () => Promise.resolve(),
     invalidateEntry: (_, name) => {
       names.push(name);
       return new Promise(() => {});
@@ -285,6 +286,33 @@ describe("two mounts", () => {
     await disk.rename("above", "elsewhere");
     await expect(openAndClose(other, inode)).rejects.toThrow("ESTALE");
     expect(String(await other.read("elsewhere/file"))).toBe("content");
+  });
+
+  test("when pushes may have been missed, names expire and stay; one that a push then names is dropped", async () => {
+    const sent: string[] = [];
+    const { kernel } = other.access.state;
+    kernel.caches = {
+      invalidateInode: () => Promise.resolve(),
+      invalidateEntry: async (_, name) => void sent.push(`drop ${name}`),
+      expireEntry: async (_, name) => void sent.push(`expire ${name}`),
+    };
+    await disk.mkdir("standing");
+    await disk.write("standing/file", "content");
+    const inode = await other.lookup("standing/file");
+    kernel.invalidateAll();
+    kernel.invalidateAll();
+    await expect.poll(() => sent).toEqual(expect.arrayContaining(["expire standing", "expire file"]));
+    expect(sent.filter((one) => one.startsWith("drop"))).toEqual([]);
+    // The kernel looks up an expired name before it uses it, so an open need not check it.
+    expect(other.access.state.nodes.cachedNames(inode)).toEqual([]);
+    sent.length = 0;
+    kernel.invalidateAll();
+    await disk.rename("standing/file", "standing/moved");
+    await expect.poll(() => sent).toContain("drop file");
+    expect(sent.filter((one) => one.startsWith("expire"))).toEqual([]);
+    await openAndClose(other, inode);
+    await other.lookup("standing/moved");
+    expect(other.access.state.nodes.cachedNames(inode)).toMatchObject([{ name: "standing" }, { name: "moved" }]);
   });
 
   test("locks are held against each other", async () => {

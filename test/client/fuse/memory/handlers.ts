@@ -37,7 +37,16 @@ export interface MemoryOptions {
 export class MemoryHandlers implements Handlers {
   readonly nodes = new Map<Inode, Node>();
   readonly options: MemoryOptions;
-  readonly counts = { forgotten: 0, destroyed: 0, opens: 0, releases: 0, aborted: 0, reads: 0, readlinks: 0 };
+  readonly counts = {
+    forgotten: 0,
+    destroyed: 0,
+    opens: 0,
+    releases: 0,
+    aborted: 0,
+    lookups: 0,
+    reads: 0,
+    readlinks: 0,
+  };
   readonly #open = new Map<number, Node>();
   readonly #locks = new Map<string, LockTable>();
   #nextInode = FIRST_INODE;
@@ -73,6 +82,7 @@ export class MemoryHandlers implements Handlers {
   }
 
   lookup(_caller: Caller, parent: Inode, name: ByteString): Reply<EntryReply> {
+    this.counts.lookups++;
     const child = this.#node(parent)?.children.get(name);
     return this.#later(child === undefined ? "ENOENT" : this.#entry(child));
   }
