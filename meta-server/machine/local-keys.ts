@@ -24,6 +24,13 @@ export const REVOKED_PREFIX = `${LOCAL}r`;
 export const CHECKPOINT_PREFIX = `${LOCAL}c`;
 const REFUSED_PREFIX = `${LOCAL}s`;
 
+/** Pairs that a bootstrap has loaded: their number, and the sum of their hashes. Stored as JSON, by generation. */
+export interface LoadedSum {
+  readonly keys: number;
+  readonly high: number;
+  readonly low: number;
+}
+
 /** An integer below 2^53 in 7 bytes, big-endian, so that keys sort as the numbers do. */
 function numberKey(value: number): string {
   const high = Math.floor(value / 2 ** 28);
@@ -50,6 +57,10 @@ export function pendingKey(generation: number, slice: number): string {
 
 export function pendingTotalsKey(generation: number): string {
   return `${LOCAL}q${generationPrefix(generation)}`;
+}
+
+export function loadedSumKey(generation: number): string {
+  return `${LOCAL}b${generationPrefix(generation)}`;
 }
 
 export function garbageKey(slice: number): string {

@@ -34,6 +34,8 @@ export class Follower {
   /** The primary's state hashes at sequences that are not applied here yet. */
   readonly #hashes = new Map<Sequence, string>();
   #message = "";
+  /** Why the last bootstrap failed; empty if it did not. */
+  #failedBootstrap = "";
   /** Whether another region holds the volume although this one, its first region, is unformatted. */
   #isElsewhere = false;
   #suspended = false;
@@ -192,9 +194,17 @@ export class Follower {
       { from: machine.version },
       "the primary's log no longer reaches back to this version: taking a snapshot",
     );
-    await bootstrap(this.#context, address, (keys) => {
-      this.#message = `loading a snapshot of the primary: ${keys} keys so far`;
-    });
+    const before = this.#failedBootstrap === "" ? "" : `; before that: ${this.#failedBootstrap}`;
+    try {
+      await bootstrap(this.#context, address, (keys) => {
+        this.#message = `loading a snapshot of the primary: ${keys} keys so far${before}`;
+      });
+    } catch (error) {
+      this.#failedBootstrap = (error as Error).message;
+      this.#message = `not following: ${this.#failedBootstrap}`;
+      throw error;
+    }
+    this.#failedBootstrap = "";
     this.#message = "";
     logger.info({ version: machine.version }, "loaded a snapshot of the primary");
     return undefined;

@@ -1,5 +1,6 @@
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import type { ByteString, Inode, RegionIndex, SliceId } from "../../../core/ids.ts";
+import { Machine } from "../../../meta-server/machine/machine.ts";
 import { Freshness, Status } from "../../../proto/generated/metadata.ts";
 import { TestVolume, until } from "../harness.ts";
 import { makeCommand, outcomeOf, RawClient } from "../raw-client.ts";
@@ -8,6 +9,7 @@ let volume: TestVolume;
 const clients: RawClient[] = [];
 
 afterEach(async () => {
+  vi.restoreAllMocks();
   for (const client of clients.splice(0)) client.close();
   await volume.close();
 });
@@ -122,6 +124,34 @@ test("a mirror that the log no longer reaches back to takes a snapshot, and the 
   await client.make(1, "and on");
   const mirror = await connect("gcp");
   expect(await mirror.lookup(1, "and on")).toMatchObject({ kind: "file" });
+});
+
+test("a snapshot that lacks a key is refused, the status says so, and the next whole one is taken (defect 14)", async () => {
+  const servers = { groupTuning: { keepEntries: 100, cutStep: 100 } };
+  volume = await TestVolume.create({ aws: 1, gcp: 1 }, { changelog: { retainHours: 0, retainGib: 0 }, servers });
+  await volume.start("aws");
+  const client = await writer();
+  await Promise.all(Array.from({ length: 2_000 }, (_, i) => client.make(1, `r${i}`)));
+  await new Promise((resolve) => setTimeout(resolve, 2_500));
+  const { volumeSnapshot } = Machine.prototype;
+  const spy = vi.spyOn(Machine.prototype, "volumeSnapshot").mockImplementation(async function (this: Machine) {
+    const { pages, release } = await volumeSnapshot.call(this);
+    const without = async function* () {
+      let isFirst = true;
+      for await (const page of pages) {
+        yield isFirst || page.length < 2 ? page : page.slice(1);
+        isFirst = false;
+      }
+    };
+    return { pages: without(), release };
+  });
+  await volume.start("gcp");
+  const refusing = await volume.leader("gcp", ({ message }) => message.startsWith("not following: the snapshot"));
+  expect(refusing.message).toContain("do not add up to the state hash that the primary stated");
+  expect([refusing.role, refusing.version!.sequence]).toEqual(["unformatted", 0]);
+  spy.mockRestore();
+  const [a, b] = await level();
+  expect([b!.stateHash, b!.message]).toEqual([a!.stateHash, ""]);
 });
 
 test("an unlinked file that is open at the mirror is kept until it is released there", async () => {
