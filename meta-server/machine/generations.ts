@@ -15,9 +15,18 @@ import {
   loadedSumKey,
   PREFIX_BYTES,
   pendingPrefix,
+  revokedPrefix,
 } from "./local-keys.ts";
 import { factOf, type RegionFacts } from "./region-facts.ts";
 import type { TurnStore } from "./turn-store.ts";
+
+/** All keys of a generation. */
+const OWN_PREFIXES: readonly ((generation: number) => string)[] = [
+  generationPrefix,
+  pendingPrefix,
+  revokedPrefix,
+  loadedSumKey,
+];
 
 /** The volume's keys by generation: the live one, one that a bootstrap fills beside it, and dead ones that are swept. */
 export class Generations {
@@ -112,7 +121,7 @@ export class Generations {
   }
 
   async #sweepOne(generation: number): Promise<void> {
-    for (const prefix of [generationPrefix(generation), pendingPrefix(generation), loadedSumKey(generation)]) {
+    for (const prefix of OWN_PREFIXES.map((prefix) => prefix(generation))) {
       if (this.#closed) return;
       for await (const page of this.#store.pages(prefix)) {
         await this.#store.discard(page.map(([key]) => key));

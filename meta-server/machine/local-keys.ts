@@ -20,7 +20,6 @@ export const HEARD_KEY = `${LOCAL}h`;
 export const DIVERGED_KEY = `${LOCAL}x`;
 export const LOSS_KEY = `${LOCAL}l`;
 export const GARBAGE_PREFIX = `${LOCAL}d`;
-export const REVOKED_PREFIX = `${LOCAL}r`;
 export const CHECKPOINT_PREFIX = `${LOCAL}c`;
 const REFUSED_PREFIX = `${LOCAL}s`;
 
@@ -67,8 +66,16 @@ export function garbageKey(slice: number): string {
   return GARBAGE_PREFIX + numberKey(slice);
 }
 
-export function revokedKey(first: number): string {
-  return REVOKED_PREFIX + numberKey(first);
+/**
+ * Revoked ids belong to a generation: the history of another one may still use them. The first generation has the prefix that
+ * all had in version 0.1.
+ */
+export function revokedPrefix(generation: number): string {
+  return generation === 1 ? `${LOCAL}r` : `${LOCAL}v${generationPrefix(generation)}`;
+}
+
+export function revokedKey(generation: number, first: number): string {
+  return revokedPrefix(generation) + numberKey(first);
 }
 
 export function checkpointKey(sequence: number): string {

@@ -7,7 +7,10 @@ import type { EpochCode, RegionIndex, SessionId } from "../../../core/ids.ts";
 import { HASH_KEY } from "../../../core/keys.ts";
 import { encodeLocal, type LocalEntry } from "../../../meta-server/machine/local-entries.ts";
 import { Machine } from "../../../meta-server/machine/machine.ts";
+import type { ServerContext } from "../../../meta-server/region/context.ts";
+import { AgentService } from "../../../meta-server/services/agent/service.ts";
 import { type DataDirectory, openDataDirectory } from "../../../meta-server/storage/data-directory.ts";
+import type { RevokedGrants } from "../../../proto/generated/agent.ts";
 import { makeCommand } from "../raw-client.ts";
 
 type Pairs = [string, Uint8Array][];
@@ -52,9 +55,9 @@ function local(entry: LocalEntry): void {
   put(encodeLocal(entry));
 }
 
-function command(epoch: number, one: Parameters<typeof encodeCommand>[0]): void {
+function command(epoch: number, one: Parameters<typeof encodeCommand>[0], session = 0): void {
   const now = { seconds: 1, nanoseconds: 0 };
-  const stamp = { epoch: epoch as EpochCode, now, session: 0 as SessionId, request: 0, lowWater: 0 };
+  const stamp = { epoch: epoch as EpochCode, now, session: session as SessionId, request: session, lowWater: session };
   put(encodeProposed(stamp, encodeCommand(one)));
 }
 
@@ -130,4 +133,44 @@ test("the keys of a refused snapshot are deleted (defect 14)", async () => {
   local(flip);
   await machine.sweep();
   expect(await data.state.range("\0\x02", "\0\x03", 10)).toEqual([]);
+});
+
+/** The ranges of ids under which agents delete blocks. */
+function revoked(): Promise<RevokedGrants["grants"]> {
+  const volume = { volume: "test", gc: { graceMs: 0 } };
+  const context = { volume, region: "gcp", group: { leading: true }, machine } as unknown as ServerContext;
+  const request = { volume: "test", after: 0, limit: 100 };
+  return new Promise((resolve, reject) => {
+    new AgentService(context).handlers.listRevoked({ request } as never, (error, answer) =>
+      answer ? resolve(answer.grants) : reject(error),
+    );
+  });
+}
+
+test("ids that were revoked in a history are not deleted after another has replaced it, and later ones are (defect 13)", async () => {
+  for (const session of [1, 2]) {
+    command(
+      EPOCH,
+      { kind: "openSession", session: session as SessionId, client: "c", region: 1 as RegionIndex },
+      session,
+    );
+    command(EPOCH, { kind: "grantSlices", count: 8 }, session);
+  }
+  const { pairs, flip } = await takeSnapshot();
+  command(EPOCH, { kind: "closeSession", session: 1 as SessionId });
+  await machine.ready();
+  const [first] = await revoked();
+  expect(first).toMatchObject({ count: 8 });
+  // In the history that is loaded the session lives, and may have used its ids since.
+  load(pairs);
+  local(flip);
+  expect(machine.facts.generation).toBe(2);
+  expect(await revoked()).toEqual([]);
+  command(EPOCH, { kind: "closeSession", session: 2 as SessionId });
+  const later = { first: first!.first + 8, count: 8 };
+  expect(await revoked()).toEqual([later]);
+  await machine.sweep();
+  expect(await revoked()).toEqual([later]);
+  local({ kind: "swept", firsts: [later.first] });
+  expect(await revoked()).toEqual([]);
 });
