@@ -32,7 +32,8 @@ export interface FollowSessionEvents {
   onReadIndex(number: number, committed: Version): void;
   /** The primary's state hash at a sequence. */
   onStateHash(sequence: Sequence, stateHash: string): void;
-  report(): FollowReport;
+  /** Undefined: not yet. The primary removes a file without links once it has a report that does not name it. */
+  report(): FollowReport | undefined;
 }
 
 /**
@@ -157,8 +158,10 @@ export class FollowSession {
     const nowMs = performance.now();
     const isNews = this.#reported === undefined || compareVersions(this.#reported, version) !== 0;
     if (!isNews && nowMs - this.#reportedMs < REPORT_EVERY_MS) return;
+    const report = this.#events.report();
+    if (report === undefined) return;
     this.#reported = version;
     this.#reportedMs = nowMs;
-    this.#stream.write({ hello: undefined, report: this.#events.report(), readIndex: [] });
+    this.#stream.write({ hello: undefined, report, readIndex: [] });
   }
 }

@@ -17,8 +17,8 @@ const HASHES_KEPT = 1_000;
 
 export interface FollowerOptions {
   readonly regions: Regions;
-  /** Inodes without links that may be open in this region. */
-  readonly openOrphans: () => readonly Inode[];
+  /** Inodes without links that may be open in this region; undefined while that is being found out. */
+  readonly openOrphans: () => readonly Inode[] | undefined;
 }
 
 /** The role of a mirror: its leader finds the primary, follows it, and looks for it again when the stream ends. */
@@ -227,8 +227,9 @@ export class Follower {
     this.#unapplied.push({ sequence: committed.sequence, sinceMs: performance.now() });
   }
 
-  #report(): FollowReport {
-    return { applied: this.#context.machine.version, openOrphans: [...this.#options.openOrphans()] };
+  #report(): FollowReport | undefined {
+    const openOrphans = this.#options.openOrphans();
+    return openOrphans && { applied: this.#context.machine.version, openOrphans: [...openOrphans] };
   }
 
   #onTurn(): void {

@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from "vitest";
-import type { ByteString, Inode, RegionIndex, SliceId } from "../../../core/ids.ts";
+import type { ByteString, Inode, RegionIndex, SessionId, SliceId } from "../../../core/ids.ts";
 import { Machine } from "../../../meta-server/machine/machine.ts";
 import { Freshness, Status } from "../../../proto/generated/metadata.ts";
 import { TestVolume, until } from "../harness.ts";
@@ -166,6 +166,31 @@ test("an unlinked file that is open at the mirror is kept until it is released t
   const attributes = { $case: "getAttributes", value: { inode: file.inode } } as const;
   await new Promise((resolve) => setTimeout(resolve, 1_500));
   expect((await client.ask(attributes)).status).toBe(Status.OK);
+  await mirror.ask({ $case: "release", value: { inode: file.inode, handles: 1 } });
+  await until("the reaping", async () => ((await mirror.ask(attributes)).error === "ENOENT" ? true : undefined));
+});
+
+test("an unlinked file that is open at a mirror is kept through a snapshot that the mirror takes (defect 15)", async () => {
+  const servers = { groupTuning: { keepEntries: 100, cutStep: 100 } };
+  volume = await TestVolume.create({ aws: 1, gcp: 1 }, { changelog: { retainHours: 0, retainGib: 0 }, servers });
+  await volume.start("aws");
+  const client = await writer();
+  const session = 77 as SessionId;
+  const open = { kind: "openSession", session, client: "at gcp", region: 1 as RegionIndex } as const;
+  expect((await (await connect("aws", { session })).mutate(open, { request: 0 })).status).toBe(Status.OK);
+  const file = await client.make(1, "orphan");
+  await client.mutate({ kind: "unlink", parent: 1 as Inode, name: "orphan" as ByteString });
+  await Promise.all(Array.from({ length: 2_000 }, (_, i) => client.make(1, `r${i}`)));
+  await new Promise((resolve) => setTimeout(resolve, 2_500));
+  await volume.start("gcp");
+  await level();
+  const attributes = { $case: "getAttributes", value: { inode: file.inode } } as const;
+  await new Promise((resolve) => setTimeout(resolve, 3_000));
+  expect((await client.ask(attributes)).error, "its client has not yet said what it has open").toBe("");
+  const mirror = await connect("gcp", { session, open: [{ inode: file.inode, handles: 1 }] });
+  await new Promise((resolve) => setTimeout(resolve, 3_000));
+  const kept = await client.ask(attributes);
+  expect([kept.status, kept.error]).toEqual([Status.OK, ""]);
   await mirror.ask({ $case: "release", value: { inode: file.inode, handles: 1 } });
   await until("the reaping", async () => ((await mirror.ask(attributes)).error === "ENOENT" ? true : undefined));
 });
