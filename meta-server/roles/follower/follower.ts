@@ -39,6 +39,8 @@ export class Follower {
   /** Whether another region holds the volume although this one, its first region, is unformatted. */
   #isElsewhere = false;
   #suspended = false;
+  /** Attempts to follow that have failed in a row, without a welcome. */
+  #failures = 0;
   #wake: () => void = () => {};
   #closed = false;
   readonly #timer: NodeJS.Timeout;
@@ -91,7 +93,7 @@ export class Follower {
   }
 
   async #run(): Promise<void> {
-    for (let failures = 0; !this.#closed; ) {
+    while (!this.#closed) {
       if (!this.#shouldFollow()) {
         await this.#pause(IDLE_MS);
         continue;
@@ -99,9 +101,11 @@ export class Follower {
       const startedMs = performance.now();
       const reason = await this.#followOnce().catch((error: Error) => error.message);
       if (this.#closed || reason === undefined) continue;
-      failures = performance.now() - startedMs > RETRY_MS_MAX ? 0 : failures + 1;
-      if (this.#shouldFollow()) this.#context.logger.info({ reason, failures }, "following the primary ended");
-      await this.#pause(backoffMs(failures, RETRY_MS_MIN, RETRY_MS_MAX));
+      this.#failures = performance.now() - startedMs > RETRY_MS_MAX ? 0 : this.#failures + 1;
+      if (this.#shouldFollow()) {
+        this.#context.logger.info({ reason, failures: this.#failures }, "following the primary ended");
+      }
+      await this.#pause(backoffMs(this.#failures, RETRY_MS_MIN, RETRY_MS_MAX));
     }
   }
 
@@ -182,6 +186,7 @@ export class Follower {
   #welcomed(welcome: FollowWelcome, region: string): void {
     if (welcome.answer !== FollowAnswer.FOLLOWING) return;
     this.#message = "";
+    this.#failures = 0;
     this.#heardMs = performance.now();
     this.#hashes.clear();
     this.#context.logger.info({ region, from: this.#context.machine.version }, "following the primary");

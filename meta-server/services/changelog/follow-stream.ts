@@ -18,6 +18,8 @@ import { forkOf, LogReader } from "./log-reader.ts";
 import type { RegionReports } from "./region-reports.ts";
 
 const FRAME_BYTES = 512 * 1024;
+/** A mirror's group takes some thousand entries at once, and its heartbeats wait behind a frame. */
+const FRAME_ENTRIES = 1_024;
 const HEARTBEAT_MS = 150;
 
 export interface FollowStreamOptions {
@@ -141,7 +143,10 @@ export class FollowStream {
         return;
       }
       if (taken.length === 0 || this.#ended) return;
-      if (!this.#write(this.#entriesFrame(taken))) await waitForDrain(this.#stream);
+      for (let at = 0; at < taken.length && !this.#ended; at += FRAME_ENTRIES) {
+        const frame = this.#entriesFrame(taken.slice(at, at + FRAME_ENTRIES));
+        if (!this.#write(frame)) await waitForDrain(this.#stream);
+      }
     }
   }
 

@@ -1,6 +1,7 @@
 import { afterEach, expect, test, vi } from "vitest";
 import type { ByteString, Inode, RegionIndex, SessionId, SliceId } from "../../../core/ids.ts";
 import { Machine } from "../../../meta-server/machine/machine.ts";
+import { FollowSession } from "../../../meta-server/roles/follower/follow-session.ts";
 import { Freshness, Status } from "../../../proto/generated/metadata.ts";
 import { TestVolume, until } from "../harness.ts";
 import { makeCommand, outcomeOf, RawClient } from "../raw-client.ts";
@@ -53,6 +54,22 @@ test("a mirror follows: the same hash at the same sequence, and a COMMITTED read
   expect([a!.role, b!.role, b!.message]).toEqual(["primary", "mirror", ""]);
   expect((await mirror.mutate(makeCommand(1, "no"))).status).toBe(Status.NOT_PRIMARY);
   expect((await mirror.mutate(makeCommand(1, "no"))).primary).toBe("aws");
+});
+
+test("a mirror catches up on one stream, also when more entries arrive than its group takes at once (defect 22)", async () => {
+  volume = await TestVolume.create({ aws: 1, gcp: 1 }, { servers: { groupTuning: { proposalsMax: 256 } } });
+  await Promise.all([volume.start("aws"), volume.start("gcp")]);
+  const client = await writer();
+  await level();
+  await volume.stop("gcp");
+  for (let i = 0; i < 3_000; i += 200) {
+    await Promise.all(Array.from({ length: 200 }, (_, j) => client.make(1, `f${i + j}`)));
+  }
+  const close = vi.spyOn(FollowSession.prototype, "close");
+  await volume.start("gcp");
+  const [a, b] = await level();
+  expect(b!.stateHash).toBe(a!.stateHash);
+  expect(close.mock.calls).toEqual([]);
 });
 
 test("a mirror that was away catches up, across a change of leader of the primary", async () => {
