@@ -73,7 +73,12 @@ export class FollowStream {
 
   #receive({ hello, report, readIndex }: FollowerFrame): void {
     if (this.#ended) return;
-    if (hello !== undefined) void this.#start(hello);
+    if (hello !== undefined) {
+      this.#start(hello).catch((error) => {
+        this.#context.logger.error(error, "a mirror's stream could not be opened");
+        this.end();
+      });
+    }
     if (report?.applied !== undefined) {
       this.#options.reports.put(this.#region, asVersion(report.applied), report.openOrphans);
     }
@@ -106,7 +111,10 @@ export class FollowStream {
     const { machine } = this.#context;
     const from = asVersion(hello.from);
     const release = machine.pin(from.sequence);
-    const opened = await LogReader.open(this.#context, from);
+    const opened = await LogReader.open(this.#context, from).catch((error) => {
+      release();
+      throw error;
+    });
     if (opened instanceof LogReader) {
       this.#reader = opened;
       this.#unpin = release;
