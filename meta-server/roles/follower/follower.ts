@@ -270,7 +270,7 @@ export class Follower {
   /** Commits how far the primary is known to be, so that a promotion can report what is missing, under any leader. */
   async #commitHeard(): Promise<void> {
     const { machine, group, proposer } = this.#context;
-    if (!group.leading || machine.role !== "mirror" || this.#heard.sequence <= machine.version.sequence) return;
+    if (!group.leading || machine.role !== "mirror" || compareVersions(this.#heard, machine.version) <= 0) return;
     if (compareVersions(this.#heard, machine.facts.heard as Version) <= 0) return;
     await proposer.local({ kind: "heard", version: this.#heard });
   }
