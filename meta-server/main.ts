@@ -3,7 +3,9 @@ import { Server, type ServerOptions } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { UserError } from "../base/user-error.ts";
 import { membersOf, type VolumeDescription } from "../config/volume-description.ts";
+import type { Group } from "../consensus/group.ts";
 import { openGroup } from "../consensus/raft-group.ts";
+import type { GroupOptions } from "../consensus/runtime/group-options.ts";
 import type { GroupTuning } from "../consensus/runtime/tuning.ts";
 import { GrpcTransport } from "../consensus/transport/grpc-transport.ts";
 import { serverCredentials } from "../proto/credentials.ts";
@@ -53,14 +55,7 @@ export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(
   const transport = new GrpcTransport({ ...self, cluster, logger, refusals });
   life.transport = transport;
   server.addService(transport.service, transport.handlers);
-  try {
-    await bind(server, options.listen ?? address);
-  } catch (error) {
-    await log.close();
-    await machine.close();
-    throw error;
-  }
-  const group = await openGroup({
+  const groupOptions: GroupOptions = {
     members,
     self: member,
     join: options.join ?? false,
@@ -72,7 +67,8 @@ export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(
     onFatal: (error) => life.fail(error),
     tuning: options.groupTuning ?? {},
     lease: volume.readLease && { ...volume.readLease, nowMs: () => performance.now() },
-  });
+  };
+  const group = await listen(server, options.listen ?? address, groupOptions);
   life.isStarted = true;
   const regionServer = startRegionServer(
     server,
@@ -144,6 +140,20 @@ async function openData({ dataDir, volume, region, member }: MetaServerOptions, 
   const retain = { hours: volume.changelog.retainHours, gib: volume.changelog.retainGib };
   const machine = await Machine.open(state, { region, retain, onError: (error) => life.fail(error) });
   return { log, machine };
+}
+
+/** Binds the server and opens the group. If either fails, the port is free again and the stores are closed. */
+async function listen(server: Server, address: string, options: GroupOptions): Promise<Group> {
+  try {
+    await bind(server, address);
+    return await openGroup(options);
+  } catch (error) {
+    server.forceShutdown();
+    await options.transport.stop();
+    await options.log.close();
+    await options.machine.close();
+    throw error;
+  }
 }
 
 function bind(server: Server, address: string): Promise<number> {

@@ -10,7 +10,7 @@ import { AgentService as AgentDefinition } from "../proto/generated/agent.ts";
 import { ChangelogService as ChangelogDefinition } from "../proto/generated/changelog.ts";
 import { MetadataService as MetadataDefinition } from "../proto/generated/metadata.ts";
 import { Refusals } from "../proto/refusals.ts";
-import type { Machine, Role } from "./machine/machine.ts";
+import type { Machine, Role, Turn } from "./machine/machine.ts";
 import type { ServerContext } from "./region/context.ts";
 import { Proposer } from "./region/proposer.ts";
 import { EpochKeeper } from "./roles/epochs/epoch-keeper.ts";
@@ -78,7 +78,10 @@ function wire(options: RegionServerOptions, { sessionTimeoutMs }: RegionServerTu
   const isOpenElsewhere = (inode: Inode, since: number) =>
     (machine.tree.volume?.regions ?? []).some((other) => other !== region && reports.mayBeOpen(other, inode, since));
   const reaper = new Reaper(context, (inode, since) => clients.isOpen(inode) || isOpenElsewhere(inode, since));
-  const openOrphans = () => [...reaper.orphans].filter((inode) => clients.isOpen(inode));
+  const openOrphans = () => {
+    const { orphans } = reaper;
+    return orphans && [...orphans].filter((inode) => clients.isOpen(inode));
+  };
   const follower = new Follower(context, { regions, openOrphans });
   const keeper = new EpochKeeper(context, regions, follower);
   const agents = new AgentService(context);
@@ -107,14 +110,14 @@ function serve(server: Server, { metadata, changelog, agents, admin }: Parts): v
 }
 
 /**
- * A new leader reads from the state what it must know. A member that loses leadership ends its streams, and one that loses the
+ * A leader reads from the state what it must know when it begins to lead, and when a snapshot has replaced the state. A member that loses leadership ends its streams, and one that loses the
  * primary's role refuses the requests that wait for locks. @returns the function that unsubscribes
  */
 function watchLeadershipAndRole({ group, machine, logger }: RegionServerOptions, parts: Parts): () => void {
   const { reports, clients, reaper, metadata, changelog, agents } = parts;
   const startLeading = () => {
     Promise.all([clients.startLeading(), reaper.findOrphans(), machine.sweep()]).catch((error) => {
-      logger.error(error, "a new leader could not read the state");
+      logger.error(error, "a leader could not read the state");
     });
   };
   const onLeadership = (leading: boolean) => {
@@ -130,9 +133,13 @@ function watchLeadershipAndRole({ group, machine, logger }: RegionServerOptions,
       startLeading();
     }
   };
+  const onFlip = ({ flipped }: Turn) => {
+    if (flipped && group.leading) startLeading();
+  };
   const unsubscribe = [
     group.onChange(whenChanged(() => group.leading, onLeadership)),
     machine.onTurn(whenChanged(() => machine.role, onRole)),
+    machine.onTurn(onFlip),
   ];
   if (group.leading) startLeading();
   return () => {

@@ -70,12 +70,14 @@ export function receiveSnapshot(
 ): void {
   let intake: SnapshotIntake | undefined;
   let taken = 0;
+  let isRefused = false;
   let work: Promise<unknown> = Promise.resolve();
   const report = (progress: Partial<SnapshotProgress>) => {
     if (!call.writable) return;
     call.write({ refusal: "", taken, installed: false, ...progress });
   };
   const handle = async (frame: SnapshotFrame | BadFrame) => {
+    if (isRefused) return; // the frames that were sent before the sender learned of it
     if (frame instanceof BadFrame) throw new RangeError(frame.line);
     const { body } = frame;
     if (body?.$case === "begin" && intake === undefined) {
@@ -95,6 +97,7 @@ export function receiveSnapshot(
     work = work
       .then(() => handle(frame))
       .catch((error: Error) => {
+        isRefused = true;
         onRefused(error);
         report({ refusal: error.message });
         disconnect();

@@ -1,12 +1,32 @@
 import { RECORDS } from "../../core/codec/records.ts";
 import { decodeSlice } from "../../core/codec.ts";
+import type { ByteString } from "../../core/ids.ts";
 import { HASH_KEY, KEY_PREFIX, VOLUME_KEY } from "../../core/keys.ts";
+import { hashPair, type PairHash, StateHash } from "../../core/state-hash.ts";
 import type { StateSnapshot } from "../storage/state-snapshot.ts";
 import type { Pair } from "./load-part.ts";
 import type { LocalEntry } from "./local-entries.ts";
-import { decodeRecord, GENERATION_KEY, generationPrefix, PREFIX_BYTES, pendingPrefix } from "./local-keys.ts";
+import {
+  decodeRecord,
+  encodeRecord,
+  GENERATION_KEY,
+  generationPrefix,
+  type LoadedSum,
+  loadedSumKey,
+  PREFIX_BYTES,
+  pendingPrefix,
+  revokedPrefix,
+} from "./local-keys.ts";
 import { factOf, type RegionFacts } from "./region-facts.ts";
 import type { TurnStore } from "./turn-store.ts";
+
+/** All keys of a generation. */
+const OWN_PREFIXES: readonly ((generation: number) => string)[] = [
+  generationPrefix,
+  pendingPrefix,
+  revokedPrefix,
+  loadedSumKey,
+];
 
 /** The volume's keys by generation: the live one, one that a bootstrap fills beside it, and dead ones that are swept. */
 export class Generations {
@@ -24,6 +44,7 @@ export class Generations {
     const prefix = generationPrefix(entry.generation);
     facts.useGeneration(entry.generation);
     for (const [key, value] of entry.pairs) this.#store.put(prefix + key, value);
+    this.#addToSum(entry.generation, entry.pairs);
     const own = this.#regionIndex(prefix, region);
     for (const [key, value] of entry.pairs) {
       if (!key.startsWith(KEY_PREFIX.slice)) continue;
@@ -32,6 +53,41 @@ export class Generations {
       if (slice.home === own || this.#isResident(key, slice.id, facts)) continue;
       facts.addPending(factOf(slice), { inode: 0, nowMs: entry.nowMs, generation: entry.generation });
     }
+  }
+
+  /** The sum is part of the state, so that every member decides alike at the flip, also one that has restarted meanwhile. */
+  #addToSum(generation: number, pairs: readonly Pair[]): void {
+    const sum = this.#sumOf(generation);
+    const hash = new StateHash(sum);
+    const pairHash: PairHash = { high: 0, low: 0 };
+    for (const [key, value] of pairs) {
+      if (key === HASH_KEY) continue; // the hash itself is no part of the sum
+      hashPair(key as ByteString, value, pairHash);
+      hash.add(pairHash);
+    }
+    const added: LoadedSum = { keys: sum.keys + pairs.length, ...hash.value };
+    this.#store.put(loadedSumKey(generation), encodeRecord(added));
+  }
+
+  #sumOf(generation: number): LoadedSum {
+    const value = this.#store.get(loadedSumKey(generation));
+    return value === undefined ? { keys: 0, high: 0, low: 0 } : decodeRecord<LoadedSum>(value);
+  }
+
+  /** Whether what was loaded of the generation is what the snapshot's source stated: every key, and the state hash. */
+  isWhole({ generation, stateHash, keys }: Extract<LocalEntry, { kind: "flip" }>): boolean {
+    if (keys === undefined) return true;
+    const sum = this.#sumOf(generation);
+    const stored = this.#store.get(generationPrefix(generation) + HASH_KEY);
+    if (stored === undefined || sum.keys !== keys) return false;
+    return [new StateHash(sum), new StateHash(RECORDS.hash.decode(stored))].every((one) => `${one}` === stateHash);
+  }
+
+  /** Makes sure that a generation that is not whole never becomes the live one, and deletes its keys. */
+  refuse(generation: number): void {
+    this.#store.put(loadedSumKey(generation), undefined);
+    // If the disk fails, the next turn reports it.
+    this.#enqueue(() => this.#sweepOne(generation)).catch(() => {});
   }
 
   /** Whether the live generation names the slice and it is not pending there. */
@@ -53,19 +109,23 @@ export class Generations {
 
   /** Deletes the keys of every generation before the live one. Does nothing after `close`. */
   sweep(live: number): Promise<void> {
-    const sweep = this.#sweeping.then(() => this.#sweep(live));
+    return this.#enqueue(async () => {
+      for (let generation = 1; generation < live; generation += 1) await this.#sweepOne(generation);
+    });
+  }
+
+  #enqueue(work: () => Promise<void>): Promise<void> {
+    const sweep = this.#sweeping.then(work);
     this.#sweeping = sweep.catch(() => {});
     return sweep;
   }
 
-  async #sweep(live: number): Promise<void> {
-    for (let generation = 1; generation < live; generation += 1) {
-      for (const prefix of [generationPrefix(generation), pendingPrefix(generation)]) {
+  async #sweepOne(generation: number): Promise<void> {
+    for (const prefix of OWN_PREFIXES.map((prefix) => prefix(generation))) {
+      if (this.#closed) return;
+      for await (const page of this.#store.pages(prefix)) {
+        await this.#store.discard(page.map(([key]) => key));
         if (this.#closed) return;
-        for await (const page of this.#store.pages(prefix)) {
-          await this.#store.discard(page.map(([key]) => key));
-          if (this.#closed) return;
-        }
       }
     }
   }

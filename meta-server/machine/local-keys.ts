@@ -20,9 +20,15 @@ export const HEARD_KEY = `${LOCAL}h`;
 export const DIVERGED_KEY = `${LOCAL}x`;
 export const LOSS_KEY = `${LOCAL}l`;
 export const GARBAGE_PREFIX = `${LOCAL}d`;
-export const REVOKED_PREFIX = `${LOCAL}r`;
 export const CHECKPOINT_PREFIX = `${LOCAL}c`;
 const REFUSED_PREFIX = `${LOCAL}s`;
+
+/** Pairs that a bootstrap has loaded: their number, and the sum of their hashes. Stored as JSON, by generation. */
+export interface LoadedSum {
+  readonly keys: number;
+  readonly high: number;
+  readonly low: number;
+}
 
 /** An integer below 2^53 in 7 bytes, big-endian, so that keys sort as the numbers do. */
 function numberKey(value: number): string {
@@ -52,12 +58,24 @@ export function pendingTotalsKey(generation: number): string {
   return `${LOCAL}q${generationPrefix(generation)}`;
 }
 
+export function loadedSumKey(generation: number): string {
+  return `${LOCAL}b${generationPrefix(generation)}`;
+}
+
 export function garbageKey(slice: number): string {
   return GARBAGE_PREFIX + numberKey(slice);
 }
 
-export function revokedKey(first: number): string {
-  return REVOKED_PREFIX + numberKey(first);
+/**
+ * Revoked ids belong to a generation: the history of another one may still use them. The first generation has the prefix that
+ * all had in version 0.1.
+ */
+export function revokedPrefix(generation: number): string {
+  return generation === 1 ? `${LOCAL}r` : `${LOCAL}v${generationPrefix(generation)}`;
+}
+
+export function revokedKey(generation: number, first: number): string {
+  return revokedPrefix(generation) + numberKey(first);
 }
 
 export function checkpointKey(sequence: number): string {

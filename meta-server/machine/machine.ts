@@ -260,6 +260,10 @@ export class Machine implements StateMachine {
 
   #flip(entry: Extract<LocalEntry, { kind: "flip" }>): void {
     if (entry.generation <= this.facts.generation || entry.replaces !== this.version.epoch) return;
+    if (!this.#generations.isWhole(entry)) {
+      this.#generations.refuse(entry.generation);
+      return;
+    }
     this.#writeTree();
     const put = (key: string, value: Uint8Array | undefined) => this.#store.put(key, value);
     this.facts.setGeneration(entry.generation);

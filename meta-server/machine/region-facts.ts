@@ -192,12 +192,12 @@ export class RegionFacts {
   }
 
   revoke(ids: RevokedIds): void {
-    this.#store.put(revokedKey(ids.first), encodeRecord(ids));
+    this.#store.put(revokedKey(this.#generation, ids.first), encodeRecord(ids));
   }
 
   /** The blocks under the revoked ranges of ids that begin at these have been deleted. */
   swept(firsts: readonly number[]): void {
-    for (const first of firsts) this.#store.put(revokedKey(first), undefined);
+    for (const first of firsts) this.#store.put(revokedKey(this.#generation, first), undefined);
   }
 
   setFence(epoch: number): void {
@@ -225,7 +225,7 @@ export class RegionFacts {
     this.#store.put(LOSS_KEY, encodeRecord(report));
   }
 
-  /** Makes another generation the live one. The old one's pending slices are swept with its keys. */
+  /** Makes another generation the live one. The old one's pending slices and revoked ids are swept with its keys. */
   setGeneration(generation: number): void {
     this.#generation = generation;
     this.#store.put(GENERATION_KEY, encodeRecord(generation));

@@ -126,6 +126,8 @@ export interface SnapshotPart {
   key: Buffer[];
   value: Buffer[];
   last: boolean;
+  /** last part: how many keys were sent; 0 from a server that does not state it */
+  total: number;
 }
 
 function createBaseFollowerFrame(): FollowerFrame {
@@ -819,7 +821,7 @@ export const SnapshotRequest: MessageFns<SnapshotRequest> = {
 };
 
 function createBaseSnapshotPart(): SnapshotPart {
-  return { version: undefined, stateHash: "", uuid: "", keys: 0, key: [], value: [], last: false };
+  return { version: undefined, stateHash: "", uuid: "", keys: 0, key: [], value: [], last: false, total: 0 };
 }
 
 export const SnapshotPart: MessageFns<SnapshotPart> = {
@@ -844,6 +846,9 @@ export const SnapshotPart: MessageFns<SnapshotPart> = {
     }
     if (message.last !== false) {
       writer.uint32(56).bool(message.last);
+    }
+    if (message.total !== 0) {
+      writer.uint32(65).double(message.total);
     }
     return writer;
   },
@@ -917,6 +922,14 @@ export const SnapshotPart: MessageFns<SnapshotPart> = {
             message.last = reader.bool();
             continue;
           }
+          case 8: {
+            if (tag !== 65) {
+              break;
+            }
+
+            message.total = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -943,6 +956,7 @@ export const SnapshotPart: MessageFns<SnapshotPart> = {
     message.key = object.key?.map((e) => e) || [];
     message.value = object.value?.map((e) => e) || [];
     message.last = object.last ?? false;
+    message.total = object.total ?? 0;
     return message;
   },
 };

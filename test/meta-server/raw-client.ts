@@ -34,7 +34,13 @@ export class RawClient {
 
   constructor(
     address: string,
-    options: { session?: number; nextRequest?: number; seen?: WireVersion; volume?: string } = {},
+    options: {
+      session?: number;
+      nextRequest?: number;
+      seen?: WireVersion;
+      volume?: string;
+      open?: { inode: number; handles: number }[];
+    } = {},
   ) {
     this.session = (options.session ?? Math.floor(Math.random() * 2 ** 48) + 1) as SessionId;
     this.#nextRequest = options.nextRequest ?? 1;
@@ -59,7 +65,7 @@ export class RawClient {
       client: "raw",
       session: this.session,
       seen: options.seen,
-      open: [],
+      open: options.open ?? [],
     };
     this.#stream.write({ hello, requests: [] });
   }

@@ -27,8 +27,8 @@ export interface RouterEvents {
   onCachesLost(reason: "stream" | "epoch"): void;
 }
 
-/** A mirror answers, or answers BEHIND, within three seconds. */
-const READ_ANSWER_MS = 4500;
+/** A mirror answers, or answers BEHIND, within seven seconds: it waits for the primary, and then for what it must apply. */
+const READ_ANSWER_MS = 8500;
 /** How long to wait for a region without a leader before another region is asked; later reads do not wait again. */
 const MIRROR_FIND_MS = 1500;
 /** The same for the primary's region: an election is waited for before the older state of a mirror is served. */

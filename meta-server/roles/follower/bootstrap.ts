@@ -11,7 +11,8 @@ const PARTS_IN_FLIGHT = 4;
 
 /**
  * Loads a snapshot of the primary as this region's next generation, through the group's own log, and makes it the live one.
- * @throws Error if it breaks off; what was written of the generation is then never read.
+ * @throws Error if it breaks off, or if what was loaded is not what the primary stated; what was written of the generation
+ *   is then never read.
  */
 export async function bootstrap(
   context: ServerContext,
@@ -25,6 +26,7 @@ export async function bootstrap(
   const stream = client.snapshot({ volume: volume.volume, region });
   let first: SnapshotPart | undefined;
   let last = false;
+  let total = 0;
   let keys = 0;
   const inFlight: Promise<void>[] = [];
   const propose = async (entry: LocalEntry) => {
@@ -34,6 +36,7 @@ export async function bootstrap(
     for await (const part of stream as AsyncIterable<SnapshotPart>) {
       first ??= part;
       last = part.last;
+      total = part.total;
       const pairs = part.key.map((key, index): Pair => [key.toString("latin1"), part.value[index]!]);
       keys += pairs.length;
       onProgress(keys);
@@ -47,13 +50,19 @@ export async function bootstrap(
     await Promise.all(inFlight);
     if (first?.version === undefined || !last) throw new Error("the snapshot ended early");
     const { version, stateHash } = first;
-    await propose({ kind: "flip", generation, replaces, version: asVersion(version), stateHash });
+    const stated = { version: asVersion(version), stateHash, keys: total === 0 ? keys : total };
+    await propose({ kind: "flip", generation, replaces, ...stated });
   } finally {
     stream.cancel();
     client.close();
     await Promise.allSettled(inFlight);
   }
+  if (machine.facts.generation < generation) {
+    throw new Error(
+      machine.version.epoch === replaces
+        ? "the snapshot is refused: its keys do not add up to the state hash that the primary stated"
+        : "another epoch has begun in this region while the snapshot was loaded",
+    );
+  }
   machine.sweep().catch((error) => logger.error(error, "the keys of the old generation could not be deleted"));
-  if (machine.stateHash !== first.stateHash)
-    throw new Error("the loaded snapshot does not have the primary's state hash");
 }

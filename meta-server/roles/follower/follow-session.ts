@@ -12,8 +12,8 @@ import {
   type FollowWelcome,
 } from "../../../proto/generated/changelog.ts";
 import { asVersion } from "../../../proto/versions.ts";
-import type { Applied } from "../../machine/machine.ts";
 import type { ServerContext } from "../../region/context.ts";
+import { EntryFeed } from "./entry-feed.ts";
 import { PEER_OPTIONS } from "./regions.ts";
 
 const WELCOME_MS = 5_000;
@@ -21,9 +21,6 @@ const SILENCE_MS = 2_500;
 const TICK_MS = 200;
 /** Between two reports of the same version: they also say which files without links are open. */
 const REPORT_EVERY_MS = 1_000;
-/** Entries proposed and not yet applied: at the first number the stream is paused, at the second it is resumed. */
-const IN_FLIGHT_MAX = 2_048;
-const IN_FLIGHT_RESUME = 1_024;
 
 export interface FollowSessionEvents {
   onWelcome(welcome: FollowWelcome): void;
@@ -32,7 +29,8 @@ export interface FollowSessionEvents {
   onReadIndex(number: number, committed: Version): void;
   /** The primary's state hash at a sequence. */
   onStateHash(sequence: Sequence, stateHash: string): void;
-  report(): FollowReport;
+  /** Undefined: not yet. The primary removes a file without links once it has a report that does not name it. */
+  report(): FollowReport | undefined;
 }
 
 /**
@@ -50,7 +48,7 @@ export class FollowSession {
   #over = false;
   #welcomed = false;
   #heardMs = performance.now();
-  #inFlight = 0;
+  readonly #feed: EntryFeed;
   #paused = false;
   #reported: Version | undefined;
   #reportedMs = 0;
@@ -58,6 +56,11 @@ export class FollowSession {
   constructor(context: ServerContext, address: string, events: FollowSessionEvents) {
     this.#context = context;
     this.#events = events;
+    this.#feed = new EntryFeed(context.group, {
+      onFull: () => this.#pause(),
+      onRoom: () => this.#resume(),
+      onFailed: (reason) => this.close(reason),
+    });
     this.#client = new ChangelogClient(address, channelCredentials(), PEER_OPTIONS);
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
@@ -89,6 +92,7 @@ export class FollowSession {
     if (this.#over) return;
     this.#over = true;
     clearInterval(this.#timer);
+    this.#feed.close();
     this.#stream.cancel();
     this.#client.close();
     this.#end(reason);
@@ -118,25 +122,18 @@ export class FollowSession {
       this.close("the primary sent an entry without its predecessor");
       return;
     }
-    this.#inFlight += 1;
-    if (this.#inFlight >= IN_FLIGHT_MAX && !this.#paused) {
-      this.#paused = true;
-      this.#stream.pause();
-    }
-    this.#context.group.propose(encodeFollowed(asVersion(previous), entry), (result) => {
-      this.#inFlight -= 1;
-      if (this.#paused && this.#inFlight <= IN_FLIGHT_RESUME) {
-        this.#paused = false;
-        this.#stream.resume();
-      }
-      if (!result.ok) {
-        this.close(`an entry could not be proposed: ${result.reason}`);
-        return;
-      }
-      const applied = result.outcome as Applied;
-      // A duplicate is an entry that an earlier stream had proposed and that was committed after all.
-      if (!applied.taken && applied.refusal !== "duplicate") this.close(`an entry was refused: ${applied.refusal}`);
-    });
+    this.#feed.add(encodeFollowed(asVersion(previous), entry));
+  }
+
+  #pause(): void {
+    this.#paused = true;
+    this.#stream.pause();
+  }
+
+  #resume(): void {
+    this.#paused = false;
+    this.#heardMs = performance.now(); // while the stream was paused, nothing could be heard
+    this.#stream.resume();
   }
 
   #tick(): void {
@@ -149,6 +146,7 @@ export class FollowSession {
       this.close("this server no longer leads its group");
       return;
     }
+    this.#feed.retry();
     if (this.#welcomed) this.#report();
   }
 
@@ -157,8 +155,10 @@ export class FollowSession {
     const nowMs = performance.now();
     const isNews = this.#reported === undefined || compareVersions(this.#reported, version) !== 0;
     if (!isNews && nowMs - this.#reportedMs < REPORT_EVERY_MS) return;
+    const report = this.#events.report();
+    if (report === undefined) return;
     this.#reported = version;
     this.#reportedMs = nowMs;
-    this.#stream.write({ hello: undefined, report: this.#events.report(), readIndex: [] });
+    this.#stream.write({ hello: undefined, report, readIndex: [] });
   }
 }

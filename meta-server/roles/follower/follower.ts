@@ -17,8 +17,8 @@ const HASHES_KEPT = 1_000;
 
 export interface FollowerOptions {
   readonly regions: Regions;
-  /** Inodes without links that may be open in this region. */
-  readonly openOrphans: () => readonly Inode[];
+  /** Inodes without links that may be open in this region; undefined while that is being found out. */
+  readonly openOrphans: () => readonly Inode[] | undefined;
 }
 
 /** The role of a mirror: its leader finds the primary, follows it, and looks for it again when the stream ends. */
@@ -34,9 +34,13 @@ export class Follower {
   /** The primary's state hashes at sequences that are not applied here yet. */
   readonly #hashes = new Map<Sequence, string>();
   #message = "";
+  /** Why the last bootstrap failed; empty if it did not. */
+  #failedBootstrap = "";
   /** Whether another region holds the volume although this one, its first region, is unformatted. */
   #isElsewhere = false;
   #suspended = false;
+  /** Attempts to follow that have failed in a row, without a welcome. */
+  #failures = 0;
   #wake: () => void = () => {};
   #closed = false;
   readonly #timer: NodeJS.Timeout;
@@ -89,7 +93,7 @@ export class Follower {
   }
 
   async #run(): Promise<void> {
-    for (let failures = 0; !this.#closed; ) {
+    while (!this.#closed) {
       if (!this.#shouldFollow()) {
         await this.#pause(IDLE_MS);
         continue;
@@ -97,9 +101,11 @@ export class Follower {
       const startedMs = performance.now();
       const reason = await this.#followOnce().catch((error: Error) => error.message);
       if (this.#closed || reason === undefined) continue;
-      failures = performance.now() - startedMs > RETRY_MS_MAX ? 0 : failures + 1;
-      if (this.#shouldFollow()) this.#context.logger.info({ reason, failures }, "following the primary ended");
-      await this.#pause(backoffMs(failures, RETRY_MS_MIN, RETRY_MS_MAX));
+      this.#failures = performance.now() - startedMs > RETRY_MS_MAX ? 0 : this.#failures + 1;
+      if (this.#shouldFollow()) {
+        this.#context.logger.info({ reason, failures: this.#failures }, "following the primary ended");
+      }
+      await this.#pause(backoffMs(this.#failures, RETRY_MS_MIN, RETRY_MS_MAX));
     }
   }
 
@@ -180,6 +186,7 @@ export class Follower {
   #welcomed(welcome: FollowWelcome, region: string): void {
     if (welcome.answer !== FollowAnswer.FOLLOWING) return;
     this.#message = "";
+    this.#failures = 0;
     this.#heardMs = performance.now();
     this.#hashes.clear();
     this.#context.logger.info({ region, from: this.#context.machine.version }, "following the primary");
@@ -192,9 +199,17 @@ export class Follower {
       { from: machine.version },
       "the primary's log no longer reaches back to this version: taking a snapshot",
     );
-    await bootstrap(this.#context, address, (keys) => {
-      this.#message = `loading a snapshot of the primary: ${keys} keys so far`;
-    });
+    const before = this.#failedBootstrap === "" ? "" : `; before that: ${this.#failedBootstrap}`;
+    try {
+      await bootstrap(this.#context, address, (keys) => {
+        this.#message = `loading a snapshot of the primary: ${keys} keys so far${before}`;
+      });
+    } catch (error) {
+      this.#failedBootstrap = (error as Error).message;
+      this.#message = `not following: ${this.#failedBootstrap}`;
+      throw error;
+    }
+    this.#failedBootstrap = "";
     this.#message = "";
     logger.info({ version: machine.version }, "loaded a snapshot of the primary");
     return undefined;
@@ -217,8 +232,9 @@ export class Follower {
     this.#unapplied.push({ sequence: committed.sequence, sinceMs: performance.now() });
   }
 
-  #report(): FollowReport {
-    return { applied: this.#context.machine.version, openOrphans: [...this.#options.openOrphans()] };
+  #report(): FollowReport | undefined {
+    const openOrphans = this.#options.openOrphans();
+    return openOrphans && { applied: this.#context.machine.version, openOrphans: [...openOrphans] };
   }
 
   #onTurn(): void {
@@ -254,7 +270,7 @@ export class Follower {
   /** Commits how far the primary is known to be, so that a promotion can report what is missing, under any leader. */
   async #commitHeard(): Promise<void> {
     const { machine, group, proposer } = this.#context;
-    if (!group.leading || machine.role !== "mirror" || this.#heard.sequence <= machine.version.sequence) return;
+    if (!group.leading || machine.role !== "mirror" || compareVersions(this.#heard, machine.version) <= 0) return;
     if (compareVersions(this.#heard, machine.facts.heard as Version) <= 0) return;
     await proposer.local({ kind: "heard", version: this.#heard });
   }

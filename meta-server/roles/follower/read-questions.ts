@@ -7,7 +7,10 @@ interface Question {
   readonly askedMs: number;
 }
 
-const ANSWER_MS = 1_000;
+/** Without an answer for this long the primary counts as out of reach. An election takes less. */
+const ANSWER_MS = 5_000;
+/** A question can stay without an answer on a stream that lasts: a primary that is sealed cannot answer. */
+const ASK_AGAIN_MS = 500;
 /** At a round trip of 80 ms this is a question every few ms. Beyond it, readers wait until an answer arrives. */
 const UNDER_WAY_MAX = 32;
 
@@ -26,6 +29,9 @@ export class ReadQuestions {
   readonly #underWay = new Map<number, Question>();
   #nextNumber = 1;
   #scheduled = false;
+  #sentMs = Number.NEGATIVE_INFINITY;
+  /** A question got no answer in time, and none has been answered since. */
+  #isOutOfReach = false;
   readonly #timer: NodeJS.Timeout;
 
   constructor(send: (number: number) => boolean, silentMs: () => number) {
@@ -35,9 +41,9 @@ export class ReadQuestions {
     this.#timer.unref();
   }
 
-  /** `done` is always called, within about a second: with undefined if the primary does not answer. */
+  /** `done` is always called, within about 5 s: with undefined if the primary does not answer. At once while it is out of reach. */
   ask(done: Done): void {
-    if (this.#silentMs() > ANSWER_MS) {
+    if (this.#isOutOfReach || this.#silentMs() > ANSWER_MS) {
       done(undefined);
       return;
     }
@@ -47,6 +53,7 @@ export class ReadQuestions {
 
   /** An answer serves its own question and every question that was sent before it. */
   answered(number: number, committed: Version): void {
+    this.#isOutOfReach = false;
     const dones: Done[] = [];
     for (const [asked, question] of this.#underWay) {
       if (asked > number) break;
@@ -81,33 +88,44 @@ export class ReadQuestions {
   }
 
   #next(): void {
-    if (this.#waiting.length === 0) return;
+    if (this.#waiting.length > 0) this.#sendWaiting();
+  }
+
+  /** With no read that waits it only asks again: the answer serves every question that was sent before. */
+  #sendWaiting(): void {
     const number = this.#nextNumber;
     if (!this.#send(number)) return;
     this.#nextNumber += 1;
+    this.#sentMs = performance.now();
+    if (this.#waiting.length === 0) return;
     this.#underWay.set(number, { dones: this.#waiting.map(({ done }) => done), askedMs: this.#waiting[0]!.sinceMs });
     this.#waiting = [];
   }
 
   #tick(): void {
-    const oldestMs = performance.now() - ANSWER_MS;
-    const late = this.#waiting.filter(({ sinceMs }) => sinceMs <= oldestMs).map(({ done }) => done);
-    this.#waiting = this.#waiting.filter(({ sinceMs }) => sinceMs > oldestMs);
-    for (const [number, { dones, askedMs }] of this.#underWay) {
-      if (askedMs > oldestMs) break;
-      this.#underWay.delete(number);
-      late.push(...dones);
+    const nowMs = performance.now();
+    const oldest = this.#underWay.values().next().value;
+    const sinceMs = Math.min(oldest?.askedMs ?? nowMs, this.#waiting[0]?.sinceMs ?? nowMs);
+    if (nowMs - sinceMs >= ANSWER_MS) {
+      this.#isOutOfReach = true;
+      this.#giveUp();
     }
     this.#schedule();
-    for (const done of late) done(undefined);
+    const asks = this.#isOutOfReach || this.#underWay.size > 0;
+    if (asks && nowMs - this.#sentMs >= ASK_AGAIN_MS) this.#sendWaiting();
   }
 
-  close(): void {
-    clearInterval(this.#timer);
+  /** No read waits any longer. */
+  #giveUp(): void {
     const dones = [...this.#underWay.values()].flatMap((question) => question.dones);
     dones.push(...this.#waiting.map(({ done }) => done));
     this.#underWay.clear();
     this.#waiting = [];
     for (const done of dones) done(undefined);
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#giveUp();
   }
 }

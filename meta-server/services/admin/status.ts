@@ -52,7 +52,7 @@ export class StatusReport {
       copiedBlocks: totals.copiedBlocks,
       failedBlocks: agents.failedSlices,
       primaryReachable: !isMirror || follower.reachable,
-      message: this.#message(isMirror),
+      message: this.#message(),
       inodes: stored?.inodes ?? 0,
       usedBytes: stored?.usedBytes ?? 0,
       membership,
@@ -66,16 +66,18 @@ export class StatusReport {
     return { ...this.#context.group.refused, ...Object.fromEntries(clients.map(([kind, n]) => [`client-${kind}`, n])) };
   }
 
-  #message(isMirror: boolean): string {
+  #message(): string {
     const { keeper, follower } = this.#sources;
-    const { diverged } = this.#context.machine.facts;
+    const { role, facts } = this.#context.machine;
+    const { diverged } = facts;
     if (diverged !== undefined) {
       return `stopped following: the state hash differs from the primary's at sequence ${diverged.sequence} (${diverged.own}, there ${diverged.primary}): empty the data directories of this region's metadata servers and start them again (mirrorfs meta), so that they take a snapshot`;
     }
     const { membership } = this.#context.group.status();
     if (membership === "joining") return "this server is not a member of its group yet: run 'mirrorfs member add'";
     if (membership === "removed") return "this server was removed from its group: stop it";
-    return (isMirror && follower.message) || keeper.message;
+    if (role === "primary") return keeper.message;
+    return role === "unformatted" ? keeper.message || follower.message : follower.message || keeper.message;
   }
 
   #members(): Pick<RegionStatus, "role" | "members" | "membership"> {

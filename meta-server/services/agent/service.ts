@@ -15,9 +15,9 @@ import {
   GARBAGE_PREFIX,
   garbageKey,
   type Pending,
-  REVOKED_PREFIX,
   type RevokedIds,
   revokedKey,
+  revokedPrefix,
 } from "../../machine/local-keys.ts";
 import type { ServerContext } from "../../region/context.ts";
 import { asBuffer } from "../metadata/responses.ts";
@@ -156,7 +156,9 @@ export class AgentService {
   /** Ranges of ids that were revoked at least `gc.graceMs` ago: uploads that were under way have ended by then. */
   async #revoked(after: number, limit: number): Promise<RevokedGrants> {
     const oldestMs = this.#oldestMs();
-    const grants = await this.#page(REVOKED_PREFIX, after === 0 ? undefined : revokedKey(after), limit, (value) => {
+    const { generation } = this.#context.machine.facts;
+    const from = after === 0 ? undefined : revokedKey(generation, after);
+    const grants = await this.#page(revokedPrefix(generation), from, limit, (value) => {
       const { first, count, sinceMs } = decodeRecord<RevokedIds>(value);
       return sinceMs > oldestMs ? undefined : { first, count };
     });

@@ -18,6 +18,8 @@ import { forkOf, LogReader } from "./log-reader.ts";
 import type { RegionReports } from "./region-reports.ts";
 
 const FRAME_BYTES = 512 * 1024;
+/** A mirror's group takes some thousand entries at once, and its heartbeats wait behind a frame. */
+const FRAME_ENTRIES = 1_024;
 const HEARTBEAT_MS = 150;
 
 export interface FollowStreamOptions {
@@ -71,7 +73,12 @@ export class FollowStream {
 
   #receive({ hello, report, readIndex }: FollowerFrame): void {
     if (this.#ended) return;
-    if (hello !== undefined) void this.#start(hello);
+    if (hello !== undefined) {
+      this.#start(hello).catch((error) => {
+        this.#context.logger.error(error, "a mirror's stream could not be opened");
+        this.end();
+      });
+    }
     if (report?.applied !== undefined) {
       this.#options.reports.put(this.#region, asVersion(report.applied), report.openOrphans);
     }
@@ -104,7 +111,10 @@ export class FollowStream {
     const { machine } = this.#context;
     const from = asVersion(hello.from);
     const release = machine.pin(from.sequence);
-    const opened = await LogReader.open(this.#context, from);
+    const opened = await LogReader.open(this.#context, from).catch((error) => {
+      release();
+      throw error;
+    });
     if (opened instanceof LogReader) {
       this.#reader = opened;
       this.#unpin = release;
@@ -141,7 +151,10 @@ export class FollowStream {
         return;
       }
       if (taken.length === 0 || this.#ended) return;
-      if (!this.#write(this.#entriesFrame(taken))) await waitForDrain(this.#stream);
+      for (let at = 0; at < taken.length && !this.#ended; at += FRAME_ENTRIES) {
+        const frame = this.#entriesFrame(taken.slice(at, at + FRAME_ENTRIES));
+        if (!this.#write(frame)) await waitForDrain(this.#stream);
+      }
     }
   }
 

@@ -22,14 +22,19 @@ export class RegionProgress {
   }
 
   async #round(): Promise<void> {
-    const { machine } = this.#context;
+    const { machine, logger } = this.#context;
     if (this.#running || !this.#context.isServing()) return;
     this.#running = true;
-    for (const [index, region] of (machine.tree.volume?.regions ?? []).entries()) {
-      const applied = this.#reports.applied(region);
-      if (applied !== undefined) await this.#commit(index as RegionIndex, applied.sequence);
+    try {
+      for (const [index, region] of (machine.tree.volume?.regions ?? []).entries()) {
+        const applied = this.#reports.applied(region);
+        if (applied !== undefined) await this.#commit(index as RegionIndex, applied.sequence);
+      }
+    } catch (error) {
+      logger.error(error, "what the mirrors have applied could not be committed; it is retried");
+    } finally {
+      this.#running = false;
     }
-    this.#running = false;
   }
 
   async #commit(region: RegionIndex, sequence: Sequence): Promise<void> {

@@ -79,13 +79,15 @@ export class ChangelogService {
     const snapshot = await this.#context.machine.volumeSnapshot();
     try {
       let first = true;
+      let total = 0;
       for await (const pairs of gather(snapshot.pages, PART_BYTES)) {
         if (cancelled) return;
         const part = partOf(pairs, first);
+        total += pairs.length;
         first = false;
         if (!stream.write(part)) await waitForDrain(stream);
       }
-      stream.write(partOf([], false, true));
+      stream.write({ ...partOf([], false), last: true, total });
     } finally {
       await snapshot.release();
     }
@@ -95,7 +97,7 @@ export class ChangelogService {
 type Pairs = readonly (readonly [string, Uint8Array])[];
 
 /** The first part begins with the volume's record and the hash, and states its version and state hash. */
-function partOf(pairs: Pairs, first: boolean, last = false): SnapshotPart {
+function partOf(pairs: Pairs, first: boolean): SnapshotPart {
   const part: SnapshotPart = {
     version: undefined,
     stateHash: "",
@@ -103,7 +105,8 @@ function partOf(pairs: Pairs, first: boolean, last = false): SnapshotPart {
     keys: 0,
     key: pairs.map(([key]) => Buffer.from(key, "latin1")),
     value: pairs.map(([, value]) => asBuffer(value)),
-    last,
+    last: false,
+    total: 0,
   };
   if (!first) return part;
   const recordAt = (key: string) => pairs.find(([one]) => one === key)![1];

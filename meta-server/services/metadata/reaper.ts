@@ -19,6 +19,10 @@ export class Reaper {
   readonly #orphans = new Map<Inode, number>();
   readonly #timer: NodeJS.Timeout;
   #running = false;
+  /** Counts the searches: only the last one that was begun can complete. */
+  #searches = 0;
+  /** Whether `#orphans` holds every inode without links. */
+  #isComplete = false;
 
   constructor(context: ServerContext, isOpenAnywhere: (inode: Inode, since: number) => boolean) {
     this.#context = context;
@@ -26,21 +30,26 @@ export class Reaper {
     this.#timer = setInterval(() => void this.#round(), ROUND_MS);
     this.#timer.unref();
     context.machine.onTurn((turn) => {
+      if (turn.flipped) this.#isComplete = false;
       for (const { orphaned } of turn.effects)
         for (const inode of orphaned) this.#orphans.set(inode, performance.now());
     });
   }
 
-  /** The inodes without links that this server knows of. */
-  get orphans(): Iterable<Inode> {
-    return this.#orphans.keys();
+  /** The inodes without links; undefined until a leader has read them from its state. */
+  get orphans(): Iterable<Inode> | undefined {
+    return this.#isComplete ? this.#orphans.keys() : undefined;
   }
 
-  /** Reads the inodes that lost their last link before this server led, or started. */
+  /** Reads the inodes that lost their last link before this server led, or in a state that a snapshot has brought. */
   async findOrphans(): Promise<void> {
+    this.#searches += 1;
+    const search = this.#searches;
+    this.#isComplete = false;
     for await (const page of this.#context.machine.view.pages(KEY_PREFIX.orphan)) {
       for (const [key] of page) this.#orphans.set(keyId(key) as Inode, performance.now());
     }
+    if (search === this.#searches) this.#isComplete = true;
   }
 
   async #round(): Promise<void> {

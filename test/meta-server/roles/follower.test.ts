@@ -1,5 +1,7 @@
-import { afterEach, expect, test } from "vitest";
-import type { ByteString, Inode, RegionIndex, SliceId } from "../../../core/ids.ts";
+import { afterEach, expect, test, vi } from "vitest";
+import type { ByteString, Inode, RegionIndex, SessionId, SliceId } from "../../../core/ids.ts";
+import { Machine } from "../../../meta-server/machine/machine.ts";
+import { FollowSession } from "../../../meta-server/roles/follower/follow-session.ts";
 import { Freshness, Status } from "../../../proto/generated/metadata.ts";
 import { TestVolume, until } from "../harness.ts";
 import { makeCommand, outcomeOf, RawClient } from "../raw-client.ts";
@@ -8,6 +10,7 @@ let volume: TestVolume;
 const clients: RawClient[] = [];
 
 afterEach(async () => {
+  vi.restoreAllMocks();
   for (const client of clients.splice(0)) client.close();
   await volume.close();
 });
@@ -51,6 +54,22 @@ test("a mirror follows: the same hash at the same sequence, and a COMMITTED read
   expect([a!.role, b!.role, b!.message]).toEqual(["primary", "mirror", ""]);
   expect((await mirror.mutate(makeCommand(1, "no"))).status).toBe(Status.NOT_PRIMARY);
   expect((await mirror.mutate(makeCommand(1, "no"))).primary).toBe("aws");
+});
+
+test("a mirror catches up on one stream, also when more entries arrive than its group takes at once (defect 22)", async () => {
+  volume = await TestVolume.create({ aws: 1, gcp: 1 }, { servers: { groupTuning: { proposalsMax: 256 } } });
+  await Promise.all([volume.start("aws"), volume.start("gcp")]);
+  const client = await writer();
+  await level();
+  await volume.stop("gcp");
+  for (let i = 0; i < 3_000; i += 200) {
+    await Promise.all(Array.from({ length: 200 }, (_, j) => client.make(1, `f${i + j}`)));
+  }
+  const close = vi.spyOn(FollowSession.prototype, "close");
+  await volume.start("gcp");
+  const [a, b] = await level();
+  expect(b!.stateHash).toBe(a!.stateHash);
+  expect(close.mock.calls).toEqual([]);
 });
 
 test("a mirror that was away catches up, across a change of leader of the primary", async () => {
@@ -124,6 +143,34 @@ test("a mirror that the log no longer reaches back to takes a snapshot, and the 
   expect(await mirror.lookup(1, "and on")).toMatchObject({ kind: "file" });
 });
 
+test("a snapshot that lacks a key is refused, the status says so, and the next whole one is taken (defect 14)", async () => {
+  const servers = { groupTuning: { keepEntries: 100, cutStep: 100 } };
+  volume = await TestVolume.create({ aws: 1, gcp: 1 }, { changelog: { retainHours: 0, retainGib: 0 }, servers });
+  await volume.start("aws");
+  const client = await writer();
+  await Promise.all(Array.from({ length: 2_000 }, (_, i) => client.make(1, `r${i}`)));
+  await new Promise((resolve) => setTimeout(resolve, 2_500));
+  const { volumeSnapshot } = Machine.prototype;
+  const spy = vi.spyOn(Machine.prototype, "volumeSnapshot").mockImplementation(async function (this: Machine) {
+    const { pages, release } = await volumeSnapshot.call(this);
+    const without = async function* () {
+      let isFirst = true;
+      for await (const page of pages) {
+        yield isFirst || page.length < 2 ? page : page.slice(1);
+        isFirst = false;
+      }
+    };
+    return { pages: without(), release };
+  });
+  await volume.start("gcp");
+  const refusing = await volume.leader("gcp", ({ message }) => message.startsWith("not following: the snapshot"));
+  expect(refusing.message).toContain("do not add up to the state hash that the primary stated");
+  expect([refusing.role, refusing.version!.sequence]).toEqual(["unformatted", 0]);
+  spy.mockRestore();
+  const [a, b] = await level();
+  expect([b!.stateHash, b!.message]).toEqual([a!.stateHash, ""]);
+});
+
 test("an unlinked file that is open at the mirror is kept until it is released there", async () => {
   volume = await TestVolume.create({ aws: 1, gcp: 1 });
   await Promise.all([volume.start("aws"), volume.start("gcp")]);
@@ -136,6 +183,31 @@ test("an unlinked file that is open at the mirror is kept until it is released t
   const attributes = { $case: "getAttributes", value: { inode: file.inode } } as const;
   await new Promise((resolve) => setTimeout(resolve, 3_000)); // longer than the grace of the reaper (reaper.ts)
   expect((await client.ask(attributes)).status).toBe(Status.OK);
+  await mirror.ask({ $case: "release", value: { inode: file.inode, handles: 1 } });
+  await until("the reaping", async () => ((await mirror.ask(attributes)).error === "ENOENT" ? true : undefined));
+});
+
+test("an unlinked file that is open at a mirror is kept through a snapshot that the mirror takes (defect 15)", async () => {
+  const servers = { groupTuning: { keepEntries: 100, cutStep: 100 } };
+  volume = await TestVolume.create({ aws: 1, gcp: 1 }, { changelog: { retainHours: 0, retainGib: 0 }, servers });
+  await volume.start("aws");
+  const client = await writer();
+  const session = 77 as SessionId;
+  const open = { kind: "openSession", session, client: "at gcp", region: 1 as RegionIndex } as const;
+  expect((await (await connect("aws", { session })).mutate(open, { request: 0 })).status).toBe(Status.OK);
+  const file = await client.make(1, "orphan");
+  await client.mutate({ kind: "unlink", parent: 1 as Inode, name: "orphan" as ByteString });
+  await Promise.all(Array.from({ length: 2_000 }, (_, i) => client.make(1, `r${i}`)));
+  await new Promise((resolve) => setTimeout(resolve, 2_500));
+  await volume.start("gcp");
+  await level();
+  const attributes = { $case: "getAttributes", value: { inode: file.inode } } as const;
+  await new Promise((resolve) => setTimeout(resolve, 3_000));
+  expect((await client.ask(attributes)).error, "its client has not yet said what it has open").toBe("");
+  const mirror = await connect("gcp", { session, open: [{ inode: file.inode, handles: 1 }] });
+  await new Promise((resolve) => setTimeout(resolve, 3_000));
+  const kept = await client.ask(attributes);
+  expect([kept.status, kept.error]).toEqual([Status.OK, ""]);
   await mirror.ask({ $case: "release", value: { inode: file.inode, handles: 1 } });
   await until("the reaping", async () => ((await mirror.ask(attributes)).error === "ENOENT" ? true : undefined));
 });
