@@ -78,4 +78,19 @@ export const FILE_CONTENTS: readonly Fault[] = [
     test: FILE_WRITER_TEST,
     title: "a commit that fails is counted, and its bytes are dropped",
   },
+  {
+    name: "failure-reported-to-one",
+    about:
+      "a failed commit is reported only to the descriptor that waited for it, not to the others that were open then",
+    replacements: [
+      {
+        file: "client/volume/filesystem/durability.ts",
+        text: "if (!writer?.dirty) return unreported(handle);",
+        by: "if (!writer?.dirty) return true;",
+      },
+    ],
+    test: "test/semantics/failures.test.ts",
+    title:
+      "What could not be stored is reported once, by the next fsync or close of each descriptor that was open then",
+  },
 ];

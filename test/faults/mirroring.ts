@@ -136,6 +136,19 @@ export const MIRRORING: readonly Fault[] = [
     title: "a slice that vanished from the queue is put in again, the second time under another job name",
   },
   {
+    name: "leftover-job-swallows-slice",
+    about: "a slice is put into the queue again under the same job name for ever, which a leftover in Redis swallows",
+    replacements: [
+      {
+        file: "mirror-agent/copy-job.ts",
+        text: "name: jobName(ids, first.readded >> 1),",
+        by: "name: jobName(ids, 0),",
+      },
+    ],
+    test: "test/mirror-agent/plan.test.ts",
+    title: "a slice that vanished from the queue is put in again, the second time under another job name",
+  },
+  {
     name: "queue-never-compared",
     about: "an agent never compares its plan with what Redis still holds",
     replacements: [{ file: AGENT, text: "this.#options.plan.reconcile(held, Date.now());", by: "" }],
