@@ -6,6 +6,8 @@ import { FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, formatOf, LOCK_MODES, OUT_HEADER_BYT
 const HIGH = 0x1_0000_0000;
 /** Data up to this size is copied behind the header: cheaper than a second buffer in writev(2). */
 const COPIED_BYTES_MAX = 16 * 1024;
+/** writev(2) takes at most 1,024 parts (IOV_MAX); many small ones cost more than a copy. */
+const ATTACHED_PARTS_MAX = 64;
 const HEADER_WORDS = OUT_HEADER_BYTES / 4;
 /** st_blksize, the preferred I/O size (stat(3type)). */
 const BLOCK_SIZE = 4096;
@@ -82,10 +84,10 @@ export class ReplyWriter {
     return this.#attachedBytes;
   }
 
-  /** Copies small attached data behind the header, so that the reply is one buffer. Answers its length, bytes. */
+  /** Copies attached data that is small, or in many parts, behind the header, so that the reply is one buffer. Answers its length, bytes. */
   inlineSmall(): number {
     let end = this.#at * 4;
-    if (this.#attachedBytes > COPIED_BYTES_MAX) return end;
+    if (this.#attachedBytes > COPIED_BYTES_MAX && this.#attached.length <= ATTACHED_PARTS_MAX) return end;
     for (const chunk of this.#attached) {
       this.#bytes.set(chunk, end);
       end += chunk.length;

@@ -12,8 +12,11 @@ export interface LockReleases {
   held(inode: Inode, owner: string): boolean;
   /** On close(2) of any descriptor of the file POSIX releases all locks that the process holds on it (fcntl(2)). */
   closed(inode: Inode, owner: string): Promise<unknown>;
-  /** On the last close of an open file description its flock is released (flock(2)). `undefined`: it had none. */
-  released(inode: Inode, owner: string | undefined): Promise<unknown> | undefined;
+  /**
+   * On the last close of an open file description its locks are released: its flock (flock(2)), whose owner the kernel
+   * names, and its OFD locks (F_OFD_SETLK, fcntl(2)), whose owner it does not name.
+   */
+  released(inode: Inode, handle: number, flockOwner: string | undefined): void;
 }
 
 const TO_THE_END = Number.MAX_SAFE_INTEGER;
@@ -31,9 +34,15 @@ export function lockHandlers(state: MountState): LockHandlers & { readonly relea
     return session.mutate(command(inode, table, owner, range));
   }
 
-  function owners(inode: Inode, table: Table): Set<string> {
+  function noteOwner(inode: Inode, table: Table, owner: string, handle: number): void {
     const node = nodes.obtain(inode);
-    return table === "posix" ? node.posixOwners : node.flockOwners;
+    if (table === "posix") node.posixOwners.set(owner, handle);
+    else node.flockOwners.add(owner);
+  }
+
+  function closed(inode: Inode, owner: string): Promise<unknown> {
+    nodes.get(inode)?.posixOwners.delete(owner);
+    return unlock(inode, "posix", owner);
   }
 
   return {
@@ -45,7 +54,7 @@ export function lockHandlers(state: MountState): LockHandlers & { readonly relea
       // The next holder of the lock must see what was written under it.
       if (range.mode === "unlock") await nodes.get(inode)?.writer?.commit();
       // Before the request is sent: a close that overtakes its answer must unlock, too.
-      else owners(inode, table).add(owner);
+      else noteOwner(inode, table, owner, number);
       const waits = wait && range.mode !== "unlock";
       const locking = session.mutate(command(inode, table, owner, range), { wait: waits, interrupt: caller });
       const done = await orInterrupted(locking, waits ? caller : undefined);
@@ -62,13 +71,13 @@ export function lockHandlers(state: MountState): LockHandlers & { readonly relea
 
     releases: {
       held: (inode, owner) => nodes.get(inode)?.posixOwners.has(owner) === true,
-      closed(inode, owner) {
-        nodes.get(inode)?.posixOwners.delete(owner);
-        return unlock(inode, "posix", owner);
-      },
-      released(inode, owner) {
-        if (owner === undefined || nodes.get(inode)?.flockOwners.delete(owner) !== true) return undefined;
-        return unlock(inode, "flock", owner);
+      closed,
+      released(inode, handle, flockOwner) {
+        const node = nodes.get(inode);
+        if (node === undefined) return;
+        // A process's locks are gone by now: each of its close(2) sent a FLUSH. An OFD lock has one handle only.
+        for (const [owner, through] of node.posixOwners) if (through === handle) void closed(inode, owner);
+        if (flockOwner !== undefined && node.flockOwners.delete(flockOwner)) void unlock(inode, "flock", flockOwner);
       },
     },
   };

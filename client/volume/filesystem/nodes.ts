@@ -37,8 +37,11 @@ export interface Node {
   readonly names: Map<string, KernelName>;
   /** The name under which the kernel last reached this inode; kept when it is invalidated. For log lines. */
   lastName: { readonly parent: Inode; readonly name: ByteString } | undefined;
-  /** Owners that have taken a lock through this mount: only these need an unlock at close. */
-  readonly posixOwners: Set<string>;
+  /**
+   * Owners that have taken a lock through this mount: only these need an unlock at close. A POSIX lock's owner, which is
+   * a process or an open file description, with the handle through which it last took one.
+   */
+  readonly posixOwners: Map<string, number>;
   readonly flockOwners: Set<string>;
 }
 
@@ -70,7 +73,7 @@ export class NodeTable {
         writer: undefined,
         names: new Map(),
         lastName: undefined,
-        posixOwners: new Set(),
+        posixOwners: new Map(),
         flockOwners: new Set(),
       };
       this.#nodes.set(inode, node);

@@ -32,7 +32,7 @@ export function openHandlers(state: MountState, locks: LockReleases): OpenHandle
       const handle = handles.file(number);
       if (handle === undefined) return true;
       handles.remove(number);
-      void locks.released(inode, flockOwner);
+      locks.released(inode, number, flockOwner);
       void handle.node.writer?.commit();
       closeNode(state, handle.node);
       return true;

@@ -195,6 +195,21 @@ describe("bytes as the kernel writes and reads them", () => {
     expect(read(large).equals(Buffer.concat(large))).toBe(true);
   });
 
+  test("READ: 2,000 pieces reach the kernel in one writev(2), which takes 1,024 (defect 2)", () => {
+    const pieces = Array.from({ length: 2000 }, (_, index) => Buffer.alloc(64, index));
+    const replies: (readonly Uint8Array[])[] = [];
+    const send = (reply: readonly Uint8Array[]) => {
+      replies.push(reply.map((part) => Buffer.from(part)));
+      return "sent" as const;
+    };
+    const it = session({ read: () => pieces }, { send });
+    it.receive(request("READ", bytes(1n, 0n, 131072, 0, 0n, 0, 0)));
+    expect(replies).toHaveLength(1);
+    expect(replies[0]!.length).toBeLessThanOrEqual(1024);
+    expect(Buffer.concat(replies[0]!).readUInt32LE(0)).toBe(16 + 128_000);
+    expect(Buffer.concat(replies[0]!).subarray(16).equals(Buffer.concat(pieces))).toBe(true);
+  });
+
   test("FLUSH, RELEASE, FSYNC, FALLOCATE, LSEEK: offsets above 32 bits, lock owners as tokens", () => {
     const seen: unknown[] = [];
     const note =

@@ -332,6 +332,36 @@ describe("two mounts", () => {
     await theirs.close();
   });
 
+  test("a lock of an open file description is released at its last close (defect 5)", async () => {
+    const mine = await disk.open("described", O_CREAT | O_RDWR);
+    const theirs = await other.open("described", O_RDWR);
+    const range = { mode: "write" as const, start: 0, end: 99, pid: 7 };
+    const once = { wait: false, flock: false };
+    ok(await disk.handlers.setlk(caller(), mine.inode, mine.handle, "description", range, once));
+    // The kernel's FLUSH names the process, and its RELEASE no owner: neither names the owner of this lock.
+    await mine.close();
+    await expect
+      .poll(() => other.handlers.setlk(caller(), theirs.inode, theirs.handle, "b", range, once), { timeout: 5000 })
+      .toBe(true);
+    await theirs.close();
+  });
+
+  test("a process keeps a lock that it took again after it had closed another descriptor (defect 5)", async () => {
+    const first = await disk.open("relocked", O_CREAT | O_RDWR);
+    const second = await disk.open("relocked", O_RDWR);
+    const theirs = await other.open("relocked", O_RDWR);
+    const range = { mode: "write" as const, start: 0, end: 99, pid: 7 };
+    const once = { wait: false, flock: false };
+    ok(await disk.handlers.setlk(caller(), first.inode, first.handle, "process", range, once));
+    ok(await disk.handlers.flush(caller(), first.inode, first.handle, "process"));
+    ok(await disk.handlers.setlk(caller(), second.inode, second.handle, "process", range, once));
+    await disk.handlers.release(caller(), first.inode, first.handle, undefined);
+    await disk.write("relocked-barrier", "x");
+    expect(await other.handlers.setlk(caller(), theirs.inode, theirs.handle, "b", range, once)).toBe("EAGAIN");
+    await second.close();
+    await theirs.close();
+  });
+
   test("a file capability that is set between a write and the close is not removed by the write", async () => {
     const name = "security.capability" as ByteString;
     const file = await disk.open("capable", O_CREAT | O_WRONLY);
