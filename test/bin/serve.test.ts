@@ -9,10 +9,11 @@ async function serving(stopMs: number) {
   const program = `
     import { pino } from "pino";
     import { serve } from ${JSON.stringify(join(ROOT, "bin/serve.ts"))};
-    console.log("serves");
     const life = setTimeout(() => {}, 60_000);
     const stop = () => new Promise((done) => setTimeout(() => { console.log("in order"); done(); }, ${stopMs}));
-    await serve({ stop }, pino({ level: "silent" }));
+    const served = serve({ stop }, pino({ level: "silent" }));
+    console.log("serves"); // only now: a signal before serve() listens would end the process
+    await served;
     clearTimeout(life);`;
   const child = spawn(process.execPath, ["--input-type=module", "-e", program], { cwd: ROOT });
   let said = "";
