@@ -1,4 +1,5 @@
 import type { GroupEntry, MachineSnapshot, StateMachine } from "../../consensus/group.ts";
+import type { Entry } from "../../core/codec/entries.ts";
 import { decodeEntry } from "../../core/codec.ts";
 import type { Command, Outcome, Stamp } from "../../core/commands.ts";
 import { applyEntry, type Refusal } from "../../core/entries.ts";
@@ -204,13 +205,21 @@ export class Machine implements StateMachine {
   #applyCommand({ data }: GroupEntry): Applied {
     const entry = decodeEntry(data);
     const previous = this.tree.version;
+    const isRenewal = this.#isRenewal(entry);
     if (entry.type === "proposed" && this.facts.fence > previous.epoch) return { taken: false, refusal: "fenced" };
     if (entry.type === "followed" && this.facts.diverged !== undefined) return { taken: false, refusal: "diverged" };
     if (this.isRefused(entry.command, previous)) return { taken: false, refusal: "refused" };
     const result = applyEntry(this.tree, entry);
     if (!result.taken) return result;
+    if (isRenewal) this.facts.passClearance(previous.epoch, result.version.epoch);
     this.#noteTaken(entry.stamp, { previous, version: result.version, body: entry.body }, result.effects);
     return result;
+  }
+
+  /** Whether the entry would begin the next epoch of this region only for its new counters. */
+  #isRenewal({ type, command }: Entry): boolean {
+    if (type !== "proposed" || command.kind !== "beginEpoch" || command.forced) return false;
+    return this.tree.sealedTo === undefined && epochRegion(command.epoch) === epochRegion(this.version.epoch);
   }
 
   /** Whether the command would begin an epoch of this region from a seal that it has declined. */

@@ -103,12 +103,13 @@ export class SimulatedClient {
   #connect(): void {
     const { cluster, name, region, consistency } = this.#options;
     const logger = loggerOf(this.#world, name);
-    const hello = (seen: Version) => ({
+    const hello = (seen: Version, uuid: string) => ({
       volume: cluster.volume.volume,
       region,
       client: name,
       session: this.#session.id,
       seen,
+      uuid,
       open: [],
     });
     const onPrimaryLoss = "fail" as const;

@@ -24,7 +24,13 @@ test("a mirror's stream that cannot be opened is ended, and the reason is logged
   } as unknown as ServerContext;
   const stream = Object.assign(new EventEmitter(), { write: vi.fn(), end: vi.fn() });
   const onEnd = vi.fn();
-  new FollowStream(context, stream as never, { reports: new RegionReports(), isPrimary: () => true, onEnd });
+  new FollowStream(context, stream as never, {
+    reports: new RegionReports(),
+    isServing: () => true,
+    mayFeed: () => true,
+    onSeen: () => {},
+    onEnd,
+  });
   const hello = { volume: "test", uuid: "u", region: "gcp", from: { epoch: 16, sequence: 5 }, stateHash: "" };
   stream.emit("data", { hello, report: undefined, readIndex: [] });
   await vi.waitFor(() => expect(onEnd).toHaveBeenCalledOnce());
