@@ -1,7 +1,7 @@
 /** The input and output of the state machine: commands, their stamps and outcomes, and the values in them. */
 
 import type { ErrnoCode } from "./errno.ts";
-import type { ByteString, EpochCode, Inode, RegionIndex, Sequence, SessionId, SliceId, Time } from "./ids.ts";
+import type { ByteString, EpochCode, Inode, RegionIndex, Sequence, SessionId, SliceId, Time, Version } from "./ids.ts";
 
 export type InodeKind = "file" | "directory" | "symlink" | "fifo" | "character" | "block" | "socket";
 
@@ -52,6 +52,17 @@ export type Extent =
 
 export type TimeChange = Time | "now";
 
+/**
+ * Why an epoch begins. The sequencer judges it against the position in the changelog (core/sequencer.ts).
+ * - `sealed`: the epoch before was sealed to this region
+ * - `resumed`: the region that made the seal continues; `declined` is the version of the seal that its target has declined
+ * - `counters`: the primary begins its next epoch, with id counters of its own
+ * - `forced`: the region was promoted without the primary
+ */
+export type Beginning =
+  | { readonly how: "sealed" | "counters" | "forced" }
+  | { readonly how: "resumed"; readonly declined: Version };
+
 /** A change of the tree, as data. The time, the request's number and the epoch are in the entry's stamp (Stamp). */
 export type Command =
   // The volume
@@ -62,7 +73,7 @@ export type Command =
       readonly regions: readonly string[];
       readonly primary: RegionIndex;
     }
-  | { readonly kind: "beginEpoch"; readonly epoch: EpochCode; readonly forced: boolean }
+  | ({ readonly kind: "beginEpoch"; readonly epoch: EpochCode } & Beginning)
   | { readonly kind: "seal"; readonly to: RegionIndex }
   | { readonly kind: "regionProgress"; readonly region: RegionIndex; readonly sequence: Sequence }
   // Sessions. The client draws the id (random, below 2^53), so that a retry opens the same session.

@@ -21,7 +21,7 @@ function format(context: Context, command: CommandOf<"format">): Outcome {
   const { uuid, volume, regions } = command;
   const counters = { nextInode: 1, nextSlice: 1, usedBytes: 0, inodes: 1 };
   tree.putVolume({ uuid, volume, regions, version: position.version, sealedTo: position.sealedTo, ...counters });
-  tree.putEpoch(position.version.epoch, { first: sequence, previous: NO_VERSION, forced: false });
+  tree.putEpoch(position.version.epoch, { first: sequence, previous: NO_VERSION, how: "format" });
   for (let region = 0; region < regions.length; region++)
     tree.putRegionProgress(region as RegionIndex, NO_VERSION.sequence);
   const attributes = {
@@ -50,7 +50,7 @@ function format(context: Context, command: CommandOf<"format">): Outcome {
 function beginEpoch(context: Context, command: CommandOf<"beginEpoch">): Outcome {
   const { tree, sequence, previous } = context;
   tree.putVolume({ ...tree.volume!, nextInode: 1, nextSlice: 1 });
-  tree.putEpoch(command.epoch, { first: sequence, previous, forced: command.forced });
+  tree.putEpoch(command.epoch, { first: sequence, previous, how: command.how });
   return DONE;
 }
 

@@ -1,6 +1,6 @@
 import type { Attributes, InodeKind, Outcome, Slice } from "../commands.ts";
 import { ERRNO, type ErrnoCode } from "../errno.ts";
-import type { Inode, RegionIndex, Sequence, SliceId } from "../ids.ts";
+import type { EpochCode, Inode, RegionIndex, Sequence, SliceId, Version } from "../ids.ts";
 import { CodeTable, encodeWith, Reader, type Writer } from "./bytes.ts";
 
 const FORMAT = 1;
@@ -35,6 +35,15 @@ export interface ChunkValue {
   /** Sequence of the last change. */
   readonly revision: number;
   readonly segments: readonly Segment[];
+}
+
+export function writeVersion(w: Writer, version: Version): void {
+  w.uint(version.epoch);
+  w.uint(version.sequence);
+}
+
+export function readVersion(r: Reader): Version {
+  return { epoch: r.uint() as EpochCode, sequence: r.uint() as Sequence };
 }
 
 function writeAttributes(w: Writer, a: Attributes): void {

@@ -65,7 +65,10 @@ const commandsByKind: {
       primary: fc.nat(v.regions.length - 1) as unknown as fc.Arbitrary<never>,
     }),
   ),
-  beginEpoch: fc.record({ epoch, forced: fc.boolean() }),
+  beginEpoch: fc.oneof(
+    fc.record({ epoch, how: fc.constantFrom("sealed", "counters", "forced" as const) }),
+    fc.record({ epoch, how: fc.constant("resumed" as const), declined: fc.record({ epoch, sequence: id<never>() }) }),
+  ),
   seal: fc.record({ to: region }),
   regionProgress: fc.record({ region, sequence: id<never>() }),
   openSession: fc.record({ session: id<never>(), client: text, region }),

@@ -1,5 +1,5 @@
 import { decodeChunk, decodeSlice } from "../../../core/codec.ts";
-import type { Inode } from "../../../core/ids.ts";
+import { epochRegion, type Inode } from "../../../core/ids.ts";
 import { KEY_PREFIX, keyId } from "../../../core/keys.ts";
 import type { LossReportAnswer, LostFile, RegionStatus } from "../../../proto/generated/admin.ts";
 import { decodePending, pendingPrefix } from "../../machine/local-keys.ts";
@@ -25,7 +25,7 @@ export class LossReports {
   async ensure(reachable: ReadonlyMap<string, RegionStatus>): Promise<LossReportAnswer | undefined> {
     const { machine, proposer } = this.#context;
     const record = machine.tree.epoch(machine.version.epoch);
-    if (record === undefined || !record.forced) return undefined;
+    if (record === undefined || record.how !== "forced") return undefined;
     const kept = readLossReport(this.#context);
     if (kept.present && kept.fork?.epoch === record.previous.epoch && kept.fork.sequence === record.previous.sequence) {
       return kept;
@@ -53,7 +53,7 @@ export class LossReports {
     const heard = machine.facts.heard;
     return {
       present: true,
-      fromRegion: regions[previous.epoch % 16] ?? "",
+      fromRegion: regions[epochRegion(previous.epoch)] ?? "",
       toRegion: region,
       fork: previous,
       heard: heard.epoch === previous.epoch && heard.sequence > previous.sequence ? heard : previous,

@@ -18,7 +18,7 @@ test("a mirror's stream that cannot be opened is ended, and the reason is logged
       primary: "aws",
       appliedIndex: 9,
       pin: () => release,
-      checkpoints: { before: () => ({ index: 0, epoch: 0, sequence: 0, sealedTo: -1, fence: 0 }) },
+      checkpoints: { before: () => ({ index: 0, epoch: 0, sequence: 0 }) },
     },
     logger: { error },
   } as unknown as ServerContext;
