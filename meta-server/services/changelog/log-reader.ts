@@ -108,13 +108,3 @@ function isOnChangelog(tree: Tree, { epoch, sequence }: Version): boolean {
     later = previous.epoch;
   }
 }
-
-/** The last version that this history shares with one that is at `version`; for the message about the fork. */
-export function forkOf(tree: Tree, version: Version): Version {
-  let later = tree.version.epoch;
-  for (;;) {
-    const previous = tree.epoch(later)?.previous;
-    if (previous === undefined || previous.epoch <= version.epoch) return previous ?? tree.version;
-    later = previous.epoch;
-  }
-}
