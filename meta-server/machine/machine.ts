@@ -176,6 +176,11 @@ export class Machine implements StateMachine {
     return volume.sealedTo === undefined ? "primary" : "sealed";
   }
 
+  /** What the region reports of itself: its role, or that its state differs from the primary's. */
+  get state(): Role | "diverged" {
+    return this.facts.diverged === undefined ? this.role : "diverged";
+  }
+
   /** The state hash at a sequence; known at recent ends of turns and at checkpoints. */
   hashAt(sequence: number): string | undefined {
     return this.#hashes.get(sequence) ?? this.checkpoints.at(sequence)?.stateHash;

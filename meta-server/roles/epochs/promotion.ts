@@ -27,6 +27,11 @@ export async function promote(
   const { regions, follower } = sources;
   if (machine.role === "unformatted") return refuse(`${region} cannot be promoted: it holds no volume yet`);
   if (machine.role === "primary") return refuse(`${region} is the primary already`);
+  if (machine.facts.diverged !== undefined) {
+    return refuse(
+      `${region} cannot be promoted: its state differs from the primary's ('mirrorfs status' says what to do)`,
+    );
+  }
   const answers = await regions.askAll();
   const refusal = refusalOf(context, answers, options);
   if (refusal !== undefined) return refuse(refusal);

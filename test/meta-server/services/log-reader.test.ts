@@ -153,7 +153,7 @@ describe("a diverged region", () => {
     local({ kind: "diverged", sequence: 2, own: "a", primary: "b" });
     expect(propose(begin(2, GCP, "sealed"))).toBe("diverged");
     expect(propose(begin(16, GCP, "forced"))).toBe("diverged");
-    expect(machine.role).toBe("mirror");
+    expect([machine.role, machine.state]).toEqual(["mirror", "diverged"]);
     expect((await changelog()).version).toEqual(machine.version);
   });
 
