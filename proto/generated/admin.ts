@@ -45,7 +45,7 @@ export interface RegionStatus {
     | undefined;
   /** the primary in the epoch of `version` */
   epochRegion: string;
-  /** "primary" | "mirror" | "sealed" | "fenced" | "unformatted" */
+  /** "primary" | "mirror" | "sealed" | "fenced" | "unformatted" | "diverged" */
   role: string;
   stateHash: string;
   /** mirror: the primary's last known commit */

@@ -41,8 +41,8 @@ export const CORE: readonly Fault[] = [
     replacements: [
       {
         file: LOG_READER,
-        text: "const { command, body } = entry;",
-        by: `const { command, body } = entry;
+        text: "const { command, body } = decodeEntry(data);",
+        by: `const { command, body } = decodeEntry(data);
     if (command.kind === "rmdir") return undefined;`,
       },
     ],
@@ -107,8 +107,8 @@ export const CORE: readonly Fault[] = [
     replacements: [
       {
         file: LOG_READER,
-        text: "const { command, body } = entry;",
-        by: `const { command, body } = entry;
+        text: "const { command, body } = decodeEntry(data);",
+        by: `const { command, body } = decodeEntry(data);
     if (command.kind === "unlink") return undefined;`,
       },
     ],

@@ -138,6 +138,7 @@ export class EpochKeeper {
       get isSealDeclined() {
         return facts.isRefused(version); // reads the store: evaluated only by the rule that needs it
       },
+      isDiverged: facts.diverged !== undefined,
       fence: facts.fence,
       lastCounter: Math.max(nextInode, nextSlice),
     };

@@ -26,7 +26,7 @@ export class LossReports {
   async ensure(reachable: ReadonlyMap<string, RegionStatus>): Promise<LossReportAnswer | undefined> {
     const { machine, proposer } = this.#context;
     const record = machine.tree.epoch(machine.version.epoch);
-    if (record === undefined || !record.forced) return undefined;
+    if (record === undefined || record.how !== "forced") return undefined;
     const kept = readLossReport(this.#context);
     if (kept.present && kept.fork?.epoch === record.previous.epoch && kept.fork.sequence === record.previous.sequence) {
       return kept;

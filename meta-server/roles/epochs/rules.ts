@@ -2,7 +2,7 @@
  * The rules of epochs as a total table: what a region's leader does in each state at each event. A rule is a pure function of
  * the situation and the event, and returns a step: the actions that the epoch keeper carries out, in order.
  */
-import type { Command } from "../../../core/commands.ts";
+import type { Beginning, Command } from "../../../core/commands.ts";
 import {
   COUNTER_LIMIT,
   type EpochCode,
@@ -20,8 +20,8 @@ const WATCH_EVERY_MS = 2_000;
 const DOWN_PATIENCE_MS = 3_000;
 /** The next epoch, with counters of its own, is begun when only this many ids are left. */
 const COUNTER_RESERVE = 2 ** 20;
-/** An epoch that is further ahead than this is not a real one. */
-const EPOCH_LEAP_MAX = 64;
+/** An epoch that is further ahead than this is not a real one. Each promotion by force leaves up to 16 numbers out. */
+const EPOCH_LEAP_MAX = 64 * 16;
 
 /** The machine's role, or `waiting`: a primary that does not know yet whether its epoch is still current. */
 export type State = Role | "waiting";
@@ -49,6 +49,8 @@ export interface Situation {
   readonly sealedTo: RegionIndex | undefined;
   /** Whether this region has declined to begin an epoch from the seal at `version`. */
   readonly isSealDeclined: boolean;
+  /** Whether this region's state differs from the primary's: it begins no epoch. */
+  readonly isDiverged: boolean;
   /** The latest epoch because of which this region was fenced; 0: none. */
   readonly fence: number;
   /** The higher of the two id counters of the epoch. */
@@ -233,7 +235,7 @@ function watched(at: Situation, event: EventOf<"watched">): Step {
 /** Begins the next epoch, with counters of its own, before the ids of this one are used up. */
 function reported(at: Situation): Step {
   if (at.lastCounter < COUNTER_LIMIT - COUNTER_RESERVE) return [];
-  return [beginEpoch(at.version, at.regionIndex!, [])];
+  return [beginEpoch(at, at.version, { how: "counters" }, [])];
 }
 
 function epochSeen(at: Situation, { epoch }: EventOf<"epochSeen">): Step {
@@ -257,15 +259,16 @@ function targetAnswered(at: Situation, { to, seal, status }: EventOf<"targetAnsw
 
 function declined(at: Situation, { to, seal }: EventOf<"declined">): Step {
   const text = "the switchover was aborted: its target declined, and this region remains the primary";
-  return [beginEpoch(seal, at.regionIndex!, [say(""), { do: "log", level: "warn", fields: { to }, text }])];
+  const taken: Step = [say(""), { do: "log", level: "warn", fields: { to }, text }];
+  return [beginEpoch(at, seal, { how: "resumed", declined: seal }, taken)];
 }
 
 function mirrorRound(at: Situation): Step {
   const step: Action[] = [{ do: "unclear" }, say("")];
-  if (!isSealedToSelf(at) || at.isSealDeclined) return step;
+  if (!isSealedToSelf(at) || at.isDiverged || at.isSealDeclined) return step;
   const fields = { epoch: epochNumber(at.version.epoch) + 1 };
   const text = "took over as the primary, in the next epoch";
-  return [...step, beginEpoch(at.version, at.regionIndex!, [{ do: "log", level: "info", fields, text }])];
+  return [...step, beginEpoch(at, at.version, { how: "sealed" }, [{ do: "log", level: "info", fields, text }])];
 }
 
 function isSealedToSelf({ sealedTo, regionIndex }: Situation): boolean {
@@ -286,10 +289,10 @@ function fence(at: Situation, epoch: EpochCode, failed: EpochEvent | undefined):
   ];
 }
 
-/** Begins the epoch after that of `version`, with `region` as its primary. */
-function beginEpoch(version: Version, region: RegionIndex, taken: Step): Action {
-  const epoch = epochCode(epochNumber(version.epoch) + 1, region);
-  return { do: "propose", command: { kind: "beginEpoch", epoch, forced: false }, taken };
+/** Begins the epoch after that of `version`, with this region as its primary. */
+function beginEpoch({ regionIndex }: Situation, version: Version, beginning: Beginning, taken: Step): Action {
+  const epoch = epochCode(epochNumber(version.epoch) + 1, regionIndex!);
+  return { do: "propose", command: { kind: "beginEpoch", epoch, ...beginning }, taken };
 }
 
 const START_THEM = "start the metadata servers there (mirrorfs meta)";

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { CommandOf } from "../../../core/commands.ts";
 import {
   COUNTER_LIMIT,
   type EpochCode,
@@ -44,6 +45,7 @@ const CALM: Situation = {
   regions: ["aws", "gcp"],
   sealedTo: undefined,
   isSealDeclined: false,
+  isDiverged: false,
   fence: 0,
   lastCounter: 1000,
 };
@@ -86,7 +88,11 @@ const declined: EpochEvent = { kind: "declined", to: "gcp", seal: version(2) };
 const epochSeen = (number: number): EpochEvent => ({ kind: "epochSeen", epoch: epochCode(number, GCP) });
 const applied = (hasFresh: boolean): EpochEvent => ({ kind: "applied", hasFresh });
 
-/** An action in a few words, e.g. "say: …" or "begin 3@0" (epoch 3, of region 0). */
+function beginningOf(command: CommandOf<"beginEpoch">): string {
+  return command.how === "resumed" ? `resumed ${command.declined.sequence}` : command.how;
+}
+
+/** An action in a few words, e.g. "say: …" or "begin 3@0 sealed" (epoch 3, of region 0). */
 function lineOf(action: Action): string {
   const epoch = (code: EpochCode) => `${epochNumber(code)}@${epochRegion(code)}`;
   switch (action.do) {
@@ -101,7 +107,8 @@ function lineOf(action: Action): string {
       return `${action.do} ${action.to}`;
     case "propose": {
       const { command } = action;
-      const what = command.kind === "beginEpoch" && !command.forced ? `begin ${epoch(command.epoch)}` : command.kind;
+      const what =
+        command.kind === "beginEpoch" ? `begin ${epoch(command.epoch)} ${beginningOf(command)}` : command.kind;
       return [what, ...linesOf(action.taken).map((line) => `taken: ${line}`)].join("; ");
     }
     default:
@@ -113,7 +120,7 @@ const linesOf = (step: Step) => step.map(lineOf);
 
 const FENCED = "warn: a later epoch has begun in another region: this one is fenced";
 const TAKEN_BACK =
-  "begin 3@0; taken: say: ; taken: warn: the switchover was aborted: its target declined, and this region remains the primary";
+  "begin 3@0 resumed 7; taken: say: ; taken: warn: the switchover was aborted: its target declined, and this region remains the primary";
 const SEALED_TO_GCP = "say: switchover to gcp: changes wait for it to take over (0 s so far)";
 
 type Case = readonly [why: string, at: Partial<Situation>, event: EpochEvent, step: readonly string[]];
@@ -145,10 +152,10 @@ const ANSWERED: readonly Case[] = [
     watched(answers(gcp("primary", 3))),
     ["reportLosses"],
   ],
-  ["an epoch too far ahead to be real", {}, watched(answers(gcp("primary", 67))), ["reportLosses"]],
+  ["an epoch too far ahead to be real", {}, watched(answers(gcp("primary", 1027))), ["reportLosses"]],
   ["a region that does not answer, while this one serves", {}, watched(nobody, ["gcp"]), ["reportLosses"]],
   ["enough ids left", { lastCounter: USED_UP.lastCounter - 1 }, reported, []],
-  ["ids almost used up", USED_UP, reported, ["begin 3@0"]],
+  ["ids almost used up", USED_UP, reported, ["begin 3@0 counters"]],
   ["the target does not answer", { ...SEALED, sealedForMs: 10_000 }, targetAnswered(undefined), []],
   ["the target has begun", SEALED, targetAnswered(gcp("primary", 3)), ["wakeFollower"]],
   [
@@ -167,8 +174,8 @@ const SEEN: readonly Case[] = [
   ["a client has seen a later epoch", {}, epochSeen(3), [FENCED, "fence 3@1"]],
   ["a client has seen this epoch", { version: version(3, GCP) }, epochSeen(3), []],
   ["a client has seen an epoch for which it is fenced already", { fence: version(3, GCP).epoch }, epochSeen(3), []],
-  ["the furthest epoch that counts as real", {}, epochSeen(66), [FENCED, "fence 66@1"]],
-  ["an epoch too far ahead to be real", {}, epochSeen(67), []],
+  ["the furthest epoch that counts as real", {}, epochSeen(1026), [FENCED, "fence 1026@1"]],
+  ["an epoch too far ahead to be real", {}, epochSeen(1027), []],
 ];
 
 const DEAF: readonly Case[] = [["a client has seen a later epoch", {}, epochSeen(3), []]];
@@ -305,9 +312,15 @@ const CASES: Cases = {
       "the epoch is sealed to it",
       { version: version(2, GCP), sealedTo: AWS },
       round,
-      ["unclear", "say: ", "begin 3@0; taken: info: took over as the primary, in the next epoch"],
+      ["unclear", "say: ", "begin 3@0 sealed; taken: info: took over as the primary, in the next epoch"],
     ],
     ["it has declined this seal", { sealedTo: AWS, isSealDeclined: true }, round, ["unclear", "say: "]],
+    [
+      "the epoch is sealed to it, and its state differs from the primary's (defect 16)",
+      { version: version(2, GCP), sealedTo: AWS, isDiverged: true },
+      round,
+      ["unclear", "say: "],
+    ],
     ["the epoch is sealed to another mirror", { sealedTo: GCP }, round, ["unclear", "say: "]],
     ["the volume does not know its region", { regionIndex: undefined }, round, ["unclear", "say: "]],
     ["a turn seals the epoch to it", { sealedTo: AWS }, applied(false), ["runRoundNow"]],
