@@ -135,6 +135,20 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   },
   {
+    name: "snapshot-cuts-suffix",
+    about:
+      "a snapshot drops the entries after it that its receiver has acknowledged (leaders send needless ones now and then)",
+    profile: "weather",
+    replacements: [
+      { file: "consensus/runtime/incoming-snapshots.ts", text: "this.#options.onCommitted(header.at);", by: "" },
+      {
+        file: "consensus/raft/replication.ts",
+        text: "if (previousTerm === undefined) {\n    needSnapshot(",
+        by: "if (previousTerm === undefined || (progress.match > 0 && Math.random() < 0.05)) {\n    needSnapshot(",
+      },
+    ],
+  },
+  {
     name: "snapshot-without-sessions",
     about: "omits the session table from a snapshot for a member",
     profile: "mirror",
