@@ -93,8 +93,8 @@ export const MUTANTS: readonly Mutant[] = [
     replacements: [
       {
         file: "meta-server/storage/level-log.ts",
-        text: "this.#inFlight = this.#level.batch(operations, { sync: true })",
-        by: "this.#inFlight = this.#level.batch(operations, { sync: false })",
+        text: "const write = () => this.#level.batch(operations, { sync: true });",
+        by: "const write = () => this.#level.batch(operations, { sync: false });",
       },
     ],
   },
