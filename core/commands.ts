@@ -1,13 +1,15 @@
 /** The input and output of the state machine: commands, their stamps and outcomes, and the values in them. */
 
 import type { ErrnoCode } from "./errno.ts";
-import type { ByteString, EpochCode, Inode, RegionIndex, Sequence, SessionId, SliceId, Time } from "./ids.ts";
+import type { ByteString, EpochCode, Inode, RegionIndex, Sequence, SessionId, SliceId, Time, Version } from "./ids.ts";
 
 export type InodeKind = "file" | "directory" | "symlink" | "fifo" | "character" | "block" | "socket";
 
 export interface Attributes {
   readonly inode: Inode;
   readonly kind: InodeKind;
+  /** Where copies of the content are kept; a new inode gets its directory's. 0: the volume's default, and the only one yet. */
+  readonly policy: number;
   /** Permission bits with set-uid, set-gid and sticky (07777); the type is in `kind`. */
   readonly mode: number;
   readonly uid: number;
@@ -61,10 +63,12 @@ export type Command =
       readonly volume: string;
       readonly regions: readonly string[];
       readonly primary: RegionIndex;
+      /** The feature level that the volume begins with. */
+      readonly features: number;
     }
   | { readonly kind: "beginEpoch"; readonly epoch: EpochCode; readonly forced: boolean }
   | { readonly kind: "seal"; readonly to: RegionIndex }
-  | { readonly kind: "regionProgress"; readonly region: RegionIndex; readonly sequence: Sequence }
+  | { readonly kind: "regionProgress"; readonly region: RegionIndex; readonly version: Version }
   // Sessions. The client draws the id (random, below 2^53), so that a retry opens the same session.
   | { readonly kind: "openSession"; readonly session: SessionId; readonly client: string; readonly region: RegionIndex }
   | { readonly kind: "closeSession"; readonly session: SessionId }

@@ -42,6 +42,7 @@ const codecs: { readonly [K in CommandKind]: Codec<K> } = {
       w.uint(c.regions.length);
       for (const region of c.regions) w.text(region);
       w.uint(c.primary);
+      w.uint(c.features);
     },
     read: (r) =>
       checkFormat({
@@ -49,6 +50,7 @@ const codecs: { readonly [K in CommandKind]: Codec<K> } = {
         volume: r.text(),
         regions: r.list(1, () => r.text()),
         primary: r.uint() as RegionIndex,
+        features: r.uint(),
       }),
   },
   beginEpoch: {
@@ -65,9 +67,13 @@ const codecs: { readonly [K in CommandKind]: Codec<K> } = {
   regionProgress: {
     write(w, c) {
       w.uint(checkRegion(c.region));
-      w.uint(c.sequence);
+      w.uint(c.version.epoch);
+      w.uint(c.version.sequence);
     },
-    read: (r) => ({ region: checkRegion(r.uint()), sequence: r.uint() as Sequence }),
+    read: (r) => ({
+      region: checkRegion(r.uint()),
+      version: { epoch: r.uint() as EpochCode, sequence: r.uint() as Sequence },
+    }),
   },
   openSession: {
     write(w, c) {
@@ -223,6 +229,7 @@ function checkFormat<T extends Omit<CommandOf<"format">, "kind">>(format: T): T 
   if (regions < 1 || regions > REGIONS_MAX) throw new CodecError(`format: ${regions} regions, not 1…${REGIONS_MAX}`);
   if (!(format.primary < regions))
     throw new CodecError(`format: primary ${format.primary} is not one of the ${regions} regions`);
+  if (format.features < 1) throw new CodecError(`format: feature level ${format.features} is below 1`);
   return format;
 }
 

@@ -66,12 +66,9 @@ export function garbageKey(slice: number): string {
   return GARBAGE_PREFIX + numberKey(slice);
 }
 
-/**
- * Revoked ids belong to a generation: the history of another one may still use them. The first generation has the prefix that
- * all had in version 0.1.
- */
+/** Revoked ids belong to a generation: the history of another one may still use them. */
 export function revokedPrefix(generation: number): string {
-  return generation === 1 ? `${LOCAL}r` : `${LOCAL}v${generationPrefix(generation)}`;
+  return `${LOCAL}r${generationPrefix(generation)}`;
 }
 
 export function revokedKey(generation: number, first: number): string {

@@ -3,6 +3,7 @@ import { decodeEntry } from "../../core/codec.ts";
 import type { Command, Outcome, Stamp } from "../../core/commands.ts";
 import { applyEntry, type Refusal } from "../../core/entries.ts";
 import { epochRegion, type RegionIndex, type Time, type Version } from "../../core/ids.ts";
+import { regionIndex } from "../../core/regions.ts";
 import type { Effects, Tree } from "../../core/tree.ts";
 import type { StateStore } from "../storage/state-store.ts";
 import { CHECKPOINT_EVERY, Checkpoints, type Retention } from "./checkpoints.ts";
@@ -143,14 +144,13 @@ export class Machine implements StateMachine {
 
   /** This region's index in the volume; undefined before `format`, or if the volume does not have this region. */
   get regionIndex(): RegionIndex | undefined {
-    const index = this.tree.volume?.regions.indexOf(this.#options.region) ?? -1;
-    return index === -1 ? undefined : (index as RegionIndex);
+    return regionIndex(this.tree.volume, this.#options.region);
   }
 
   /** The region that began the current epoch; empty before `format`. */
   get primary(): string {
     const volume = this.tree.volume;
-    return volume === undefined ? "" : (volume.regions[epochRegion(volume.version.epoch)] ?? "");
+    return volume === undefined ? "" : (volume.regions[epochRegion(volume.version.epoch)]?.name ?? "");
   }
 
   /** A function of the state alone. */

@@ -36,7 +36,7 @@ describe("proposed entries", () => {
     expect(apply(makeCommand(ROOT_INODE, "f"))).toEqual({ taken: false, refusal: "notFormatted" });
     expect(tree.takeTurn().puts.size).toBe(0);
     const world = new World();
-    const again = { kind: "format", uuid: "x", volume: "x", regions: ["a"], primary: AWS } as const;
+    const again = { kind: "format", uuid: "x", volume: "x", regions: ["a"], primary: AWS, features: 1 } as const;
     expect(resultOf(world, world.entry(again, internal))).toBe("formatted");
   });
 
@@ -82,20 +82,24 @@ describe("proposed entries", () => {
     const before = world.make(ROOT_INODE, "a");
     world.must(begin(2, AWS, false), internal);
     const after = world.make(ROOT_INODE, "b");
-    expect([before, after]).toEqual([16 * 2 ** 36 + 1, 32 * 2 ** 36 + 1]);
+    expect([before, after]).toEqual([16 * 2 ** 30 + 1, 32 * 2 ** 30 + 1]);
   });
 
   test("a region's progress never decreases; an unknown region is ENODEV", () => {
     const world = new World();
-    const report = (region: number, sequence: number) =>
-      world.errorOf(
-        { kind: "regionProgress", region: region as RegionIndex, sequence: sequence as Sequence },
-        internal,
-      );
-    report(1, 3);
-    report(1, 2);
-    expect(world.tree.regionProgress(GCP)).toBe(3);
-    expect(report(2, 3)).toBe("ENODEV");
+    const report = (region: number, version: Version) =>
+      world.errorOf({ kind: "regionProgress", region: region as RegionIndex, version }, internal);
+    const at = (number: number, sequence: number) => ({
+      epoch: epochCode(number, AWS),
+      sequence: sequence as Sequence,
+    });
+    report(1, at(1, 3));
+    report(1, at(1, 2));
+    expect(world.tree.regionProgress(GCP)).toEqual(at(1, 3));
+    report(1, at(2, 4));
+    report(1, at(1, 5));
+    expect(world.tree.regionProgress(GCP)).toEqual(at(2, 4));
+    expect(report(2, at(1, 3))).toBe("ENODEV");
   });
 });
 
@@ -149,7 +153,7 @@ describe("followed entries", () => {
     expect(apply(followed.at(-1)!)).toBe("gap");
     for (const entry of followed.slice(1)) expect(apply(entry)).toBe("ok");
     for (const entry of followed) expect(apply(entry)).toBe("duplicate");
-    const otherVolume = { kind: "format", uuid: "x", volume: "v", regions: ["a"], primary: AWS } as const;
+    const otherVolume = { kind: "format", uuid: "x", volume: "v", regions: ["a"], primary: AWS, features: 1 } as const;
     const stamp = { ...decodeEntry(followed[0]!).stamp };
     const { body } = decodeEntry(encodeProposed(stamp, encodeCommand(otherVolume)));
     expect(apply(encodeFollowed({ epoch: 0 as never, sequence: 0 as Sequence }, body))).toBe("fork");

@@ -99,6 +99,7 @@ test("a followed entry with a gap before it, one of another history, and one tha
     volume: "test",
     regions: ["aws", "gcp"],
     primary: 0 as RegionIndex,
+    features: 1,
   });
   const open = body(16, { kind: "openSession", session: 5 as SessionId, client: "c", region: 0 as RegionIndex });
   const refusals = [

@@ -173,7 +173,14 @@ test("A bootstrap is written beside the state that it replaces and takes its pla
   const local = (entry: LocalEntry) => put(encodeLocal(entry));
   const command = (sequence: number, one: Parameters<typeof encodeCommand>[0]) =>
     put(encodeProposed(stampOf(sequence === 0 ? 0 : 16), encodeCommand(one)));
-  command(0, { kind: "format", uuid: "u", volume: "test", regions: ["aws", "gcp"], primary: 0 as RegionIndex });
+  command(0, {
+    kind: "format",
+    uuid: "u",
+    volume: "test",
+    regions: ["aws", "gcp"],
+    primary: 0 as RegionIndex,
+    features: 1,
+  });
   // The snapshot to load is this machine's own later state: any later state would do.
   const before = machine.version;
   const hash = machine.stateHash;
@@ -193,7 +200,8 @@ test("A bootstrap is written beside the state that it replaces and takes its pla
   local({ kind: "load", generation, nowMs: 0, pairs: later.pairs });
   expect([machine.version, machine.facts.generation]).toEqual([beside, 1]);
   // A snapshot must not undo an epoch that this region has begun meanwhile (a promotion).
-  const flip = { kind: "flip", generation, version: later.version, stateHash: later.hash } as const;
+  const stated = { version: later.version, stateHash: later.hash, keys: later.pairs.length };
+  const flip = { kind: "flip", generation, ...stated } as const;
   local({ ...flip, replaces: 0 });
   expect([machine.version, machine.facts.generation]).toEqual([beside, 1]);
   local({ ...flip, replaces: beside.epoch });

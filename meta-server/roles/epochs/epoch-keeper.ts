@@ -1,5 +1,7 @@
 import { randomUUID } from "node:crypto";
+import { FEATURE_LEVEL } from "../../../core/features.ts";
 import type { EpochCode, RegionIndex, Time } from "../../../core/ids.ts";
+import { regionNames } from "../../../core/regions.ts";
 import type { ServerContext } from "../../region/context.ts";
 import type { Follower } from "../follower/follower.ts";
 import type { Regions } from "../follower/regions.ts";
@@ -117,7 +119,7 @@ export class EpochKeeper {
   #situation(): Situation {
     const { volume: description, region, machine } = this.#context;
     const { tree, facts, version } = machine;
-    const { regions = [], nextInode = 0, nextSlice = 0 } = tree.volume ?? {};
+    const { nextInode = 0, nextSlice = 0 } = tree.volume ?? {};
     const nowMs = Date.now();
     return {
       region,
@@ -131,7 +133,7 @@ export class EpochKeeper {
       cleared: this.#cleared,
       version,
       regionIndex: machine.regionIndex,
-      regions,
+      regions: regionNames(tree.volume),
       sealedTo: tree.sealedTo,
       get isSealDeclined() {
         return facts.isRefused(version); // reads the store: evaluated only by the rule that needs it
@@ -203,7 +205,15 @@ export class EpochKeeper {
     const regions = [...volume.regions.keys()];
     const primary = regions.indexOf(region) as RegionIndex;
     const uuid = randomUUID();
-    const applied = await proposer.internal({ kind: "format", uuid, volume: volume.volume, regions, primary });
+    const features = FEATURE_LEVEL;
+    const applied = await proposer.internal({
+      kind: "format",
+      uuid,
+      volume: volume.volume,
+      regions,
+      primary,
+      features,
+    });
     if (applied?.taken) logger.info({ volume: volume.volume, uuid, regions }, "volume formatted");
   }
 

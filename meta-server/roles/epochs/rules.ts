@@ -19,7 +19,7 @@ const WATCH_EVERY_MS = 2_000;
 /** How long the first region waits before it formats the volume without an answer of regions whose servers are not running. */
 const DOWN_PATIENCE_MS = 3_000;
 /** The next epoch, with counters of its own, is begun when only this many ids are left. */
-const COUNTER_RESERVE = 2 ** 24;
+const COUNTER_RESERVE = 2 ** 20;
 /** An epoch that is further ahead than this is not a real one. */
 const EPOCH_LEAP_MAX = 64;
 

@@ -120,7 +120,7 @@ type Case = readonly [why: string, at: Partial<Situation>, event: EpochEvent, st
 type Cases = { readonly [S in State]: readonly Case[] };
 
 const UNCLEARED: Partial<Situation> = { cleared: false, startedForMs: 5_000 };
-const USED_UP = { lastCounter: COUNTER_LIMIT - 2 ** 24 };
+const USED_UP = { lastCounter: COUNTER_LIMIT - 2 ** 20 };
 const SEALED: Partial<Situation> = { sealedTo: GCP, sealedForMs: 500 };
 
 /** Answers to what a primary or a sealed primary asked: they count in every state in which they may arrive. */
