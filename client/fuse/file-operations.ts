@@ -9,6 +9,7 @@ import {
   O_TRUNC,
   OPEN_KILL_SUIDGID,
   RELEASE_FLOCK_UNLOCK,
+  WRITE_CACHE,
   WRITE_KILL_SUIDGID,
 } from "./protocol.ts";
 import { putEntry, putOpen, type ReplyWriter } from "./reply-writer.ts";
@@ -74,8 +75,11 @@ export const write: Operation<number> = {
   holds: "pages",
   call({ handlers }, request, body) {
     const data = body.bytes(WRITE_IN_BYTES, body.u32(16));
-    const kill = (body.u32(20) & WRITE_KILL_SUIDGID) !== 0;
-    return handlers.write(request, request.inode, body.u64(0), body.u64(8), data, kill);
+    const flags = body.u32(20);
+    return handlers.write(request, request.inode, body.u64(0), body.u64(8), data, {
+      killPrivileges: (flags & WRITE_KILL_SUIDGID) !== 0,
+      writeback: (flags & WRITE_CACHE) !== 0,
+    });
   },
   encode(out, taken) {
     out.u32(taken);

@@ -88,6 +88,7 @@ export const FOPEN_KEEP_CACHE = 1 << 1;
 export const FOPEN_CACHE_DIR = 1 << 3;
 
 export const GETATTR_FH = 1 << 0;
+export const WRITE_CACHE = 1 << 0;
 export const WRITE_KILL_SUIDGID = 1 << 2;
 export const OPEN_KILL_SUIDGID = 1 << 0;
 export const RELEASE_FLOCK_UNLOCK = 1 << 1;
