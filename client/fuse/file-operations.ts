@@ -6,7 +6,6 @@ import {
   FOPEN_CACHE_DIR,
   FOPEN_KEEP_CACHE,
   FSYNC_FDATASYNC,
-  O_TRUNC,
   OPEN_KILL_SUIDGID,
   RELEASE_FLOCK_UNLOCK,
   WRITE_CACHE,
@@ -18,10 +17,9 @@ import type { RequestBody } from "./request-body.ts";
 const nothing = { encode: () => undefined };
 
 export const open: Operation<OpenReply> = {
-  call(context, request, body) {
-    const flags = body.u32(0);
-    const kill = (body.u32(4) & OPEN_KILL_SUIDGID) !== 0 && (flags & O_TRUNC) !== 0;
-    return kill ? truncateAndOpen(context, request, flags) : context.handlers.open(request, request.inode, flags);
+  call({ handlers }, request, body) {
+    const kill = (body.u32(4) & OPEN_KILL_SUIDGID) !== 0;
+    return handlers.open(request, request.inode, body.u32(0), kill);
   },
   encode(out, reply) {
     putOpen(out, reply);
@@ -29,12 +27,6 @@ export const open: Operation<OpenReply> = {
   },
   undo: (context, request, reply) => abandon(context.handlers.release(request, request.inode, reply.handle, undefined)),
 };
-
-/** O_TRUNC that must clear set-user-ID and set-group-ID: the `open` handler has no flag for that, `setattr` has. */
-async function truncateAndOpen({ handlers }: Context, request: Request, flags: number) {
-  const truncated = await handlers.setattr(request, request.inode, { size: 0, killPrivileges: true });
-  return typeof truncated === "string" ? truncated : handlers.open(request, request.inode, flags & ~O_TRUNC);
-}
 
 /** Ignores the result of a clean-up. */
 function abandon(reply: Reply<true>): void {

@@ -101,7 +101,6 @@ export const RENAME_EXCHANGE = 1 << 1;
 /** fcntl(2)'s lock types, as Linux numbers them. */
 export const LOCK_MODES = ["read", "write", "unlock"] as const;
 
-export const O_TRUNC = 0o1000;
 /** The errno of an ioctl(2) that is not supported; core/errno.ts has only those that a file system returns. */
 export const ENOTTY = 25;
 

@@ -106,7 +106,7 @@ describe("files", () => {
     await first.write("ef", 4);
     await first.close();
     expect(String(await disk.read("flags"))).toBe("abcdef");
-    await expect(disk.open("flags", O_CREAT | O_EXCL | O_WRONLY)).rejects.toThrow("EEXIST");
+    await expect(disk.create("flags", O_EXCL | O_WRONLY)).rejects.toThrow("EEXIST");
   });
 
   // Promise: Appends through any number of descriptors of one mount follow one another, and none overwrites another
@@ -397,7 +397,7 @@ describe("two mounts", () => {
     await disk.write("pages", "one");
     const inode = await other.lookup("pages");
     const open = async () => {
-      const reply = ok(await other.handlers.open(caller(), inode, O_RDONLY));
+      const reply = ok(await other.handlers.open(caller(), inode, O_RDONLY, false));
       await other.handlers.release(caller(), inode, reply.handle, undefined);
       return reply.keepCache;
     };

@@ -1,5 +1,17 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { caller, type Disk, type File, O_APPEND, O_CREAT, O_RDWR, O_WRONLY, ok, World } from "../support/world.ts";
+import {
+  caller,
+  type Disk,
+  type File,
+  O_APPEND,
+  O_CREAT,
+  O_EXCL,
+  O_RDWR,
+  O_TRUNC,
+  O_WRONLY,
+  ok,
+  World,
+} from "../support/world.ts";
 
 /** One file in two mounts of a region: where the bytes of one go that the kernel has cached for the other. */
 let world: World;
@@ -55,4 +67,33 @@ test("pages of a shared mapping go to their offset, also through a descriptor th
   await file.write("cd", 10);
   await file.close();
   expect(String(await other.read("mapped"))).toBe("01ab456789cd");
+});
+
+test("O_TRUNC empties only the file that the open checked, also for a caller without privilege (defect 3)", async () => {
+  // A kernel that never finishes to drop a name.
+  const never = () => new Promise<void>(() => {});
+  other.access.state.kernel.caches = { invalidateInode: async () => {}, invalidateEntry: never, expireEntry: never };
+  await disk.write("current", "old");
+  const inode = await other.lookup("current");
+  await disk.rename("current", "previous");
+  await disk.write("current", "new");
+  for (const killPrivileges of [true, false]) {
+    await expect(other.openInode(inode, O_WRONLY | O_TRUNC, undefined, killPrivileges)).rejects.toThrow("ESTALE");
+  }
+  expect(String(await disk.read("previous"))).toBe("old");
+  const chosen = await disk.lookup("previous");
+  ok(await disk.handlers.setattr(caller(), chosen, { mode: 0o6777 }));
+  const file = await disk.openInode(chosen, O_WRONLY | O_TRUNC, undefined, true);
+  expect(await disk.stat("previous")).toMatchObject({ size: 0, mode: 0o777 });
+  await file.close();
+});
+
+test("O_CREAT of a name that another mount has made is ESTALE, so that the kernel checks its permission (defect 7)", async () => {
+  await disk.write("private", "theirs");
+  await expect(other.create("private", O_RDWR)).rejects.toThrow("ESTALE");
+  await expect(other.create("private", O_RDWR | O_EXCL)).rejects.toThrow("EEXIST");
+  expect(other.access.state.nodes.openFiles()).toEqual([]);
+  const file = await other.open("private", O_RDWR | O_CREAT);
+  expect(String(await file.read(0, 10))).toBe("theirs");
+  await file.close();
 });
