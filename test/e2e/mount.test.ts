@@ -119,6 +119,18 @@ mounted("synced data is in the volume: it is read back after the kernel's caches
   await sh(`echo 3 > /proc/sys/vm/drop_caches || true; cmp synced "$L/random"`);
 });
 
+mountedWith("python3")(
+  "a mapping that was made through a descriptor that appends is written in place (defect 6)",
+  async () => {
+    const program = `import mmap, os
+f = os.open("mapped", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+os.write(f, b"0123456789")
+m = mmap.mmap(f, 10); m[2:4] = b"ab"; m.flush(); m.close()
+os.write(f, b"cd"); os.close(f)`;
+    expect(await sh(`python3 -c '${program}'; cat mapped`)).toBe("01ab456789cd");
+  },
+);
+
 mounted("many processes append to and lock one file, and no line is lost (needs flock)", async () => {
   await sh(
     `for p in 1 2 3 4; do (for i in $(seq 25); do flock counter.lock sh -c 'echo line >> counter'; done) & done; wait`,
