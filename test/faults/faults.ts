@@ -5,11 +5,13 @@ import { CORE } from "./core.ts";
 import type { Fault } from "./fault.ts";
 import { FILE_CONTENTS } from "./file-contents.ts";
 import { MIRRORING } from "./mirroring.ts";
+import { PROMISES } from "./promises.ts";
 import { SEMANTICS } from "./semantics.ts";
 
 export const FAULTS: readonly Fault[] = [
   ...CORE,
   ...SEMANTICS,
+  ...PROMISES,
   ...FILE_CONTENTS,
   ...MIRRORING,
   ...CONSENSUS_MEMBERSHIP,

@@ -139,7 +139,6 @@ test("a request that waits for a lock gets it when it is released, or is interru
   expect((await waiting).status).toBe(Status.OK);
 });
 
-// Promise: What was acknowledged is there after a restart of every server
 test("everything is there after a restart", async () => {
   const file = await client.make(1, "kept");
   const { stateHash } = await volume.status(address);
