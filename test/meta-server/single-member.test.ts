@@ -199,7 +199,6 @@ test("a free lock is announced to one waiter at a time, which has a second to ta
   expect((await client.mutate(lock("write", "d"))).status).toBe(Status.OK);
 });
 
-// Promise: What was acknowledged is there after a restart of every server
 test("everything is there after a restart", async () => {
   const file = await client.make(1, "kept");
   const { stateHash } = await volume.status(address);

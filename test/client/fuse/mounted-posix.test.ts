@@ -1,11 +1,9 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { canMount, clean, has, ok, python, run, type Server, serve, temporaryDirectory } from "./harness.ts";
+import { canMount, clean, ok, python, run, type Server, serve, temporaryDirectory } from "./harness.ts";
 
-const usable = canMount && has("python3");
-
-describe.skipIf(!usable)("system calls on a mount (needs root, /dev/fuse and python3)", () => {
+describe.skipIf(!canMount)("system calls on a mount (needs root and /dev/fuse)", () => {
   let server: Server;
   beforeAll(async () => {
     server = await serve(await temporaryDirectory());
