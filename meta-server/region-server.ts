@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import type { VolumeDescription } from "../config/volume-description.ts";
 import type { Group } from "../consensus/group.ts";
 import type { Inode } from "../core/ids.ts";
+import { regionNames } from "../core/regions.ts";
 import { tolerant } from "../proto/frames.ts";
 import { AdminService as AdminDefinition } from "../proto/generated/admin.ts";
 import { AgentService as AgentDefinition } from "../proto/generated/agent.ts";
@@ -77,7 +78,7 @@ function wire(options: RegionServerOptions, { sessionTimeoutMs }: RegionServerTu
   const reports = new RegionReports();
   const clients = new Clients(context, sessionTimeoutMs);
   const isOpenElsewhere = (inode: Inode, since: number) =>
-    (machine.tree.volume?.regions ?? []).some((other) => other !== region && reports.mayBeOpen(other, inode, since));
+    regionNames(machine.tree.volume).some((other) => other !== region && reports.mayBeOpen(other, inode, since));
   const reaper = new Reaper(context, (inode, since) => clients.isOpen(inode) || isOpenElsewhere(inode, since));
   const openOrphans = () => {
     const { orphans } = reaper;

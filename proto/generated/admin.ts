@@ -20,7 +20,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { WireVersion } from "./metadata.ts";
+import { WireEpoch, WireVersion } from "./metadata.ts";
 
 export const protobufPackage = "mirrorfs";
 
@@ -45,7 +45,7 @@ export interface RegionStatus {
     | undefined;
   /** the primary in the epoch of `version` */
   epochRegion: string;
-  /** "primary" | "mirror" | "sealed" | "fenced" | "unformatted" */
+  /** "primary" | "mirror" | "sealed" | "fenced" | "unformatted" | "diverged" */
   role: string;
   stateHash: string;
   /** mirror: the primary's last known commit */
@@ -141,14 +141,6 @@ export interface ConfirmAnswer {
   fence: number;
 }
 
-/** An epoch of a history. `previous`: the last version before it. */
-export interface WireEpoch {
-  epoch: number;
-  first: number;
-  previous: WireVersion | undefined;
-  forced: boolean;
-}
-
 export interface AdminAnswer {
   ok: boolean;
   message: string;
@@ -202,7 +194,7 @@ export interface LossReportAnswer {
   /** the highest version that the mirror knew of: commands after `fork` may be lost */
   heard: WireVersion | undefined;
   promotedAtMs: number;
-  /** files with blocks in no reachable bucket */
+  /** files with blocks that this region lacks and whose home region does not answer */
   files: LostFile[];
   /** there are more such files */
   truncated: boolean;
@@ -1346,99 +1338,6 @@ export const ConfirmAnswer: MessageFns<ConfirmAnswer> = {
     message.state = object.state ?? "";
     message.sealedTo = object.sealedTo ?? "";
     message.fence = object.fence ?? 0;
-    return message;
-  },
-};
-
-function createBaseWireEpoch(): WireEpoch {
-  return { epoch: 0, first: 0, previous: undefined, forced: false };
-}
-
-export const WireEpoch: MessageFns<WireEpoch> = {
-  encode(message: WireEpoch, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.epoch !== 0) {
-      writer.uint32(9).double(message.epoch);
-    }
-    if (message.first !== 0) {
-      writer.uint32(17).double(message.first);
-    }
-    if (message.previous !== undefined) {
-      WireVersion.encode(message.previous, writer.uint32(26).fork()).join();
-    }
-    if (message.forced !== false) {
-      writer.uint32(32).bool(message.forced);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): WireEpoch {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseWireEpoch();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 9) {
-              break;
-            }
-
-            message.epoch = reader.double();
-            continue;
-          }
-          case 2: {
-            if (tag !== 17) {
-              break;
-            }
-
-            message.first = reader.double();
-            continue;
-          }
-          case 3: {
-            if (tag !== 26) {
-              break;
-            }
-
-            message.previous = WireVersion.decode(reader, reader.uint32());
-            continue;
-          }
-          case 4: {
-            if (tag !== 32) {
-              break;
-            }
-
-            message.forced = reader.bool();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  create(base?: DeepPartial<WireEpoch>): WireEpoch {
-    return WireEpoch.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<WireEpoch>): WireEpoch {
-    const message = createBaseWireEpoch();
-    message.epoch = object.epoch ?? 0;
-    message.first = object.first ?? 0;
-    message.previous = (object.previous !== undefined && object.previous !== null)
-      ? WireVersion.fromPartial(object.previous)
-      : undefined;
-    message.forced = object.forced ?? false;
     return message;
   },
 };

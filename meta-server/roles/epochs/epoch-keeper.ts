@@ -1,3 +1,4 @@
+import { regionNames } from "../../../core/regions.ts";
 import type { ServerContext } from "../../region/context.ts";
 import type { Follower } from "../follower/follower.ts";
 import type { Regions } from "../follower/regions.ts";
@@ -183,7 +184,7 @@ export class EpochKeeper {
   #situation(): Situation {
     const { volume: description, region, machine, lives } = this.#context;
     const { tree, facts, version } = machine;
-    const { regions = [], nextInode = 0, nextSlice = 0 } = tree.volume ?? {};
+    const { nextInode = 0, nextSlice = 0 } = tree.volume ?? {};
     const nowMs = performance.now();
     return {
       region,
@@ -201,7 +202,7 @@ export class EpochKeeper {
       laterEpoch: this.#laterEpoch,
       version,
       regionIndex: machine.regionIndex,
-      regions,
+      regions: regionNames(tree.volume),
       sealedTo: tree.sealedTo,
       get isSealDeclined() {
         return facts.isRefused(version); // reads the store: evaluated only by the rule that needs it

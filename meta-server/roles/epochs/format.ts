@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { FEATURE_LEVEL } from "../../../core/features.ts";
 import type { RegionIndex } from "../../../core/ids.ts";
 import type { ServerContext } from "../../region/context.ts";
 import type { Regions } from "../follower/regions.ts";
@@ -13,7 +14,9 @@ export async function format({ volume, region, proposer, logger }: ServerContext
   const regions = [...volume.regions.keys()];
   const primary = regions.indexOf(region) as RegionIndex;
   const uuid = randomUUID();
-  const applied = await proposer.internal({ kind: "format", uuid, volume: volume.volume, regions, primary });
+  const features = FEATURE_LEVEL;
+  const named = { uuid, volume: volume.volume };
+  const applied = await proposer.internal({ kind: "format", ...named, regions, primary, features });
   if (applied?.taken) logger.info({ volume: volume.volume, uuid, regions }, "volume formatted");
   return applied?.taken ?? false;
 }

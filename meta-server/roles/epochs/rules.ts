@@ -2,7 +2,7 @@
  * The rules of epochs as a total table: what a region's leader does in each state at each event. A rule is a pure function of
  * the situation and the event, and returns a step: the actions that the epoch keeper carries out, in order.
  */
-import type { Command } from "../../../core/commands.ts";
+import type { Beginning, Command } from "../../../core/commands.ts";
 import {
   COUNTER_LIMIT,
   compareVersions,
@@ -22,7 +22,7 @@ const ASK_EVERY_MS = 2_000;
 /** A hint makes this region ask, however many come, at most this often. */
 const HINT_EVERY_MS = 1_000;
 /** The next epoch, with counters of its own, is begun when only this many ids are left. */
-const COUNTER_RESERVE = 2 ** 24;
+const COUNTER_RESERVE = 2 ** 20;
 
 /**
  * The machine's role, or `waiting`: a primary that is not cleared, or `diverged`: a mirror whose state differs from the
@@ -251,7 +251,7 @@ function answered(at: Situation, event: EventOf<"answered">): Step {
 /** Begins the next epoch, with counters of its own, before the ids of this one are used up. */
 function reported(at: Situation): Step {
   if (!at.isCleared || at.lastCounter < COUNTER_LIMIT - COUNTER_RESERVE) return [];
-  return [beginEpoch(at.version, at.regionIndex!, [])];
+  return [beginEpoch(at, at.version, { how: "counters" }, [])];
 }
 
 function sealedRound(at: Situation): Step {
@@ -276,9 +276,8 @@ function targetAnswered(at: Situation, { to, seal, target }: EventOf<"targetAnsw
 function declined(at: Situation, { to, seal }: EventOf<"declined">): Step {
   if (!at.isCleared) return [];
   const text = "the switchover was aborted: its target declined, and this region remains the primary";
-  return [
-    beginEpoch(seal, at.regionIndex!, [{ do: "clear" }, say(""), { do: "log", level: "warn", fields: { to }, text }]),
-  ];
+  const taken: Step = [{ do: "clear" }, say(""), { do: "log", level: "warn", fields: { to }, text }];
+  return [beginEpoch(at, seal, { how: "resumed", declined: seal }, taken)];
 }
 
 /** A later epoch than the one that fenced this region is known. */
@@ -312,7 +311,8 @@ function targetCleared(at: Situation, event: EventOf<"answered">): Step {
 function takeOver(at: Situation): Action {
   const fields = { epoch: epochNumber(at.version.epoch) + 1 };
   const text = "took over as the primary, in the next epoch";
-  return beginEpoch(at.version, at.regionIndex!, [{ do: "clear" }, { do: "log", level: "info", fields, text }]);
+  const taken: Step = [{ do: "clear" }, { do: "log", level: "info", fields, text }];
+  return beginEpoch(at, at.version, { how: "sealed" }, taken);
 }
 
 function mayBegin(at: Situation): boolean {
@@ -366,10 +366,10 @@ function aloneWarning(at: Situation, { answers }: EventOf<"answered">): Step {
   return [{ do: "log", level: "warn", fields, text: "serving without an answer from these regions" }];
 }
 
-/** Begins the epoch after that of `version`, with `region` as its primary. */
-function beginEpoch(version: Version, region: RegionIndex, taken: Step): Action {
-  const epoch = epochCode(epochNumber(version.epoch) + 1, region);
-  return { do: "propose", command: { kind: "beginEpoch", epoch, forced: false }, taken };
+/** Begins the epoch after that of `version`, with this region as its primary. */
+function beginEpoch({ regionIndex }: Situation, version: Version, beginning: Beginning, taken: Step): Action {
+  const epoch = epochCode(epochNumber(version.epoch) + 1, regionIndex!);
+  return { do: "propose", command: { kind: "beginEpoch", epoch, ...beginning }, taken };
 }
 
 const START_THEM = "start the metadata servers there (mirrorfs meta)";

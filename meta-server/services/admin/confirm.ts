@@ -1,6 +1,7 @@
 import { status } from "@grpc/grpc-js";
-import type { Tree } from "../../../core/tree.ts";
-import type { ConfirmAnswer, ConfirmRequest, WireEpoch } from "../../../proto/generated/admin.ts";
+import { chainOf } from "../../../core/chain.ts";
+import { regionNames } from "../../../core/regions.ts";
+import type { ConfirmAnswer, ConfirmRequest } from "../../../proto/generated/admin.ts";
 import { NOT_THE_LEADER } from "../../../proto/refusals.ts";
 import type { ServerContext } from "../../region/context.ts";
 import { RefusedCall } from "../unary.ts";
@@ -27,19 +28,8 @@ export async function confirm(context: ServerContext, { uuid }: ConfirmRequest):
     region,
     version,
     chain: chainOf(machine.tree),
-    state: machine.facts.diverged === undefined ? machine.role : "diverged",
-    sealedTo: sealedTo === undefined ? "" : (volume?.regions[sealedTo] ?? ""),
+    state: machine.state,
+    sealedTo: sealedTo === undefined ? "" : (regionNames(volume)[sealedTo] ?? ""),
     fence: machine.facts.fence,
   };
-}
-
-/** The epochs of this history, from the first to the present one. */
-function chainOf(tree: Tree): WireEpoch[] {
-  const chain: WireEpoch[] = [];
-  for (let { epoch } = tree.version; ; ) {
-    const record = tree.epoch(epoch);
-    if (record === undefined) return chain.reverse();
-    chain.push({ epoch, ...record });
-    epoch = record.previous.epoch;
-  }
 }

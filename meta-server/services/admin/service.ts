@@ -121,7 +121,7 @@ export class AdminService {
     for (const id of slices) {
       const slice = machine.tree.slice(id);
       if (slice === undefined) continue;
-      const region = machine.tree.volume?.regions[slice.home] ?? "";
+      const region = machine.tree.volume?.regions[slice.home]?.name ?? "";
       const home = homes.get(region) ?? { region, slices: 0, bytes: 0 };
       homes.set(region, { region, slices: home.slices + 1, bytes: home.bytes + slice.bytes });
       answer.sliceBytes += slice.bytes;

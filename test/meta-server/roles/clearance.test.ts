@@ -56,9 +56,7 @@ test("a restart of one member after the other asks nobody, and changes go on alt
   }
 });
 
-// Promise: A group that has restarted as a whole takes no change, begins no epoch and feeds no mirror before every region has
-// answered, or startAlone=serve has run out
-test("a group that has restarted as a whole takes no change and feeds no mirror before every region has answered", async () => {
+test("A group that has restarted as a whole takes no change, begins no epoch and feeds no mirror before every region has answered, or startAlone=serve has run out", async () => {
   await start({ aws: 3, gcp: 1, azure: 1 }, WAIT);
   await isTaken("aws");
   await volume.stop("azure");
@@ -141,9 +139,7 @@ test("a primary that starts again refuses a switchover, and says for what it wai
   expect(answer).toMatchObject({ ok: false, message: expect.stringContaining("waiting for azure") });
 });
 
-// Promise: A volume is created once every region has said that it holds none, or by an order that names those that cannot, and
-// never after a mere wait
-test("the volume is formatted once every region has said that it holds none, and not after a mere wait", async () => {
+test("A volume is created once every region has said that it holds none, or by an order that names those that cannot, and never after a mere wait", async () => {
   volume = await TestVolume.create({ aws: 1, gcp: 1 }, { startAloneWaitMs: 0 });
   await volume.start("aws");
   const { address, message } = await waiting("aws", "gcp");

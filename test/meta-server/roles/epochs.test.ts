@@ -134,7 +134,6 @@ test("a switchover to an unknown or unreachable region, to the primary itself, o
   expect((await volume.leader("aws")).role).toBe("primary");
 });
 
-// Promise: A switchover that its target does not take up is taken back, and only once the target has declined for good
 test("a region that has declined a seal does not begin an epoch from it, and the old primary continues", async () => {
   const client = await start({ aws: 1, gcp: 1 });
   const status = await volume.leader("aws");
@@ -153,8 +152,6 @@ test("a region that has declined a seal does not begin an epoch from it, and the
   });
 });
 
-// Promise: A promotion by force keeps a report: where the histories part, the last commit the mirror had heard of, and
-// each file whose blocks no bucket within reach has
 test("a promotion by force is refused while it is not needed, makes a loss report, and the old primary is fenced when it is back", async () => {
   const client = await start({ aws: 1, gcp: 1 });
   const file = await client.make(1, "sliced");
@@ -195,6 +192,35 @@ test("a promotion by force is refused while it is not needed, makes a loss repor
   expect((await old.mutate(makeCommand(1, "no"))).status).toBe(Status.NOT_PRIMARY);
 });
 
+// Promise 52:
+test("a fenced region is promoted when the later primary is gone, and is the primary also after a restart", async () => {
+  const client = await start({ aws: 1, gcp: 1 });
+  await volume.stop("gcp");
+  await client.make(1, "never mirrored");
+  await volume.stop("aws");
+  await volume.start("gcp");
+  await volume.leader("gcp");
+  expect(await promote("gcp", true)).toMatchObject({ ok: true });
+  await volume.start("aws");
+  await volume.leader("aws", (status) => status.role === "fenced");
+  await volume.stop("gcp");
+
+  expect(await promote("aws", true)).toMatchObject({ ok: true });
+  await volume.stop("aws");
+  await volume.start("aws");
+  const { version } = await volume.leader("aws", (status) => status.role === "primary");
+  expect(epochNumber(asVersion(version).epoch)).toBe(32);
+  const again = await connect("aws", client.session);
+  await until("it to take a change", async () => {
+    const made = await again.mutate(makeCommand(1, "after"));
+    return made.status === Status.OK && made.error === "";
+  });
+  expect(await again.lookup(1, "never mirrored")).toMatchObject({ kind: "file" });
+
+  await volume.start("gcp");
+  await volume.leader("gcp", (status) => status.role === "fenced");
+});
+
 test("a promotion by force is refused while the primary's leader answers, unless evenIfAlive says that it is meant (defect 24)", async () => {
   await start({ aws: 1, gcp: 1 });
   expect(await promote("gcp", true)).toMatchObject({
@@ -222,8 +248,7 @@ test("an old primary that acknowledged nothing after the fork follows without in
   });
 });
 
-// Promise: A hint of a later epoch fences nobody: it makes a region ask the others, at most once a second
-test("a client that speaks of an epoch that has not begun does not fence the primary, which asks at most once a second", async () => {
+test("A hint of a later epoch fences nobody: it makes a region ask the others, at most once a second", async () => {
   const rounds = vi.spyOn(Regions.prototype, "confirmAll");
   const client = await start({ aws: 1, gcp: 1 });
   await volume.stop("gcp");

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { CommandOf } from "../../../core/commands.ts";
 import {
   COUNTER_LIMIT,
   type EpochCode,
@@ -90,7 +91,11 @@ const targetAnswered = (answer: ConfirmAnswer): EpochEvent => ({
   target: { answer, address: "gcp:1" },
 });
 
-/** An action in a few words, e.g. "say: …" or "begin 3@0" (epoch 3, of region 0). */
+function beginningOf(command: CommandOf<"beginEpoch">): string {
+  return command.how === "resumed" ? `resumed ${command.declined.sequence}` : command.how;
+}
+
+/** An action in a few words, e.g. "say: …" or "begin 3@0 sealed" (epoch 3, of region 0). */
 function lineOf(action: Action): string {
   const epoch = (code: EpochCode) => `${epochNumber(code)}@${epochRegion(code)}`;
   switch (action.do) {
@@ -107,7 +112,8 @@ function lineOf(action: Action): string {
       return `${action.do} ${action.to}`;
     case "propose": {
       const { command } = action;
-      const what = command.kind === "beginEpoch" && !command.forced ? `begin ${epoch(command.epoch)}` : command.kind;
+      const what =
+        command.kind === "beginEpoch" ? `begin ${epoch(command.epoch)} ${beginningOf(command)}` : command.kind;
       return [what, ...linesOf(action.taken).map((line) => `taken: ${line}`)].join("; ");
     }
     default:
@@ -121,8 +127,8 @@ const OVER = "warn: a later epoch has begun in another region: this one is fence
 const ended = (epoch: string) => [`unclear for ${epoch}`, OVER, `fence ${epoch}`];
 const ALONE = "warn: serving without an answer from these regions";
 const TAKEN_BACK =
-  "begin 3@0; taken: clear; taken: say: ; taken: warn: the switchover was aborted: its target declined, and this region remains the primary";
-const TAKEN_OVER = "begin 3@0; taken: clear; taken: info: took over as the primary, in the next epoch";
+  "begin 3@0 resumed 7; taken: clear; taken: say: ; taken: warn: the switchover was aborted: its target declined, and this region remains the primary";
+const TAKEN_OVER = "begin 3@0 sealed; taken: clear; taken: info: took over as the primary, in the next epoch";
 const SEALED_TO_GCP = "say: switchover to gcp: changes wait for it to take over (0 s so far)";
 const FENCED =
   "say: fenced: a later epoch has begun in another region, so changes are refused here; 'mirrorfs status' shows the primary";
@@ -136,7 +142,7 @@ type Case = readonly [why: string, at: Partial<Situation>, event: EpochEvent, st
 type Cases = { readonly [S in State]: readonly Case[] };
 
 const UNCLEARED: Partial<Situation> = { isCleared: false };
-const USED_UP = { lastCounter: COUNTER_LIMIT - 2 ** 24 };
+const USED_UP = { lastCounter: COUNTER_LIMIT - 2 ** 20 };
 const SEALED: Partial<Situation> = { sealedTo: GCP, sealedForMs: 500 };
 const TARGET: Partial<Situation> = { isCleared: false, version: version(2, GCP), sealedTo: AWS };
 const ASKED_OF_GCP: Partial<Asked> = { epoch: version(2, GCP).epoch };
@@ -261,7 +267,7 @@ const CASES: Cases = {
     ["nothing new", {}, answered(), ["reportLosses"]],
     ["a region that does not answer, while this one serves", {}, answered(nobody, ["gcp"]), ["reportLosses"]],
     ["enough ids left", { lastCounter: USED_UP.lastCounter - 1 }, reported, []],
-    ["ids almost used up", USED_UP, reported, ["begin 3@0"]],
+    ["ids almost used up", USED_UP, reported, ["begin 3@0 counters"]],
     ...OVERTAKEN,
     ...HINTED,
     ...UNSEALED,
