@@ -21,7 +21,8 @@ export const DIVERGED_KEY = `${LOCAL}x`;
 export const LOSS_KEY = `${LOCAL}l`;
 export const GARBAGE_PREFIX = `${LOCAL}d`;
 export const CHECKPOINT_PREFIX = `${LOCAL}c`;
-const REFUSED_PREFIX = `${LOCAL}s`;
+export const REFUSED_ENTRY_PREFIX = `${LOCAL}u`;
+const REFUSED_SEAL_PREFIX = `${LOCAL}s`;
 
 /** An integer below 2^53 in 7 bytes, big-endian, so that keys sort as the numbers do. */
 function numberKey(value: number): string {
@@ -73,8 +74,12 @@ export function checkpointKey(sequence: number): string {
   return CHECKPOINT_PREFIX + numberKey(sequence);
 }
 
-export function refusedKey(seal: Version): string {
-  return REFUSED_PREFIX + numberKey(seal.epoch) + numberKey(seal.sequence);
+export function refusedEntryKey(index: number): string {
+  return REFUSED_ENTRY_PREFIX + numberKey(index);
+}
+
+export function refusedSealKey(seal: Version): string {
+  return REFUSED_SEAL_PREFIX + numberKey(seal.epoch) + numberKey(seal.sequence);
 }
 
 /** A slice that the region's bucket lacks. */

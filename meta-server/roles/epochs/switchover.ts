@@ -74,7 +74,10 @@ function unreadiness(
   complete: boolean,
 ): string | undefined {
   if (status === undefined) return `${to} is out of reach: start its metadata servers (mirrorfs meta)`;
-  if (status.role !== "mirror") return `${to} cannot take over: its role is ${status.role}, not mirror`;
+  if (status.role !== "mirror") {
+    const why = status.message === "" ? "" : ` (${status.message})`;
+    return `${to} cannot take over: its role is ${status.role}, not mirror${why}`;
+  }
   if (status.leader === "") return `${to} cannot take over: it has no leader`;
   const behind = version.sequence - (status.version?.sequence ?? 0);
   if (status.version?.epoch !== version.epoch || behind > BEHIND_MAX)
