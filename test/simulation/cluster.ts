@@ -32,6 +32,7 @@ export class SimulatedServer {
     this.region = region;
     this.member = member;
     this.host = new Host(cluster.world, `${region}-${member}`, region);
+    this.host.isServer = true;
     this.disk = attachDisk(this.host);
     this.disk.makeDirectory("/data");
   }
@@ -98,7 +99,7 @@ export class SimulatedServer {
     const { world } = this.host;
     world.log(`${this.host.name} stops: ${error.message}`);
     if (this.disk.fault === "none") {
-      world.reportViolation(new Violation(`${this.host.name} stopped by itself: ${error.stack}`));
+      world.reportViolation(new Violation("servers run", `${this.host.name} stopped by itself: ${error.stack}`));
       return;
     }
     this.isBroken = true;

@@ -1,5 +1,6 @@
 import { compareVersions, type Version } from "../../core/ids.ts";
 import type { Completion, Invocation } from "./checks/directory-model.ts";
+import { show } from "./checks/volume-checker.ts";
 
 /**
  * - `primary`: a change.
@@ -50,7 +51,7 @@ export class History {
 
 /** One line for the transcript and for a violation's message. */
 export function describe({ invocation, completion, version, freshness, token }: RecordedOperation): string {
-  const at = version === undefined ? "" : ` at ${version.epoch >> 4}.${version.epoch & 15}:${version.sequence}`;
+  const at = version === undefined ? "" : ` at ${show(version)}`;
   const behind = version !== undefined && compareVersions(version, token) < 0 ? " (older than its token)" : "";
   return `${freshness} ${JSON.stringify(invocation)} → ${completion === undefined ? "?" : JSON.stringify(completion)}${at}${behind}`;
 }

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { epochRegion } from "../../core/ids.ts";
 import { SimulatedAgent } from "./agent.ts";
 import { Buckets } from "./buckets.ts";
 import { checkCompletion, checkHistory } from "./checks/history-checker.ts";
@@ -14,6 +15,7 @@ import { READER } from "./faults/network-faults.ts";
 import { History } from "./history.ts";
 import { Observers } from "./observe.ts";
 import { Operator } from "./operator.ts";
+import { type Problem, problemLine } from "./problem.ts";
 import { drawProfile, type ProfileName } from "./profile.ts";
 
 const STARTUP_MS_MAX = 30_000;
@@ -35,18 +37,18 @@ export interface RunOptions {
 
 export interface RunResult {
   readonly seed: number;
-  readonly profile: ProfileName;
+  readonly profile: ProfileName | "unknown";
   readonly steps: number;
   /** A hash of the whole transcript: the same for the same seed. */
   readonly hash: string;
-  /** The first invariant that was violated. */
-  readonly violation: string | undefined;
+  /** What ended it early: a truth that does not hold, or an error or a time-out of the simulator itself. */
+  readonly problem: Problem | undefined;
   /** Its last lines. */
   readonly transcript: readonly string[];
   readonly counts: Readonly<Record<string, number>>;
 }
 
-/** Runs one seed, deterministically. A violation is a value, never thrown. */
+/** Runs one seed, deterministically. A problem is a value, never thrown. */
 export function run(options: RunOptions): RunResult {
   const transcript: string[] = [];
   const hash = createHash("sha256");
@@ -58,12 +60,12 @@ export function run(options: RunOptions): RunResult {
   });
   const leave = enter(world);
   const simulation = new Simulation(world, options);
-  let violation: string | undefined;
+  let problem: Problem | undefined;
   try {
     simulation.run();
   } catch (error) {
-    violation = error instanceof Violation ? error.message : `the simulator failed: ${(error as Error).stack}`;
-    world.log(`VIOLATED: ${violation}`);
+    problem = problemOf(error as Error);
+    world.log(`VIOLATED: ${problemLine(problem)}`);
   } finally {
     simulation.close();
     leave();
@@ -73,10 +75,15 @@ export function run(options: RunOptions): RunResult {
     profile: simulation.profile,
     steps: world.steps,
     hash: hash.digest("hex"),
-    violation,
+    problem,
     transcript: transcript.slice(-TRANSCRIPT_LINES),
     counts: simulation.counts(),
   };
+}
+
+function problemOf(error: Error): Problem {
+  if (error instanceof Violation) return { truth: error.truth, message: error.message };
+  return { truth: undefined, message: error.stack ?? error.message };
 }
 
 class Simulation {
@@ -147,7 +154,7 @@ class Simulation {
     this.#run(CALM_MS);
     for (const client of this.#clients) client.stop();
     this.#run(QUIESCE_MS_MAX, STEPS_MAX, () => this.#isQuiescent());
-    if (!this.#isQuiescent()) throw new Violation(`liveness: ${this.#whyNotQuiescent()}`);
+    if (!this.#isQuiescent()) throw new Violation("liveness", this.#whyNotQuiescent());
     this.#observers.volumeChecker.checkTips();
     this.#checkLostIsKept();
     const { operations, lost, undecided } = checkHistory(this.#world, this.#observers.volumeChecker, this.#history);
@@ -159,10 +166,11 @@ class Simulation {
     const { volumeChecker } = this.#observers;
     for (const { version, session } of volumeChecker.entries.values()) {
       if (session === 0 || volumeChecker.isSurviving(version)) continue;
-      const region = REGIONS[version.epoch % 16]!;
+      const region = REGIONS[epochRegion(version.epoch)]!;
       const [keeper] = this.#cluster.of(region).filter((server) => this.#observers.isMember(server));
       const at = this.#observers.stateOf(keeper!).machine!.version;
       invariant(
+        "acknowledged is kept",
         !volumeChecker.isSurviving(at),
         () => `${show(version)} is past a fork, and ${region}, which acknowledged it, is at ${show(at)}`,
       );
@@ -178,12 +186,13 @@ class Simulation {
       });
     });
     this.#run(STARTUP_MS_MAX, STEPS_MAX, () => directories !== undefined && this.#isQuiescent());
-    if (directories === undefined) throw new Violation("liveness: the volume did not become available");
+    if (directories === undefined) throw new Violation("liveness", "the volume did not become available");
     return directories;
   }
 
   #run(ms: number, stepsMax = STEPS_MAX, done?: () => boolean): void {
     this.#world.run(this.#world.nowMs + ms, stepsMax, () => this.#checkCompletions(), done);
+    if (this.#world.steps >= STEPS_MAX) throw new Error(`time-out: the run takes more than ${STEPS_MAX} steps`);
   }
 
   /** Checks the operations that have completed since the last call, in the order of their invocation. */

@@ -14,14 +14,16 @@ export function checkCompletion(volume: VolumeChecker, recorded: RecordedOperati
   const { invocation, completion, version, token, directory, freshness } = recorded;
   if (completion === undefined || version === undefined || freshness === "primary") return;
   invariant(
+    "reads go forward",
     compareVersions(version, token) >= 0,
-    () => `monotonic reads, read your writes: ${recorded.client} had seen ${show(token)}: ${describe(recorded)}`,
+    () => `${recorded.client} had seen ${show(token)}: ${describe(recorded)}`,
   );
   if (invocation.kind === "lookup") {
     const inode = volume.names.at(`${directory}/${invocation.name}`, version);
     const expected =
       inode === undefined ? { error: "ENOENT" } : { error: "", inode, ...attributesAt(volume, inode, version) };
     invariant(
+      "reads are right",
       isEqual(completion, expected),
       () => `the state at ${show(version)} was ${JSON.stringify(expected)}: ${describe(recorded)}`,
     );
@@ -31,6 +33,7 @@ export function checkCompletion(volume: VolumeChecker, recorded: RecordedOperati
     const expected =
       attributes === undefined ? { error: "ENOENT" } : { error: "", inode: invocation.inode, ...seenOf(attributes) };
     invariant(
+      "reads are right",
       isEqual(completion, expected),
       () => `the state at ${show(version)} was ${JSON.stringify(expected)}: ${describe(recorded)}`,
     );
@@ -94,9 +97,9 @@ export function checkHistory(world: World, volume: VolumeChecker, history: Histo
     }
     const next = verdict.next.map(({ recorded }) => `${recorded.client}: ${describe(recorded)}`).join(" | ");
     invariant(
+      "linearizable",
       false,
-      () =>
-        `not linearizable: after ${verdict.linearized.length} operations none of these can be linearized next: ${next}`,
+      () => `after ${verdict.linearized.length} operations none of these can be linearized next: ${next}`,
     );
   }
   return { operations, lost, undecided };
@@ -136,6 +139,7 @@ function timedOf(
   const { invocation, invokedAt, completedAt, version, completion } = recorded;
   const isLost = version !== undefined && !volume.isSurviving(version);
   invariant(
+    "acknowledged is kept",
     !isLost || volume.forks.length > 0,
     () => `${show(version!)} is lost without a forced promotion: ${describe(recorded)}`,
   );
@@ -147,6 +151,7 @@ function timedOf(
   const entry = entryOf(recorded, requests);
   if (completion !== undefined) {
     invariant(
+      "acknowledged is kept",
       entry !== undefined || isLost,
       () => `acknowledged but not on the changelog: ${recorded.client} ${describe(recorded)}`,
     );
