@@ -1,5 +1,5 @@
 import { compareVersions, type Version } from "../../core/ids.ts";
-import type { Completion, Invocation } from "./checks/directory-model.ts";
+import type { Completion, Invocation } from "./checks/tree-model.ts";
 import { show } from "./checks/volume-checker.ts";
 
 /**
@@ -25,6 +25,8 @@ export interface RecordedOperation {
    */
   readonly sessions: Set<number>;
   readonly number: number;
+  /** Of a read through a descriptor: the session that the file is open in. */
+  readonly openIn: number | undefined;
   completedAt: number;
   completedMs: number;
   /** Undefined: pending or indeterminate. */
@@ -32,6 +34,8 @@ export interface RecordedOperation {
   version: Version | undefined;
   /** The mirror reported that it could not reach the primary. */
   isSuspended: boolean;
+  /** Of a read: the region whose server answered. */
+  answeredBy: string | undefined;
 }
 
 /** The operations of all clients, on one logical clock. */

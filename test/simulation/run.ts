@@ -3,6 +3,7 @@ import { epochRegion } from "../../core/ids.ts";
 import { SimulatedAgent } from "./agent.ts";
 import { Buckets } from "./buckets.ts";
 import { checkCompletion, checkHistory } from "./checks/history-checker.ts";
+import { LockChecker } from "./checks/lock-checker.ts";
 import { show } from "./checks/volume-checker.ts";
 import { SimulatedClient } from "./client.ts";
 import { Cluster, REGIONS, type Region } from "./cluster.ts";
@@ -92,6 +93,7 @@ class Simulation {
   readonly #history = new History();
   readonly #observers: Observers;
   readonly #buckets: Buckets;
+  readonly #locks: LockChecker;
   readonly #operator: Operator;
   readonly #faults: FaultInjector;
   readonly #clients: SimulatedClient[];
@@ -108,6 +110,7 @@ class Simulation {
     this.#cluster = new Cluster(world, drawProfile(world.prng, profile));
     this.#observers = new Observers(this.#cluster, () => this.#history.tick());
     this.#buckets = new Buckets(this.#cluster, this.#observers);
+    this.#locks = new LockChecker(this.#observers.volumeChecker);
     this.#operator = new Operator(this.#cluster);
     this.#faults = new FaultInjector({
       cluster: this.#cluster,
@@ -132,6 +135,7 @@ class Simulation {
         cluster: this.#cluster,
         history: this.#history,
         buckets: this.#buckets,
+        locks: this.#locks,
         name: readOnly ? READER : `client-${index + 1}`,
         region,
         consistency: index % 4 === 3 && !readOnly ? "session" : "close-to-open",
@@ -157,8 +161,7 @@ class Simulation {
     if (!this.#isQuiescent()) throw new Violation("liveness", this.#whyNotQuiescent());
     this.#observers.volumeChecker.checkTips();
     this.#checkLostIsKept();
-    const { operations, lost, undecided } = checkHistory(this.#world, this.#observers.volumeChecker, this.#history);
-    this.#counts = { operations, lost, undecided };
+    this.#counts = { ...checkHistory(this.#world, this.#observers.volumeChecker, this.#history) };
   }
 
   /** What a region acknowledged past a fork stays in that region, for an operator to recover. */
@@ -255,6 +258,7 @@ class Simulation {
       completed: this.#history.completed,
       indeterminate: this.#history.operations.length - this.#history.completed,
       commands: volumeChecker.entries.size,
+      locks: this.#locks.granted,
       elections: raftCheckers.aws.elections + raftCheckers.gcp.elections,
       ...this.#faults.counts(),
       switchovers: this.#operator.switchovers,

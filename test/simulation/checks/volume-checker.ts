@@ -15,6 +15,7 @@ import { checkInvariants } from "../../../core/invariants.ts";
 import { Tree } from "../../../core/tree.ts";
 import type { TakenEntry } from "../../../meta-server/machine/machine.ts";
 import { invariant } from "../environment/world.ts";
+import { type Content, contentOf } from "./content.ts";
 import { Versions } from "./versions.ts";
 
 /** A command of the changelog, as the first server applied it. */
@@ -30,9 +31,12 @@ export interface KnownEntry {
   readonly appliedAt: number;
 }
 
-export interface SeenAttributes {
+/** What a read may return of an inode. */
+export interface SeenInode {
   readonly links: number;
-  readonly uid: number;
+  readonly owner: number;
+  readonly size: number;
+  readonly content: Content | undefined;
 }
 
 /** A reference replica in memory: what applying the changelog must result in. */
@@ -62,10 +66,11 @@ const INVARIANTS_EVERY = 64;
 export class VolumeChecker {
   readonly entries = new Map<string, KnownEntry>();
   readonly names = new Versions<Inode | undefined>((version) => this.#epochStart(version));
-  readonly attributes = new Versions<SeenAttributes | undefined>((version) => this.#epochStart(version));
+  readonly inodes = new Versions<SeenInode | undefined>((version) => this.#epochStart(version));
   /** The epochs begun by force, each with the last version that it shares with the epoch before. */
   readonly forks: { readonly epoch: EpochCode; readonly fork: Version; readonly atMs: number }[] = [];
   readonly sessions = new Set<SessionId>();
+  readonly #openSessions = new Versions<boolean>((version) => this.#epochStart(version));
   readonly #clock: { readonly nowMs: () => number; readonly tick: () => number };
   readonly #tips = new Map<string, Reference>();
   readonly #epochs = new Map<number, Version>();
@@ -163,7 +168,7 @@ export class VolumeChecker {
       }
     }
     this.#recordInodes(applied, command, version, tree);
-    if (command.kind === "openSession") this.sessions.add(command.session);
+    this.#recordSession(command, version);
     if (command.kind === "grantSlices" && applied.outcome.ok) {
       this.#grants.push({ session: stamp.session, version, ...applied.outcome.grant! });
     }
@@ -191,8 +196,21 @@ export class VolumeChecker {
     }
     for (const inode of inodes) {
       const now = tree.attributes(inode);
-      this.attributes.put(String(inode), version, now && { links: now.links, uid: now.uid });
+      const content = now?.kind === "file" ? contentOf(tree.chunk(inode, 0)) : undefined;
+      const seen = now && { links: now.links, owner: now.uid, size: now.size, content };
+      this.inodes.put(String(inode), version, seen);
     }
+  }
+
+  #recordSession(command: Command, version: Version): void {
+    if (command.kind !== "openSession" && command.kind !== "closeSession") return;
+    if (command.kind === "openSession") this.sessions.add(command.session);
+    this.#openSessions.put(String(command.session), version, command.kind === "openSession");
+  }
+
+  /** Whether a session is open in the state of this version. */
+  isSessionOpenAt(session: SessionId, version: Version): boolean {
+    return this.#openSessions.at(String(session), version) === true;
   }
 
   #recordEpoch({ previous, version }: TakenEntry, forced: boolean): void {
