@@ -266,9 +266,9 @@ export class SimulatedClient {
     locks.check();
   }
 
-  /** An open asks for the primary's commit in every mount. */
+  /** As ReadPolicy does: a mount with `consistency=session` never asks for the primary's commit. */
   #freshness({ kind }: Invocation): "committed" | "token" {
-    if (kind === "open") return "committed";
+    if (this.#options.consistency !== "session" && kind === "open") return "committed";
     return this.#options.consistency === "session" || this.#world.prng.chance(0.2) ? "token" : "committed";
   }
 

@@ -17,14 +17,14 @@ export class SimulatedServer {
   readonly host: Host;
   readonly region: Region;
   readonly member: number;
-  readonly disk: Disk;
+  disk: Disk;
   running: MetaServerRun | undefined;
   /** It stopped with an error because of its disk's fault. */
   isBroken = false;
   /** It was removed from its group, and does not start again. */
   isRetired = false;
   readonly #cluster: Cluster;
-  readonly #join: boolean;
+  #join: boolean;
 
   constructor(cluster: Cluster, region: Region, member: number, join = false) {
     this.#cluster = cluster;
@@ -90,6 +90,15 @@ export class SimulatedServer {
     this.#end(false);
   }
 
+  /** Its disk is lost with all that is on it, and replaced by an empty one. Started anew as the operations page says: without `--join`. */
+  replaceDisk(): void {
+    const { delayMsMax, onDurable } = this.disk;
+    this.disk = attachDisk(this.host);
+    Object.assign(this.disk, { delayMsMax, onDurable });
+    this.disk.makeDirectory("/data");
+    this.#join = false;
+  }
+
   #end(silent: boolean): void {
     this.running = undefined;
     this.host.end(silent);
@@ -134,6 +143,9 @@ export class Cluster {
       startAlone: profile.startAlone,
       startAloneWaitMs: profile.startAloneWaitMs,
       gc: { graceMs: 0 },
+      ...(profile.clockDriftPercent === undefined
+        ? {}
+        : { readLease: { clockDriftPercent: profile.clockDriftPercent } }),
     };
     this.servers = REGIONS.flatMap((region) => members.map((member) => new SimulatedServer(this, region, member)));
   }

@@ -1,9 +1,11 @@
 import { createHash } from "node:crypto";
 import { epochRegion } from "../../core/ids.ts";
+import type { RegionStatus } from "../../proto/generated/admin.ts";
 import { SimulatedAgent } from "./agent.ts";
 import { Buckets } from "./buckets.ts";
-import { checkCompletion, checkHistory } from "./checks/history-checker.ts";
+import { checkCompletion, checkFences, checkHistory } from "./checks/history-checker.ts";
 import { LockChecker } from "./checks/lock-checker.ts";
+import { checkSums } from "./checks/sums.ts";
 import { show } from "./checks/volume-checker.ts";
 import { SimulatedClient } from "./client.ts";
 import { Cluster, REGIONS, type Region } from "./cluster.ts";
@@ -20,9 +22,11 @@ import { type Problem, problemLine } from "./problem.ts";
 import { drawProfile, type ProfileName } from "./profile.ts";
 
 const STARTUP_MS_MAX = 30_000;
+/** Liveness, in virtual time: every region works this long after the faults have ended, at the latest. */
+const SETTLE_MS_MAX = 60_000;
 const CALM_MS = 6_000;
-/** Liveness: the cluster must be quiescent this long after the last operation was invoked, in virtual time. */
-const QUIESCE_MS_MAX = 60_000;
+/** And all have come to rest this long after the last operation was invoked. */
+const REST_MS_MAX = 60_000;
 const DIRECTORIES = 3;
 const TRANSCRIPT_LINES = 60;
 const STEPS_MAX = 3_000_000;
@@ -85,6 +89,18 @@ export function run(options: RunOptions): RunResult {
 function problemOf(error: Error): Problem {
   if (error instanceof Violation) return { truth: error.truth, message: error.message };
   return { truth: undefined, message: error.stack ?? error.message };
+}
+
+/** What leads out of a state: a command, or a page with what to do where there is no command. */
+const WAY_OUT = /mirrorfs [a-z]+|docs\/operations\//;
+
+/** Why a region does not work as primary or mirror, and its message does not name the way out; empty if it does. */
+function unsettled(region: Region, status: RegionStatus | undefined): string {
+  if (status === undefined) return `no leader of ${region} answers`;
+  const { role, message } = status;
+  if ((role === "primary" || role === "mirror") && message === "") return "";
+  if (role === "fenced" && WAY_OUT.test(message)) return "";
+  return `${region} is ${role}: ${message || "without a message"}`;
 }
 
 class Simulation {
@@ -155,13 +171,57 @@ class Simulation {
     for (const client of this.#clients) client.work(directories);
     this.#run(this.#cluster.profile.faultsMs, this.#stepsMax);
     this.#faults.end();
+    this.#settle();
+    this.#faults.calm();
     this.#run(CALM_MS);
     for (const client of this.#clients) client.stop();
-    this.#run(QUIESCE_MS_MAX, STEPS_MAX, () => this.#isQuiescent());
-    if (!this.#isQuiescent()) throw new Violation("liveness", this.#whyNotQuiescent());
+    this.#run(REST_MS_MAX, STEPS_MAX, () => this.#isAtRest());
+    if (!this.#isAtRest()) throw new Violation("liveness", this.#whyNotAtRest());
+    this.#settle();
+    this.#checkSums();
     this.#observers.volumeChecker.checkTips();
     this.#checkLostIsKept();
     this.#counts = { ...checkHistory(this.#world, this.#observers.volumeChecker, this.#history) };
+    const hits = [...this.#faults.hits.values()].reduce((sum, count) => sum + count, 0);
+    if (hits === 0 && this.#stepsMax === STEPS_MAX)
+      throw new Error("no fault has hit anything: this run shows nothing");
+  }
+
+  /** Waits until every region is primary or mirror, or says by which command it becomes one of them. */
+  #settle(): void {
+    const states = new Map<Region, string>();
+    let isOver = false;
+    const watch = async (region: Region) => {
+      for (; !isOver; await new Promise((resolve) => setTimeout(resolve, 300))) {
+        states.set(region, unsettled(region, await this.#operator.status(region)));
+      }
+    };
+    this.#world.turn(this.#operator.host.process!, () => {
+      for (const region of REGIONS) void watch(region);
+    });
+    const isSettled = () => REGIONS.every((region) => states.get(region) === "");
+    this.#run(SETTLE_MS_MAX, STEPS_MAX, isSettled);
+    isOver = true;
+    if (!isSettled()) throw new Violation("liveness", REGIONS.map((region) => states.get(region) ?? region).join("; "));
+  }
+
+  /** Every member's totals are those of its records. */
+  #checkSums(): void {
+    const servers = this.#cluster.servers.filter((server) => server.isUp && this.#observers.isMember(server));
+    let left = servers.length;
+    for (const server of servers) {
+      const { machine } = this.#observers.stateOf(server);
+      this.#world.turn(server.host.process!, () => {
+        checkSums(server.host.name, machine!).then(
+          () => {
+            left -= 1;
+          },
+          (error) => this.#world.reportViolation(error),
+        );
+      });
+    }
+    this.#run(REST_MS_MAX, STEPS_MAX, () => left === 0);
+    if (left > 0) throw new Error("time-out: the states of the servers could not be read");
   }
 
   /** What a region acknowledged past a fork stays in that region, for an operator to recover. */
@@ -188,7 +248,7 @@ class Simulation {
         directories = made;
       });
     });
-    this.#run(STARTUP_MS_MAX, STEPS_MAX, () => directories !== undefined && this.#isQuiescent());
+    this.#run(STARTUP_MS_MAX, STEPS_MAX, () => directories !== undefined && this.#isAtRest());
     if (directories === undefined) throw new Violation("liveness", "the volume did not become available");
     return directories;
   }
@@ -203,16 +263,17 @@ class Simulation {
     const { operations } = this.#history;
     for (; this.#checked < operations.length && operations[this.#checked]!.completedMs < Number.POSITIVE_INFINITY; ) {
       checkCompletion(this.#observers.volumeChecker, operations[this.#checked]!);
+      checkFences(this.#observers.fences, operations[this.#checked]!);
       this.#checked++;
     }
   }
 
   /** Whether every member of both regions is at the same version, except for a region that is fenced past a fork. */
-  #isQuiescent(): boolean {
-    return this.#whyNotQuiescent() === "";
+  #isAtRest(): boolean {
+    return this.#whyNotAtRest() === "";
   }
 
-  #whyNotQuiescent(): string {
+  #whyNotAtRest(): string {
     const { tip, forks } = this.#observers.volumeChecker;
     if (tip === undefined) return "there is no volume";
     const waiting = this.#history.operations.find(({ completedMs }) => completedMs === Number.POSITIVE_INFINITY);
@@ -225,10 +286,14 @@ class Simulation {
       if (new Set(versions).size > 1) {
         return `the members of ${region} are at ${versions.join(", ")}: ${this.#rafts(region)}`;
       }
+      const hashes = new Set(machines.map((machine) => machine?.stateHash));
+      if (hashes.size > 1) return `the members of ${region} have the hashes ${[...hashes].join(", ")}`;
       const isFenced = forks.length > 0 && ["fenced", "sealed"].includes(machines[0]?.role ?? "");
       if (versions[0] !== `${tip.epoch}:${tip.sequence}` && !isFenced) {
         return `${region} is at ${versions[0]}, the volume at ${tip.epoch}:${tip.sequence}`;
       }
+      const pending = Math.max(...machines.map((machine) => machine?.facts.totals.slices ?? 0));
+      if (pending > 0 && !isFenced) return `${pending} slices are pending in ${region}`;
     }
     return "";
   }
@@ -261,6 +326,8 @@ class Simulation {
       locks: this.#locks.granted,
       elections: raftCheckers.aws.elections + raftCheckers.gcp.elections,
       ...this.#faults.counts(),
+      ...Object.fromEntries([...this.#faults.hits].map(([name, count]) => [`hit:${name}`, count])),
+      leases: this.#cluster.profile.clockDriftPercent === undefined ? 0 : 1,
       switchovers: this.#operator.switchovers,
       promotions: volumeChecker.forks.length,
       collected: this.#buckets.collected,

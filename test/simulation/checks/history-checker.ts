@@ -1,11 +1,11 @@
 /** Checks the clients' history: each completion against the changelog, and at the end linearizability. */
-import { compareVersions, epochRegion, type SessionId, type Version } from "../../../core/ids.ts";
+import { compareVersions, type EpochCode, epochRegion, type SessionId, type Version } from "../../../core/ids.ts";
 import { REGIONS } from "../cluster.ts";
 import { invariant, type World } from "../environment/world.ts";
 import { describe, type History, type RecordedOperation } from "../history.ts";
 import { checkLinearizable, type Timed } from "./linearizability.ts";
 import { type Completion, completionOf, type Invocation, type TreeOperation, treeModel } from "./tree-model.ts";
-import { type KnownEntry, show, type VolumeChecker } from "./volume-checker.ts";
+import { type KnownEntry, show, showEpoch, type VolumeChecker } from "./volume-checker.ts";
 
 /**
  * Checks that a read returned the state at its version, and that this version is not older than what its session had
@@ -84,6 +84,22 @@ function isEqual(completion: Completion, expected: Completion): boolean {
     (owner === undefined || owner === expected.owner) &&
     (size === undefined || size === expected.size) &&
     (content === undefined || content.join() === (expected.content ?? []).join())
+  );
+}
+
+/** A change that was asked for after its region had committed that a later epoch has begun is not acknowledged there. */
+export function checkFences(
+  fences: readonly { readonly region: string; readonly epoch: number; readonly at: number }[],
+  recorded: RecordedOperation,
+): void {
+  const { freshness, completion, version, invokedAt } = recorded;
+  if (freshness !== "primary" || completion === undefined || version === undefined) return;
+  const region = REGIONS[epochRegion(version.epoch)];
+  const fence = fences.find((one) => one.region === region && one.epoch > version.epoch && one.at < invokedAt);
+  invariant(
+    "a fence is final",
+    fence === undefined,
+    () => `${region} had a fence for ${showEpoch(fence!.epoch as EpochCode)}: ${recorded.client} ${describe(recorded)}`,
   );
 }
 

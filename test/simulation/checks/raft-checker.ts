@@ -91,6 +91,11 @@ export class RaftChecker {
     this.#durableTerm.set(id, term);
   }
 
+  /** The member has lost its disk. */
+  forget(id: number): void {
+    this.#durableTerm.delete(id);
+  }
+
   /** Log matching: an index and a term identify one entry and all entries before it. */
   observeStoredEntry(id: number, entry: StoredEntry, previousTerm: number | undefined): void {
     const name = `${entry.index}@${entry.term}`;

@@ -285,6 +285,6 @@ export function show({ epoch, sequence }: Version): string {
   return `${showEpoch(epoch)}:${sequence}`;
 }
 
-function showEpoch(epoch: EpochCode): string {
+export function showEpoch(epoch: EpochCode): string {
   return `${epochNumber(epoch)}.${epochRegion(epoch)}`;
 }
