@@ -24,7 +24,8 @@ export interface RecordedOperation {
    * in the next.
    */
   readonly sessions: Set<number>;
-  readonly number: number;
+  /** 0 until it is sent. */
+  number: number;
   /** Of a read through a descriptor: the session that the file is open in. */
   readonly openIn: number | undefined;
   completedAt: number;

@@ -149,7 +149,8 @@ export class VolumeChecker {
       stamp.epoch === previous.epoch,
       () => `${show(version)} was proposed in epoch ${showEpoch(stamp.epoch)}, not in that of its predecessor`,
     );
-    if (version.epoch !== previous.epoch) this.#recordEpoch(entry, command.kind === "beginEpoch" && command.forced);
+    if (version.epoch !== previous.epoch)
+      this.#recordEpoch(entry, command.kind === "beginEpoch" && command.how === "forced");
     if (this.#tip === undefined || version.epoch >= this.#tip.epoch) this.#tip = version;
     this.entries.set(show(version), {
       previous,
