@@ -190,8 +190,7 @@ test("a promotion by force is refused while it is not needed, makes a loss repor
   expect((await old.mutate(makeCommand(1, "no"))).status).toBe(Status.NOT_PRIMARY);
 });
 
-// Promise: A fenced region can be promoted, and continues from its own past
-test("a fenced region is promoted when the later primary is gone, and is the primary also after a restart", async () => {
+test("A fenced region can be promoted, and continues from its own past, also after a restart", async () => {
   const client = await start({ aws: 1, gcp: 1 });
   await volume.stop("gcp");
   await client.make(1, "never mirrored");
