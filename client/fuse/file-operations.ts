@@ -6,10 +6,12 @@ import {
   FOPEN_CACHE_DIR,
   FOPEN_KEEP_CACHE,
   FSYNC_FDATASYNC,
+  O_DSYNC,
   O_TRUNC,
   OPEN_KILL_SUIDGID,
   RELEASE_FLOCK_UNLOCK,
   WRITE_KILL_SUIDGID,
+  WRITE_LOCKOWNER,
 } from "./protocol.ts";
 import { putEntry, putOpen, type ReplyWriter } from "./reply-writer.ts";
 import type { RequestBody } from "./request-body.ts";
@@ -74,8 +76,12 @@ export const write: Operation<number> = {
   holds: "pages",
   call({ handlers }, request, body) {
     const data = body.bytes(WRITE_IN_BYTES, body.u32(16));
-    const kill = (body.u32(20) & WRITE_KILL_SUIDGID) !== 0;
-    return handlers.write(request, request.inode, body.u64(0), body.u64(8), data, kill);
+    const flags = body.u32(20);
+    const direct = (flags & WRITE_LOCKOWNER) !== 0;
+    return handlers.write(request, request.inode, body.u64(0), body.u64(8), data, {
+      killPrivileges: (flags & WRITE_KILL_SUIDGID) !== 0,
+      durable: direct && (body.u32(32) & O_DSYNC) !== 0,
+    });
   },
   encode(out, taken) {
     out.u32(taken);

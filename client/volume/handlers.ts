@@ -72,6 +72,16 @@ export interface StatFsReply {
   readonly inodesFree: number;
 }
 
+export interface WriteOptions {
+  /** Clears set-user-ID, set-group-ID and file capabilities. */
+  readonly killPrivileges: boolean;
+  /**
+   * A direct write with O_DSYNC or O_SYNC: it is answered once it is durable. The kernel sends an FSYNC after every
+   * other write with these flags, but not after an asynchronous direct one (io_submit(2)).
+   */
+  readonly durable: boolean;
+}
+
 export interface Handlers {
   lookup(caller: Caller, parent: Inode, name: ByteString): Reply<EntryReply>;
   /** The kernel drops `count` of the lookups that it has counted: one for each entry it was given. */
@@ -122,7 +132,7 @@ export interface Handlers {
     handle: number,
     offset: number,
     data: Uint8Array,
-    killPrivileges: boolean,
+    options: WriteOptions,
   ): Reply<number>;
   /** At each close(2) of a descriptor: stores what was written, or answers the error that close(2) returns. */
   flush(caller: Caller, inode: Inode, handle: number, lockOwner: string): Reply<true>;

@@ -148,6 +148,12 @@ export class FileWriter {
     return this.#tail;
   }
 
+  /** As `commit`, for writes that come many at once: those that come while a commit is in progress share the next one. */
+  async commitTogether(): Promise<void> {
+    await this.#tail;
+    await this.commit();
+  }
+
   /** Attributes with the uncommitted writes and changes applied, as an application must see them. */
   overAttributes(attributes: Attributes): Attributes {
     let result = attributes;

@@ -23,6 +23,17 @@ export function fileHandlers(state: MountState, locks: LockReleases) {
 function dataHandlers(state: MountState): DataHandlers {
   const { handles, writers } = state;
 
+  /** Fails when any commit of the file has failed since: it may have been the one of these bytes. */
+  async function writeDurably(caller: Caller, node: Node, write: () => Result<number> | Promise<Result<number>>) {
+    const writer = writers.of(node);
+    const { errors } = writer;
+    const written = await write();
+    if (typeof written === "string") return written;
+    const committed = await orInterrupted(writer.commitTogether(), caller);
+    if (committed === "EINTR") return committed;
+    return writer.errors === errors ? written : (writer.error ?? "EIO");
+  }
+
   async function writeOnceThereIsRoom(caller: Caller, write: () => number): Promise<Result<number>> {
     const waited = await orInterrupted(writers.budget.room(), caller);
     return waited === "EINTR" ? waited : write();
@@ -37,7 +48,7 @@ function dataHandlers(state: MountState): DataHandlers {
       return state.reader.read({ node, offset, length, atLeast: at, readAhead, caller });
     },
 
-    write(caller, _, number, offset, data, killPrivileges) {
+    write(caller, _, number, offset, data, { killPrivileges, durable }) {
       const handle = handles.file(number);
       if (handle === undefined || !handle.writable) return "EBADF";
       if (handle.broken) return "EIO";
@@ -47,7 +58,8 @@ function dataHandlers(state: MountState): DataHandlers {
         writers.of(handle.node).write(position, data, killPrivileges);
         return data.length;
       };
-      return writers.budget.full ? writeOnceThereIsRoom(caller, write) : write();
+      const writeInTurn = () => (writers.budget.full ? writeOnceThereIsRoom(caller, write) : write());
+      return durable ? writeDurably(caller, handle.node, writeInTurn) : writeInTurn();
     },
   };
 }

@@ -3,6 +3,7 @@ import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Logger, pino } from "pino";
+import type { WriteOptions } from "../../../client/volume/handlers.ts";
 import { openVolume, type VolumeAccess } from "../../../client/volume/open-volume.ts";
 import { parseMountOptions, type WrittenMountOptions } from "../../../client/volume/options.ts";
 import type { VolumeDescription } from "../../../config/volume-description.ts";
@@ -185,9 +186,10 @@ export class File {
     this.handle = handle;
   }
 
-  async write(data: string | Uint8Array, offset = 0): Promise<void> {
+  async write(data: string | Uint8Array, offset = 0, options: Partial<WriteOptions> = {}): Promise<void> {
     const bytes = typeof data === "string" ? Buffer.from(data) : data;
-    ok(await this.disk.handlers.write(caller(), this.inode, this.handle, offset, bytes, false));
+    const how = { killPrivileges: false, durable: false, ...options };
+    ok(await this.disk.handlers.write(caller(), this.inode, this.handle, offset, bytes, how));
   }
 
   async read(offset: number, length: number): Promise<Buffer> {

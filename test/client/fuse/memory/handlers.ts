@@ -9,6 +9,7 @@ import type {
   Result,
   SetAttributes,
   StatFsReply,
+  WriteOptions,
 } from "../../../../client/volume/handlers.ts";
 import type { Attributes } from "../../../../core/commands.ts";
 import type { ByteString, Inode } from "../../../../core/ids.ts";
@@ -45,6 +46,7 @@ export class MemoryHandlers implements Handlers {
     aborted: 0,
     lookups: 0,
     reads: 0,
+    durableWrites: 0,
     readlinks: 0,
   };
   readonly #open = new Map<number, Node>();
@@ -291,14 +293,15 @@ export class MemoryHandlers implements Handlers {
     handle: number,
     offset: number,
     data: Uint8Array,
-    killPrivileges: boolean,
+    options: WriteOptions,
   ): Reply<number> {
     const node = this.#open.get(handle) ?? this.#node(inode);
     if (node === undefined) return "ENOENT";
+    if (options.durable) this.counts.durableWrites++;
     const put = () => {
       writeAt(node, offset, data);
       node.mtime = node.ctime = now();
-      if (killPrivileges) node.mode &= ~0o6000;
+      if (options.killPrivileges) node.mode &= ~0o6000;
       return data.length;
     };
     // After the delay the bytes must still be valid.
