@@ -140,8 +140,8 @@ function list(context: Context, request: Request, body: RequestBody, plus: boole
 export const readdir: Operation<readonly ListedEntry[]> = {
   holds: "names",
   call: (context, request, body) => list(context, request, body, false),
-  encode(out: ReplyWriter, entries, { sizeBytes }) {
-    putDirectory(out, entries, { plus: false, sizeBytes });
+  encode(out: ReplyWriter, entries, request) {
+    putDirectory(out, entries, request, false);
     return undefined;
   },
 };
@@ -149,9 +149,14 @@ export const readdir: Operation<readonly ListedEntry[]> = {
 export const readdirplus: Operation<readonly ListedEntry[]> = {
   holds: "names",
   call: (context, request, body) => list(context, request, body, true),
-  encode(out: ReplyWriter, entries, { sizeBytes }) {
-    putDirectory(out, entries, { plus: true, sizeBytes });
+  encode(out: ReplyWriter, entries, request) {
+    putDirectory(out, entries, request, true);
     return undefined;
+  },
+  undo(context, { entriesPut }, entries) {
+    for (const { entry } of entries.slice(0, entriesPut)) {
+      if (entry !== undefined) context.handlers.forget(entry.attributes.inode, 1);
+    }
   },
 };
 

@@ -21,7 +21,7 @@ export interface Operation<T> {
   call(context: Context, request: Request, body: RequestBody): Reply<T>;
   /** Puts the members of the reply; or answers the errno to reply with instead. */
   encode(out: ReplyWriter, value: T, request: Request): ErrnoCode | undefined;
-  /** The reply did not reach the kernel (interrupted, too late): releases what the result holds. */
+  /** The reply did not reach the kernel (interrupted, too late, not encodable): releases what the result holds. */
   undo?(context: Context, request: Request, value: T): void;
   /** Waits for another process without a deadline; any signal ends it (F_SETLKW, fcntl(2)). */
   readonly blocking?: true;
@@ -51,6 +51,8 @@ export class Request implements Caller {
   secondInode: Inode | undefined;
   /** The largest reply, bytes, where the request states one. */
   sizeBytes = 0;
+  /** How many entries of a listing are in the reply; with READDIRPLUS each counts as a lookup. */
+  entriesPut = 0;
   answered = false;
   /** When it is given up (performance.now). */
   deadlineMs = 0;

@@ -48,6 +48,8 @@ const schema = z.strictObject({
     .default(32 * MIB),
   /** The kernel's own readahead. */
   readAheadKb: z.coerce.number().int().min(0).max(65_536).optional(),
+  /** How long the kernel may use that a name does not exist without asking. */
+  negativeEntryValidMs: milliseconds.default(0),
   allowOther: flag.optional(),
   readOnly: flag.optional(),
   /** In the order in which they were written. */

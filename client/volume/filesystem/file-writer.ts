@@ -70,6 +70,11 @@ export class FileWriter {
     return this.#runs.length > 0 || this.#changes !== undefined;
   }
 
+  /** Whether there is a deferred change of attributes that no commit has taken yet. */
+  get changing(): boolean {
+    return this.#changes !== undefined;
+  }
+
   /** Since when there is something that no commit has taken yet (performance.now); Infinity when there is nothing. */
   get dirtySinceMs(): number {
     return this.uncommitted ? this.#dirtySinceMs : Number.POSITIVE_INFINITY;

@@ -33,7 +33,7 @@ export function openHandlers(state: MountState, locks: LockReleases): OpenHandle
       if (handle === undefined) return true;
       handles.remove(number);
       locks.released(inode, number, flockOwner);
-      void handle.node.writer?.commit();
+      if (handle.writable) void handle.node.writer?.commit();
       closeNode(state, handle.node);
       return true;
     },

@@ -1,30 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { invalidateEntryMessage, invalidateInodeMessage } from "../../../client/fuse/notify-message.ts";
-import type { EntryReply, Handlers } from "../../../client/volume/handlers.ts";
-import type { Attributes } from "../../../core/commands.ts";
-import type { ByteString, Inode, Sequence } from "../../../core/ids.ts";
-import { bytes, request, session } from "./requests.ts";
+import type { Handlers } from "../../../client/volume/handlers.ts";
+import type { ByteString, Inode } from "../../../core/ids.ts";
+import { bytes, entry, LARGE, request, session } from "./requests.ts";
 
-const LARGE = 2 ** 53 - 1;
-const attributes: Attributes = {
-  inode: LARGE as Inode,
-  kind: "symlink",
-  mode: 0o1755,
-  uid: 0xfffffffe,
-  gid: 7,
-  links: 3,
-  size: 2 ** 40 + 5,
-  usedBytes: 513,
-  device: 0x1234,
-  atime: { seconds: -1, nanoseconds: 999_999_999 },
-  mtime: { seconds: -(2 ** 40), nanoseconds: 1 },
-  ctime: { seconds: 2 ** 34, nanoseconds: 0 },
-  entries: 0,
-  xattrs: 0,
-  parent: 1 as Inode,
-  changed: 9 as Sequence,
-};
-const entry: EntryReply = { attributes, validMs: 1500, entryValidMs: 60_001 };
 /** struct fuse_attr, by hand. */
 const ATTR = bytes(
   ...[BigInt(LARGE), 2n ** 40n + 5n, 2n, -1n, -(2n ** 40n), 2n ** 34n],
