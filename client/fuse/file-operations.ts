@@ -9,6 +9,7 @@ import {
   O_DSYNC,
   O_TRUNC,
   OPEN_KILL_SUIDGID,
+  READ_LOCKOWNER,
   RELEASE_FLOCK_UNLOCK,
   WRITE_KILL_SUIDGID,
   WRITE_LOCKOWNER,
@@ -61,7 +62,8 @@ export const read: Operation<Uint8Array | readonly Uint8Array[]> = {
   holds: "pages",
   call({ handlers }, request, body) {
     request.sizeBytes = body.u32(16);
-    return handlers.read(request, request.inode, body.u64(0), body.u64(8), request.sizeBytes);
+    request.direct = (body.u32(20) & READ_LOCKOWNER) !== 0;
+    return handlers.read(request, request.inode, body.u64(0), body.u64(8), request.sizeBytes, request.direct);
   },
   encode(out, data, { sizeBytes }) {
     const bytes = out.data(data instanceof Uint8Array ? [data] : data);
@@ -77,10 +79,11 @@ export const write: Operation<number> = {
   call({ handlers }, request, body) {
     const data = body.bytes(WRITE_IN_BYTES, body.u32(16));
     const flags = body.u32(20);
-    const direct = (flags & WRITE_LOCKOWNER) !== 0;
+    request.direct = (flags & WRITE_LOCKOWNER) !== 0;
     return handlers.write(request, request.inode, body.u64(0), body.u64(8), data, {
       killPrivileges: (flags & WRITE_KILL_SUIDGID) !== 0,
-      durable: direct && (body.u32(32) & O_DSYNC) !== 0,
+      direct: request.direct,
+      durable: request.direct && (body.u32(32) & O_DSYNC) !== 0,
     });
   },
   encode(out, taken) {

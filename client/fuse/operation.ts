@@ -49,6 +49,8 @@ export class Request implements Caller {
   readonly pid: number;
   /** The other directory of a rename. */
   secondInode: Inode | undefined;
+  /** A READ or WRITE of direct I/O: no page is locked for it. */
+  direct = false;
   /** The largest reply, bytes, where the request states one. */
   sizeBytes = 0;
   /** How many entries of a listing are in the reply; with READDIRPLUS each counts as a lookup. */

@@ -89,6 +89,7 @@ export const FOPEN_CACHE_DIR = 1 << 3;
 
 export const GETATTR_FH = 1 << 0;
 /** The request names the owner of the caller's locks: so does direct I/O, and nothing that goes through the page cache. */
+export const READ_LOCKOWNER = 1 << 1;
 export const WRITE_LOCKOWNER = 1 << 1;
 export const WRITE_KILL_SUIDGID = 1 << 2;
 export const OPEN_KILL_SUIDGID = 1 << 0;

@@ -1,5 +1,5 @@
 import { orInterrupted } from "../../../base/waiting.ts";
-import { FILE_BYTES_MAX } from "../../../core/ids.ts";
+import { FILE_BYTES_MAX, type Inode } from "../../../core/ids.ts";
 import type { Caller, Handlers, Result } from "../handlers.ts";
 import { durabilityHandlers } from "./durability.ts";
 import type { LockReleases } from "./locks.ts";
@@ -34,21 +34,37 @@ function dataHandlers(state: MountState): DataHandlers {
     return writer.errors === errors ? written : (writer.error ?? "EIO");
   }
 
+  /**
+   * The kernel drops the pages before a direct write. A reader may have brought back old ones before the bytes arrived
+   * here, and after an asynchronous write (io_submit(2)) the kernel does not look again.
+   */
+  async function dropPagesAfter(
+    written: Result<number> | Promise<Result<number>>,
+    inode: Inode,
+    offset: number,
+    length: number,
+  ) {
+    const result = await written;
+    await state.kernel.caches.invalidatePages(inode, offset, length);
+    return result;
+  }
+
   async function writeOnceThereIsRoom(caller: Caller, write: () => number): Promise<Result<number>> {
     const waited = await orInterrupted(writers.budget.room(), caller);
     return waited === "EINTR" ? waited : write();
   }
 
   return {
-    read(caller, _, number, offset, length) {
+    read(caller, _, number, offset, length, direct) {
       const handle = handles.file(number);
       if (handle === undefined) return "EBADF";
       if (handle.broken) return "EIO";
       const { node, at, readAhead } = handle;
+      if (!direct) node.buffered = true;
       return state.reader.read({ node, offset, length, atLeast: at, readAhead, caller });
     },
 
-    write(caller, _, number, offset, data, { killPrivileges, durable }) {
+    write(caller, inode, number, offset, data, { killPrivileges, direct, durable }) {
       const handle = handles.file(number);
       if (handle === undefined || !handle.writable) return "EBADF";
       if (handle.broken) return "EIO";
@@ -59,7 +75,9 @@ function dataHandlers(state: MountState): DataHandlers {
         return data.length;
       };
       const writeInTurn = () => (writers.budget.full ? writeOnceThereIsRoom(caller, write) : write());
-      return durable ? writeDurably(caller, handle.node, writeInTurn) : writeInTurn();
+      if (!direct) handle.node.buffered = true;
+      const written = durable ? writeDurably(caller, handle.node, writeInTurn) : writeInTurn();
+      return direct && handle.node.buffered ? dropPagesAfter(written, inode, offset, data.length) : written;
     },
   };
 }

@@ -110,6 +110,21 @@ describe("the data of a WRITE stays valid until its handler has finished", () =>
     });
   }
 
+  test("direct I/O holds no pages, so that it may wait for an invalidation of them (defect 29)", () => {
+    const never = () => new Promise<never>(() => {});
+    const it = session({ read: never, write: never });
+    const held = (message: Buffer) => {
+      it.receive(message);
+      return it.session.released(9 as Inode, "pages") !== undefined;
+    };
+    const LOCKOWNER = 2;
+    const read = (flags: number) => request("READ", bytes(1n, 0n, 4096, flags, 5n, 0, 0), { node: 9n });
+    const write = (flags: number) => request("WRITE", bytes(1n, 0n, 4, flags, 5n, 0, 0, 7), { node: 9n, unique: 4n });
+    expect(held(read(LOCKOWNER))).toBe(false);
+    expect(held(write(LOCKOWNER))).toBe(false);
+    expect(held(write(0))).toBe(true);
+  });
+
   test("an interrupted WRITE keeps its buffer until its handler has finished", async () => {
     const gate = Promise.withResolvers<void>();
     let got: Buffer | undefined;

@@ -23,6 +23,39 @@ test("a direct write with O_DSYNC is answered once it is committed, and many at 
   await file.close();
 });
 
+test("a direct write drops the pages that were read meanwhile before it is answered; without any there is nothing to drop (defect 29)", async () => {
+  const { kernel } = disk.access.state;
+  const { caches } = kernel;
+  const dropped: unknown[] = [];
+  const gate = Promise.withResolvers<void>();
+  kernel.caches = {
+    ...caches,
+    invalidatePages: (inode, offset, length) => {
+      dropped.push([inode, offset, length]);
+      return gate.promise;
+    },
+  };
+  try {
+    const file = await disk.open("pages", O_CREAT | O_RDWR);
+    await file.write("first", 0, { direct: true });
+    await file.read(0, 100, true);
+    expect(dropped).toEqual([]);
+    await file.read(0, 100);
+    let answered = false;
+    const writing = file.write("SECOND", 0, { direct: true }).then(() => {
+      answered = true;
+    });
+    expect(String(await file.read(0, 100))).toBe("SECOND");
+    expect(dropped).toEqual([[file.inode, 0, 6]]);
+    expect(answered).toBe(false);
+    gate.resolve();
+    await writing;
+    await file.close();
+  } finally {
+    kernel.caches = caches;
+  }
+});
+
 test("direct writes with O_DSYNC that cannot be stored all fail, and the next close says so, too (defect 10)", async () => {
   const file = await disk.open("lost", O_CREAT | O_RDWR);
   const { session } = disk.access.state;
