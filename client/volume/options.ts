@@ -34,7 +34,7 @@ const schema = z.strictObject({
     .int()
     .min(16 * MIB)
     .default(128 * MIB),
-  /** Dirty bytes in memory, over all files; beyond that, writers wait. */
+  /** Memory for what is dirty, over all files; beyond that, writers wait. */
   writeBufferBytes: z.coerce
     .number()
     .int()

@@ -19,8 +19,8 @@ export interface WriterEnvironment extends UploadEnvironment {
   onFailed(inode: Inode, error: ErrnoCode): void;
   /** A batch was committed or has failed. */
   onIdle(inode: Inode): void;
-  /** By how much the number of dirty bytes changed. */
-  onDirty(bytes: number): void;
+  /** By how much the memory of what is dirty changed, bytes. */
+  onMemory(bytes: number): void;
 }
 
 interface Batch {
@@ -118,7 +118,7 @@ export class FileWriter {
   write(offset: number, data: Uint8Array, killPrivileges: boolean): void {
     if (data.length === 0) return;
     if (!this.uncommitted) this.#dirtySinceMs = performance.now();
-    this.#environment.onDirty(writeIntoRuns(this.#runs, offset, data));
+    this.#environment.onMemory(writeIntoRuns(this.#runs, offset, data));
     this.#mtime = this.#environment.now();
     this.#touched = this.#mtime;
     // A write replaces a modification time that was set before it.
@@ -205,6 +205,7 @@ export class FileWriter {
 
   /** Joins adjacent runs of which no block is uploaded, without changing the order of the others. */
   #joined(runs: readonly DirtyRun[]): DirtyRun[] {
+    const before = bufferBytesOf(runs);
     const result: DirtyRun[] = [];
     let loose: DirtyRun[] = [];
     for (const run of runs) {
@@ -216,9 +217,8 @@ export class FileWriter {
       loose = [];
     }
     result.push(...joinRuns(loose));
-    const before = runs.reduce((sum, run) => sum + run.length, 0);
-    const after = result.reduce((sum, run) => sum + run.length, 0);
-    if (after !== before) this.#environment.onDirty(after - before);
+    const after = bufferBytesOf(result);
+    if (after !== before) this.#environment.onMemory(after - before);
     return result;
   }
 
@@ -296,13 +296,17 @@ export class FileWriter {
   #drop(run: DirtyRun): void {
     const upload = this.#uploads.get(run);
     this.#uploads.delete(run);
-    this.#environment.onDirty(-run.length);
+    this.#environment.onMemory(-run.bufferBytes);
     if (upload?.moved !== true) run.release();
   }
 }
 
 function fitsInline(run: DirtyRun): boolean {
   return run.length <= INLINE_BYTES_MAX;
+}
+
+function bufferBytesOf(runs: readonly DirtyRun[]): number {
+  return runs.reduce((sum, run) => sum + run.bufferBytes, 0);
 }
 
 function overlaid(
