@@ -7,10 +7,10 @@ import {
   FOPEN_KEEP_CACHE,
   FSYNC_FDATASYNC,
   O_DSYNC,
-  O_TRUNC,
   OPEN_KILL_SUIDGID,
   READ_LOCKOWNER,
   RELEASE_FLOCK_UNLOCK,
+  WRITE_CACHE,
   WRITE_KILL_SUIDGID,
   WRITE_LOCKOWNER,
 } from "./protocol.ts";
@@ -20,10 +20,9 @@ import type { RequestBody } from "./request-body.ts";
 const nothing = { encode: () => undefined };
 
 export const open: Operation<OpenReply> = {
-  call(context, request, body) {
-    const flags = body.u32(0);
-    const kill = (body.u32(4) & OPEN_KILL_SUIDGID) !== 0 && (flags & O_TRUNC) !== 0;
-    return kill ? truncateAndOpen(context, request, flags) : context.handlers.open(request, request.inode, flags);
+  call({ handlers }, request, body) {
+    const kill = (body.u32(4) & OPEN_KILL_SUIDGID) !== 0;
+    return handlers.open(request, request.inode, body.u32(0), kill);
   },
   encode(out, reply) {
     putOpen(out, reply);
@@ -31,12 +30,6 @@ export const open: Operation<OpenReply> = {
   },
   undo: (context, request, reply) => abandon(context.handlers.release(request, request.inode, reply.handle, undefined)),
 };
-
-/** O_TRUNC that must clear set-user-ID and set-group-ID: the `open` handler has no flag for that, `setattr` has. */
-async function truncateAndOpen({ handlers }: Context, request: Request, flags: number) {
-  const truncated = await handlers.setattr(request, request.inode, { size: 0, killPrivileges: true });
-  return typeof truncated === "string" ? truncated : handlers.open(request, request.inode, flags & ~O_TRUNC);
-}
 
 /** Ignores the result of a clean-up. */
 function abandon(reply: Reply<true>): void {
@@ -82,6 +75,7 @@ export const write: Operation<number> = {
     request.direct = (flags & WRITE_LOCKOWNER) !== 0;
     return handlers.write(request, request.inode, body.u64(0), body.u64(8), data, {
       killPrivileges: (flags & WRITE_KILL_SUIDGID) !== 0,
+      writeback: (flags & WRITE_CACHE) !== 0,
       direct: request.direct,
       durable: request.direct && (body.u32(32) & O_DSYNC) !== 0,
     });

@@ -82,6 +82,8 @@ export interface WriteOptions {
    * other write with these flags, but not after an asynchronous direct one (io_submit(2)).
    */
   readonly durable: boolean;
+  /** Pages of a shared mapping: they go to their offset, also through a handle that appends. */
+  readonly writeback: boolean;
 }
 
 export interface Handlers {
@@ -109,8 +111,9 @@ export interface Handlers {
     mode: "replace" | "noreplace" | "exchange",
   ): Reply<true>;
   link(caller: Caller, inode: Inode, newParent: Inode, newName: ByteString): Reply<EntryReply>;
-  /** `flags`: those of open(2), O_TRUNC included (ATOMIC_O_TRUNC). */
-  open(caller: Caller, inode: Inode, flags: number): Reply<OpenReply>;
+  /** `flags`: those of open(2), O_TRUNC included (ATOMIC_O_TRUNC), which with `killPrivileges` clears set-user-ID. */
+  open(caller: Caller, inode: Inode, flags: number, killPrivileges: boolean): Reply<OpenReply>;
+  /** ESTALE: the name exists by now. The kernel then looks it up and checks whether the caller may open it. */
   create(
     caller: Caller,
     parent: Inode,

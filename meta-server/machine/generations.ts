@@ -1,7 +1,8 @@
 import { RECORDS } from "../../core/codec/records.ts";
 import { decodeSlice } from "../../core/codec.ts";
-import type { ByteString } from "../../core/ids.ts";
+import type { ByteString, RegionIndex } from "../../core/ids.ts";
 import { HASH_KEY, KEY_PREFIX, VOLUME_KEY } from "../../core/keys.ts";
+import { regionIndex } from "../../core/regions.ts";
 import { hashPair, type PairHash, StateHash } from "../../core/state-hash.ts";
 import type { StateSnapshot } from "../storage/state-snapshot.ts";
 import type { Pair } from "./load-part.ts";
@@ -76,7 +77,6 @@ export class Generations {
 
   /** Whether what was loaded of the generation is what the snapshot's source stated: every key, and the state hash. */
   isWhole({ generation, stateHash, keys }: Extract<LocalEntry, { kind: "flip" }>): boolean {
-    if (keys === undefined) return true;
     const sum = this.#sumOf(generation);
     const stored = this.#store.get(generationPrefix(generation) + HASH_KEY);
     if (stored === undefined || sum.keys !== keys) return false;
@@ -95,10 +95,10 @@ export class Generations {
     return this.#store.get(generationPrefix(facts.generation) + key) !== undefined && !facts.isPending(slice);
   }
 
-  /** −1 if the region is not in the volume's record, which comes with the first part. */
-  #regionIndex(prefix: string, region: string): number {
+  /** Undefined if the region is not in the volume's record, which comes with the first part. */
+  #regionIndex(prefix: string, region: string): RegionIndex | undefined {
     const volume = this.#store.get(prefix + VOLUME_KEY);
-    return volume === undefined ? -1 : RECORDS.volume.decode(volume).regions.indexOf(region);
+    return volume === undefined ? undefined : regionIndex(RECORDS.volume.decode(volume), region);
   }
 
   /** The pairs of a snapshot's live generation under their plain keys, the volume's record and the hash first. */

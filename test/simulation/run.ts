@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { epochRegion } from "../../core/ids.ts";
 import { SimulatedAgent } from "./agent.ts";
 import { Buckets } from "./buckets.ts";
 import { checkCompletion, checkHistory } from "./checks/history-checker.ts";
@@ -159,7 +160,7 @@ class Simulation {
     const { volumeChecker } = this.#observers;
     for (const { version, session } of volumeChecker.entries.values()) {
       if (session === 0 || volumeChecker.isSurviving(version)) continue;
-      const region = REGIONS[version.epoch % 16]!;
+      const region = REGIONS[epochRegion(version.epoch)]!;
       const [keeper] = this.#cluster.of(region).filter((server) => this.#observers.isMember(server));
       const at = this.#observers.stateOf(keeper!).machine!.version;
       invariant(

@@ -22,6 +22,7 @@ export const attributes: Attributes = {
   ctime: { seconds: 2 ** 34, nanoseconds: 0 },
   entries: 0,
   xattrs: 0,
+  policy: 0,
   parent: 1 as Inode,
   changed: 9 as Sequence,
 };

@@ -132,7 +132,6 @@ test("a switchover to an unknown or unreachable region, to the primary itself, o
   expect((await volume.leader("aws")).role).toBe("primary");
 });
 
-// Promise: A switchover that its target does not take up is taken back, and only once the target has declined for good
 test("a region that has declined a seal does not begin an epoch from it, and the old primary continues", async () => {
   const client = await start({ aws: 1, gcp: 1 });
   const status = await volume.leader("aws");
@@ -151,8 +150,6 @@ test("a region that has declined a seal does not begin an epoch from it, and the
   });
 });
 
-// Promise: A promotion by force keeps a report: where the histories part, the last commit the mirror had heard of, and
-// each file whose blocks no bucket within reach has
 test("a promotion by force is refused while it is not needed, makes a loss report, and the old primary is fenced when it is back", async () => {
   const client = await start({ aws: 1, gcp: 1 });
   const file = await client.make(1, "sliced");
@@ -191,6 +188,35 @@ test("a promotion by force is refused while it is not needed, makes a loss repor
   expect(fenced.version!.epoch).toBeLessThan((await volume.leader("gcp")).version!.epoch);
   const old = await connect("aws", client.session);
   expect((await old.mutate(makeCommand(1, "no"))).status).toBe(Status.NOT_PRIMARY);
+});
+
+// Promise: A fenced region can be promoted, and continues from its own past
+test("a fenced region is promoted when the later primary is gone, and is the primary also after a restart", async () => {
+  const client = await start({ aws: 1, gcp: 1 });
+  await volume.stop("gcp");
+  await client.make(1, "never mirrored");
+  await volume.stop("aws");
+  await volume.start("gcp");
+  await volume.leader("gcp");
+  expect(await promote("gcp", true)).toMatchObject({ ok: true });
+  await volume.start("aws");
+  await volume.leader("aws", (status) => status.role === "fenced");
+  await volume.stop("gcp");
+
+  expect(await promote("aws", true)).toMatchObject({ ok: true });
+  await volume.stop("aws");
+  await volume.start("aws");
+  const { version } = await volume.leader("aws", (status) => status.role === "primary");
+  expect(epochNumber(asVersion(version).epoch)).toBe(32);
+  const again = await connect("aws", client.session);
+  await until("it to take a change", async () => {
+    const made = await again.mutate(makeCommand(1, "after"));
+    return made.status === Status.OK && made.error === "";
+  });
+  expect(await again.lookup(1, "never mirrored")).toMatchObject({ kind: "file" });
+
+  await volume.start("gcp");
+  await volume.leader("gcp", (status) => status.role === "fenced");
 });
 
 test("a promotion by force is refused while the primary's leader answers, unless evenIfAlive says that it is meant (defect 24)", async () => {

@@ -131,7 +131,8 @@ export class VolumeChecker {
       () =>
         `${show(version)} was proposed in epoch ${stamp.epoch >> 4}.${stamp.epoch & 15}, not in that of its predecessor`,
     );
-    if (version.epoch !== previous.epoch) this.#recordEpoch(entry, command.kind === "beginEpoch" && command.forced);
+    if (version.epoch !== previous.epoch)
+      this.#recordEpoch(entry, command.kind === "beginEpoch" && command.how === "forced");
     if (this.#tip === undefined || version.epoch >= this.#tip.epoch) this.#tip = version;
     this.entries.set(show(version), {
       previous,

@@ -1,3 +1,4 @@
+import { epochRegion, NO_VERSION } from "../../../core/ids.ts";
 import { type Cluster, REGIONS, type Region, type SimulatedServer } from "../cluster.ts";
 import type { Network } from "../environment/network.ts";
 import type { Prng } from "../environment/prng.ts";
@@ -60,6 +61,6 @@ export class FaultContext {
 
   /** The region of the latest epoch. */
   primary(): Region {
-    return REGIONS[(this.observers.volumeChecker.tip?.epoch ?? 0) % 16]!;
+    return REGIONS[epochRegion(this.observers.volumeChecker.tip?.epoch ?? NO_VERSION.epoch)]!;
   }
 }
