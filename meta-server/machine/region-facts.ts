@@ -9,6 +9,7 @@ import {
   encodePending,
   encodeRecord,
   FENCE_KEY,
+  type Garbage,
   GENERATION_KEY,
   garbageKey,
   HEARD_KEY,
@@ -20,6 +21,8 @@ import {
   type RevokedIds,
   refusedSealKey,
   revokedKey,
+  SORTING_KEY,
+  type Sorting,
 } from "./local-keys.ts";
 
 export interface FactStore {
@@ -187,13 +190,13 @@ export class RegionFacts {
   /** The last reference to a slice is gone: its blocks are garbage, whether or not they have been copied here. */
   dropSlice(fact: SliceFact, at: { sequence: number; nowMs: number }): void {
     this.#removePending(fact.slice, false);
-    const garbage = { slice: fact.slice, record: fact.record, sequence: at.sequence, sinceMs: at.nowMs };
-    this.#store.put(garbageKey(fact.slice), encodeGarbage(garbage));
+    this.addGarbage({ slice: fact.slice, record: fact.record, sequence: at.sequence, sinceMs: at.nowMs });
   }
 
-  /** The slice has a reference again: the state that a bootstrap loads names it. */
-  keepSlice(slice: number): void {
-    if (this.#store.get(garbageKey(slice)) !== undefined) this.#store.put(garbageKey(slice), undefined);
+  /** Garbage that is known already keeps its sequence. */
+  addGarbage(garbage: Garbage): void {
+    const key = garbageKey(this.#generation, garbage.slice);
+    if (this.#store.get(key) === undefined) this.#store.put(key, encodeGarbage(garbage));
   }
 
   resident(slices: readonly number[]): void {
@@ -201,7 +204,7 @@ export class RegionFacts {
   }
 
   collected(slices: readonly number[]): void {
-    for (const slice of slices) this.#store.put(garbageKey(slice), undefined);
+    for (const slice of slices) this.#store.put(garbageKey(this.#generation, slice), undefined);
   }
 
   revoke(ids: RevokedIds): void {
@@ -257,13 +260,34 @@ export class RegionFacts {
     this.#store.put(LOSS_KEY, encodeRecord(report));
   }
 
-  /** Makes another generation the live one. The old one's pending slices and revoked ids are swept with its keys. */
-  setGeneration(generation: number): void {
+  /**
+   * Makes another generation the live one, at `sequence`. The old one is swept, with its pending slices, garbage and revoked
+   * ids. Where it was a past of the same history (`isPast`), its slices and garbage are sorted first.
+   */
+  setGeneration(generation: number, { sequence, isPast }: { sequence: number; isPast: boolean }): void {
+    const replaced: Sorting = { generation: this.#generation, sequence, after: "" };
+    this.#setSorting(isPast ? [...this.sorting, replaced] : []);
     this.#generation = generation;
     this.#store.put(GENERATION_KEY, encodeRecord(generation));
     this.#added = [];
     this.#gone = [];
     this.setDiverged(undefined);
+  }
+
+  /** The replaced generations that are not sorted yet, oldest first. */
+  get sorting(): readonly Sorting[] {
+    const value = this.#store.get(SORTING_KEY);
+    return value === undefined ? [] : decodeRecord<Sorting[]>(value);
+  }
+
+  /** `after`: the last key that was compared; undefined: all of them were. */
+  sortedUpTo(generation: number, after: string | undefined): void {
+    const others = this.sorting.filter((one) => one.generation !== generation || after !== undefined);
+    this.#setSorting(others.map((one) => (one.generation === generation ? { ...one, after: after! } : one)));
+  }
+
+  #setSorting(sorting: readonly Sorting[]): void {
+    this.#store.put(SORTING_KEY, sorting.length === 0 ? undefined : encodeRecord(sorting));
   }
 }
 

@@ -138,8 +138,8 @@ export const SEMANTICS: readonly Fault[] = [
     replacements: [
       {
         file: "client/volume/filesystem/durability.ts",
-        text: "? commitOrReport(caller, handle)\n          : true;",
-        by: "? unreported(handle)\n          : true;",
+        text: "commits ? commitOrReport(caller, handle) : true;",
+        by: "commits ? unreported(handle) : true;",
       },
     ],
     test: "test/semantics/journey.test.ts",
