@@ -61,8 +61,7 @@ function deferred(state: MountState, inode: Inode, changes: SetAttributes): Attr
   if (node?.attributes === undefined || node.stale || node.handles === 0) return undefined;
   if (!node.fresh && node.writer?.uncommitted !== true) return undefined;
   const writer = state.writers.of(node);
-  const seen = writer.overAttributes(node.attributes);
-  const later = deferrable(changes, seen.mode, now);
+  const later = deferrable(changes, writer.overMode(node.attributes.mode), now);
   if (later === undefined) return undefined;
   writer.defer(later);
   return state.kernel.attributesReply(node.attributes);

@@ -1,6 +1,7 @@
 import { orInterrupted } from "../../../base/waiting.ts";
 import { FILE_BYTES_MAX } from "../../../core/ids.ts";
 import type { Caller, Handlers, Reply, Result } from "../handlers.ts";
+import { SET_UID_OR_GID } from "./deferred-changes.ts";
 import { durabilityHandlers } from "./durability.ts";
 import type { LockReleases } from "./locks.ts";
 import type { MountState } from "./mount-state.ts";
@@ -43,14 +44,22 @@ function dataHandlers(state: MountState): DataHandlers {
       if (handle.broken) return "EIO";
       const put = (position: number) => {
         if (position + data.length > FILE_BYTES_MAX) return "EFBIG";
+        const clears = killPrivileges && maySetId(handle.node);
         writers.of(handle.node).write(position, data, killPrivileges);
-        return data.length;
+        // Else the kernel would run the file with the rights of its owner for as long as it keeps the mode.
+        return clears ? state.kernel.invalidateAttributes(handle.node).then(() => data.length) : data.length;
       };
       const appends = handle.append && !writeback;
       const write = () => (appends ? append(state, caller, handle.node, { offset, put }) : put(offset));
       return writers.budget.full ? onceThereIsRoom(caller, write) : write();
     },
   };
+}
+
+/** Whether the file has, or may have, set-user-ID or set-group-ID. */
+function maySetId({ attributes, writer }: Node): boolean {
+  if (attributes === undefined) return true;
+  return ((writer?.overMode(attributes.mode) ?? attributes.mode) & SET_UID_OR_GID) !== 0;
 }
 
 /**
@@ -61,7 +70,7 @@ function append(
   state: MountState,
   caller: Caller,
   node: Node,
-  { offset, put }: { offset: number; put: (position: number) => Result<number> },
+  { offset, put }: { offset: number; put: (position: number) => Reply<number> },
 ): Reply<number> {
   const appendTo = (size: number) => {
     const end = Math.max(size, node.writer?.end ?? 0);

@@ -40,7 +40,7 @@ export class KernelView {
     const newest = node.attributes ?? attributes;
     node.cachedAttributes = newest.changed;
     return {
-      attributes: node.writer?.dirty ? node.writer.overAttributes(newest) : newest,
+      attributes: node.writer?.dirty ? node.writer.show(newest) : newest,
       validMs: this.#attributesValidMs(),
     };
   }
@@ -136,6 +136,11 @@ export class KernelView {
   invalidatePages(node: Node): Promise<void> {
     node.cachedPages = undefined;
     return this.caches.invalidateInode(node.inode, true);
+  }
+
+  /** The kernel drops a file's attributes: it does not know that they have changed. */
+  invalidateAttributes(node: Node): Promise<void> {
+    return this.#invalidateInode(node, false);
   }
 
   async #invalidateInode(node: Node, content: boolean): Promise<void> {

@@ -136,7 +136,10 @@ async function truncate(
   await node.writer?.commit();
   const command = { kind: "setattr", inode: node.inode, size: 0, killPrivileges: killPrivileges || undefined } as const;
   const truncated = await setAttributes(state, caller, command);
-  return typeof truncated === "string" ? truncated : undefined;
+  if (typeof truncated === "string") return truncated;
+  // The kernel knows that the size has changed, and not that the mode may have.
+  if (killPrivileges) await state.kernel.invalidateAttributes(node);
+  return undefined;
 }
 
 function addHandle(state: MountState, node: Node, flags: number, at: Version): number {

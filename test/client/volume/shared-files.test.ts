@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Inode } from "../../../core/ids.ts";
 import {
   caller,
   type Disk,
@@ -95,5 +96,46 @@ test("O_CREAT of a name that another mount has made is ESTALE, so that the kerne
   expect(other.access.state.nodes.openFiles()).toEqual([]);
   const file = await other.open("private", O_RDWR | O_CREAT);
   expect(String(await file.read(0, 10))).toBe("theirs");
+  await file.close();
+});
+
+test("size, blocks, mode and change time of a file that is written are the same before its close and after (defects 4 and 9)", async () => {
+  for (const [name, bytes, mode] of [
+    ["inline", 1000, 0o640],
+    ["block", 100_000, 0o6777],
+  ] as const) {
+    const file = await disk.open(name, O_CREAT | O_RDWR);
+    ok(await disk.handlers.setattr(caller(), file.inode, { mode }));
+    await file.fsync();
+    await file.write(Buffer.alloc(bytes, name), 0, { killPrivileges: true });
+    const before = ok(await disk.handlers.getattr(caller(), file.inode, file.handle)).attributes;
+    expect(before).toMatchObject({ size: bytes, usedBytes: bytes, mode: mode & 0o777 });
+    await file.close();
+    const { changed, ...after } = await disk.stat(name);
+    expect({ ...after, changed: before.changed }).toEqual(before);
+    expect(await other.stat(name)).toEqual({ ...after, changed });
+  }
+});
+
+test("attributes that the kernel has from before a commit are dropped where they were a guess (defect 4)", async () => {
+  const dropped: [Inode, boolean][] = [];
+  const { kernel } = disk.access.state;
+  kernel.caches = { ...kernel.caches, invalidateInode: async (...what) => void dropped.push(what) };
+  const file = await disk.open("holes", O_CREAT | O_RDWR);
+  await file.truncate(10_000);
+  await file.write("in", 100);
+  await file.fsync();
+  const usedBytes = async () => ok(await disk.handlers.getattr(caller(), file.inode, file.handle)).attributes.usedBytes;
+  for (const { at, shown, committed, drops } of [
+    { at: 100, shown: 4, committed: 2, drops: 1 },
+    { at: 10_000, shown: 4, committed: 4, drops: 0 },
+  ]) {
+    dropped.length = 0;
+    await file.write("IN", at);
+    expect(await usedBytes()).toBe(shown);
+    await file.fsync();
+    expect(await usedBytes()).toBe(committed);
+    expect(dropped).toEqual(Array.from({ length: drops }, () => [file.inode, false]));
+  }
   await file.close();
 });
