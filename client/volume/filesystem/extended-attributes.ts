@@ -27,7 +27,7 @@ export function xattrHandlers(state: MountState): XattrHandlers {
       const mode = flags & XATTR_CREATE ? "create" : flags & XATTR_REPLACE ? "replace" : "either";
       const done = await session.mutate({ kind: "setxattr", inode, name, value, mode }, { interrupt: caller });
       if (typeof done === "string") return done;
-      nodes.markStale(inode);
+      nodes.markStale(inode, done.version);
       return true;
     },
 
@@ -35,7 +35,7 @@ export function xattrHandlers(state: MountState): XattrHandlers {
       if (name.startsWith("system.")) return "EOPNOTSUPP";
       const done = await session.mutate({ kind: "removexattr", inode, name }, { interrupt: caller });
       if (typeof done === "string") return done;
-      nodes.markStale(inode);
+      nodes.markStale(inode, done.version);
       return true;
     },
   };

@@ -80,6 +80,6 @@ function append(
   if (node.attributes !== undefined && !node.stale) return appendTo(node.attributes.size);
   const asked = state.reads.attributes(node.inode, { freshness: "committed", interrupt: caller });
   return asked.then((found) =>
-    typeof found === "string" ? found : appendTo(state.nodes.learn(found.attributes).attributes!.size),
+    typeof found === "string" ? found : appendTo(state.nodes.learn(found.attributes, found.version).attributes!.size),
   );
 }

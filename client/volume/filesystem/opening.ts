@@ -102,7 +102,7 @@ export async function openChecked(
     }
     return "ESTALE";
   }
-  const node = state.nodes.learn(opened.attributes);
+  const node = state.nodes.learn(opened.attributes, opened.version);
   if (chunks > 0) node.chunks.set(opened.chunks, opened.version.sequence);
   node.handles += 1;
   return { node, version: opened.version };

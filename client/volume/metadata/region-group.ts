@@ -16,7 +16,7 @@ import {
 import { CHANNEL_OPTIONS, Connection, type RequestBody } from "./connection.ts";
 
 export interface RegionGroupEvents {
-  onInvalidations(region: string, invalidations: readonly Invalidation[]): void;
+  onInvalidations(region: string, invalidations: readonly Invalidation[], version: WireVersion | undefined): void;
   onVersion(version: WireVersion): void;
   /** A stream to the region's leader was opened. */
   onStream(region: string): void;
@@ -164,7 +164,7 @@ export class RegionGroup {
     this.#hint = undefined;
     if (address === undefined || this.#closed) return undefined;
     const connection = new Connection(address, this.#hello(), {
-      onInvalidations: (invalidations) => this.#events.onInvalidations(this.region, invalidations),
+      onInvalidations: (invalidations, version) => this.#events.onInvalidations(this.region, invalidations, version),
       onVersion: (version) => this.#events.onVersion(version),
       onEnd: (ended) => this.#onEnd(ended),
     });

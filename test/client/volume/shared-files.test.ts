@@ -139,3 +139,28 @@ test("attributes that the kernel has from before a commit are dropped where they
   }
   await file.close();
 });
+
+test("an outcome or a listing from before another mount's change does not make its attributes current again (defect 8)", async () => {
+  const { kernel, nodes, session } = disk.access.state;
+  await disk.mkdir("raced");
+  for (const how of ["outcome", "listing"]) {
+    await disk.write("raced/file", "x");
+    const file = await disk.open("raced/file", O_RDWR);
+    const directory = await disk.lookup("raced");
+    const { handle } = ok(await disk.handlers.opendir(caller(), directory));
+    const listed = ok(await disk.handlers.readdir(caller(), directory, handle, 0, true));
+    const done = ok(await session.mutate({ kind: "setattr", inode: file.inode, mode: 0o600 }));
+    await other.write("raced/file", `changed through ${how}`);
+    await expect.poll(() => nodes.get(file.inode)?.stale).toBe(true);
+    // Both were answered before the push, and are handled only now.
+    if (how === "outcome") kernel.noteOwnChange(done);
+    else expect(listed.find(({ name }) => name === "file")?.entry).toMatchObject({ validMs: 0 });
+    expect(nodes.get(file.inode)?.stale).toBe(true);
+    const seen = ok(await disk.handlers.getattr(caller(), file.inode, file.handle));
+    expect(seen.attributes.size).toBe(`changed through ${how}`.length);
+    expect(seen.validMs).toBeGreaterThan(0);
+    expect(String(await file.read(0, 100))).toBe(`changed through ${how}`);
+    await disk.handlers.releasedir(caller(), directory, handle);
+    await file.close();
+  }
+});
