@@ -2,6 +2,8 @@ import type { Version } from "../../../core/ids.ts";
 import type {
   AdminAnswer,
   AdminServer,
+  ConfirmAnswer,
+  ConfirmRequest,
   HomeCount,
   InfoAnswer,
   LossReportAnswer,
@@ -19,6 +21,7 @@ import type { Follower } from "../../roles/follower/follower.ts";
 import type { Regions } from "../../roles/follower/regions.ts";
 import { asBuffer } from "../metadata/responses.ts";
 import { unary } from "../unary.ts";
+import { confirm } from "./confirm.ts";
 import { changeMembers } from "./members.ts";
 import type { StatusReport } from "./status.ts";
 import { heldBy } from "./trees.ts";
@@ -43,6 +46,8 @@ export class AdminService {
     const leader = { onlyLeader: true };
     this.handlers = {
       status: unary(context, { onlyLeader: false }, () => sources.status.make()),
+      confirm: unary(context, leader, (request) => this.#confirm(request)),
+      format: unary(context, leader, ({ without }) => this.#format(without)),
       switchover: unary(context, leader, (request) => this.#switchover(request)),
       promote: unary(context, leader, (request) => this.#promote(request)),
       refuseSeal: unary(context, leader, ({ seal }) => this.#refuseSeal(asVersion(seal))),
@@ -51,6 +56,16 @@ export class AdminService {
       lossReport: unary(context, { onlyLeader: false }, () => this.#lossReport()),
       changeMembers: unary(context, leader, (request) => changeMembers(context.group, request)),
     };
+  }
+
+  #confirm(request: ConfirmRequest): Promise<ConfirmAnswer> {
+    this.#sources.keeper.hint(asVersion(request.version).epoch, request.uuid);
+    return confirm(this.#context, request);
+  }
+
+  async #format(without: readonly string[]): Promise<AdminAnswer> {
+    const formatted = await this.#sources.keeper.format(without);
+    return this.#answer(formatted.ok, formatted.message);
   }
 
   async #switchover(request: SwitchoverOptions): Promise<AdminAnswer> {
@@ -106,7 +121,7 @@ export class AdminService {
     for (const id of slices) {
       const slice = machine.tree.slice(id);
       if (slice === undefined) continue;
-      const region = machine.tree.volume?.regions[slice.home] ?? "";
+      const region = machine.tree.volume?.regions[slice.home]?.name ?? "";
       const home = homes.get(region) ?? { region, slices: 0, bytes: 0 };
       homes.set(region, { region, slices: home.slices + 1, bytes: home.bytes + slice.bytes });
       answer.sliceBytes += slice.bytes;

@@ -2,6 +2,7 @@ import type { ServerDuplexStream } from "@grpc/grpc-js";
 import { StorageError } from "../../../consensus/storage-error.ts";
 import type { Effects } from "../../../core/effects.ts";
 import type { Version } from "../../../core/ids.ts";
+import { regionNames } from "../../../core/regions.ts";
 import {
   type ClientFrame,
   type Hello,
@@ -30,8 +31,8 @@ export interface MetadataOptions {
   /** False while a primary that has just started does not know whether its epoch is still current. */
   readonly mayServe: () => boolean;
   readonly askPrimary: AskPrimary;
-  /** A client has seen this version. */
-  readonly onSeen: (version: Version) => void;
+  /** A client has seen this version of the volume with this uuid. */
+  readonly onSeen: (version: Version, uuid: string) => void;
   readonly refusals: Refusals;
   /** A reader waits for these slices in this region. */
   readonly onBlocksRequested: (slices: readonly number[]) => void;
@@ -93,13 +94,13 @@ export class MetadataService {
     }
     this.#streams.add(stream);
     this.#options.clients.hello(hello);
-    if (hello.seen !== undefined) this.#options.onSeen(asVersion(hello.seen));
+    if (hello.seen !== undefined) this.#options.onSeen(asVersion(hello.seen), hello.uuid);
     return {
       uuid: machine.tree.volume?.uuid ?? "",
       region,
       role: machine.role === "primary" ? "primary" : "mirror",
       regionIndex: machine.regionIndex ?? 0,
-      regions: [...(machine.tree.volume?.regions ?? volume.regions.keys())],
+      regions: machine.tree.volume === undefined ? [...volume.regions.keys()] : regionNames(machine.tree.volume),
     };
   }
 

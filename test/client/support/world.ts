@@ -10,6 +10,8 @@ import type { VolumeDescription } from "../../../config/volume-description.ts";
 import type { ByteString, Inode } from "../../../core/ids.ts";
 import { runMetaServer } from "../../../meta-server/main.ts";
 import { choosePort } from "../../../sandbox/ports.ts";
+import type { WanProxy } from "../../../sandbox/wan-proxy.ts";
+import { type WanLink, wanLink } from "../../support/wan-link.ts";
 import { describeVolume } from "./volume.ts";
 
 const logger = pino({ level: process.env.MIRRORFS_TEST_LOG ?? "silent" }, pino.destination(2));
@@ -19,6 +21,7 @@ export class World {
   readonly dir: string;
   readonly volume: VolumeDescription;
   readonly #servers = new Map<string, { stop(): Promise<void> }>();
+  readonly #links = new Map<string, WanLink>();
   readonly #accesses: VolumeAccess[] = [];
 
   private constructor(dir: string, volume: VolumeDescription) {
@@ -26,11 +29,13 @@ export class World {
     this.volume = volume;
   }
 
-  static async start(regions: readonly string[] = ["aws"]): Promise<World> {
+  /** @param linked regions whose servers reach the others through a link that the test can cut: `link` */
+  static async start(regions: readonly string[] = ["aws"], linked: readonly string[] = []): Promise<World> {
     const dir = mkdtempSync(join(tmpdir(), "mirrorfs-client-"));
     const ports: Record<string, number[]> = {};
     for (const region of regions) ports[region] = [await choosePort()];
     const world = new World(dir, describeVolume(dir, ports));
+    for (const region of linked) world.#links.set(region, await wanLink(world.volume, region));
     for (const region of regions) await world.startServer(region);
     return world;
   }
@@ -38,8 +43,14 @@ export class World {
   async startServer(region: string): Promise<void> {
     const dataDir = join(this.dir, `meta-${region}`);
     const onFatal = (error: Error) => logger.fatal(error);
-    const server = await runMetaServer({ volume: this.volume, region, member: 1, dataDir, logger, onFatal });
+    const volume = this.#links.get(region)?.view ?? this.volume;
+    const server = await runMetaServer({ volume, region, member: 1, dataDir, logger, onFatal });
     this.#servers.set(region, server);
+  }
+
+  /** The link from the region's servers to the other regions. */
+  link(region: string): WanProxy {
+    return this.#links.get(region)!.link;
   }
 
   async stopServer(region: string): Promise<void> {
@@ -57,6 +68,7 @@ export class World {
   async stop(): Promise<void> {
     await Promise.all(this.#accesses.map((access) => access.close()));
     for (const region of [...this.#servers.keys()]) await this.stopServer(region);
+    for (const { link } of this.#links.values()) await link.stop();
     await rm(this.dir, { recursive: true, force: true });
   }
 }
@@ -199,12 +211,13 @@ export class File {
 
   async write(data: string | Uint8Array, offset = 0, options: Partial<WriteOptions> = {}): Promise<void> {
     const bytes = typeof data === "string" ? Buffer.from(data) : data;
-    const how = { killPrivileges: false, writeback: false, ...options };
+    const direct = options.durable === true;
+    const how = { killPrivileges: false, writeback: false, direct, durable: false, ...options };
     ok(await this.disk.handlers.write(caller(), this.inode, this.handle, offset, bytes, how));
   }
 
-  async read(offset: number, length: number): Promise<Buffer> {
-    const data = ok(await this.disk.handlers.read(caller(), this.inode, this.handle, offset, length));
+  async read(offset: number, length: number, direct = false): Promise<Buffer> {
+    const data = ok(await this.disk.handlers.read(caller(), this.inode, this.handle, offset, length, direct));
     return data instanceof Uint8Array ? Buffer.from(data) : Buffer.concat(data);
   }
 
