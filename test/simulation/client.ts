@@ -112,12 +112,13 @@ export class SimulatedClient {
   #connect(): void {
     const { cluster, name, region, consistency } = this.#options;
     const logger = loggerOf(this.#world, name);
-    const hello = (seen: Version) => ({
+    const hello = (seen: Version, uuid: string) => ({
       volume: cluster.volume.volume,
       region,
       client: name,
       session: this.#session.id,
       seen,
+      uuid,
       open: [...this.#open.keys()].map((inode) => ({ inode, handles: 1 })),
     });
     const onPrimaryLoss = "fail" as const;
