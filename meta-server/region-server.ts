@@ -73,7 +73,7 @@ type Parts = ReturnType<typeof wire>;
 /** Makes the parts in the order in which they depend on each other. */
 function wire(options: RegionServerOptions, { sessionTimeoutMs }: RegionServerTuning) {
   const { group, machine, logger, region } = options;
-  const isServing = () => group.leading && machine.role === "primary" && keeper.cleared;
+  const isServing = () => group.leading && machine.role === "primary" && keeper.isCleared;
   const context: ServerContext = { ...options, proposer: new Proposer(group, machine), isServing };
   const regions = new Regions(context);
   const reports = new RegionReports();
@@ -93,12 +93,17 @@ function wire(options: RegionServerOptions, { sessionTimeoutMs }: RegionServerTu
   const metadata = new MetadataService(context, {
     clients,
     refusals,
-    mayServe: () => keeper.cleared,
+    mayServe: () => keeper.isCleared,
     askPrimary: follower.askPrimary,
-    onSeen: (version) => keeper.epochSeen(version.epoch),
+    onSeen: (version, uuid) => keeper.hint(version.epoch, uuid),
     onBlocksRequested: (slices) => agents.requestBlocks(slices),
   });
-  const changelog = new ChangelogService(context, reports, isServing);
+  const changelog = new ChangelogService(context, {
+    reports,
+    isServing,
+    mayFeed: () => group.leading && keeper.isCleared,
+    onSeen: (version, uuid) => keeper.hint(version.epoch, uuid),
+  });
   const progress = new RegionProgress(context, reports);
   const status = new StatusReport(context, { keeper, follower, agents, refusedClients: refusals });
   const admin = new AdminService(context, { status, keeper, regions, follower });

@@ -23,6 +23,9 @@ const handlers: { readonly [K in Kind]: (target: LocalTarget, entry: EntryOf<K>)
   fence({ facts, version }, { epoch }) {
     if (epoch > version.epoch) facts.setFence(epoch);
   },
+  cleared({ facts, version }, { epoch, lives }) {
+    if (epoch === version.epoch) facts.addCleared(epoch, lives);
+  },
   // A seal can be declined only while no epoch has begun from it.
   refuseSeal({ facts, version }, { seal }) {
     if (version.epoch <= seal.epoch) facts.refuseSeal(seal);

@@ -17,6 +17,8 @@ export type LocalEntry =
   | { readonly kind: "swept"; readonly firsts: readonly number[] }
   /** A later epoch is known: this region acknowledges nothing until it has applied that epoch. */
   | { readonly kind: "fence"; readonly epoch: EpochCode }
+  /** This epoch is current as far as every other region knows: the servers of these lives may act in it. */
+  | { readonly kind: "cleared"; readonly epoch: EpochCode; readonly lives: readonly number[] }
   /** The seal at this version is declined: the region will never begin an epoch from it. */
   | { readonly kind: "refuseSeal"; readonly seal: Version }
   /** The highest version that the primary is known to have committed. */

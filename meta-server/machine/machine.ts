@@ -227,6 +227,9 @@ export class Machine implements StateMachine {
     const refusal = this.#refusalOf(entry);
     const result = refusal === undefined ? applyEntry(this.tree, entry) : ({ taken: false, refusal } as const);
     if (result.taken) {
+      if (entry.command.kind === "beginEpoch" && entry.command.how === "counters") {
+        this.facts.passClearance(previous.epoch, result.version.epoch);
+      }
       this.#noteTaken(entry.stamp, { previous, version: result.version, body: entry.body }, result.effects);
     } else this.refusedEntries.add(this.#index, this.#put);
     return result;

@@ -1,6 +1,7 @@
 import { encodeSlice, type SliceRecord } from "../../core/codec.ts";
 import { compareVersions, NO_VERSION, type Version } from "../../core/ids.ts";
 import {
+  CLEARED_KEY,
   DIVERGED_KEY,
   decodePending,
   decodeRecord,
@@ -51,6 +52,16 @@ export interface Divergence {
   readonly primary: string;
 }
 
+/** The lives (region/context.ts) that may act in an epoch, the latest first. */
+export interface Clearance {
+  readonly epoch: number;
+  readonly lives: readonly number[];
+}
+
+/** Every member's life, and a few that ended: one that drops out only costs another round of questions. */
+const CLEARED_LIVES_MAX = 32;
+
+const NO_CLEARANCE: Clearance = { epoch: 0, lives: [] };
 const NO_TOTALS: PendingTotals = { slices: 0, blocks: 0, bytes: 0, copiedBlocks: 0 };
 
 /** The region's own state, besides the volume: pending slices, garbage, the fence, and what is known of the primary. */
@@ -62,6 +73,7 @@ export class RegionFacts {
   #added: Pending[] = [];
   #gone: number[] = [];
   fence = 0;
+  cleared: Clearance = NO_CLEARANCE;
   heard: Version = NO_VERSION;
   diverged: Divergence | undefined;
 
@@ -78,6 +90,7 @@ export class RegionFacts {
     };
     this.#generation = read<number>(GENERATION_KEY) ?? 1;
     this.fence = read<number>(FENCE_KEY) ?? 0;
+    this.cleared = read<Clearance>(CLEARED_KEY) ?? NO_CLEARANCE;
     this.heard = read<Version>(HEARD_KEY) ?? NO_VERSION;
     this.diverged = read<Divergence>(DIVERGED_KEY);
     this.#totals.clear();
@@ -207,6 +220,25 @@ export class RegionFacts {
     if (epoch <= this.fence) return;
     this.fence = epoch;
     this.#store.put(FENCE_KEY, encodeRecord(epoch));
+  }
+
+  addCleared(epoch: number, lives: readonly number[]): void {
+    const before = this.cleared.epoch === epoch ? this.cleared.lives : [];
+    this.#setCleared({ epoch, lives: [...new Set([...lives, ...before])].slice(0, CLEARED_LIVES_MAX) });
+  }
+
+  /** An epoch that only renews the counters of the one before: who was cleared then is cleared now. */
+  passClearance(from: number, to: number): void {
+    if (this.cleared.epoch === from) this.#setCleared({ ...this.cleared, epoch: to });
+  }
+
+  #setCleared(cleared: Clearance): void {
+    this.cleared = cleared;
+    this.#store.put(CLEARED_KEY, encodeRecord(cleared));
+  }
+
+  isCleared(epoch: number, life: number): boolean {
+    return this.cleared.epoch === epoch && this.cleared.lives.includes(life);
   }
 
   setHeard(version: Version): void {
