@@ -4,6 +4,7 @@ import type { ErrnoCode } from "./errno.ts";
 import { truncate } from "./files.ts";
 import { FILE_BYTES_MAX, type Time } from "./ids.ts";
 import { withoutCapability, withoutPrivileges } from "./privileges.ts";
+import { isReservedInode } from "./reserved.ts";
 
 const ID_MAX = 2 ** 32 - 1;
 
@@ -11,7 +12,8 @@ export const attributeHandlers: Handlers<"setattr"> = { setattr };
 
 /**
  * chmod(2), chown(2), truncate(2), utimensat(2). A large truncation takes several commands: see `truncate`. Without any field
- * nothing changes. EISDIR, EINVAL: a size for a directory, or for another inode that is not a file; EFBIG.
+ * nothing changes. EISDIR, EINVAL: a size for a directory, or for another inode that is not a file; EFBIG; EPERM: a reserved
+ * inode.
  */
 function setattr(context: Context, command: CommandOf<"setattr">): Outcome {
   const before = context.tree.attributes(command.inode);
@@ -19,6 +21,7 @@ function setattr(context: Context, command: CommandOf<"setattr">): Outcome {
   const error = setattrError(before, command);
   if (error !== undefined) return fail(error);
   if (!changesSomething(command)) return { ok: true, attributes: before };
+  if (isReservedInode(before.inode)) return fail("EPERM");
 
   const resizes = command.size !== undefined;
   const chowns = command.uid !== undefined || command.gid !== undefined;

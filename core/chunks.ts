@@ -1,4 +1,4 @@
-import type { Segment } from "./codec/values.ts";
+import { newSlice, type Segment } from "./codec/values.ts";
 import type { Slice } from "./commands.ts";
 import type { Context } from "./context.ts";
 import { CHUNK_BYTES, type Inode, type SliceId } from "./ids.ts";
@@ -57,7 +57,7 @@ export class ChunkEdit {
 
   #count(id: SliceId, by: number, added: Slice | undefined): void {
     const { tree, effects } = this.#context;
-    const slice = added === undefined ? tree.slice(id)! : { ...added, references: 0 };
+    const slice = added === undefined ? tree.slice(id)! : newSlice(added);
     const record = { ...slice, references: slice.references + by };
     if (record.references > 0) {
       tree.putSlice(id, record);

@@ -21,6 +21,7 @@ export {
   encodeOutcome,
   encodeSlice,
   INODE_KINDS,
+  newSlice,
   type Segment,
   type SliceRecord,
 } from "./codec/values.ts";

@@ -1,13 +1,15 @@
 /** The input and output of the state machine: commands, their stamps and outcomes, and the values in them. */
 
 import type { ErrnoCode } from "./errno.ts";
-import type { ByteString, EpochCode, Inode, RegionIndex, Sequence, SessionId, SliceId, Time } from "./ids.ts";
+import type { ByteString, EpochCode, Inode, RegionIndex, Sequence, SessionId, SliceId, Time, Version } from "./ids.ts";
 
 export type InodeKind = "file" | "directory" | "symlink" | "fifo" | "character" | "block" | "socket";
 
 export interface Attributes {
   readonly inode: Inode;
   readonly kind: InodeKind;
+  /** Where copies of the content are kept; a new inode gets its directory's. 0: the volume's default, and the only one yet. */
+  readonly policy: number;
   /** Permission bits with set-uid, set-gid and sticky (07777); the type is in `kind`. */
   readonly mode: number;
   readonly uid: number;
@@ -52,6 +54,17 @@ export type Extent =
 
 export type TimeChange = Time | "now";
 
+/**
+ * Why an epoch begins. The sequencer judges it against the position in the changelog (core/sequencer.ts).
+ * - `sealed`: the epoch before was sealed to this region
+ * - `resumed`: the region that made the seal continues; `declined` is the version of the seal that its target has declined
+ * - `counters`: the primary begins its next epoch, with id counters of its own
+ * - `forced`: the region was promoted without the primary
+ */
+export type Beginning =
+  | { readonly how: "sealed" | "counters" | "forced" }
+  | { readonly how: "resumed"; readonly declined: Version };
+
 /** A change of the tree, as data. The time, the request's number and the epoch are in the entry's stamp (Stamp). */
 export type Command =
   // The volume
@@ -61,10 +74,12 @@ export type Command =
       readonly volume: string;
       readonly regions: readonly string[];
       readonly primary: RegionIndex;
+      /** The feature level that the volume begins with. */
+      readonly features: number;
     }
-  | { readonly kind: "beginEpoch"; readonly epoch: EpochCode; readonly forced: boolean }
+  | ({ readonly kind: "beginEpoch"; readonly epoch: EpochCode } & Beginning)
   | { readonly kind: "seal"; readonly to: RegionIndex }
-  | { readonly kind: "regionProgress"; readonly region: RegionIndex; readonly sequence: Sequence }
+  | { readonly kind: "regionProgress"; readonly region: RegionIndex; readonly version: Version }
   // Sessions. The client draws the id (random, below 2^53), so that a retry opens the same session.
   | { readonly kind: "openSession"; readonly session: SessionId; readonly client: string; readonly region: RegionIndex }
   | { readonly kind: "closeSession"; readonly session: SessionId }

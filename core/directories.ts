@@ -1,7 +1,7 @@
 /**
  * The commands on names; rename is in rename.ts. The client's kernel checks permissions. Errors common to all:
  * - of the parent: ESTALE: no such inode; ENOTDIR; ENOENT: it was removed, and is still open
- * - of the name: EINVAL, ENAMETOOLONG
+ * - of the name: EINVAL, ENAMETOOLONG; EPERM: it is reserved (reserved.ts)
  */
 
 import type { Attributes, CommandOf, Outcome } from "./commands.ts";
@@ -53,7 +53,7 @@ function makeError(command: CommandOf<"make">): ErrnoCode | undefined {
     if (command.target === "") return "ENOENT";
     if (command.target.length > SYMLINK_BYTES_MAX) return "ENAMETOOLONG";
   }
-  return nameError(command.name);
+  return nameError(command);
 }
 
 /** In a directory with set-gid, a new inode inherits the group, and a new directory also the bit (inode(7)). */
@@ -69,6 +69,7 @@ function newAttributes(
   const mode = kind === "symlink" ? 0o777 : command.mode & 0o7777;
   return {
     kind,
+    policy: parent.policy,
     inode,
     mode: inherits && kind === "directory" ? mode | SET_GID : mode,
     uid: command.uid,
@@ -94,7 +95,7 @@ function link(context: Context, command: CommandOf<"link">): Outcome {
   if (inode === undefined) return fail("ESTALE");
   const parent = usableDirectory(tree, command.parent);
   if (typeof parent === "string") return fail(parent);
-  const error = nameError(command.name);
+  const error = nameError(command);
   if (error !== undefined) return fail(error);
   if (tree.entry(command.parent, command.name) !== undefined) return fail("EEXIST");
   if (inode.kind === "directory") return fail("EPERM");
@@ -113,7 +114,7 @@ function unlink(context: Context, command: CommandOf<"unlink">): Outcome {
   const { tree, effects } = context;
   const parent = usableDirectory(tree, command.parent);
   if (typeof parent === "string") return fail(parent);
-  const error = nameError(command.name);
+  const error = nameError(command);
   if (error !== undefined) return fail(error);
   const entry = tree.entry(command.parent, command.name);
   if (entry === undefined) return fail("ENOENT");
@@ -131,7 +132,7 @@ function rmdir(context: Context, command: CommandOf<"rmdir">): Outcome {
   const { tree, effects } = context;
   const parent = usableDirectory(tree, command.parent);
   if (typeof parent === "string") return fail(parent);
-  const error = nameError(command.name);
+  const error = nameError(command);
   if (error !== undefined) return fail(error);
   const entry = tree.entry(command.parent, command.name);
   if (entry === undefined) return fail("ENOENT");

@@ -1,7 +1,8 @@
 /**
  * Ids, names, versions and limits. Ids are branded, so that the compiler keeps them apart, and are integers below 2^53, which
- * a JavaScript number holds exactly. An inode or slice id is the code of the epoch it was made in (17 bits: 13 for the
- * number, 4 for the region) above a counter of 36 bits.
+ * a JavaScript number holds exactly. An inode or slice id says who allocated it, from the high bits to the low ones: the
+ * shard (6 bits), the code of the epoch (17 bits: 13 for the number, 4 for the region) and a counter of 30 bits. It does not
+ * say where the inode or slice is now. JavaScript's bit operators work on 32 bits: take an id apart by division only.
  */
 
 export type Inode = number & { readonly __brand: "Inode" };
@@ -11,8 +12,10 @@ export type SessionId = number & { readonly __brand: "SessionId" };
 export type Sequence = number & { readonly __brand: "Sequence" };
 /** `epoch number × 16 + region index`. Ordered as the epochs are; promotions in two regions never yield the same code. */
 export type EpochCode = number & { readonly __brand: "EpochCode" };
-/** Index of a region in the volume's table of regions (0…15), which `format` fixes. */
+/** Index of a region in the volume's table of regions (0…15). It never means another region, also once its own is removed. */
 export type RegionIndex = number & { readonly __brand: "RegionIndex" };
+/** A set of regions: the sum of 2^index of each. */
+export type RegionSet = number & { readonly __brand: "RegionSet" };
 /**
  * A file name, xattr name or link target, as bytes: one character U+0000…U+00FF per byte (latin1). To display one, decode
  * it: `Buffer.from(name, "latin1").toString("utf8")`.
@@ -34,12 +37,16 @@ export interface Time {
 }
 
 export const ROOT_INODE = 1 as Inode;
+/** `format` gives the inodes below this one: the root, and those of core/reserved.ts. */
+export const FIRST_INODE = 16 as Inode;
+export const NO_REGIONS = 0 as RegionSet;
 export const NO_VERSION: Version = { epoch: 0 as EpochCode, sequence: 0 as Sequence };
 
 /** Inode counters, and slice counters, are below this in each epoch. */
-export const COUNTER_LIMIT = 2 ** 36;
+export const COUNTER_LIMIT = 2 ** 30;
 export const REGIONS_MAX = 16;
 export const EPOCH_NUMBER_MAX = 2 ** 13 - 1;
+const SHARD_IDS = (EPOCH_NUMBER_MAX + 1) * REGIONS_MAX * COUNTER_LIMIT;
 
 export const CHUNK_BYTES = 64 * 1024 * 1024;
 export const BLOCK_BYTES = 4 * 1024 * 1024;
@@ -73,9 +80,19 @@ export function epochRegion(epoch: EpochCode): RegionIndex {
   return (epoch % REGIONS_MAX) as RegionIndex;
 }
 
-/** The inode or slice id with the given counter in an epoch. */
+/** The inode or slice id with the given counter in an epoch. In shard 0: so far one group holds the whole tree. */
 export function idInEpoch(epoch: EpochCode, counter: number): number {
   return epoch * COUNTER_LIMIT + counter;
+}
+
+/** Who allocated an inode or slice id. The reserved inodes belong to no epoch: theirs is 0. */
+export function idOrigin(id: number): { readonly shard: number; readonly epoch: EpochCode; readonly counter: number } {
+  const inShard = id % SHARD_IDS;
+  return {
+    shard: Math.floor(id / SHARD_IDS),
+    epoch: Math.floor(inShard / COUNTER_LIMIT) as EpochCode,
+    counter: inShard % COUNTER_LIMIT,
+  };
 }
 
 /** @returns negative when `a` is older, 0 when they are equal, positive when it is newer. */

@@ -5,7 +5,7 @@ import type { ByteString, EpochCode, Inode, RegionIndex, SessionId, SliceId } fr
  *
  * | key | of | value |
  * |---|---|---|
- * | V | the volume | uuid, regions, version, seal, counters, usage |
+ * | V | the volume | uuid, features, regions, version, seal, counters, usage |
  * | H | the state hash | its two lanes; the only key that the hash does not cover |
  * | A inode | attributes | Attributes |
  * | D parent name | a directory entry | inode, kind |
@@ -19,8 +19,8 @@ import type { ByteString, EpochCode, Inode, RegionIndex, SessionId, SliceId } fr
  * | M session | the inodes it holds locks on | inodes |
  * | K inode | locks | holders, modes, ranges |
  * | O inode | an orphan (no links, not yet reaped) | the sequence that removed its last link |
- * | E epoch | an epoch | first sequence, previous version, forced |
- * | R region | a region's progress | sequence |
+ * | E epoch | an epoch | first sequence, previous version, how it began |
+ * | R region | a region's progress | version |
  *
  * One link of a file is recorded by `Attributes.parent` alone; its name is found by searching that directory. Every other
  * link has a P key. If the link in `parent` is removed first, `parent` is 0 until the next link takes its place.

@@ -4,6 +4,7 @@ import type { Attributes } from "./commands.ts";
 import { type Context, putChanged } from "./context.ts";
 import type { ErrnoCode } from "./errno.ts";
 import { type ByteString, type Inode, NAME_BYTES_MAX } from "./ids.ts";
+import { isReservedName } from "./reserved.ts";
 
 /** The place of a link in the tree. */
 export interface Place {
@@ -11,11 +12,12 @@ export interface Place {
   readonly name: ByteString;
 }
 
-/** The errno for a name that is not valid; undefined for a valid one. */
-export function nameError(name: ByteString): ErrnoCode | undefined {
+/** The errno for a name that is not valid, or is reserved (EPERM); undefined for any other. */
+export function nameError({ parent, name }: Place): ErrnoCode | undefined {
   if (name.length > NAME_BYTES_MAX) return "ENAMETOOLONG";
   if (name === "" || name === "." || name === "..") return "EINVAL";
-  return name.includes("/") || name.includes("\0") ? "EINVAL" : undefined;
+  if (name.includes("/") || name.includes("\0")) return "EINVAL";
+  return isReservedName(parent, name) ? "EPERM" : undefined;
 }
 
 /** Updates a directory's counts and times after a change of its entries. */

@@ -33,7 +33,7 @@ interface Move {
 
 function placeError(tree: Tree, place: Place): ErrnoCode | undefined {
   const parent = usableDirectory(tree, place.parent);
-  return typeof parent === "string" ? parent : nameError(place.name);
+  return typeof parent === "string" ? parent : nameError(place);
 }
 
 /** Whether `inode` is `ancestor` or below it. Reads one inode for each level up to the root. */

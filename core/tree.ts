@@ -264,12 +264,12 @@ export class Tree {
     this.#cells.put(RECORDS.epoch, epochKey(code), epoch);
   }
 
-  /** The sequence that a region has reported as applied. */
-  regionProgress(region: RegionIndex): Sequence | undefined {
+  /** The version that a region has reported as applied. */
+  regionProgress(region: RegionIndex): Version | undefined {
     return this.#cells.get(RECORDS.region, regionKey(region));
   }
 
-  putRegionProgress(region: RegionIndex, sequence: Sequence): void {
-    this.#cells.put(RECORDS.region, regionKey(region), sequence);
+  putRegionProgress(region: RegionIndex, version: Version): void {
+    this.#cells.put(RECORDS.region, regionKey(region), version);
   }
 }

@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import type { VolumeDescription } from "../config/volume-description.ts";
 import type { Group } from "../consensus/group.ts";
 import type { Inode } from "../core/ids.ts";
+import { regionNames } from "../core/regions.ts";
 import { tolerant } from "../proto/frames.ts";
 import { AdminService as AdminDefinition } from "../proto/generated/admin.ts";
 import { AgentService as AgentDefinition } from "../proto/generated/agent.ts";
@@ -11,7 +12,7 @@ import { ChangelogService as ChangelogDefinition } from "../proto/generated/chan
 import { MetadataService as MetadataDefinition } from "../proto/generated/metadata.ts";
 import { Refusals } from "../proto/refusals.ts";
 import type { Machine, Role, Turn } from "./machine/machine.ts";
-import type { ServerContext } from "./region/context.ts";
+import type { Lives, ServerContext } from "./region/context.ts";
 import { Proposer } from "./region/proposer.ts";
 import { EpochKeeper } from "./roles/epochs/epoch-keeper.ts";
 import { Follower } from "./roles/follower/follower.ts";
@@ -42,6 +43,7 @@ export interface RegionServerOptions {
   readonly member: number;
   readonly group: Group;
   readonly machine: Machine;
+  readonly lives: Lives;
   readonly logger: Logger;
 }
 
@@ -76,7 +78,7 @@ function wire(options: RegionServerOptions, { sessionTimeoutMs }: RegionServerTu
   const reports = new RegionReports();
   const clients = new Clients(context, sessionTimeoutMs);
   const isOpenElsewhere = (inode: Inode, since: number) =>
-    (machine.tree.volume?.regions ?? []).some((other) => other !== region && reports.mayBeOpen(other, inode, since));
+    regionNames(machine.tree.volume).some((other) => other !== region && reports.mayBeOpen(other, inode, since));
   const reaper = new Reaper(context, (inode, since) => clients.isOpen(inode) || isOpenElsewhere(inode, since));
   const openOrphans = () => {
     const { orphans } = reaper;

@@ -8,7 +8,7 @@ import type { Logger } from "pino";
 import { UserError } from "../base/user-error.ts";
 import { pause } from "../base/waiting.ts";
 import { membersOf, type VolumeDescription } from "../config/volume-description.ts";
-import { decodeSlice, encodeSlice } from "../core/codec.ts";
+import { decodeSlice, encodeSlice, newSlice } from "../core/codec.ts";
 import type { Slice } from "../core/commands.ts";
 import type { RegionIndex, SliceId } from "../core/ids.ts";
 import { claimBucket } from "../object-store/marker.ts";
@@ -180,7 +180,7 @@ function openQueue(found: Found, run: (job: RunningJob) => Promise<void>): CopyQ
     url: queueUrl,
     name: `mirrorfs-${volume.volume}-${region}-${regions.uuid.slice(0, 8)}`,
     concurrency: blocksInFlight(found) * 2,
-    encode: (slice) => encodeSlice({ ...slice, references: 1 }),
+    encode: (slice) => encodeSlice(newSlice(slice)),
     decode: readSlice,
     logger,
     run,

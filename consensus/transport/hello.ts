@@ -2,8 +2,8 @@
 import type { RaftHello } from "../../proto/generated/raft.ts";
 import type { RefusalKind } from "../../proto/refusals.ts";
 
-/** Of the messages on the wire. 2: the configuration is in the log. */
-const FORMAT = 2;
+/** Of the messages on the wire. 2: the configuration is in the log. 3: so is the volume's feature level. */
+const FORMAT = 3;
 
 /** Refusal by a server that is starting or stopping. */
 export const NOT_RUNNING = "not running";

@@ -11,12 +11,13 @@ import {
   type SessionId,
 } from "../ids.ts";
 import { CodecError, CodeTable, encodeWith, Reader, type Writer } from "./bytes.ts";
-import { INODE_KINDS, readSlice, writeSlice } from "./values.ts";
+import { INODE_KINDS, readSlice, readVersion, writeSlice, writeVersion } from "./values.ts";
 
 /** A command: a format byte, the code of its kind, its fields. */
 const FORMAT = 1;
 
 const KINDS = new CodeTable<CommandKind>(codesOfKinds());
+const BEGINNINGS = new CodeTable<CommandOf<"beginEpoch">["how"]>({ sealed: 1, resumed: 2, counters: 3, forced: 4 });
 const RENAME_MODES = new CodeTable<CommandOf<"rename">["mode"]>({ replace: 0, noreplace: 1, exchange: 2 });
 const FALLOCATE_MODES = new CodeTable<CommandOf<"fallocate">["mode"]>({ allocate: 0, keepSize: 1, punch: 2, zero: 3 });
 const XATTR_MODES = new CodeTable<CommandOf<"setxattr">["mode"]>({ either: 0, create: 1, replace: 2 });
@@ -42,6 +43,7 @@ const codecs: { readonly [K in CommandKind]: Codec<K> } = {
       w.uint(c.regions.length);
       for (const region of c.regions) w.text(region);
       w.uint(c.primary);
+      w.uint(c.features);
     },
     read: (r) =>
       checkFormat({
@@ -49,14 +51,20 @@ const codecs: { readonly [K in CommandKind]: Codec<K> } = {
         volume: r.text(),
         regions: r.list(1, () => r.text()),
         primary: r.uint() as RegionIndex,
+        features: r.uint(),
       }),
   },
   beginEpoch: {
     write(w, c) {
       w.uint(checkEpoch(c.epoch));
-      w.bool(c.forced);
+      w.u8(BEGINNINGS.code(c.how));
+      if (c.how === "resumed") writeVersion(w, c.declined);
     },
-    read: (r) => ({ epoch: checkEpoch(r.uint()), forced: r.bool() }),
+    read(r) {
+      const epoch = checkEpoch(r.uint());
+      const how = BEGINNINGS.name(r.u8());
+      return how === "resumed" ? { epoch, how, declined: readVersion(r) } : { epoch, how };
+    },
   },
   seal: {
     write: (w, c) => w.uint(checkRegion(c.to)),
@@ -65,9 +73,13 @@ const codecs: { readonly [K in CommandKind]: Codec<K> } = {
   regionProgress: {
     write(w, c) {
       w.uint(checkRegion(c.region));
-      w.uint(c.sequence);
+      w.uint(c.version.epoch);
+      w.uint(c.version.sequence);
     },
-    read: (r) => ({ region: checkRegion(r.uint()), sequence: r.uint() as Sequence }),
+    read: (r) => ({
+      region: checkRegion(r.uint()),
+      version: { epoch: r.uint() as EpochCode, sequence: r.uint() as Sequence },
+    }),
   },
   openSession: {
     write(w, c) {
@@ -223,6 +235,7 @@ function checkFormat<T extends Omit<CommandOf<"format">, "kind">>(format: T): T 
   if (regions < 1 || regions > REGIONS_MAX) throw new CodecError(`format: ${regions} regions, not 1…${REGIONS_MAX}`);
   if (!(format.primary < regions))
     throw new CodecError(`format: primary ${format.primary} is not one of the ${regions} regions`);
+  if (format.features < 1) throw new CodecError(`format: feature level ${format.features} is below 1`);
   return format;
 }
 

@@ -1,7 +1,7 @@
 /** The records of the state and their encodings: one for each prefix in keys.ts. */
 
-import type { InodeKind } from "../commands.ts";
-import type { ByteString, EpochCode, Inode, RegionIndex, Sequence, SessionId, Version } from "../ids.ts";
+import type { CommandOf, InodeKind } from "../commands.ts";
+import type { ByteString, Inode, RegionIndex, Sequence, SessionId, Version } from "../ids.ts";
 import { CodeTable, encodeWith, Reader, type Writer } from "./bytes.ts";
 import {
   type ChunkValue,
@@ -12,16 +12,34 @@ import {
   encodeChunk,
   encodeSlice,
   INODE_KINDS,
+  readVersion,
+  writeVersion,
 } from "./values.ts";
 
 const FORMAT = 1;
+
+/**
+ * - `joining`: takes a snapshot, and pins the changelog; `active`: follows, or is the primary
+ * - `leaving`: its blocks are being copied elsewhere; `removed`: its index stays taken
+ * - `detached`: was silent for so long that neither garbage nor the log waits for it
+ */
+export type RegionState = "joining" | "active" | "leaving" | "removed" | "detached";
+
+export interface VolumeRegion {
+  readonly name: string;
+  readonly state: RegionState;
+  /** The sequence of the command that put it into this state. */
+  readonly since: Sequence;
+}
 
 /** The volume's own record. `usedBytes` and `inodes` are sums over all inodes. */
 export interface Volume {
   readonly uuid: string;
   readonly volume: string;
-  /** Names, by region index. */
-  readonly regions: readonly string[];
+  /** The level that decides which rules and encodings apply (core/features.ts). */
+  readonly features: number;
+  /** By region index. */
+  readonly regions: readonly VolumeRegion[];
   readonly version: Version;
   readonly sealedTo: RegionIndex | undefined;
   /** Counters of the next inode and slice ids in the current epoch (idInEpoch). */
@@ -29,6 +47,12 @@ export interface Volume {
   readonly nextSlice: number;
   readonly usedBytes: number;
   readonly inodes: number;
+  /** How long what was removed stays in the trash; 0: it is removed for good. */
+  readonly trashHours: number;
+  /** Bytes of the inodes in the trash; they count in `usedBytes` too. */
+  readonly trashBytes: number;
+  /** Bytes of the slices that are lost. */
+  readonly lostBytes: number;
 }
 
 export interface DirectoryEntry {
@@ -72,7 +96,8 @@ export interface EpochRecord {
   readonly first: Sequence;
   /** The version before it. */
   readonly previous: Version;
-  readonly forced: boolean;
+  /** Why it began. The first epoch begins with the volume. */
+  readonly how: "format" | CommandOf<"beginEpoch">["how"];
 }
 
 /** The encoding of a type of record in the state. */
@@ -100,16 +125,9 @@ function record<T>(what: string, write: (w: Writer, value: T) => void, read: (r:
 
 const LOCK_TABLES = new CodeTable<HeldLock["table"]>({ posix: 0, flock: 1 });
 const LOCK_MODES = new CodeTable<HeldLock["mode"]>({ read: 0, write: 1 });
+const REGION_STATES = new CodeTable<RegionState>({ joining: 0, active: 1, leaving: 2, removed: 3, detached: 4 });
+const BEGINNINGS = new CodeTable<EpochRecord["how"]>({ format: 0, sealed: 1, resumed: 2, counters: 3, forced: 4 });
 const NOT_SEALED = 255;
-
-function writeVersion(w: Writer, version: Version): void {
-  w.uint(version.epoch);
-  w.uint(version.sequence);
-}
-
-function readVersion(r: Reader): Version {
-  return { epoch: r.uint() as EpochCode, sequence: r.uint() as Sequence };
-}
 
 export const RECORDS = {
   volume: record<Volume>(
@@ -117,25 +135,33 @@ export const RECORDS = {
     (w, v) => {
       w.text(v.uuid);
       w.text(v.volume);
+      w.uint(v.features);
       w.uint(v.regions.length);
-      for (const region of v.regions) w.text(region);
+      for (const region of v.regions) writeRegion(w, region);
       writeVersion(w, v.version);
       w.u8(v.sealedTo ?? NOT_SEALED);
       w.uint(v.nextInode);
       w.uint(v.nextSlice);
       w.uint(v.usedBytes);
       w.uint(v.inodes);
+      w.uint(v.trashHours);
+      w.uint(v.trashBytes);
+      w.uint(v.lostBytes);
     },
     (r) => ({
       uuid: r.text(),
       volume: r.text(),
-      regions: r.list(1, () => r.text()),
+      features: r.uint(),
+      regions: r.list(3, () => readRegion(r)),
       version: readVersion(r),
       sealedTo: readSealed(r),
       nextInode: r.uint(),
       nextSlice: r.uint(),
       usedBytes: r.uint(),
       inodes: r.uint(),
+      trashHours: r.uint(),
+      trashBytes: r.uint(),
+      lostBytes: r.uint(),
     }),
   ),
   hash: record<{ readonly high: number; readonly low: number }>(
@@ -227,18 +253,24 @@ export const RECORDS = {
     (w, v) => {
       w.uint(v.first);
       writeVersion(w, v.previous);
-      w.bool(v.forced);
+      w.u8(BEGINNINGS.code(v.how));
     },
-    (r) => ({ first: r.uint() as Sequence, previous: readVersion(r), forced: r.bool() }),
+    (r) => ({ first: r.uint() as Sequence, previous: readVersion(r), how: BEGINNINGS.name(r.u8()) }),
   ),
-  region: record<Sequence>(
-    "region",
-    (w, v) => w.uint(v),
-    (r) => r.uint() as Sequence,
-  ),
+  region: record<Version>("region", writeVersion, readVersion),
 };
 
 const NO_BYTES = new Uint8Array(0);
+
+function writeRegion(w: Writer, region: VolumeRegion): void {
+  w.text(region.name);
+  w.u8(REGION_STATES.code(region.state));
+  w.uint(region.since);
+}
+
+function readRegion(r: Reader): VolumeRegion {
+  return { name: r.text(), state: REGION_STATES.name(r.u8()), since: r.uint() as Sequence };
+}
 
 function readSealed(r: Reader): RegionIndex | undefined {
   const region = r.u8();

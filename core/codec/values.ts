@@ -1,6 +1,15 @@
 import type { Attributes, InodeKind, Outcome, Slice } from "../commands.ts";
 import { ERRNO, type ErrnoCode } from "../errno.ts";
-import type { Inode, RegionIndex, Sequence, SliceId } from "../ids.ts";
+import {
+  type EpochCode,
+  type Inode,
+  NO_REGIONS,
+  type RegionIndex,
+  type RegionSet,
+  type Sequence,
+  type SliceId,
+  type Version,
+} from "../ids.ts";
 import { CodeTable, encodeWith, Reader, type Writer } from "./bytes.ts";
 
 const FORMAT = 1;
@@ -16,8 +25,18 @@ export const INODE_KINDS = new CodeTable<InodeKind>({
   socket: 6,
 });
 
-/** A slice in the state. `references`: the number of segments that refer to it. */
-export type SliceRecord = Slice & { readonly references: number };
+/** A slice in the state. */
+export type SliceRecord = Slice & {
+  /** The number of segments that refer to it. */
+  readonly references: number;
+  /** `lost`: some of its blocks are in no region's bucket. */
+  readonly state: SliceState;
+  /** The regions, besides its home, whose buckets its writer has stored it in. */
+  readonly copies: RegionSet;
+};
+export type SliceState = "kept" | "lost";
+
+const SLICE_STATES = new CodeTable<SliceState>({ kept: 0, lost: 1 });
 
 /** A contiguous range of a chunk's content. `offset`: bytes in the chunk; `sliceOffset`: where it begins in the slice. */
 export type Segment =
@@ -37,9 +56,19 @@ export interface ChunkValue {
   readonly segments: readonly Segment[];
 }
 
+export function writeVersion(w: Writer, version: Version): void {
+  w.uint(version.epoch);
+  w.uint(version.sequence);
+}
+
+export function readVersion(r: Reader): Version {
+  return { epoch: r.uint() as EpochCode, sequence: r.uint() as Sequence };
+}
+
 function writeAttributes(w: Writer, a: Attributes): void {
   w.u8(FORMAT);
   w.u8(INODE_KINDS.code(a.kind));
+  w.u8(a.policy);
   w.uint(a.inode);
   w.uint(a.mode);
   w.uint(a.uid);
@@ -61,6 +90,7 @@ function readAttributes(r: Reader): Attributes {
   r.format(FORMAT);
   return {
     kind: INODE_KINDS.name(r.u8()),
+    policy: r.u8(),
     inode: r.uint() as Inode,
     mode: r.uint(),
     uid: r.uint(),
@@ -114,14 +144,24 @@ export function encodeSlice(record: SliceRecord): Uint8Array {
   return encodeWith((w) => {
     writeSlice(w, record);
     w.uint(record.references);
+    w.u8(SLICE_STATES.code(record.state));
+    w.uint(record.copies);
   });
 }
 
 export function decodeSlice(bytes: Uint8Array): SliceRecord {
   const r = new Reader(bytes, "slice");
-  const record = { ...readSlice(r), references: r.uint() };
+  const slice = readSlice(r);
+  const references = r.uint();
+  const state = SLICE_STATES.name(r.u8());
+  const copies = r.uint() as RegionSet;
   r.end();
-  return record;
+  return { ...slice, references, state, copies };
+}
+
+/** The record of a slice that no segment refers to yet. */
+export function newSlice(slice: Slice): SliceRecord {
+  return { ...slice, references: 0, state: "kept", copies: NO_REGIONS };
 }
 
 const INLINE = 0;

@@ -1,5 +1,6 @@
 import type { Attributes } from "../commands.ts";
 import { type Inode, ROOT_INODE } from "../ids.ts";
+import { isHidden, RESERVED_DIRECTORIES } from "../reserved.ts";
 import type { Report, Snapshot } from "./snapshot.ts";
 
 type Link = Snapshot["entries"][number];
@@ -9,11 +10,15 @@ export function checkNames(state: Snapshot, report: Report): void {
   const root = state.attributes.get(ROOT_INODE);
   if (root?.kind !== "directory" || root.parent !== ROOT_INODE)
     report("the root is not a directory with itself as parent");
+  for (const { inode, parent, name } of RESERVED_DIRECTORIES) {
+    if (!state.entries.some((entry) => entry.parent === parent && entry.name === name && entry.inode === inode))
+      report(`the reserved directory ${name} is not in ${parent}`);
+  }
   const links = new Map<Inode, Link[]>();
   const children = new Map<Inode, Link[]>();
   for (const entry of state.entries) {
     append(links, entry.inode, entry);
-    append(children, entry.parent, entry);
+    if (!isHidden(entry.parent, entry.name)) append(children, entry.parent, entry);
     const inode = state.attributes.get(entry.inode);
     const where = `entry ${JSON.stringify(entry.name)} of ${entry.parent}`;
     if (inode === undefined) report(`${where}: inode ${entry.inode} does not exist`);

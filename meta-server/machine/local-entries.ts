@@ -37,8 +37,8 @@ export type LocalEntry =
       readonly replaces: number;
       readonly version: Version;
       readonly stateHash: string;
-      /** How many keys the snapshot has. Entries of version 0.1 lack it, and are not checked: they were applied without. */
-      readonly keys?: number;
+      /** How many keys the snapshot has. */
+      readonly keys: number;
     };
 
 const LOAD = 1;

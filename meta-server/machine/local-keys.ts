@@ -21,14 +21,8 @@ export const DIVERGED_KEY = `${LOCAL}x`;
 export const LOSS_KEY = `${LOCAL}l`;
 export const GARBAGE_PREFIX = `${LOCAL}d`;
 export const CHECKPOINT_PREFIX = `${LOCAL}c`;
-const REFUSED_PREFIX = `${LOCAL}s`;
-
-/** Pairs that a bootstrap has loaded: their number, and the sum of their hashes. Stored as JSON, by generation. */
-export interface LoadedSum {
-  readonly keys: number;
-  readonly high: number;
-  readonly low: number;
-}
+export const REFUSED_ENTRY_PREFIX = `${LOCAL}u`;
+const REFUSED_SEAL_PREFIX = `${LOCAL}s`;
 
 /** An integer below 2^53 in 7 bytes, big-endian, so that keys sort as the numbers do. */
 function numberKey(value: number): string {
@@ -58,6 +52,7 @@ export function pendingTotalsKey(generation: number): string {
   return `${LOCAL}q${generationPrefix(generation)}`;
 }
 
+/** The sum of the pairs that a bootstrap has loaded of a generation. */
 export function loadedSumKey(generation: number): string {
   return `${LOCAL}b${generationPrefix(generation)}`;
 }
@@ -66,12 +61,9 @@ export function garbageKey(slice: number): string {
   return GARBAGE_PREFIX + numberKey(slice);
 }
 
-/**
- * Revoked ids belong to a generation: the history of another one may still use them. The first generation has the prefix that
- * all had in version 0.1.
- */
+/** Revoked ids belong to a generation: the history of another one may still use them. */
 export function revokedPrefix(generation: number): string {
-  return generation === 1 ? `${LOCAL}r` : `${LOCAL}v${generationPrefix(generation)}`;
+  return `${LOCAL}r${generationPrefix(generation)}`;
 }
 
 export function revokedKey(generation: number, first: number): string {
@@ -82,8 +74,12 @@ export function checkpointKey(sequence: number): string {
   return CHECKPOINT_PREFIX + numberKey(sequence);
 }
 
-export function refusedKey(seal: Version): string {
-  return REFUSED_PREFIX + numberKey(seal.epoch) + numberKey(seal.sequence);
+export function refusedEntryKey(index: number): string {
+  return REFUSED_ENTRY_PREFIX + numberKey(index);
+}
+
+export function refusedSealKey(seal: Version): string {
+  return REFUSED_SEAL_PREFIX + numberKey(seal.epoch) + numberKey(seal.sequence);
 }
 
 /** A slice that the region's bucket lacks. */

@@ -17,7 +17,7 @@ import {
   pendingKey,
   pendingTotalsKey,
   type RevokedIds,
-  refusedKey,
+  refusedSealKey,
   revokedKey,
 } from "./local-keys.ts";
 
@@ -116,7 +116,7 @@ export class RegionFacts {
   }
 
   isRefused(seal: Version): boolean {
-    return this.#store.get(refusedKey(seal)) !== undefined;
+    return this.#store.get(refusedSealKey(seal)) !== undefined;
   }
 
   /** What became pending and what ceased to be since the last call. Also puts the totals that changed. */
@@ -218,7 +218,7 @@ export class RegionFacts {
   }
 
   refuseSeal(seal: Version): void {
-    this.#store.put(refusedKey(seal), encodeRecord(true));
+    this.#store.put(refusedSealKey(seal), encodeRecord(true));
   }
 
   setLossReport(report: string): void {

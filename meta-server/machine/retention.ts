@@ -52,9 +52,9 @@ function oldestMirror({ tree, region, primary }: Needs): number {
   const { volume } = tree;
   if (volume === undefined) return 0;
   let oldest: number = volume.version.sequence;
-  volume.regions.forEach((other, index) => {
-    if (other === region || other === primary) return;
-    oldest = Math.min(oldest, tree.regionProgress(index as RegionIndex) ?? 0);
+  volume.regions.forEach(({ name }, index) => {
+    if (name === region || name === primary) return;
+    oldest = Math.min(oldest, tree.regionProgress(index as RegionIndex)?.sequence ?? 0);
   });
   return oldest;
 }

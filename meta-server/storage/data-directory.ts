@@ -8,11 +8,8 @@ import { LevelLog } from "./level-log.ts";
 import { STATE_POINTER, StateStore, type StateStoreOptions } from "./state-store.ts";
 
 const IDENTITY = "identity.json";
-/**
- * Since 2 the log holds the group's members. A directory of format 1 is read and becomes one of 2, which older programs
- * refuse.
- */
-const FORMAT = 2;
+/** Since 3 a volume has a feature level, by which its data changes from then on. Earlier formats are not read. */
+const FORMAT = 3;
 
 /** Whose data a directory holds. */
 export interface Identity {
@@ -29,7 +26,7 @@ export interface DataDirectory {
 /**
  * A member's data: `identity.json`, `log/`, `state-N/` and the file `STATE` that names N. Only its owner may enter it.
  * Close both stores (a Group closes its log and its machine).
- * @throws UserError for a directory that belongs to another volume, region or member, has a newer format, or is in use.
+ * @throws UserError for a directory that belongs to another volume, region or member, has another format, or is in use.
  */
 export async function openDataDirectory(
   path: string,
@@ -75,15 +72,17 @@ async function checkIdentity(path: string, identity: Identity): Promise<void> {
   const text = await readIfPresent(path, IDENTITY);
   if (text === undefined) {
     await refuseStrangeDirectory(path);
-    await writeIdentity(path, identity);
+    await replaceFile(path, IDENTITY, `${JSON.stringify({ format: FORMAT, ...identity })}\n`);
     return;
   }
   const found = parseIdentity(path, text);
-  if (found.format > FORMAT)
-    throw new UserError(
-      `${path} has data format ${found.format}, and this program supports ${FORMAT}: use a newer program`,
-      2,
-    );
+  if (found.format !== FORMAT) {
+    const remedy =
+      found.format > FORMAT
+        ? "use a newer program"
+        : "copy the files out with the program that wrote them, into a volume with empty data directories";
+    throw new UserError(`${path} has data format ${found.format}, and this program supports ${FORMAT}: ${remedy}`, 2);
+  }
   for (const name of ["volume", "region", "member"] as const) {
     if (found[name] !== identity[name])
       throw new UserError(
@@ -91,11 +90,6 @@ async function checkIdentity(path: string, identity: Identity): Promise<void> {
         2,
       );
   }
-  if (found.format < FORMAT) await writeIdentity(path, identity);
-}
-
-async function writeIdentity(path: string, identity: Identity): Promise<void> {
-  await replaceFile(path, IDENTITY, `${JSON.stringify({ format: FORMAT, ...identity })}\n`);
 }
 
 function parseIdentity(path: string, text: string): Identity & { format: number } {

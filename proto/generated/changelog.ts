@@ -19,7 +19,7 @@ import {
   type Metadata,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { WireVersion } from "./metadata.ts";
+import { WireEpoch, WireVersion } from "./metadata.ts";
 
 export const protobufPackage = "mirrorfs";
 
@@ -65,6 +65,8 @@ export interface FollowHello {
     | undefined;
   /** at `from` */
   stateHash: string;
+  /** the epochs of the mirror's history, from the first to that of `from` */
+  chain: WireEpoch[];
 }
 
 export interface FollowReport {
@@ -228,7 +230,7 @@ export const FollowerFrame: MessageFns<FollowerFrame> = {
 };
 
 function createBaseFollowHello(): FollowHello {
-  return { volume: "", uuid: "", region: "", from: undefined, stateHash: "" };
+  return { volume: "", uuid: "", region: "", from: undefined, stateHash: "", chain: [] };
 }
 
 export const FollowHello: MessageFns<FollowHello> = {
@@ -247,6 +249,9 @@ export const FollowHello: MessageFns<FollowHello> = {
     }
     if (message.stateHash !== "") {
       writer.uint32(42).string(message.stateHash);
+    }
+    for (const v of message.chain) {
+      WireEpoch.encode(v!, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -304,6 +309,14 @@ export const FollowHello: MessageFns<FollowHello> = {
             message.stateHash = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.chain.push(WireEpoch.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -328,6 +341,7 @@ export const FollowHello: MessageFns<FollowHello> = {
       ? WireVersion.fromPartial(object.from)
       : undefined;
     message.stateHash = object.stateHash ?? "";
+    message.chain = object.chain?.map((e) => WireEpoch.fromPartial(e)) || [];
     return message;
   },
 };

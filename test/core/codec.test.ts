@@ -38,8 +38,13 @@ const chunk = fc.record({
 });
 
 const slices = fc
-  .record({ slice, references: fc.maxSafeNat() })
-  .map(({ slice, references }) => ({ ...slice, references }));
+  .record({
+    slice,
+    references: fc.maxSafeNat(),
+    state: fc.constantFrom("kept", "lost" as const),
+    copies: fc.nat(2 ** 16 - 1) as unknown as fc.Arbitrary<never>,
+  })
+  .map(({ slice, ...record }) => ({ ...slice, ...record }));
 
 describe("decoding returns what was encoded", () => {
   test("commands", () => {
@@ -165,6 +170,11 @@ test("values without an encoding are refused", () => {
   for (const mode of [-1, 1.5, Number.NaN, 2 ** 53]) expect(encode({ mode })).toThrow(CodecError);
   expect(encode({ name: "\u0100" })).toThrow(CodecError);
   expect(encode({ kind: "seal", to: 16 })).toThrow(CodecError);
-  expect(encode({ kind: "beginEpoch", epoch: 15, forced: true })).toThrow(CodecError);
-  expect(encode({ kind: "format", uuid: "u", volume: "v", regions: ["a"], primary: 1 })).toThrow(CodecError);
+  expect(encode({ kind: "beginEpoch", epoch: 15, how: "forced" })).toThrow(CodecError);
+  expect(encode({ kind: "format", uuid: "u", volume: "v", regions: ["a"], primary: 1, features: 1 })).toThrow(
+    CodecError,
+  );
+  expect(encode({ kind: "format", uuid: "u", volume: "v", regions: ["a"], primary: 0, features: 0 })).toThrow(
+    CodecError,
+  );
 });

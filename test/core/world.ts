@@ -68,7 +68,7 @@ export class World {
     this.tree = new Tree(view);
     if (view.pairs.size > 0) return;
     this.run(
-      { kind: "format", uuid: "u", volume: "v", regions: ["aws", "gcp"], primary: 0 as RegionIndex },
+      { kind: "format", uuid: "u", volume: "v", regions: ["aws", "gcp"], primary: 0 as RegionIndex, features: 1 },
       { session: NO_SESSION_ID },
     );
     for (const session of [SESSION, OTHER_SESSION]) {

@@ -117,6 +117,15 @@ mounted("synced data is in the volume: it is read back after the kernel's caches
   await sh(`echo 3 > /proc/sys/vm/drop_caches || true; cmp synced "$L/random"`);
 });
 
+mounted("a mapping that was made through a descriptor that appends is written in place (defect 6)", async () => {
+  const program = `import mmap, os
+f = os.open("mapped", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+os.write(f, b"0123456789")
+m = mmap.mmap(f, 10); m[2:4] = b"ab"; m.flush(); m.close()
+os.write(f, b"cd"); os.close(f)`;
+  expect(await sh(`python3 -c '${program}'; cat mapped`)).toBe("01ab456789cd");
+});
+
 mounted("many processes append to and lock one file, and no line is lost", async () => {
   await sh(
     `for p in 1 2 3 4; do (for i in $(seq 25); do flock counter.lock sh -c 'echo line >> counter'; done) & done; wait`,
@@ -133,3 +142,35 @@ mounted("names that are not valid UTF-8, and the longest names", async () => {
   await sh(`n=$(printf '\\xff\\xfe name'); echo x > "$n"; test "$(cat "$n")" = x; ls | grep -aq "$n"
     long=$(printf 'n%.0s' $(seq 255)); : > "$long"; test -e "$long"; if : > "n$long" 2> /dev/null; then exit 9; fi`);
 });
+
+mounted(
+  "no program that walks the mount meets .mirrorfs; root enters it by name, others do not, and nobody removes it",
+  async () => {
+    await sh("mkdir -p walked/d; date > walked/f");
+    expect(await sh("(ls -a; find .; tar -cf - . | tar -t) | sed -n /mirrorfs/p")).toBe("");
+    const links = Number(await sh("stat -c %h ."));
+    expect(links).toBe(2 + Number(await sh("find . -mindepth 1 -maxdepth 1 -type d | wc -l")));
+    expect(await sh("ls -a .mirrorfs; stat -c '%i %U %a' .mirrorfs")).toBe(".\n..\nlost+found\ntrash\n2 root 700");
+    // The kernel has one cached name for both users, so the permissions decide.
+    const other = "setpriv --reuid 65534 --regid 65534 --clear-groups";
+    expect(await sh(`${other} ls .mirrorfs 2>&1 | grep -c 'Permission denied'; ls .mirrorfs/trash | wc -l`)).toBe(
+      "1\n0",
+    );
+    const refused = [
+      "rmdir .mirrorfs",
+      "rm -rf .mirrorfs",
+      "mv .mirrorfs visible",
+      "mv walked .mirrorfs/walked",
+      "mkdir .mirrorfs",
+      "chmod 777 .mirrorfs",
+      "touch .mirrorfs/new",
+      "mv .mirrorfs/trash .",
+      `${other} mkdir .mirrorfs/new`,
+    ];
+    for (const command of refused)
+      expect([command, await sh(`${command} 2>/dev/null && echo done || echo refused`)]).toEqual([command, "refused"]);
+    await sh("mkdir -p .mirrorfs");
+    await sh("find . -mindepth 1 -delete");
+    expect(await sh("ls -A | wc -l; stat -c %h .; ls .mirrorfs")).toBe("0\n2\nlost+found\ntrash");
+  },
+);

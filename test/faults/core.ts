@@ -42,8 +42,8 @@ export const CORE: readonly Fault[] = [
     replacements: [
       {
         file: LOG_READER,
-        text: "const { command, body } = entry;",
-        by: `const { command, body } = entry;
+        text: "const { command, body } = decodeEntry(data);",
+        by: `const { command, body } = decodeEntry(data);
     if (command.kind === "rmdir") return undefined;`,
       },
     ],
@@ -108,8 +108,8 @@ export const CORE: readonly Fault[] = [
     replacements: [
       {
         file: LOG_READER,
-        text: "const { command, body } = entry;",
-        by: `const { command, body } = entry;
+        text: "const { command, body } = decodeEntry(data);",
+        by: `const { command, body } = decodeEntry(data);
     if (command.kind === "unlink") return undefined;`,
       },
     ],

@@ -94,8 +94,8 @@ export const MIRRORING: readonly Fault[] = [
     replacements: [
       {
         file: "meta-server/services/changelog/progress.ts",
-        text: "await this.#commit(index as RegionIndex, applied.sequence);",
-        by: "await this.#commit(index as RegionIndex, machine.version.sequence);",
+        text: "await this.#commit(index as RegionIndex, applied);",
+        by: "await this.#commit(index as RegionIndex, machine.version);",
       },
     ],
     test: "test/semantics/mirroring.test.ts",

@@ -98,6 +98,7 @@ test("A command with a gap before it, of another history, or that comes twice ch
     volume: "test",
     regions: ["aws", "gcp"],
     primary: 0 as RegionIndex,
+    features: 1,
   });
   const open = body(16, { kind: "openSession", session: 5 as SessionId, client: "c", region: 0 as RegionIndex });
   const refusals = [

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { decodeChunk } from "../../core/codec.ts";
+import { decodeAttributes, decodeChunk } from "../../core/codec.ts";
 import type { ByteString, Inode } from "../../core/ids.ts";
 import { Status } from "../../proto/generated/metadata.ts";
 import { TestVolume, until } from "./harness.ts";
@@ -81,6 +81,41 @@ test("a directory is listed in pages, with attributes", async () => {
   expect(names).toEqual(Array.from({ length: 300 }, (_, i) => `f${String(i).padStart(3, "0")}`));
 });
 
+test(".mirrorfs is reached by its name, and no listing of the root has it, whatever the size of the pages", async () => {
+  for (const name of ["-", ".a", ".z"]) await client.make(1, name);
+  const system = await client.lookup(1, ".mirrorfs");
+  expect(system).toMatchObject({ inode: 2, uid: 0, mode: 0o700 });
+  for (const limit of [1, 2, 3, 1_000]) {
+    const names: string[] = [];
+    for (let end = false; !end; ) {
+      const after = Buffer.from(names.at(-1) ?? "");
+      const page = await client.ask({
+        $case: "readDirectory",
+        value: { inode: 1, after, limit, attributes: true },
+      });
+      expect(page.entries.length).toBeLessThanOrEqual(limit);
+      expect(page.end || page.entries.length > 0).toBe(true);
+      names.push(...page.entries.map((entry) => entry.name.toString()));
+      end = page.end;
+    }
+    expect(names.slice(0, 3)).toEqual(["-", ".a", ".z"]);
+    expect(names).not.toContain(".mirrorfs");
+    expect(names.length).toBe((await attributesOfRoot()).entries);
+  }
+  const inside = await client.ask({
+    $case: "readDirectory",
+    value: { inode: 2, after: Buffer.alloc(0), limit: 10, attributes: true },
+  });
+  expect(inside.entries.map(({ name, inode }) => `${name} ${inode}`)).toEqual(["lost+found 4", "trash 3"]);
+  const path = await client.ask({ $case: "pathOf", value: { inode: 3 } });
+  expect(path.path).toBe("/.mirrorfs/trash");
+});
+
+async function attributesOfRoot() {
+  const answer = await client.ask({ $case: "getAttributes", value: { inode: 1 } });
+  return decodeAttributes(answer.attributes);
+}
+
 test("a request that is sent again gets the same answer and is not repeated", async () => {
   const command = makeCommand(1, "once");
   const first = await client.mutate(command, { request: 3_000 });
@@ -137,6 +172,31 @@ test("a request that waits for a lock gets it when it is released, or is interru
   expect((await interrupted).error).toBe("EINTR");
   await client.mutate(lock("unlock", "a"));
   expect((await waiting).status).toBe(Status.OK);
+});
+
+test("a free lock is announced to one waiter at a time, which has a second to take it (defect 1)", async () => {
+  const file = await client.make(1, "announced");
+  const lock = (mode: "write" | "unlock", owner: string) =>
+    ({ kind: "lock", inode: file.inode, table: "posix", owner, mode, start: 0, end: 9, pid: 1 }) as const;
+  await client.mutate(lock("write", "a"));
+  const announced: string[] = [];
+  const wait = async (owner: string) => {
+    const answer = await client.mutate(lock("write", owner), { request: 0, wait: true });
+    expect([answer.status, answer.outcome.length]).toEqual([Status.OK, 0]);
+    announced.push(owner);
+  };
+  const waits = [wait("b"), wait("c"), wait("d")];
+  await client.mutate(lock("unlock", "a"));
+  await waits[0];
+  const late = client.mutate(lock("write", "e"));
+  expect((await client.mutate(lock("write", "b"))).status).toBe(Status.OK);
+  expect((await late).error).toBe("EAGAIN");
+  expect(announced).toEqual(["b"]);
+  // "c" does not take its turn, so "d" is next.
+  await client.mutate(lock("unlock", "b"));
+  await Promise.all(waits);
+  expect(announced).toEqual(["b", "c", "d"]);
+  expect((await client.mutate(lock("write", "d"))).status).toBe(Status.OK);
 });
 
 test("everything is there after a restart", async () => {

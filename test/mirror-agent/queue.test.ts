@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import pino from "pino";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { decodeSlice, encodeSlice } from "../../core/codec.ts";
+import { decodeSlice, encodeSlice, newSlice } from "../../core/codec.ts";
 import type { Slice } from "../../core/commands.ts";
 import type { RegionIndex, SliceId } from "../../core/ids.ts";
 import { type CopyJob, jobName } from "../../mirror-agent/copy-job.ts";
@@ -25,7 +25,7 @@ function open(run: (slice: Slice) => Promise<void>, concurrency = 1): CopyQueue 
     name: `queue-${randomUUID()}`,
     concurrency,
     logger: pino({ level: "silent" }),
-    encode: (slice) => encodeSlice({ ...slice, references: 1 }),
+    encode: (slice) => encodeSlice(newSlice(slice)),
     decode: decodeSlice,
     run: ({ slices }) => run(slices[0]!),
   });

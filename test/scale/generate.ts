@@ -2,6 +2,7 @@ import { setImmediate as yieldToTimers } from "node:timers/promises";
 import type { GroupEntry } from "../../consensus/group.ts";
 import { encodeCommand, encodeProposed } from "../../core/codec.ts";
 import type { Command, Outcome } from "../../core/commands.ts";
+import { FEATURE_LEVEL } from "../../core/features.ts";
 import type { ByteString, EpochCode, Inode, RegionIndex, SessionId, SliceId } from "../../core/ids.ts";
 import { ROOT_INODE } from "../../core/ids.ts";
 import { type Applied, Machine } from "../../meta-server/machine/machine.ts";
@@ -90,7 +91,7 @@ class Maker {
   async run(): Promise<Omit<Generated, "uuid">> {
     const { volume, regions, inodes, bigDirectory } = this.#plan;
     const primary = this.#region;
-    await this.#apply([{ kind: "format", uuid: UUID, volume, regions, primary }]);
+    await this.#apply([{ kind: "format", uuid: UUID, volume, regions, primary, features: FEATURE_LEVEL }]);
     await this.#apply([{ kind: "openSession", session: SESSION, client: "generator", region: primary }]);
     const [big] = await this.#makeDirectories(["big"]);
     const count = Math.max(1, Math.floor((inodes - bigDirectory - 2) / (DIRECTORY_FILES + 1)));

@@ -188,7 +188,14 @@ test("A bootstrap is written beside the state that it replaces and takes its pla
   const local = (entry: LocalEntry) => put(encodeLocal(entry));
   const command = (sequence: number, one: Parameters<typeof encodeCommand>[0]) =>
     put(encodeProposed(stampOf(sequence === 0 ? 0 : 16), encodeCommand(one)));
-  command(0, { kind: "format", uuid: "u", volume: "test", regions: ["aws", "gcp"], primary: 0 as RegionIndex });
+  command(0, {
+    kind: "format",
+    uuid: "u",
+    volume: "test",
+    regions: ["aws", "gcp"],
+    primary: 0 as RegionIndex,
+    features: 1,
+  });
   // The snapshot to load is this machine's own later state: any later state would do.
   const before = machine.version;
   const hash = machine.stateHash;
@@ -208,7 +215,8 @@ test("A bootstrap is written beside the state that it replaces and takes its pla
   local({ kind: "load", generation, nowMs: 0, pairs: later.pairs });
   expect([machine.version, machine.facts.generation]).toEqual([beside, 1]);
   // A snapshot must not undo an epoch that this region has begun meanwhile (a promotion).
-  const flip = { kind: "flip", generation, version: later.version, stateHash: later.hash } as const;
+  const stated = { version: later.version, stateHash: later.hash, keys: later.pairs.length };
+  const flip = { kind: "flip", generation, ...stated } as const;
   local({ ...flip, replaces: 0 });
   expect([machine.version, machine.facts.generation]).toEqual([beside, 1]);
   local({ ...flip, replaces: beside.epoch });
@@ -269,6 +277,24 @@ test("A primary that starts again takes no change before every other region has 
   await new Promise((resolve) => setTimeout(resolve, 1_500));
   expect((await client.open()).status).toBe(Status.NOT_PRIMARY);
   await volume.start("gcp");
+  await until("the primary to accept a session", async () => (await client.open()).status === Status.OK);
+});
+
+test("a region counts as asked only once its leader has answered, not by the word of another member", async () => {
+  await create({ aws: 1, gcp: 3 }, { startAlone: "wait", startAloneWaitMs: 0 });
+  await Promise.all([volume.start("aws"), volume.start("gcp")]);
+  await writer();
+  const isMirror = async () => (await volume.status(volume.volume.regions.get("gcp")!.meta[0]!)).role === "mirror";
+  await until("the member to hold the volume", isMirror);
+  await Promise.all([volume.stop("aws"), volume.stop("gcp")]);
+  await Promise.all([volume.start("aws"), volume.start("gcp", 1)]);
+  await until("the mirror's member to report its epoch", isMirror);
+  const primary = await volume.leader("aws", ({ message }) => message.includes("waiting for gcp"));
+  const client = new RawClient(primary.address);
+  closing.push(client);
+  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  expect((await client.open()).status).toBe(Status.NOT_PRIMARY);
+  await volume.start("gcp", 2);
   await until("the primary to accept a session", async () => (await client.open()).status === Status.OK);
 });
 

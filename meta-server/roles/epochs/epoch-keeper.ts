@@ -1,5 +1,7 @@
 import { randomUUID } from "node:crypto";
+import { FEATURE_LEVEL } from "../../../core/features.ts";
 import type { EpochCode, RegionIndex, Time } from "../../../core/ids.ts";
+import { regionNames } from "../../../core/regions.ts";
 import type { ServerContext } from "../../region/context.ts";
 import type { Follower } from "../follower/follower.ts";
 import type { Regions } from "../follower/regions.ts";
@@ -9,7 +11,6 @@ import { type Action, type EpochEvent, type Situation, type Step, stateOf, stepO
 
 const ROUND_MS = 100;
 const SEALED_ROUND_MS = 25;
-const ASK_MS = 1_500;
 const SEAL_PATIENCE_MS = 10_000;
 
 type ActionOf<K extends Action["do"]> = Extract<Action, { do: K }>;
@@ -117,7 +118,7 @@ export class EpochKeeper {
   #situation(): Situation {
     const { volume: description, region, machine } = this.#context;
     const { tree, facts, version } = machine;
-    const { regions = [], nextInode = 0, nextSlice = 0 } = tree.volume ?? {};
+    const { nextInode = 0, nextSlice = 0 } = tree.volume ?? {};
     const nowMs = Date.now();
     return {
       region,
@@ -131,11 +132,12 @@ export class EpochKeeper {
       cleared: this.#cleared,
       version,
       regionIndex: machine.regionIndex,
-      regions,
+      regions: regionNames(tree.volume),
       sealedTo: tree.sealedTo,
       get isSealDeclined() {
         return facts.isRefused(version); // reads the store: evaluated only by the rule that needs it
       },
+      isDiverged: facts.diverged !== undefined,
       fence: facts.fence,
       lastCounter: Math.max(nextInode, nextSlice),
     };
@@ -154,30 +156,26 @@ export class EpochKeeper {
     },
     runRoundNow: () => this.#schedule(0),
     survey: async () => {
-      const others = await this.#regions.askAll(ASK_MS);
-      const missing = this.#missing(others);
-      const areMissingDown = missing.every((other) => this.#regions.isDown(other));
-      await this.#handle({ kind: "surveyed", others, missing, areMissingDown });
+      const answers = await this.#regions.confirmAll();
+      const areMissingDown = [...answers.missing.keys()].every((other) => this.#regions.isDown(other));
+      await this.#handle({ kind: "surveyed", answers, areMissingDown });
     },
     watch: async () => {
       this.#watchedMs = Date.now();
-      const others = await this.#regions.askAll(ASK_MS);
-      await this.#handle({ kind: "watched", others, missing: this.#missing(others), next: 0 });
+      await this.#handle({ kind: "watched", answers: await this.#regions.confirmAll(), next: 0 });
     },
     askTarget: async ({ to, seal }) => {
-      const status = await this.#regions.ask(to, ASK_MS);
-      await this.#handle({ kind: "targetAnswered", to, seal, status });
+      const target = await this.#regions.confirm(to);
+      if (typeof target !== "string") await this.#handle({ kind: "targetAnswered", to, seal, target });
     },
-    askToDecline: async ({ to, seal, status }) => {
-      const address = this.#regions.leaderAddress(to, status);
-      if (address === undefined) return;
+    askToDecline: async ({ to, seal, address }) => {
       const { volume } = this.#context.volume;
       if (await refuseSeal(this.#regions.admin(address), volume, seal)) {
         await this.#handle({ kind: "declined", to, seal });
       }
     },
-    reportLosses: async ({ others }) => {
-      await this.#lossReports.ensure(others);
+    reportLosses: async ({ reachable }) => {
+      await this.#lossReports.ensure(reachable);
       await this.#handle({ kind: "reported" });
     },
     propose: async ({ command, taken }) => {
@@ -194,16 +192,20 @@ export class EpochKeeper {
     wakeFollower: () => this.#follower.wake(),
   };
 
-  #missing(others: ReadonlyMap<string, unknown>): string[] {
-    return this.#regions.others.filter((other) => !others.has(other));
-  }
-
   async #format(): Promise<void> {
     const { volume, region, proposer, logger } = this.#context;
     const regions = [...volume.regions.keys()];
     const primary = regions.indexOf(region) as RegionIndex;
     const uuid = randomUUID();
-    const applied = await proposer.internal({ kind: "format", uuid, volume: volume.volume, regions, primary });
+    const features = FEATURE_LEVEL;
+    const applied = await proposer.internal({
+      kind: "format",
+      uuid,
+      volume: volume.volume,
+      regions,
+      primary,
+      features,
+    });
     if (applied?.taken) logger.info({ volume: volume.volume, uuid, regions }, "volume formatted");
   }
 

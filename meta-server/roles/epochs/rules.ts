@@ -2,7 +2,7 @@
  * The rules of epochs as a total table: what a region's leader does in each state at each event. A rule is a pure function of
  * the situation and the event, and returns a step: the actions that the epoch keeper carries out, in order.
  */
-import type { Command } from "../../../core/commands.ts";
+import type { Beginning, Command } from "../../../core/commands.ts";
 import {
   COUNTER_LIMIT,
   type EpochCode,
@@ -11,17 +11,18 @@ import {
   type RegionIndex,
   type Version,
 } from "../../../core/ids.ts";
-import type { RegionStatus } from "../../../proto/generated/admin.ts";
+import type { ConfirmAnswer } from "../../../proto/generated/admin.ts";
 import { asVersion } from "../../../proto/versions.ts";
 import type { Role } from "../../machine/machine.ts";
+import type { Answers, Confirmed } from "../follower/regions.ts";
 
 const WATCH_EVERY_MS = 2_000;
 /** How long the first region waits before it formats the volume without an answer of regions whose servers are not running. */
 const DOWN_PATIENCE_MS = 3_000;
 /** The next epoch, with counters of its own, is begun when only this many ids are left. */
-const COUNTER_RESERVE = 2 ** 24;
-/** An epoch that is further ahead than this is not a real one. */
-const EPOCH_LEAP_MAX = 64;
+const COUNTER_RESERVE = 2 ** 20;
+/** An epoch that is further ahead than this is not a real one. Each promotion by force leaves up to 16 numbers out. */
+const EPOCH_LEAP_MAX = 64 * 16;
 
 /** The machine's role, or `waiting`: a primary that does not know yet whether its epoch is still current. */
 export type State = Role | "waiting";
@@ -49,13 +50,13 @@ export interface Situation {
   readonly sealedTo: RegionIndex | undefined;
   /** Whether this region has declined to begin an epoch from the seal at `version`. */
   readonly isSealDeclined: boolean;
+  /** Whether this region's state differs from the primary's: it begins no epoch. */
+  readonly isDiverged: boolean;
   /** The latest epoch because of which this region was fenced; 0: none. */
   readonly fence: number;
   /** The higher of the two id counters of the epoch. */
   readonly lastCounter: number;
 }
-
-type Statuses = ReadonlyMap<string, RegionStatus>;
 
 export type EpochEvent =
   /** Every 100 ms, and every 25 ms while the epoch is sealed. */
@@ -63,27 +64,16 @@ export type EpochEvent =
   /** An unformatted region has asked the others whether they hold the volume. */
   | {
       readonly kind: "surveyed";
-      readonly others: Statuses;
-      readonly missing: readonly string[];
+      readonly answers: Answers;
       /** Whether nothing listens at any address of the missing regions. */
       readonly areMissingDown: boolean;
     }
   /** A primary has asked the other regions for their epochs. The answers before `next` have been judged. */
-  | {
-      readonly kind: "watched";
-      readonly others: Statuses;
-      readonly missing: readonly string[];
-      readonly next: number;
-    }
+  | { readonly kind: "watched"; readonly answers: Answers; readonly next: number }
   /** The loss report of a forced epoch is committed, or none is due. */
   | { readonly kind: "reported" }
-  /** The region that the epoch is sealed to was asked for its status; `undefined` if it did not answer. */
-  | {
-      readonly kind: "targetAnswered";
-      readonly to: string;
-      readonly seal: Version;
-      readonly status: RegionStatus | undefined;
-    }
+  /** The region that the epoch is sealed to has answered. */
+  | { readonly kind: "targetAnswered"; readonly to: string; readonly seal: Version; readonly target: Confirmed }
   /** That region has committed that it will not begin an epoch from this seal. */
   | { readonly kind: "declined"; readonly to: string; readonly seal: Version }
   /** A client has seen this epoch. */
@@ -106,9 +96,9 @@ export type Action =
   /** Raises `targetAnswered`. */
   | { readonly do: "askTarget"; readonly to: string; readonly seal: Version }
   /** Asks the target to decline for good; raises `declined` if it does. */
-  | { readonly do: "askToDecline"; readonly to: string; readonly seal: Version; readonly status: RegionStatus }
+  | { readonly do: "askToDecline"; readonly to: string; readonly seal: Version; readonly address: string }
   /** Raises `reported`. */
-  | { readonly do: "reportLosses"; readonly others: Statuses }
+  | { readonly do: "reportLosses"; readonly reachable: ReadonlyMap<string, unknown> }
   /** `taken`: the step that follows if the command is taken. */
   | { readonly do: "propose"; readonly command: Command; readonly taken: Step }
   | { readonly do: "format" }
@@ -195,17 +185,18 @@ export function stepOf(state: State, at: Situation, event: EpochEvent): Step {
  * The volume's first region formats it, unless another region holds it already. A region that does not answer may hold it: a
  * primary group that has lost everything must not format a second volume.
  */
-function surveyed(at: Situation, { others, missing, areMissingDown }: EventOf<"surveyed">): Step {
-  const holder = holderIn(others);
+function surveyed(at: Situation, { answers, areMissingDown }: EventOf<"surveyed">): Step {
+  const { confirmed, missing } = answers;
+  const holder = holderIn(confirmed);
   if (holder !== undefined) {
     const message =
-      holder.epochRegion === at.region
+      missing.size === 0 && ![...confirmed.values()].some(isOrWasPrimary)
         ? `${at.region} was the primary and has lost its state, and ${holder.region} still holds the volume: run 'mirrorfs promote --region ${holder.region} --force'`
         : "another region holds the volume: looking for its primary, to follow it";
     return [say(message), { do: "followElsewhere" }];
   }
   const patienceMs = areMissingDown ? Math.min(at.startAloneWaitMs, DOWN_PATIENCE_MS) : at.startAloneWaitMs;
-  if (missing.length === 0 || (at.startAlone === "serve" && at.startedForMs >= patienceMs)) return [{ do: "format" }];
+  if (missing.size === 0 || (at.startAlone === "serve" && at.startedForMs >= patienceMs)) return [{ do: "format" }];
   return [say(`not formatted: ${waitingFor(missing, at)}, which may hold the volume already; ${START_THEM}`)];
 }
 
@@ -214,18 +205,19 @@ function surveyed(at: Situation, { others, missing, areMissingDown }: EventOf<"s
  * says.
  */
 function watched(at: Situation, event: EventOf<"watched">): Step {
-  const { others, missing, next } = event;
-  const epochs = [...others.values()].map(({ version }) => asVersion(version).epoch);
+  const { confirmed, missing } = event.answers;
+  const { next } = event;
+  const epochs = [...confirmed.values()].map(({ version }) => asVersion(version).epoch);
   for (const [i, epoch] of epochs.entries()) {
     if (i >= next && mustFence(at, epoch)) return fence(at, epoch, { ...event, next: i + 1 });
   }
-  const report: Action = { do: "reportLosses", others };
+  const report: Action = { do: "reportLosses", reachable: confirmed };
   if (at.cleared) return [report];
-  const isAlone = missing.length > 0;
+  const isAlone = missing.size > 0;
   if (isAlone && (at.startAlone === "wait" || at.startedForMs < at.startAloneWaitMs)) {
     return [say(`changes are refused: ${waitingFor(missing, at)}, where a later epoch may have begun; ${START_THEM}`)];
   }
-  const fields = { missing, waitedMs: at.startedForMs };
+  const fields = { missing: [...missing.keys()], waitedMs: at.startedForMs };
   const warning: Action = { do: "log", level: "warn", fields, text: "serving without an answer from these regions" };
   return [{ do: "clear" }, say(""), ...(isAlone ? [warning] : []), report];
 }
@@ -233,7 +225,7 @@ function watched(at: Situation, event: EventOf<"watched">): Step {
 /** Begins the next epoch, with counters of its own, before the ids of this one are used up. */
 function reported(at: Situation): Step {
   if (at.lastCounter < COUNTER_LIMIT - COUNTER_RESERVE) return [];
-  return [beginEpoch(at.version, at.regionIndex!, [])];
+  return [beginEpoch(at, at.version, { how: "counters" }, [])];
 }
 
 function epochSeen(at: Situation, { epoch }: EventOf<"epochSeen">): Step {
@@ -249,23 +241,23 @@ function sealedRound(at: Situation): Step {
 }
 
 /** The epoch is taken back only after the target has declined for good: it could otherwise still begin the next one. */
-function targetAnswered(at: Situation, { to, seal, status }: EventOf<"targetAnswered">): Step {
-  if (asVersion(status?.version).epoch > seal.epoch) return [{ do: "wakeFollower" }];
-  if (at.sealedForMs < at.sealPatienceMs || status === undefined) return [];
-  return [{ do: "askToDecline", to, seal, status }];
+function targetAnswered(at: Situation, { to, seal, target }: EventOf<"targetAnswered">): Step {
+  if (asVersion(target.answer.version).epoch > seal.epoch) return [{ do: "wakeFollower" }];
+  return at.sealedForMs < at.sealPatienceMs ? [] : [{ do: "askToDecline", to, seal, address: target.address }];
 }
 
 function declined(at: Situation, { to, seal }: EventOf<"declined">): Step {
   const text = "the switchover was aborted: its target declined, and this region remains the primary";
-  return [beginEpoch(seal, at.regionIndex!, [say(""), { do: "log", level: "warn", fields: { to }, text }])];
+  const taken: Step = [say(""), { do: "log", level: "warn", fields: { to }, text }];
+  return [beginEpoch(at, seal, { how: "resumed", declined: seal }, taken)];
 }
 
 function mirrorRound(at: Situation): Step {
   const step: Action[] = [{ do: "unclear" }, say("")];
-  if (!isSealedToSelf(at) || at.isSealDeclined) return step;
+  if (!isSealedToSelf(at) || at.isDiverged || at.isSealDeclined) return step;
   const fields = { epoch: epochNumber(at.version.epoch) + 1 };
   const text = "took over as the primary, in the next epoch";
-  return [...step, beginEpoch(at.version, at.regionIndex!, [{ do: "log", level: "info", fields, text }])];
+  return [...step, beginEpoch(at, at.version, { how: "sealed" }, [{ do: "log", level: "info", fields, text }])];
 }
 
 function isSealedToSelf({ sealedTo, regionIndex }: Situation): boolean {
@@ -286,16 +278,17 @@ function fence(at: Situation, epoch: EpochCode, failed: EpochEvent | undefined):
   ];
 }
 
-/** Begins the epoch after that of `version`, with `region` as its primary. */
-function beginEpoch(version: Version, region: RegionIndex, taken: Step): Action {
-  const epoch = epochCode(epochNumber(version.epoch) + 1, region);
-  return { do: "propose", command: { kind: "beginEpoch", epoch, forced: false }, taken };
+/** Begins the epoch after that of `version`, with this region as its primary. */
+function beginEpoch({ regionIndex }: Situation, version: Version, beginning: Beginning, taken: Step): Action {
+  const epoch = epochCode(epochNumber(version.epoch) + 1, regionIndex!);
+  return { do: "propose", command: { kind: "beginEpoch", epoch, ...beginning }, taken };
 }
 
 const START_THEM = "start the metadata servers there (mirrorfs meta)";
 
-function waitingFor(missing: readonly string[], { startedForMs }: Situation): string {
-  return `waiting for ${missing.join(", ")} (${seconds(startedForMs)} so far)`;
+function waitingFor(missing: Answers["missing"], { startedForMs }: Situation): string {
+  const names = [...missing].map(([region, against]) => (against === "" ? region : `${region}, where ${against}`));
+  return `waiting for ${names.join("; ")} (${seconds(startedForMs)} so far)`;
 }
 
 function seconds(ms: number): string {
@@ -307,11 +300,15 @@ function say(message: string): Action {
 }
 
 /** Of the regions that hold the volume, the one with the latest epoch. */
-function holderIn(others: Statuses): RegionStatus | undefined {
-  let holder: RegionStatus | undefined;
-  for (const status of others.values()) {
-    if (status.role === "unformatted") continue;
-    if (holder === undefined || (status.version?.epoch ?? 0) > (holder.version?.epoch ?? 0)) holder = status;
+function holderIn(confirmed: Answers["confirmed"]): ConfirmAnswer | undefined {
+  let holder: ConfirmAnswer | undefined;
+  for (const answer of confirmed.values()) {
+    if (answer.uuid === "") continue;
+    if (holder === undefined || asVersion(answer.version).epoch > asVersion(holder.version).epoch) holder = answer;
   }
   return holder;
+}
+
+function isOrWasPrimary({ state }: ConfirmAnswer): boolean {
+  return state === "primary" || state === "sealed" || state === "fenced";
 }

@@ -1,5 +1,6 @@
 import { pause } from "../../../base/waiting.ts";
-import { epochNumber, type RegionIndex } from "../../../core/ids.ts";
+import { epochNumber } from "../../../core/ids.ts";
+import { regionIndex } from "../../../core/regions.ts";
 import type { RegionStatus } from "../../../proto/generated/admin.ts";
 import type { ServerContext } from "../../region/context.ts";
 import type { Regions } from "../follower/regions.ts";
@@ -39,13 +40,13 @@ export async function switchover(
   const timeoutMs = options.timeoutMs || DEFAULT_TIMEOUT_MS;
   if (machine.role !== "primary") return refuse(`${region} is not the primary (${machine.primary} is)`);
   if (to === region) return refuse(`${to} is the primary already`);
-  const index = machine.tree.volume!.regions.indexOf(to);
-  if (index === -1) return refuse(`the volume has no region ${to}`);
+  const index = regionIndex(machine.tree.volume, to);
+  if (index === undefined) return refuse(`the volume has no region ${to}`);
   const unready = await untilReady(context, sources.regions, options, Date.now() + timeoutMs);
   if (unready !== undefined) return refuse(unready);
   sources.keeper.sealPatienceMs = timeoutMs;
   const { epoch } = machine.version;
-  const applied = await proposer.internal({ kind: "seal", to: index as RegionIndex });
+  const applied = await proposer.internal({ kind: "seal", to: index });
   if (!applied?.taken)
     return refuse("the switchover was not committed, perhaps because the leader changed: run it again");
   return settled(context, epoch, to, Date.now() + timeoutMs + SETTLE_MS);
@@ -73,7 +74,10 @@ function unreadiness(
   complete: boolean,
 ): string | undefined {
   if (status === undefined) return `${to} is out of reach: start its metadata servers (mirrorfs meta)`;
-  if (status.role !== "mirror") return `${to} cannot take over: its role is ${status.role}, not mirror`;
+  if (status.role !== "mirror") {
+    const why = status.message === "" ? "" : ` (${status.message})`;
+    return `${to} cannot take over: its role is ${status.role}, not mirror${why}`;
+  }
   if (status.leader === "") return `${to} cannot take over: it has no leader`;
   const behind = version.sequence - (status.version?.sequence ?? 0);
   if (status.version?.epoch !== version.epoch || behind > BEHIND_MAX)

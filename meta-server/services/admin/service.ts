@@ -19,6 +19,7 @@ import type { Follower } from "../../roles/follower/follower.ts";
 import type { Regions } from "../../roles/follower/regions.ts";
 import { asBuffer } from "../metadata/responses.ts";
 import { unary } from "../unary.ts";
+import { confirm } from "./confirm.ts";
 import { changeMembers } from "./members.ts";
 import type { StatusReport } from "./status.ts";
 import { heldBy } from "./trees.ts";
@@ -43,6 +44,7 @@ export class AdminService {
     const leader = { onlyLeader: true };
     this.handlers = {
       status: unary(context, { onlyLeader: false }, () => sources.status.make()),
+      confirm: unary(context, leader, (request) => confirm(context, request)),
       switchover: unary(context, leader, (request) => this.#switchover(request)),
       promote: unary(context, leader, (request) => this.#promote(request)),
       refuseSeal: unary(context, leader, ({ seal }) => this.#refuseSeal(asVersion(seal))),
@@ -106,7 +108,7 @@ export class AdminService {
     for (const id of slices) {
       const slice = machine.tree.slice(id);
       if (slice === undefined) continue;
-      const region = machine.tree.volume?.regions[slice.home] ?? "";
+      const region = machine.tree.volume?.regions[slice.home]?.name ?? "";
       const home = homes.get(region) ?? { region, slices: 0, bytes: 0 };
       homes.set(region, { region, slices: home.slices + 1, bytes: home.bytes + slice.bytes });
       answer.sliceBytes += slice.bytes;

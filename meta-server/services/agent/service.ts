@@ -1,5 +1,6 @@
 import { status } from "@grpc/grpc-js";
 import type { RegionIndex, SliceId } from "../../../core/ids.ts";
+import { regionNames } from "../../../core/regions.ts";
 import type {
   AgentAnswer,
   AgentServer,
@@ -133,7 +134,7 @@ export class AgentService {
     if (regionIndex === undefined) {
       throw new RefusedCall(status.FAILED_PRECONDITION, `the volume has no region ${this.#context.region}`);
     }
-    return { uuid: tree.volume.uuid, regions: [...tree.volume.regions], own: regionIndex, primary };
+    return { uuid: tree.volume.uuid, regions: regionNames(tree.volume), own: regionIndex, primary };
   }
 
   async #commit(entry: LocalEntry, about: readonly number[]): Promise<AgentAnswer> {
@@ -193,8 +194,8 @@ export class AgentService {
   #appliedEverywhere(): number {
     const { tree, version, primary } = this.#context.machine;
     let applied: number = version.sequence;
-    for (const [index, region] of (tree.volume?.regions ?? []).entries()) {
-      if (region !== primary) applied = Math.min(applied, tree.regionProgress(index as RegionIndex) ?? 0);
+    for (const [index, region] of regionNames(tree.volume).entries()) {
+      if (region !== primary) applied = Math.min(applied, tree.regionProgress(index as RegionIndex)?.sequence ?? 0);
     }
     return applied;
   }

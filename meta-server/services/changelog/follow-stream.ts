@@ -1,5 +1,6 @@
 import type { ServerDuplexStream } from "@grpc/grpc-js";
 import { waitForDrain } from "../../../base/wait-for-drain.ts";
+import { chainOf, forkOf } from "../../../core/chain.ts";
 import type { Version } from "../../../core/ids.ts";
 import {
   type ChangelogFrame,
@@ -9,12 +10,12 @@ import {
   type FollowWelcome,
   type ReadIndexAnswer,
 } from "../../../proto/generated/changelog.ts";
-import { asVersion, versionText } from "../../../proto/versions.ts";
+import { asLink, asVersion, versionText } from "../../../proto/versions.ts";
 import { CHECKPOINT_EVERY } from "../../machine/checkpoints.ts";
 import type { TakenEntry } from "../../machine/machine.ts";
 import type { ServerContext } from "../../region/context.ts";
 import { asBuffer } from "../metadata/responses.ts";
-import { forkOf, LogReader } from "./log-reader.ts";
+import { LogReader } from "./log-reader.ts";
 import type { RegionReports } from "./region-reports.ts";
 
 const FRAME_BYTES = 512 * 1024;
@@ -123,7 +124,8 @@ export class FollowStream {
     }
     release();
     if (opened === "bootstrap") return { answer: FollowAnswer.BOOTSTRAP, message: "", version: machine.version };
-    const fork = forkOf(machine.tree, from);
+    const mirror = { chain: hello.chain.map(asLink), version: from };
+    const fork = forkOf({ chain: chainOf(machine.tree), version: machine.version }, mirror);
     const message = `${hello.region} is at ${versionText(from)}, but the primary's history departs from it after ${versionText(fork)}`;
     return { answer: FollowAnswer.FORKED, message, version: fork };
   }

@@ -1,4 +1,5 @@
-import type { RegionIndex, Sequence } from "../../../core/ids.ts";
+import type { RegionIndex, Version } from "../../../core/ids.ts";
+import { regionNames } from "../../../core/regions.ts";
 import type { ServerContext } from "../../region/context.ts";
 import type { RegionReports } from "./region-reports.ts";
 
@@ -26,9 +27,9 @@ export class RegionProgress {
     if (this.#running || !this.#context.isServing()) return;
     this.#running = true;
     try {
-      for (const [index, region] of (machine.tree.volume?.regions ?? []).entries()) {
+      for (const [index, region] of regionNames(machine.tree.volume).entries()) {
         const applied = this.#reports.applied(region);
-        if (applied !== undefined) await this.#commit(index as RegionIndex, applied.sequence);
+        if (applied !== undefined) await this.#commit(index as RegionIndex, applied);
       }
     } catch (error) {
       logger.error(error, "what the mirrors have applied could not be committed; it is retried");
@@ -37,12 +38,12 @@ export class RegionProgress {
     }
   }
 
-  async #commit(region: RegionIndex, sequence: Sequence): Promise<void> {
+  async #commit(region: RegionIndex, version: Version): Promise<void> {
     const { machine, proposer } = this.#context;
-    const known = machine.tree.regionProgress(region) ?? 0;
-    const own = this.#own.filter((one) => one > known && one <= sequence).length;
-    if (sequence - known <= own) return;
-    const applied = await proposer.internal({ kind: "regionProgress", region, sequence });
+    const known = machine.tree.regionProgress(region)?.sequence ?? 0;
+    const own = this.#own.filter((one) => one > known && one <= version.sequence).length;
+    if (version.sequence - known <= own) return;
+    const applied = await proposer.internal({ kind: "regionProgress", region, version });
     if (applied?.taken) this.#own = [...this.#own, applied.version.sequence].slice(-OWN_KEPT);
   }
 

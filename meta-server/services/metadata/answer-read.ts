@@ -3,6 +3,7 @@ import { RECORDS } from "../../../core/codec/records.ts";
 import { decodeChunk, INODE_KINDS } from "../../../core/codec.ts";
 import type { ByteString, Inode, SliceId } from "../../../core/ids.ts";
 import { attributesKey, entryKey, keyName, xattrKey } from "../../../core/keys.ts";
+import { isHidden } from "../../../core/reserved.ts";
 import type {
   Belief,
   Chunk,
@@ -171,16 +172,17 @@ async function readDirectory(machine: Machine, id: number, request: ReadDirector
     const before = machine.tree.attributes(inode);
     if (before === undefined) return failed(id, "ENOENT", machine.version);
     if (before.kind !== "directory") return failed(id, "ENOTDIR", machine.version);
-    const page = (await machine.view.range(prefix, after, limit)).map(([key, value]) => ({
-      key,
-      ...RECORDS.entry.decode(value),
-    }));
+    const found = await machine.view.range(prefix, after, limit + 1); // one of them may be hidden
+    const page = found
+      .filter(([key]) => !isHidden(inode, keyName(key)))
+      .slice(0, limit)
+      .map(([key, value]) => ({ key, ...RECORDS.entry.decode(value) }));
     const cold = request.attributes ? await readCold(machine, page) : undefined;
     // A client would cache a page that is older than an invalidation it has received: read again if the directory has changed.
     if (machine.tree.attributes(inode)?.changed !== before.changed && attempt < STABLE_ATTEMPTS) continue;
     const answer = response(id, Status.OK, machine.version);
     answer.entries = page.map((entry) => directoryEntry(machine, entry, cold));
-    answer.end = page.length < limit;
+    answer.end = found.length <= limit;
     return answer;
   }
 }

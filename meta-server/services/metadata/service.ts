@@ -2,6 +2,7 @@ import type { ServerDuplexStream } from "@grpc/grpc-js";
 import { StorageError } from "../../../consensus/storage-error.ts";
 import type { Effects } from "../../../core/effects.ts";
 import type { Version } from "../../../core/ids.ts";
+import { regionNames } from "../../../core/regions.ts";
 import {
   type ClientFrame,
   type Hello,
@@ -99,7 +100,7 @@ export class MetadataService {
       region,
       role: machine.role === "primary" ? "primary" : "mirror",
       regionIndex: machine.regionIndex ?? 0,
-      regions: [...(machine.tree.volume?.regions ?? volume.regions.keys())],
+      regions: machine.tree.volume === undefined ? [...volume.regions.keys()] : regionNames(machine.tree.volume),
     };
   }
 

@@ -165,6 +165,22 @@ print(json.dumps(out))`);
     ]);
   });
 
+  test("O_CREAT of a name that exists by then opens it only if the caller may (defect 7)", async () => {
+    const opened = await inMount(`
+import os, json
+os.mkdir("all"); os.chmod("all", 0o777); os.chdir("all")
+for n in "ab": open("early" + n, "w").write("mine"); os.chmod("early" + n, 0o600); os.rename("early" + n, "late" + n)
+seen = os.pipe()
+if os.fork() == 0:
+  os.setgid(65534); os.setuid(65534)
+  try: os.open("latea", os.O_RDWR | os.O_CREAT); os.write(seen[1], b"opened")
+  except OSError as e: os.write(seen[1], str(e.errno).encode())
+  os._exit(0)
+os.wait()
+print(json.dumps([os.read(seen[0], 9).decode(), os.read(os.open("lateb", os.O_RDWR | os.O_CREAT), 9).decode()]))`);
+    expect(opened).toEqual(["13", "mine"]);
+  });
+
   test("posix_fallocate, holes, copy_file_range and O_TMPFILE", async () => {
     const out = await inMount(`
 import os, json, ctypes

@@ -3,6 +3,7 @@ import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Logger, pino } from "pino";
+import type { WriteOptions } from "../../../client/volume/handlers.ts";
 import { openVolume, type VolumeAccess } from "../../../client/volume/open-volume.ts";
 import { parseMountOptions, type WrittenMountOptions } from "../../../client/volume/options.ts";
 import type { VolumeDescription } from "../../../config/volume-description.ts";
@@ -121,22 +122,33 @@ export class Disk {
 
   /** After ESTALE the kernel looks up all names again and opens once more, in the same open(2). */
   async open(path: string, flags: number): Promise<File> {
-    if (flags & O_CREAT) {
-      const { parent, name } = await this.#split(path);
-      const made = ok(await this.handlers.create(caller(), parent, name, 0o644, 0, flags & ~O_CREAT));
-      return new File(this, made.entry.attributes.inode, made.open.handle);
-    }
     const thread = ++threads;
-    const openOnce = async () => this.openInode(await this.lookup(path, thread), flags, thread);
-    return openOnce().catch((error: Error) => {
+    return this.#openOnce(path, flags, thread).catch((error: Error) => {
       if (error.message !== "ESTALE") throw error;
-      return openOnce();
+      return this.#openOnce(path, flags, thread);
     });
   }
 
+  /** A name that the kernel finds is opened; O_CREAT makes one that it does not find. */
+  async #openOnce(path: string, flags: number, thread: number): Promise<File> {
+    const inode = await this.lookup(path, thread).catch((error: Error) => {
+      if (error.message !== "ENOENT" || !(flags & O_CREAT)) throw error;
+    });
+    if (inode === undefined) return this.create(path, flags, thread);
+    if (flags & O_CREAT && flags & O_EXCL) throw new Error("EEXIST");
+    return this.openInode(inode, flags & ~O_CREAT, thread);
+  }
+
+  /** What the kernel sends for O_CREAT when it has not found the name. */
+  async create(path: string, flags: number, thread?: number): Promise<File> {
+    const { parent, name } = await this.#split(path);
+    const made = ok(await this.handlers.create(caller(thread), parent, name, 0o644, 0, flags & ~O_CREAT));
+    return new File(this, made.entry.attributes.inode, made.open.handle);
+  }
+
   /** Opens by the inode alone, as the kernel does for a path whose entries it has cached. */
-  async openInode(inode: Inode, flags: number, thread?: number): Promise<File> {
-    const opened = ok(await this.handlers.open(caller(thread), inode, flags));
+  async openInode(inode: Inode, flags: number, thread?: number, killPrivileges = false): Promise<File> {
+    const opened = ok(await this.handlers.open(caller(thread), inode, flags, killPrivileges));
     return new File(this, inode, opened.handle);
   }
 
@@ -197,9 +209,10 @@ export class File {
     this.handle = handle;
   }
 
-  async write(data: string | Uint8Array, offset = 0): Promise<void> {
+  async write(data: string | Uint8Array, offset = 0, options: Partial<WriteOptions> = {}): Promise<void> {
     const bytes = typeof data === "string" ? Buffer.from(data) : data;
-    ok(await this.disk.handlers.write(caller(), this.inode, this.handle, offset, bytes, false));
+    const how = { killPrivileges: false, writeback: false, ...options };
+    ok(await this.disk.handlers.write(caller(), this.inode, this.handle, offset, bytes, how));
   }
 
   async read(offset: number, length: number): Promise<Buffer> {

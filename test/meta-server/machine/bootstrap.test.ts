@@ -38,7 +38,14 @@ beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), "mirrorfs-bootstrap-"));
   index = 0;
   await openMachine();
-  command(0, { kind: "format", uuid: "u", volume: "test", regions: ["aws", "gcp"], primary: 0 as RegionIndex });
+  command(0, {
+    kind: "format",
+    uuid: "u",
+    volume: "test",
+    regions: ["aws", "gcp"],
+    primary: 0 as RegionIndex,
+    features: 1,
+  });
   for (let i = 0; i < 20; i += 1) command(EPOCH, makeCommand(1, `f${i}`));
 });
 

@@ -190,6 +190,34 @@ test("a promotion by force is refused while it is not needed, makes a loss repor
   expect((await old.mutate(makeCommand(1, "no"))).status).toBe(Status.NOT_PRIMARY);
 });
 
+test("A fenced region can be promoted, and continues from its own past, also after a restart", async () => {
+  const client = await start({ aws: 1, gcp: 1 });
+  await volume.stop("gcp");
+  await client.make(1, "never mirrored");
+  await volume.stop("aws");
+  await volume.start("gcp");
+  await volume.leader("gcp");
+  expect(await promote("gcp", true)).toMatchObject({ ok: true });
+  await volume.start("aws");
+  await volume.leader("aws", (status) => status.role === "fenced");
+  await volume.stop("gcp");
+
+  expect(await promote("aws", true)).toMatchObject({ ok: true });
+  await volume.stop("aws");
+  await volume.start("aws");
+  const { version } = await volume.leader("aws", (status) => status.role === "primary");
+  expect(epochNumber(asVersion(version).epoch)).toBe(32);
+  const again = await connect("aws", client.session);
+  await until("it to take a change", async () => {
+    const made = await again.mutate(makeCommand(1, "after"));
+    return made.status === Status.OK && made.error === "";
+  });
+  expect(await again.lookup(1, "never mirrored")).toMatchObject({ kind: "file" });
+
+  await volume.start("gcp");
+  await volume.leader("gcp", (status) => status.role === "fenced");
+});
+
 test("a promotion by force is refused while the primary's leader answers, unless evenIfAlive says that it is meant (defect 24)", async () => {
   await start({ aws: 1, gcp: 1 });
   expect(await promote("gcp", true)).toMatchObject({

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { CommandOf } from "../../../core/commands.ts";
 import {
   COUNTER_LIMIT,
   type EpochCode,
@@ -18,7 +19,7 @@ import {
   stateOf,
   stepOf,
 } from "../../../meta-server/roles/epochs/rules.ts";
-import type { RegionStatus } from "../../../proto/generated/admin.ts";
+import type { ConfirmAnswer } from "../../../proto/generated/admin.ts";
 
 /** This region is aws, the other one is gcp. */
 const AWS = 0 as RegionIndex;
@@ -44,49 +45,55 @@ const CALM: Situation = {
   regions: ["aws", "gcp"],
   sealedTo: undefined,
   isSealDeclined: false,
+  isDiverged: false,
   fence: 0,
   lastCounter: 1000,
 };
 
-const gcp = (role: string, epoch?: number, epochRegion = role === "primary" ? "gcp" : "aws") =>
-  ({
-    region: "gcp",
-    role,
-    epochRegion,
-    version: epoch && version(epoch, epochRegion === "gcp" ? GCP : AWS),
-  }) as unknown as RegionStatus;
-const answers = (...all: RegionStatus[]) => new Map(all.map((status, i) => [`${status.region}${i || ""}`, status]));
-const nobody = new Map<string, RegionStatus>();
+const gcp = (state: string, epoch?: number): ConfirmAnswer => ({
+  uuid: state === "unformatted" ? "" : "u",
+  region: "gcp",
+  version: epoch === undefined ? undefined : version(epoch, state === "primary" ? GCP : AWS),
+  chain: [],
+  state,
+  sealedTo: "",
+  fence: 0,
+});
+const answers = (...all: ConfirmAnswer[]) => new Map(all.map((answer, i) => [`${answer.region}${i || ""}`, answer]));
+const nobody = new Map<string, ConfirmAnswer>();
+const against = (missing: readonly string[]) => new Map(missing.map((region) => [region, ""]));
 
 const round: EpochEvent = { kind: "round" };
 const reported: EpochEvent = { kind: "reported" };
 const surveyed = (
-  others = answers(gcp("unformatted")),
+  confirmed = answers(gcp("unformatted")),
   missing: string[] = [],
   areMissingDown = false,
 ): EpochEvent => ({
   kind: "surveyed",
-  others,
-  missing,
+  answers: { confirmed, missing: against(missing) },
   areMissingDown,
 });
-const watched = (others = answers(gcp("mirror", 2)), missing: string[] = [], next = 0): EpochEvent => ({
+const watched = (confirmed = answers(gcp("mirror", 2)), missing: string[] = [], next = 0): EpochEvent => ({
   kind: "watched",
-  others,
-  missing,
+  answers: { confirmed, missing: against(missing) },
   next,
 });
-const targetAnswered = (status: RegionStatus | undefined): EpochEvent => ({
+const targetAnswered = (answer: ConfirmAnswer): EpochEvent => ({
   kind: "targetAnswered",
   to: "gcp",
   seal: version(2),
-  status,
+  target: { answer, address: "gcp:1" },
 });
 const declined: EpochEvent = { kind: "declined", to: "gcp", seal: version(2) };
 const epochSeen = (number: number): EpochEvent => ({ kind: "epochSeen", epoch: epochCode(number, GCP) });
 const applied = (hasFresh: boolean): EpochEvent => ({ kind: "applied", hasFresh });
 
-/** An action in a few words, e.g. "say: …" or "begin 3@0" (epoch 3, of region 0). */
+function beginningOf(command: CommandOf<"beginEpoch">): string {
+  return command.how === "resumed" ? `resumed ${command.declined.sequence}` : command.how;
+}
+
+/** An action in a few words, e.g. "say: …" or "begin 3@0 sealed" (epoch 3, of region 0). */
 function lineOf(action: Action): string {
   const epoch = (code: EpochCode) => `${epochNumber(code)}@${epochRegion(code)}`;
   switch (action.do) {
@@ -101,7 +108,8 @@ function lineOf(action: Action): string {
       return `${action.do} ${action.to}`;
     case "propose": {
       const { command } = action;
-      const what = command.kind === "beginEpoch" && !command.forced ? `begin ${epoch(command.epoch)}` : command.kind;
+      const what =
+        command.kind === "beginEpoch" ? `begin ${epoch(command.epoch)} ${beginningOf(command)}` : command.kind;
       return [what, ...linesOf(action.taken).map((line) => `taken: ${line}`)].join("; ");
     }
     default:
@@ -113,14 +121,14 @@ const linesOf = (step: Step) => step.map(lineOf);
 
 const FENCED = "warn: a later epoch has begun in another region: this one is fenced";
 const TAKEN_BACK =
-  "begin 3@0; taken: say: ; taken: warn: the switchover was aborted: its target declined, and this region remains the primary";
+  "begin 3@0 resumed 7; taken: say: ; taken: warn: the switchover was aborted: its target declined, and this region remains the primary";
 const SEALED_TO_GCP = "say: switchover to gcp: changes wait for it to take over (0 s so far)";
 
 type Case = readonly [why: string, at: Partial<Situation>, event: EpochEvent, step: readonly string[]];
 type Cases = { readonly [S in State]: readonly Case[] };
 
 const UNCLEARED: Partial<Situation> = { cleared: false, startedForMs: 5_000 };
-const USED_UP = { lastCounter: COUNTER_LIMIT - 2 ** 24 };
+const USED_UP = { lastCounter: COUNTER_LIMIT - 2 ** 20 };
 const SEALED: Partial<Situation> = { sealedTo: GCP, sealedForMs: 500 };
 
 /** Answers to what a primary or a sealed primary asked: they count in every state in which they may arrive. */
@@ -145,11 +153,10 @@ const ANSWERED: readonly Case[] = [
     watched(answers(gcp("primary", 3))),
     ["reportLosses"],
   ],
-  ["an epoch too far ahead to be real", {}, watched(answers(gcp("primary", 67))), ["reportLosses"]],
+  ["an epoch too far ahead to be real", {}, watched(answers(gcp("primary", 1027))), ["reportLosses"]],
   ["a region that does not answer, while this one serves", {}, watched(nobody, ["gcp"]), ["reportLosses"]],
   ["enough ids left", { lastCounter: USED_UP.lastCounter - 1 }, reported, []],
-  ["ids almost used up", USED_UP, reported, ["begin 3@0"]],
-  ["the target does not answer", { ...SEALED, sealedForMs: 10_000 }, targetAnswered(undefined), []],
+  ["ids almost used up", USED_UP, reported, ["begin 3@0 counters"]],
   ["the target has begun", SEALED, targetAnswered(gcp("primary", 3)), ["wakeFollower"]],
   [
     "the target has not begun in time",
@@ -167,8 +174,8 @@ const SEEN: readonly Case[] = [
   ["a client has seen a later epoch", {}, epochSeen(3), [FENCED, "fence 3@1"]],
   ["a client has seen this epoch", { version: version(3, GCP) }, epochSeen(3), []],
   ["a client has seen an epoch for which it is fenced already", { fence: version(3, GCP).epoch }, epochSeen(3), []],
-  ["the furthest epoch that counts as real", {}, epochSeen(66), [FENCED, "fence 66@1"]],
-  ["an epoch too far ahead to be real", {}, epochSeen(67), []],
+  ["the furthest epoch that counts as real", {}, epochSeen(1026), [FENCED, "fence 1026@1"]],
+  ["an epoch too far ahead to be real", {}, epochSeen(1027), []],
 ];
 
 const DEAF: readonly Case[] = [["a client has seen a later epoch", {}, epochSeen(3), []]];
@@ -188,7 +195,7 @@ const CASES: Cases = {
     [
       "this region had it and lost it",
       {},
-      surveyed(answers(gcp("mirror", 1, "aws"))),
+      surveyed(answers(gcp("mirror", 1))),
       [
         "say: aws was the primary and has lost its state, and gcp still holds the volume: run 'mirrorfs promote --region gcp --force'",
         "followElsewhere",
@@ -197,8 +204,26 @@ const CASES: Cases = {
     [
       "of two that hold it the later epoch counts",
       {},
-      surveyed(answers(gcp("mirror", 1, "aws"), gcp("primary", 2))),
+      surveyed(answers(gcp("mirror", 1), gcp("primary", 2))),
       ["say: another region holds the volume: looking for its primary, to follow it", "followElsewhere"],
+    ],
+    [
+      "its primary may be the region that does not answer",
+      {},
+      surveyed(answers(gcp("mirror", 1)), ["azure"]),
+      ["say: another region holds the volume: looking for its primary, to follow it", "followElsewhere"],
+    ],
+    [
+      "a server of one speaks against it",
+      { startedForMs: 5_000 },
+      {
+        kind: "surveyed",
+        answers: { confirmed: nobody, missing: new Map([["gcp", "another volume is held"]]) },
+        areMissingDown: false,
+      },
+      [
+        "say: not formatted: waiting for gcp, where another volume is held (5 s so far), which may hold the volume already; start the metadata servers there (mirrorfs meta)",
+      ],
     ],
     [
       "one does not answer yet",
@@ -305,9 +330,15 @@ const CASES: Cases = {
       "the epoch is sealed to it",
       { version: version(2, GCP), sealedTo: AWS },
       round,
-      ["unclear", "say: ", "begin 3@0; taken: info: took over as the primary, in the next epoch"],
+      ["unclear", "say: ", "begin 3@0 sealed; taken: info: took over as the primary, in the next epoch"],
     ],
     ["it has declined this seal", { sealedTo: AWS, isSealDeclined: true }, round, ["unclear", "say: "]],
+    [
+      "the epoch is sealed to it, and its state differs from the primary's (defect 16)",
+      { version: version(2, GCP), sealedTo: AWS, isDiverged: true },
+      round,
+      ["unclear", "say: "],
+    ],
     ["the epoch is sealed to another mirror", { sealedTo: GCP }, round, ["unclear", "say: "]],
     ["the volume does not know its region", { regionIndex: undefined }, round, ["unclear", "say: "]],
     ["a turn seals the epoch to it", { sealedTo: AWS }, applied(false), ["runRoundNow"]],

@@ -13,7 +13,12 @@ test("a round that fails does not end the progress of the mirrors", async () => 
   internal.mockResolvedValue(undefined);
   const error = vi.fn();
   const context = {
-    machine: { tree: { volume: { regions: ["aws", "gcp"] }, regionProgress: () => 1 } },
+    machine: {
+      tree: {
+        volume: { regions: [{ name: "aws" }, { name: "gcp" }] },
+        regionProgress: () => ({ epoch: 16, sequence: 1 }),
+      },
+    },
     proposer: { internal },
     logger: { error },
     isServing: () => true,

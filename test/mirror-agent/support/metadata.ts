@@ -1,5 +1,5 @@
 import { Server, type ServerWritableStream, status } from "@grpc/grpc-js";
-import { encodeSlice } from "../../../core/codec.ts";
+import { encodeSlice, newSlice } from "../../../core/codec.ts";
 import type { Slice } from "../../../core/commands.ts";
 import type { SliceId } from "../../../core/ids.ts";
 import { serverCredentials } from "../../../proto/credentials.ts";
@@ -172,7 +172,7 @@ export class FakeMetadata {
 }
 
 function encode(slice: Slice): Buffer {
-  return Buffer.from(encodeSlice({ ...slice, references: 1 }));
+  return Buffer.from(encodeSlice(newSlice(slice)));
 }
 
 function message(pending: Pending): PendingSlice {

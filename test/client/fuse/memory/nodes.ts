@@ -71,6 +71,7 @@ export function attributesOf(node: Node): Attributes {
     mtime: node.mtime,
     ctime: node.ctime,
     entries: node.children.size,
+    policy: 0,
     xattrs: node.xattrs.size,
     parent: node.parent,
     changed: 0 as Sequence,
