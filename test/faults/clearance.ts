@@ -81,14 +81,14 @@ export const CLEARANCE: readonly Fault[] = [
     about: "a primary whose fence was not committed goes on to clear itself",
     replacements: [{ file: RULES, text: "  if (isOver(at)) return endedStep(at);\n  const back", by: "  const back" }],
     test: RULES_TEST,
-    title: "the fence for a later epoch is not committed",
+    title: "the fence for a later epoch",
   },
   {
     name: "resumes-uncleared",
     about: "a sealer that has not asked the other regions takes its epoch back",
     replacements: [{ file: RULES, text: "  if (!at.isCleared) return [];\n  const text", by: "  const text" }],
     test: RULES_TEST,
-    title: "the target has declined, but this leader is not cleared",
+    title: "the target has declined, but",
   },
   {
     name: "begins-uncleared",
@@ -145,7 +145,7 @@ export const CLEARANCE: readonly Fault[] = [
       },
     ],
     test: RULES_TEST,
-    title: "declared gone after the others were asked",
+    title: "an excuse that came after",
   },
   {
     name: "formats-after-a-wait",

@@ -227,7 +227,7 @@ const CASES: Cases = {
       ["clear", "say: ", ALONE, "reportLosses"],
     ],
     [
-      "one does not answer, and was declared gone after the others were asked: they are asked anew",
+      "an excuse that came after the questions: they are asked anew",
       { ...UNCLEARED, excused: ["gcp"] },
       answered(nobody, ["gcp"]),
       [WAITS_FOR_GCP],
