@@ -72,7 +72,7 @@ export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(
   life.isStarted = true;
   const regionServer = startRegionServer(
     server,
-    { volume, region, member, group, machine, logger },
+    { volume, region, member, group, machine, lives: transport.lives, logger },
     options.tuning ?? {},
   );
   logger.info({ region, member, address }, "metadata server started");

@@ -12,7 +12,7 @@ import { ChangelogService as ChangelogDefinition } from "../proto/generated/chan
 import { MetadataService as MetadataDefinition } from "../proto/generated/metadata.ts";
 import { Refusals } from "../proto/refusals.ts";
 import type { Machine, Role, Turn } from "./machine/machine.ts";
-import type { ServerContext } from "./region/context.ts";
+import type { Lives, ServerContext } from "./region/context.ts";
 import { Proposer } from "./region/proposer.ts";
 import { EpochKeeper } from "./roles/epochs/epoch-keeper.ts";
 import { Follower } from "./roles/follower/follower.ts";
@@ -43,6 +43,7 @@ export interface RegionServerOptions {
   readonly member: number;
   readonly group: Group;
   readonly machine: Machine;
+  readonly lives: Lives;
   readonly logger: Logger;
 }
 

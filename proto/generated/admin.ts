@@ -20,7 +20,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { WireVersion } from "./metadata.ts";
+import { WireEpoch, WireVersion } from "./metadata.ts";
 
 export const protobufPackage = "mirrorfs";
 
@@ -108,6 +108,37 @@ export interface ChangeMembersAnswer {
   /** promote: log entries that the learner lacks */
   behind: number;
   leader: string;
+}
+
+export interface ConfirmRequest {
+  volume: string;
+  /** of the volume that the asking region holds; empty when it holds none */
+  uuid: string;
+  /** the asking region */
+  region: string;
+  /** what it has applied */
+  version:
+    | WireVersion
+    | undefined;
+  /** of the asking server: a random number, drawn at its start */
+  life: number;
+}
+
+export interface ConfirmAnswer {
+  /** empty: the region holds no volume */
+  uuid: string;
+  region: string;
+  version:
+    | WireVersion
+    | undefined;
+  /** the epochs of its history, from the first to the present one */
+  chain: WireEpoch[];
+  /** "primary" | "mirror" | "sealed" | "fenced" | "unformatted" | "diverged" */
+  state: string;
+  /** the region that the epoch is sealed to; empty when it is not sealed */
+  sealedTo: string;
+  /** the latest epoch because of which the region was fenced; 0: none */
+  fence: number;
 }
 
 export interface AdminAnswer {
@@ -1068,6 +1099,240 @@ export const ChangeMembersAnswer: MessageFns<ChangeMembersAnswer> = {
     message.again = object.again ?? false;
     message.behind = object.behind ?? 0;
     message.leader = object.leader ?? "";
+    return message;
+  },
+};
+
+function createBaseConfirmRequest(): ConfirmRequest {
+  return { volume: "", uuid: "", region: "", version: undefined, life: 0 };
+}
+
+export const ConfirmRequest: MessageFns<ConfirmRequest> = {
+  encode(message: ConfirmRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    if (message.uuid !== "") {
+      writer.uint32(18).string(message.uuid);
+    }
+    if (message.region !== "") {
+      writer.uint32(26).string(message.region);
+    }
+    if (message.version !== undefined) {
+      WireVersion.encode(message.version, writer.uint32(34).fork()).join();
+    }
+    if (message.life !== 0) {
+      writer.uint32(41).double(message.life);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConfirmRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConfirmRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.uuid = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.region = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.version = WireVersion.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.life = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ConfirmRequest>): ConfirmRequest {
+    return ConfirmRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ConfirmRequest>): ConfirmRequest {
+    const message = createBaseConfirmRequest();
+    message.volume = object.volume ?? "";
+    message.uuid = object.uuid ?? "";
+    message.region = object.region ?? "";
+    message.version = (object.version !== undefined && object.version !== null)
+      ? WireVersion.fromPartial(object.version)
+      : undefined;
+    message.life = object.life ?? 0;
+    return message;
+  },
+};
+
+function createBaseConfirmAnswer(): ConfirmAnswer {
+  return { uuid: "", region: "", version: undefined, chain: [], state: "", sealedTo: "", fence: 0 };
+}
+
+export const ConfirmAnswer: MessageFns<ConfirmAnswer> = {
+  encode(message: ConfirmAnswer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.uuid !== "") {
+      writer.uint32(10).string(message.uuid);
+    }
+    if (message.region !== "") {
+      writer.uint32(18).string(message.region);
+    }
+    if (message.version !== undefined) {
+      WireVersion.encode(message.version, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.chain) {
+      WireEpoch.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.state !== "") {
+      writer.uint32(42).string(message.state);
+    }
+    if (message.sealedTo !== "") {
+      writer.uint32(50).string(message.sealedTo);
+    }
+    if (message.fence !== 0) {
+      writer.uint32(57).double(message.fence);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConfirmAnswer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConfirmAnswer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.uuid = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.region = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.version = WireVersion.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.chain.push(WireEpoch.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.sealedTo = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.fence = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ConfirmAnswer>): ConfirmAnswer {
+    return ConfirmAnswer.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ConfirmAnswer>): ConfirmAnswer {
+    const message = createBaseConfirmAnswer();
+    message.uuid = object.uuid ?? "";
+    message.region = object.region ?? "";
+    message.version = (object.version !== undefined && object.version !== null)
+      ? WireVersion.fromPartial(object.version)
+      : undefined;
+    message.chain = object.chain?.map((e) => WireEpoch.fromPartial(e)) || [];
+    message.state = object.state ?? "";
+    message.sealedTo = object.sealedTo ?? "";
+    message.fence = object.fence ?? 0;
     return message;
   },
 };
@@ -2343,6 +2608,19 @@ export const AdminService = {
     responseSerialize: (value: RegionStatus): Buffer => Buffer.from(RegionStatus.encode(value).finish()),
     responseDeserialize: (value: Buffer): RegionStatus => RegionStatus.decode(value),
   },
+  /**
+   * Sent by a region to the others: what the answering region's group has committed. Answered only by a leader that its group
+   * has confirmed after the request arrived (ReadIndex); any other member refuses with UNAVAILABLE.
+   */
+  confirm: {
+    path: "/mirrorfs.Admin/Confirm" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ConfirmRequest): Buffer => Buffer.from(ConfirmRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ConfirmRequest => ConfirmRequest.decode(value),
+    responseSerialize: (value: ConfirmAnswer): Buffer => Buffer.from(ConfirmAnswer.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ConfirmAnswer => ConfirmAnswer.decode(value),
+  },
   switchover: {
     path: "/mirrorfs.Admin/Switchover" as const,
     requestStream: false as const,
@@ -2411,6 +2689,11 @@ export const AdminService = {
 
 export interface AdminServer extends UntypedServiceImplementation {
   status: handleUnaryCall<StatusRequest, RegionStatus>;
+  /**
+   * Sent by a region to the others: what the answering region's group has committed. Answered only by a leader that its group
+   * has confirmed after the request arrived (ReadIndex); any other member refuses with UNAVAILABLE.
+   */
+  confirm: handleUnaryCall<ConfirmRequest, ConfirmAnswer>;
   switchover: handleUnaryCall<SwitchoverRequest, AdminAnswer>;
   promote: handleUnaryCall<PromoteRequest, PromoteAnswer>;
   /** Sent by the old primary to the region that it sealed its epoch for: decline the seal, durably. */
@@ -2436,6 +2719,25 @@ export interface AdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RegionStatus) => void,
+  ): ClientUnaryCall;
+  /**
+   * Sent by a region to the others: what the answering region's group has committed. Answered only by a leader that its group
+   * has confirmed after the request arrived (ReadIndex); any other member refuses with UNAVAILABLE.
+   */
+  confirm(
+    request: ConfirmRequest,
+    callback: (error: ServiceError | null, response: ConfirmAnswer) => void,
+  ): ClientUnaryCall;
+  confirm(
+    request: ConfirmRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ConfirmAnswer) => void,
+  ): ClientUnaryCall;
+  confirm(
+    request: ConfirmRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ConfirmAnswer) => void,
   ): ClientUnaryCall;
   switchover(
     request: SwitchoverRequest,

@@ -265,6 +265,24 @@ test("A primary that starts again takes no change before every other region has 
   await until("the primary to accept a session", async () => (await client.open()).status === Status.OK);
 });
 
+test("a region counts as asked only once its leader has answered, not by the word of another member", async () => {
+  await create({ aws: 1, gcp: 3 }, { startAlone: "wait", startAloneWaitMs: 0 });
+  await Promise.all([volume.start("aws"), volume.start("gcp")]);
+  await writer();
+  const isMirror = async () => (await volume.status(volume.volume.regions.get("gcp")!.meta[0]!)).role === "mirror";
+  await until("the member to hold the volume", isMirror);
+  await Promise.all([volume.stop("aws"), volume.stop("gcp")]);
+  await Promise.all([volume.start("aws"), volume.start("gcp", 1)]);
+  await until("the mirror's member to report its epoch", isMirror);
+  const primary = await volume.leader("aws", ({ message }) => message.includes("waiting for gcp"));
+  const client = new RawClient(primary.address);
+  closing.push(client);
+  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  expect((await client.open()).status).toBe(Status.NOT_PRIMARY);
+  await volume.start("gcp", 2);
+  await until("the primary to accept a session", async () => (await client.open()).status === Status.OK);
+});
+
 test("An old primary that hears of a later epoch commits a fence: it refuses every change and reports that it is fenced, also after a restart", async () => {
   await create({ aws: 3, gcp: 1 });
   await Promise.all([volume.start("aws"), volume.start("gcp")]);

@@ -142,6 +142,8 @@ export class SimulatedClient {
         const attempt = body.$case === "mutate" ? this.#attempts.get(body.value.request) : undefined;
         attempt?.sessions.add(this.#session.id);
         const answer = await router.askPrimary(body, limits);
+        // The router sends a request again on each new stream, and another request may have opened a new session meanwhile.
+        attempt?.sessions.add(this.#session.id);
         if (attempt !== undefined && typeof answer !== "string" && answer.status <= Status.FAILED) {
           attempt.version = answer.version && asVersion(answer.version);
         }

@@ -206,13 +206,13 @@ export const MUTANTS: readonly Mutant[] = [
     replacements: [
       {
         file: "meta-server/roles/epochs/rules.ts",
-        text: `return [{ do: "askToDecline", to, seal, status }];`,
-        by: `return declined(at, { kind: "declined", to, seal });`,
+        text: `[{ do: "askToDecline", to, seal, address: target.address }]`,
+        by: `declined(at, { kind: "declined", to, seal })`,
       },
       {
         file: "meta-server/roles/epochs/rules.ts",
-        text: "if (at.sealedForMs < at.sealPatienceMs || status === undefined) return [];",
-        by: "if (at.sealedForMs < 50 || status === undefined) return [];",
+        text: "at.sealedForMs < at.sealPatienceMs",
+        by: "at.sealedForMs < 50",
       },
     ],
   },

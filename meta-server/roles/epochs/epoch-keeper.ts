@@ -11,7 +11,6 @@ import { type Action, type EpochEvent, type Situation, type Step, stateOf, stepO
 
 const ROUND_MS = 100;
 const SEALED_ROUND_MS = 25;
-const ASK_MS = 1_500;
 const SEAL_PATIENCE_MS = 10_000;
 
 type ActionOf<K extends Action["do"]> = Extract<Action, { do: K }>;
@@ -157,30 +156,26 @@ export class EpochKeeper {
     },
     runRoundNow: () => this.#schedule(0),
     survey: async () => {
-      const others = await this.#regions.askAll(ASK_MS);
-      const missing = this.#missing(others);
-      const areMissingDown = missing.every((other) => this.#regions.isDown(other));
-      await this.#handle({ kind: "surveyed", others, missing, areMissingDown });
+      const answers = await this.#regions.confirmAll();
+      const areMissingDown = [...answers.missing.keys()].every((other) => this.#regions.isDown(other));
+      await this.#handle({ kind: "surveyed", answers, areMissingDown });
     },
     watch: async () => {
       this.#watchedMs = Date.now();
-      const others = await this.#regions.askAll(ASK_MS);
-      await this.#handle({ kind: "watched", others, missing: this.#missing(others), next: 0 });
+      await this.#handle({ kind: "watched", answers: await this.#regions.confirmAll(), next: 0 });
     },
     askTarget: async ({ to, seal }) => {
-      const status = await this.#regions.ask(to, ASK_MS);
-      await this.#handle({ kind: "targetAnswered", to, seal, status });
+      const target = await this.#regions.confirm(to);
+      if (typeof target !== "string") await this.#handle({ kind: "targetAnswered", to, seal, target });
     },
-    askToDecline: async ({ to, seal, status }) => {
-      const address = this.#regions.leaderAddress(to, status);
-      if (address === undefined) return;
+    askToDecline: async ({ to, seal, address }) => {
       const { volume } = this.#context.volume;
       if (await refuseSeal(this.#regions.admin(address), volume, seal)) {
         await this.#handle({ kind: "declined", to, seal });
       }
     },
-    reportLosses: async ({ others }) => {
-      await this.#lossReports.ensure(others);
+    reportLosses: async ({ reachable }) => {
+      await this.#lossReports.ensure(reachable);
       await this.#handle({ kind: "reported" });
     },
     propose: async ({ command, taken }) => {
@@ -196,10 +191,6 @@ export class EpochKeeper {
     followElsewhere: () => this.#follower.foundElsewhere(),
     wakeFollower: () => this.#follower.wake(),
   };
-
-  #missing(others: ReadonlyMap<string, unknown>): string[] {
-    return this.#regions.others.filter((other) => !others.has(other));
-  }
 
   async #format(): Promise<void> {
     const { volume, region, proposer, logger } = this.#context;

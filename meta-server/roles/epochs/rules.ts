@@ -11,9 +11,10 @@ import {
   type RegionIndex,
   type Version,
 } from "../../../core/ids.ts";
-import type { RegionStatus } from "../../../proto/generated/admin.ts";
+import type { ConfirmAnswer } from "../../../proto/generated/admin.ts";
 import { asVersion } from "../../../proto/versions.ts";
 import type { Role } from "../../machine/machine.ts";
+import type { Answers, Confirmed } from "../follower/regions.ts";
 
 const WATCH_EVERY_MS = 2_000;
 /** How long the first region waits before it formats the volume without an answer of regions whose servers are not running. */
@@ -57,35 +58,22 @@ export interface Situation {
   readonly lastCounter: number;
 }
 
-type Statuses = ReadonlyMap<string, RegionStatus>;
-
 export type EpochEvent =
   /** Every 100 ms, and every 25 ms while the epoch is sealed. */
   | { readonly kind: "round" }
   /** An unformatted region has asked the others whether they hold the volume. */
   | {
       readonly kind: "surveyed";
-      readonly others: Statuses;
-      readonly missing: readonly string[];
+      readonly answers: Answers;
       /** Whether nothing listens at any address of the missing regions. */
       readonly areMissingDown: boolean;
     }
   /** A primary has asked the other regions for their epochs. The answers before `next` have been judged. */
-  | {
-      readonly kind: "watched";
-      readonly others: Statuses;
-      readonly missing: readonly string[];
-      readonly next: number;
-    }
+  | { readonly kind: "watched"; readonly answers: Answers; readonly next: number }
   /** The loss report of a forced epoch is committed, or none is due. */
   | { readonly kind: "reported" }
-  /** The region that the epoch is sealed to was asked for its status; `undefined` if it did not answer. */
-  | {
-      readonly kind: "targetAnswered";
-      readonly to: string;
-      readonly seal: Version;
-      readonly status: RegionStatus | undefined;
-    }
+  /** The region that the epoch is sealed to has answered. */
+  | { readonly kind: "targetAnswered"; readonly to: string; readonly seal: Version; readonly target: Confirmed }
   /** That region has committed that it will not begin an epoch from this seal. */
   | { readonly kind: "declined"; readonly to: string; readonly seal: Version }
   /** A client has seen this epoch. */
@@ -108,9 +96,9 @@ export type Action =
   /** Raises `targetAnswered`. */
   | { readonly do: "askTarget"; readonly to: string; readonly seal: Version }
   /** Asks the target to decline for good; raises `declined` if it does. */
-  | { readonly do: "askToDecline"; readonly to: string; readonly seal: Version; readonly status: RegionStatus }
+  | { readonly do: "askToDecline"; readonly to: string; readonly seal: Version; readonly address: string }
   /** Raises `reported`. */
-  | { readonly do: "reportLosses"; readonly others: Statuses }
+  | { readonly do: "reportLosses"; readonly reachable: ReadonlyMap<string, unknown> }
   /** `taken`: the step that follows if the command is taken. */
   | { readonly do: "propose"; readonly command: Command; readonly taken: Step }
   | { readonly do: "format" }
@@ -197,17 +185,18 @@ export function stepOf(state: State, at: Situation, event: EpochEvent): Step {
  * The volume's first region formats it, unless another region holds it already. A region that does not answer may hold it: a
  * primary group that has lost everything must not format a second volume.
  */
-function surveyed(at: Situation, { others, missing, areMissingDown }: EventOf<"surveyed">): Step {
-  const holder = holderIn(others);
+function surveyed(at: Situation, { answers, areMissingDown }: EventOf<"surveyed">): Step {
+  const { confirmed, missing } = answers;
+  const holder = holderIn(confirmed);
   if (holder !== undefined) {
     const message =
-      holder.epochRegion === at.region
+      missing.size === 0 && ![...confirmed.values()].some(isOrWasPrimary)
         ? `${at.region} was the primary and has lost its state, and ${holder.region} still holds the volume: run 'mirrorfs promote --region ${holder.region} --force'`
         : "another region holds the volume: looking for its primary, to follow it";
     return [say(message), { do: "followElsewhere" }];
   }
   const patienceMs = areMissingDown ? Math.min(at.startAloneWaitMs, DOWN_PATIENCE_MS) : at.startAloneWaitMs;
-  if (missing.length === 0 || (at.startAlone === "serve" && at.startedForMs >= patienceMs)) return [{ do: "format" }];
+  if (missing.size === 0 || (at.startAlone === "serve" && at.startedForMs >= patienceMs)) return [{ do: "format" }];
   return [say(`not formatted: ${waitingFor(missing, at)}, which may hold the volume already; ${START_THEM}`)];
 }
 
@@ -216,18 +205,19 @@ function surveyed(at: Situation, { others, missing, areMissingDown }: EventOf<"s
  * says.
  */
 function watched(at: Situation, event: EventOf<"watched">): Step {
-  const { others, missing, next } = event;
-  const epochs = [...others.values()].map(({ version }) => asVersion(version).epoch);
+  const { confirmed, missing } = event.answers;
+  const { next } = event;
+  const epochs = [...confirmed.values()].map(({ version }) => asVersion(version).epoch);
   for (const [i, epoch] of epochs.entries()) {
     if (i >= next && mustFence(at, epoch)) return fence(at, epoch, { ...event, next: i + 1 });
   }
-  const report: Action = { do: "reportLosses", others };
+  const report: Action = { do: "reportLosses", reachable: confirmed };
   if (at.cleared) return [report];
-  const isAlone = missing.length > 0;
+  const isAlone = missing.size > 0;
   if (isAlone && (at.startAlone === "wait" || at.startedForMs < at.startAloneWaitMs)) {
     return [say(`changes are refused: ${waitingFor(missing, at)}, where a later epoch may have begun; ${START_THEM}`)];
   }
-  const fields = { missing, waitedMs: at.startedForMs };
+  const fields = { missing: [...missing.keys()], waitedMs: at.startedForMs };
   const warning: Action = { do: "log", level: "warn", fields, text: "serving without an answer from these regions" };
   return [{ do: "clear" }, say(""), ...(isAlone ? [warning] : []), report];
 }
@@ -251,10 +241,9 @@ function sealedRound(at: Situation): Step {
 }
 
 /** The epoch is taken back only after the target has declined for good: it could otherwise still begin the next one. */
-function targetAnswered(at: Situation, { to, seal, status }: EventOf<"targetAnswered">): Step {
-  if (asVersion(status?.version).epoch > seal.epoch) return [{ do: "wakeFollower" }];
-  if (at.sealedForMs < at.sealPatienceMs || status === undefined) return [];
-  return [{ do: "askToDecline", to, seal, status }];
+function targetAnswered(at: Situation, { to, seal, target }: EventOf<"targetAnswered">): Step {
+  if (asVersion(target.answer.version).epoch > seal.epoch) return [{ do: "wakeFollower" }];
+  return at.sealedForMs < at.sealPatienceMs ? [] : [{ do: "askToDecline", to, seal, address: target.address }];
 }
 
 function declined(at: Situation, { to, seal }: EventOf<"declined">): Step {
@@ -297,8 +286,9 @@ function beginEpoch({ regionIndex }: Situation, version: Version, beginning: Beg
 
 const START_THEM = "start the metadata servers there (mirrorfs meta)";
 
-function waitingFor(missing: readonly string[], { startedForMs }: Situation): string {
-  return `waiting for ${missing.join(", ")} (${seconds(startedForMs)} so far)`;
+function waitingFor(missing: Answers["missing"], { startedForMs }: Situation): string {
+  const names = [...missing].map(([region, against]) => (against === "" ? region : `${region}, where ${against}`));
+  return `waiting for ${names.join("; ")} (${seconds(startedForMs)} so far)`;
 }
 
 function seconds(ms: number): string {
@@ -310,11 +300,15 @@ function say(message: string): Action {
 }
 
 /** Of the regions that hold the volume, the one with the latest epoch. */
-function holderIn(others: Statuses): RegionStatus | undefined {
-  let holder: RegionStatus | undefined;
-  for (const status of others.values()) {
-    if (status.role === "unformatted") continue;
-    if (holder === undefined || (status.version?.epoch ?? 0) > (holder.version?.epoch ?? 0)) holder = status;
+function holderIn(confirmed: Answers["confirmed"]): ConfirmAnswer | undefined {
+  let holder: ConfirmAnswer | undefined;
+  for (const answer of confirmed.values()) {
+    if (answer.uuid === "") continue;
+    if (holder === undefined || asVersion(answer.version).epoch > asVersion(holder.version).epoch) holder = answer;
   }
   return holder;
+}
+
+function isOrWasPrimary({ state }: ConfirmAnswer): boolean {
+  return state === "primary" || state === "sealed" || state === "fenced";
 }

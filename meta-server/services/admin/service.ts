@@ -19,6 +19,7 @@ import type { Follower } from "../../roles/follower/follower.ts";
 import type { Regions } from "../../roles/follower/regions.ts";
 import { asBuffer } from "../metadata/responses.ts";
 import { unary } from "../unary.ts";
+import { confirm } from "./confirm.ts";
 import { changeMembers } from "./members.ts";
 import type { StatusReport } from "./status.ts";
 import { heldBy } from "./trees.ts";
@@ -43,6 +44,7 @@ export class AdminService {
     const leader = { onlyLeader: true };
     this.handlers = {
       status: unary(context, { onlyLeader: false }, () => sources.status.make()),
+      confirm: unary(context, leader, (request) => confirm(context, request)),
       switchover: unary(context, leader, (request) => this.#switchover(request)),
       promote: unary(context, leader, (request) => this.#promote(request)),
       refuseSeal: unary(context, leader, ({ seal }) => this.#refuseSeal(asVersion(seal))),

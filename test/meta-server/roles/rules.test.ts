@@ -19,7 +19,7 @@ import {
   stateOf,
   stepOf,
 } from "../../../meta-server/roles/epochs/rules.ts";
-import type { RegionStatus } from "../../../proto/generated/admin.ts";
+import type { ConfirmAnswer } from "../../../proto/generated/admin.ts";
 
 /** This region is aws, the other one is gcp. */
 const AWS = 0 as RegionIndex;
@@ -50,39 +50,40 @@ const CALM: Situation = {
   lastCounter: 1000,
 };
 
-const gcp = (role: string, epoch?: number, epochRegion = role === "primary" ? "gcp" : "aws") =>
-  ({
-    region: "gcp",
-    role,
-    epochRegion,
-    version: epoch && version(epoch, epochRegion === "gcp" ? GCP : AWS),
-  }) as unknown as RegionStatus;
-const answers = (...all: RegionStatus[]) => new Map(all.map((status, i) => [`${status.region}${i || ""}`, status]));
-const nobody = new Map<string, RegionStatus>();
+const gcp = (state: string, epoch?: number): ConfirmAnswer => ({
+  uuid: state === "unformatted" ? "" : "u",
+  region: "gcp",
+  version: epoch === undefined ? undefined : version(epoch, state === "primary" ? GCP : AWS),
+  chain: [],
+  state,
+  sealedTo: "",
+  fence: 0,
+});
+const answers = (...all: ConfirmAnswer[]) => new Map(all.map((answer, i) => [`${answer.region}${i || ""}`, answer]));
+const nobody = new Map<string, ConfirmAnswer>();
+const against = (missing: readonly string[]) => new Map(missing.map((region) => [region, ""]));
 
 const round: EpochEvent = { kind: "round" };
 const reported: EpochEvent = { kind: "reported" };
 const surveyed = (
-  others = answers(gcp("unformatted")),
+  confirmed = answers(gcp("unformatted")),
   missing: string[] = [],
   areMissingDown = false,
 ): EpochEvent => ({
   kind: "surveyed",
-  others,
-  missing,
+  answers: { confirmed, missing: against(missing) },
   areMissingDown,
 });
-const watched = (others = answers(gcp("mirror", 2)), missing: string[] = [], next = 0): EpochEvent => ({
+const watched = (confirmed = answers(gcp("mirror", 2)), missing: string[] = [], next = 0): EpochEvent => ({
   kind: "watched",
-  others,
-  missing,
+  answers: { confirmed, missing: against(missing) },
   next,
 });
-const targetAnswered = (status: RegionStatus | undefined): EpochEvent => ({
+const targetAnswered = (answer: ConfirmAnswer): EpochEvent => ({
   kind: "targetAnswered",
   to: "gcp",
   seal: version(2),
-  status,
+  target: { answer, address: "gcp:1" },
 });
 const declined: EpochEvent = { kind: "declined", to: "gcp", seal: version(2) };
 const epochSeen = (number: number): EpochEvent => ({ kind: "epochSeen", epoch: epochCode(number, GCP) });
@@ -156,7 +157,6 @@ const ANSWERED: readonly Case[] = [
   ["a region that does not answer, while this one serves", {}, watched(nobody, ["gcp"]), ["reportLosses"]],
   ["enough ids left", { lastCounter: USED_UP.lastCounter - 1 }, reported, []],
   ["ids almost used up", USED_UP, reported, ["begin 3@0 counters"]],
-  ["the target does not answer", { ...SEALED, sealedForMs: 10_000 }, targetAnswered(undefined), []],
   ["the target has begun", SEALED, targetAnswered(gcp("primary", 3)), ["wakeFollower"]],
   [
     "the target has not begun in time",
@@ -195,7 +195,7 @@ const CASES: Cases = {
     [
       "this region had it and lost it",
       {},
-      surveyed(answers(gcp("mirror", 1, "aws"))),
+      surveyed(answers(gcp("mirror", 1))),
       [
         "say: aws was the primary and has lost its state, and gcp still holds the volume: run 'mirrorfs promote --region gcp --force'",
         "followElsewhere",
@@ -204,8 +204,26 @@ const CASES: Cases = {
     [
       "of two that hold it the later epoch counts",
       {},
-      surveyed(answers(gcp("mirror", 1, "aws"), gcp("primary", 2))),
+      surveyed(answers(gcp("mirror", 1), gcp("primary", 2))),
       ["say: another region holds the volume: looking for its primary, to follow it", "followElsewhere"],
+    ],
+    [
+      "its primary may be the region that does not answer",
+      {},
+      surveyed(answers(gcp("mirror", 1)), ["azure"]),
+      ["say: another region holds the volume: looking for its primary, to follow it", "followElsewhere"],
+    ],
+    [
+      "a server of one speaks against it",
+      { startedForMs: 5_000 },
+      {
+        kind: "surveyed",
+        answers: { confirmed: nobody, missing: new Map([["gcp", "another volume is held"]]) },
+        areMissingDown: false,
+      },
+      [
+        "say: not formatted: waiting for gcp, where another volume is held (5 s so far), which may hold the volume already; start the metadata servers there (mirrorfs meta)",
+      ],
     ],
     [
       "one does not answer yet",
