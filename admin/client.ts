@@ -191,7 +191,7 @@ async function findLeader(volume: VolumeDescription, region: RegionDescription, 
     if (Date.now() >= giveUpAt) {
       const reached = answers.filter((it) => it.status !== undefined).length;
       throw new UserError(
-        `region ${region.name} has no leader: ${reached} of ${answers.length} metadata servers answer (${answers.map(({ address }) => address).join(", ")}): start a majority of them, and check the network`,
+        `region ${region.name} has no leader: ${reached} of ${answers.length} metadata servers answer (${answers.map(({ address }) => address).join(", ")}): start a majority of them (all of them, if the region is new), and check the network`,
       );
     }
     await pause(RETRY_MS);

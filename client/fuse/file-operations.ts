@@ -6,9 +6,9 @@ import {
   FOPEN_CACHE_DIR,
   FOPEN_KEEP_CACHE,
   FSYNC_FDATASYNC,
-  O_TRUNC,
   OPEN_KILL_SUIDGID,
   RELEASE_FLOCK_UNLOCK,
+  WRITE_CACHE,
   WRITE_KILL_SUIDGID,
 } from "./protocol.ts";
 import { putEntry, putOpen, type ReplyWriter } from "./reply-writer.ts";
@@ -17,10 +17,9 @@ import type { RequestBody } from "./request-body.ts";
 const nothing = { encode: () => undefined };
 
 export const open: Operation<OpenReply> = {
-  call(context, request, body) {
-    const flags = body.u32(0);
-    const kill = (body.u32(4) & OPEN_KILL_SUIDGID) !== 0 && (flags & O_TRUNC) !== 0;
-    return kill ? truncateAndOpen(context, request, flags) : context.handlers.open(request, request.inode, flags);
+  call({ handlers }, request, body) {
+    const kill = (body.u32(4) & OPEN_KILL_SUIDGID) !== 0;
+    return handlers.open(request, request.inode, body.u32(0), kill);
   },
   encode(out, reply) {
     putOpen(out, reply);
@@ -28,12 +27,6 @@ export const open: Operation<OpenReply> = {
   },
   undo: (context, request, reply) => abandon(context.handlers.release(request, request.inode, reply.handle, undefined)),
 };
-
-/** O_TRUNC that must clear set-user-ID and set-group-ID: the `open` handler has no flag for that, `setattr` has. */
-async function truncateAndOpen({ handlers }: Context, request: Request, flags: number) {
-  const truncated = await handlers.setattr(request, request.inode, { size: 0, killPrivileges: true });
-  return typeof truncated === "string" ? truncated : handlers.open(request, request.inode, flags & ~O_TRUNC);
-}
 
 /** Ignores the result of a clean-up. */
 function abandon(reply: Reply<true>): void {
@@ -74,8 +67,11 @@ export const write: Operation<number> = {
   holds: "pages",
   call({ handlers }, request, body) {
     const data = body.bytes(WRITE_IN_BYTES, body.u32(16));
-    const kill = (body.u32(20) & WRITE_KILL_SUIDGID) !== 0;
-    return handlers.write(request, request.inode, body.u64(0), body.u64(8), data, kill);
+    const flags = body.u32(20);
+    return handlers.write(request, request.inode, body.u64(0), body.u64(8), data, {
+      killPrivileges: (flags & WRITE_KILL_SUIDGID) !== 0,
+      writeback: (flags & WRITE_CACHE) !== 0,
+    });
   },
   encode(out, taken) {
     out.u32(taken);

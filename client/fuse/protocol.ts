@@ -88,6 +88,7 @@ export const FOPEN_KEEP_CACHE = 1 << 1;
 export const FOPEN_CACHE_DIR = 1 << 3;
 
 export const GETATTR_FH = 1 << 0;
+export const WRITE_CACHE = 1 << 0;
 export const WRITE_KILL_SUIDGID = 1 << 2;
 export const OPEN_KILL_SUIDGID = 1 << 0;
 export const RELEASE_FLOCK_UNLOCK = 1 << 1;
@@ -100,7 +101,6 @@ export const RENAME_EXCHANGE = 1 << 1;
 /** fcntl(2)'s lock types, as Linux numbers them. */
 export const LOCK_MODES = ["read", "write", "unlock"] as const;
 
-export const O_TRUNC = 0o1000;
 /** The errno of an ioctl(2) that is not supported; core/errno.ts has only those that a file system returns. */
 export const ENOTTY = 25;
 

@@ -72,6 +72,13 @@ export interface StatFsReply {
   readonly inodesFree: number;
 }
 
+export interface WriteOptions {
+  /** Clears set-user-ID, set-group-ID and file capabilities. */
+  readonly killPrivileges: boolean;
+  /** Pages of a shared mapping: they go to their offset, also through a handle that appends. */
+  readonly writeback: boolean;
+}
+
 export interface Handlers {
   lookup(caller: Caller, parent: Inode, name: ByteString): Reply<EntryReply>;
   /** The kernel drops `count` of the lookups that it has counted: one for each entry it was given. */
@@ -97,8 +104,9 @@ export interface Handlers {
     mode: "replace" | "noreplace" | "exchange",
   ): Reply<true>;
   link(caller: Caller, inode: Inode, newParent: Inode, newName: ByteString): Reply<EntryReply>;
-  /** `flags`: those of open(2), O_TRUNC included (ATOMIC_O_TRUNC). */
-  open(caller: Caller, inode: Inode, flags: number): Reply<OpenReply>;
+  /** `flags`: those of open(2), O_TRUNC included (ATOMIC_O_TRUNC), which with `killPrivileges` clears set-user-ID. */
+  open(caller: Caller, inode: Inode, flags: number, killPrivileges: boolean): Reply<OpenReply>;
+  /** ESTALE: the name exists by now. The kernel then looks it up and checks whether the caller may open it. */
   create(
     caller: Caller,
     parent: Inode,
@@ -122,7 +130,7 @@ export interface Handlers {
     handle: number,
     offset: number,
     data: Uint8Array,
-    killPrivileges: boolean,
+    options: WriteOptions,
   ): Reply<number>;
   /** At each close(2) of a descriptor: stores what was written, or answers the error that close(2) returns. */
   flush(caller: Caller, inode: Inode, handle: number, lockOwner: string): Reply<true>;

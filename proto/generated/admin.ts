@@ -189,7 +189,7 @@ export interface LossReportAnswer {
   /** the highest version that the mirror knew of: commands after `fork` may be lost */
   heard: WireVersion | undefined;
   promotedAtMs: number;
-  /** files with blocks in no reachable bucket */
+  /** files with blocks that this region lacks and whose home region does not answer */
   files: LostFile[];
   /** there are more such files */
   truncated: boolean;

@@ -162,12 +162,12 @@ export interface Request {
 
 /** A change. The server stamps the command, and responds once it is durable and applied. */
 export interface Mutate {
-  /** its number in the session, from 1; 0 for openSession */
+  /** its number in the session, from 1; 0 for openSession and for a lock that waits */
   request: number;
   /** the client has the responses to all requests below this number */
   lowWater: number;
   command: Buffer;
-  /** lock: wait until it is granted */
+  /** lock: wait until it is free, without a number; then send it with one. With a number: until it is granted */
   wait: boolean;
 }
 

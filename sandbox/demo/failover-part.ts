@@ -166,7 +166,7 @@ async function losePrimary(context: DemoContext, running: Running): Promise<void
   report.figure(
     `promote --region aws --force: ${promotion.tookMs} ms; fork at sequence ${fork.sequence}, aws knew of ${heard.sequence}`,
   );
-  report.figure(`loss report: ${files.length} files with blocks in no reachable bucket`);
+  report.figure(`loss report: ${files.length} files with blocks that aws lacks and whose home region does not answer`);
   report.check("the jobs in aws continued", [
     ...silent,
     ...(training.aws.samples > read ? [] : ["no sample was read afterwards"]),

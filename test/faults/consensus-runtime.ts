@@ -27,6 +27,19 @@ export const CONSENSUS_RUNTIME: readonly Fault[] = [
     test: "test/meta-server/storage/level-log.test.ts",
   },
   {
+    name: "two-writes-at-once",
+    about: "a cut and an append are written at once, in either order",
+    replacements: [
+      {
+        file: "meta-server/storage/level-log.ts",
+        text: "(this.#lastWrite === undefined ? write() : this.#lastWrite.then(write))",
+        by: "write()",
+      },
+    ],
+    test: "test/meta-server/storage/level-log.test.ts",
+    title: "a cut under way never puts an older list",
+  },
+  {
     name: "members-from-the-volume-file",
     about: "a restarted member takes its configuration from the volume file",
     replacements: [

@@ -6,12 +6,14 @@ import { EPOCHS } from "./epochs.ts";
 import type { Fault } from "./fault.ts";
 import { FILE_CONTENTS } from "./file-contents.ts";
 import { MIRRORING } from "./mirroring.ts";
+import { PROMISES } from "./promises.ts";
 import { SEMANTICS } from "./semantics.ts";
 
 export const FAULTS: readonly Fault[] = [
   ...CORE,
   ...EPOCHS,
   ...SEMANTICS,
+  ...PROMISES,
   ...FILE_CONTENTS,
   ...MIRRORING,
   ...CONSENSUS_MEMBERSHIP,

@@ -34,7 +34,7 @@ export const MIRRORING: readonly Fault[] = [
     about: "the copier stores what a bucket answered without comparing its checksum",
     replacements: [{ file: "mirror-agent/verify.ts", text: "if (crc32c(body) !== block.crc32c)", by: "if (!block)" }],
     test: "test/mirror-agent/copier.test.ts",
-    title: "a body that arrives wrong is read again; one that stays wrong is never stored",
+    title: "A slice counts as copied only when every block of it",
   },
   {
     name: "listing-cut-short",
@@ -153,6 +153,6 @@ export const MIRRORING: readonly Fault[] = [
     about: "an agent never compares its plan with what Redis still holds",
     replacements: [{ file: AGENT, text: "this.#options.plan.reconcile(held, Date.now());", by: "" }],
     test: QUEUE_TEST,
-    title: "FLUSHALL in the middle: the queue is filled again within seconds, and all arrives",
+    title: "Redis may lose everything at any time",
   },
 ];

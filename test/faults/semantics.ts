@@ -78,7 +78,7 @@ export const SEMANTICS: readonly Fault[] = [
       },
     ],
     test: "test/client/volume/two-regions.test.ts",
-    title: "close-to-open across regions",
+    title: "Close-to-open across regions",
   },
   {
     name: "lost-lock-unnoticed",

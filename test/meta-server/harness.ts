@@ -7,6 +7,8 @@ import { type MetaServerOptions, runMetaServer } from "../../meta-server/main.ts
 import { channelCredentials } from "../../proto/credentials.ts";
 import { AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
 import { choosePort } from "../../sandbox/ports.ts";
+import type { WanProxy } from "../../sandbox/wan-proxy.ts";
+import { type WanLink, wanLink } from "../support/wan-link.ts";
 
 export const logger = pino({ level: process.env.TEST_LOG ?? "silent" });
 
@@ -43,6 +45,7 @@ export class TestVolume {
   readonly #running = new Map<string, RunningMember>();
   readonly #admins = new Map<string, AdminClient>();
   readonly #tuning: Tuning;
+  readonly #links = new Map<string, WanLink>();
 
   private constructor(volume: VolumeDescription, directory: string, tuning: Tuning) {
     this.volume = volume;
@@ -75,13 +78,20 @@ export class TestVolume {
     return new TestVolume(volume, directory, servers);
   }
 
+  /** From the next start on the region's servers reach the other regions through this link. */
+  async linkOf(region: string): Promise<WanProxy> {
+    const made = await wanLink(this.volume, region);
+    this.#links.set(region, made);
+    return made.link;
+  }
+
   async start(region: string, member?: number): Promise<void> {
     const { meta } = this.volume.regions.get(region)!;
     const members = member === undefined ? meta.map((_, index) => index + 1) : [member];
     await Promise.all(
       members.map(async (id) => {
         const running = await runMetaServer({
-          volume: this.volume,
+          volume: this.#links.get(region)?.view ?? this.volume,
           region,
           member: id,
           dataDir: join(this.directory, `${region}-${id}`),
@@ -146,6 +156,7 @@ export class TestVolume {
   async close(): Promise<void> {
     await Promise.all([...this.#running.values()].map((running) => running.stop()));
     for (const client of this.#admins.values()) client.close();
+    for (const { link } of this.#links.values()) await link.stop();
     await rm(this.directory, { recursive: true, force: true });
   }
 }

@@ -74,8 +74,7 @@ test("a port in use, the data directory of another server, an unknown region or 
   });
 });
 
-// Promise: A command with a gap before it, of another history, or that comes twice changes nothing
-test("a followed entry with a gap before it, one of another history, and one that comes twice change nothing", async () => {
+test("A command with a gap before it, of another history, or that comes twice changes nothing", async () => {
   volume = await TestVolume.create({ aws: 1, gcp: 1 });
   const identity = { volume: "test", region: "gcp", member: 1 };
   const { log, state } = await openDataDirectory(join(volume.directory, "machine"), identity);

@@ -23,8 +23,7 @@ async function refusal(): Promise<UserError> {
   return error;
 }
 
-// Promise: A bucket that belongs to another volume or to another region is refused
-test("marks its bucket, and refuses one of another volume or region", async () => {
+test("A bucket that belongs to another volume or to another region is refused", async () => {
   const agent = await world.agent();
   const marker = JSON.parse(Buffer.from(await world.target.read(markerKey(VOLUME))).toString());
   expect(marker).toEqual({ uuid: world.metadata.uuid, region: "gcp" });

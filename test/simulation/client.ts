@@ -1,9 +1,9 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import { ClientSession } from "../../client/volume/metadata/client-session.ts";
 import { SliceGrants } from "../../client/volume/metadata/grants.ts";
 import type { ReadFreshness } from "../../client/volume/metadata/read-policy.ts";
 import { Router } from "../../client/volume/metadata/router.ts";
 import { decodeAttributes } from "../../core/codec.ts";
-import type { Command } from "../../core/commands.ts";
 import { type Inode, type RegionIndex, ROOT_INODE, type SliceId, type Version } from "../../core/ids.ts";
 import { type Response, Status } from "../../proto/generated/metadata.ts";
 import { asVersion } from "../../proto/versions.ts";
@@ -51,12 +51,11 @@ export class SimulatedClient {
   #session!: ClientSession;
   #grants!: SliceGrants;
   #directories: WorkDirectory[] = [];
-  #number = 0;
   #owner = 0;
   #stopped = false;
   readonly #slicesUsed: SliceId[] = [];
-  /** Changes in flight, by request number: the sessions they were sent in, and the version of their last answer. */
-  readonly #attempts = new Map<number, { sessions: Set<number>; version: Version | undefined }>();
+  /** The change that is being sent: the session numbers it when it sends it. */
+  readonly #sending = new AsyncLocalStorage<RecordedOperation>();
 
   constructor(options: ClientOptions) {
     this.#options = options;
@@ -91,7 +90,7 @@ export class SimulatedClient {
     for (let i = 0; i < count; i++) {
       const name = `directory-${i}`;
       for (let inode: number | undefined; inode === undefined; ) {
-        await this.#mutate(makeCommand(ROOT_INODE, name, true));
+        await this.#session.mutate(makeCommand(ROOT_INODE, name, true));
         const found = await this.#read({ $case: "lookup", value: { parent: ROOT_INODE, name: Buffer.from(name) } });
         if (typeof found !== "string" && found.status === Status.OK) inode = decodeAttributes(found.attributes).inode;
         if (inode !== undefined) inodes.push(inode);
@@ -126,7 +125,7 @@ export class SimulatedClient {
       writeTimeoutMs: WRITE_TIMEOUT_MS,
       onLost: () => this.#grants.drop(),
     });
-    this.#grants = new SliceGrants({ mutate: (command: Command) => this.#mutate(command) } as unknown as ClientSession);
+    this.#grants = new SliceGrants(this.#session);
     this.#router.start();
   }
 
@@ -139,23 +138,20 @@ export class SimulatedClient {
       },
       reconnectAll: () => router.reconnectAll(),
       askPrimary: async (body, limits) => {
-        const attempt = body.$case === "mutate" ? this.#attempts.get(body.value.request) : undefined;
-        attempt?.sessions.add(this.#session.id);
+        const sent = body.$case === "mutate" && body.value.request > 0 ? this.#sending.getStore() : undefined;
+        if (sent !== undefined && body.$case === "mutate") {
+          sent.number = body.value.request;
+          sent.sessions.add(this.#session.id);
+        }
         const answer = await router.askPrimary(body, limits);
         // The router sends a request again on each new stream, and another request may have opened a new session meanwhile.
-        attempt?.sessions.add(this.#session.id);
-        if (attempt !== undefined && typeof answer !== "string" && answer.status <= Status.FAILED) {
-          attempt.version = answer.version && asVersion(answer.version);
+        sent?.sessions.add(this.#session.id);
+        if (sent !== undefined && typeof answer !== "string" && answer.status <= Status.FAILED) {
+          sent.version = answer.version && asVersion(answer.version);
         }
         return answer;
       },
     };
-  }
-
-  async #mutate(command: Command): ReturnType<ClientSession["mutate"]> {
-    const number = ++this.#number;
-    if (!this.#attempts.has(number)) this.#attempts.set(number, { sessions: new Set(), version: undefined });
-    return this.#session.mutate(command);
   }
 
   #read(body: RequestBody, freshness: ReadFreshness = "committed"): Promise<Response | string> {
@@ -182,9 +178,6 @@ export class SimulatedClient {
   async #run(directory: WorkDirectory, invocation: Invocation): Promise<void> {
     const { history } = this.#options;
     const command = commandOf(directory.inode, invocation);
-    const number = command === undefined ? 0 : this.#number + 1;
-    const attempt = { sessions: new Set<number>(), version: undefined as Version | undefined };
-    if (number > 0) this.#attempts.set(number, attempt);
     const recorded: RecordedOperation = {
       client: this.host.name,
       directory: directory.inode,
@@ -193,8 +186,8 @@ export class SimulatedClient {
       invokedAt: history.tick(),
       invokedMs: this.#world.nowMs,
       token: this.#router.seen,
-      sessions: attempt.sessions,
-      number,
+      sessions: new Set(),
+      number: 0,
       completedAt: Number.POSITIVE_INFINITY,
       completedMs: Number.POSITIVE_INFINITY,
       completion: undefined,
@@ -203,9 +196,8 @@ export class SimulatedClient {
     };
     history.operations.push(recorded);
     if (command !== undefined) {
-      recorded.completion = completionOfChange(await this.#mutate(command));
-      recorded.version = attempt.version;
-      this.#attempts.delete(number);
+      const done = await this.#sending.run(recorded, () => this.#session.mutate(command));
+      recorded.completion = completionOfChange(done);
     } else await this.#completeRead(directory, recorded);
     recorded.completedAt = history.tick();
     recorded.completedMs = this.#world.nowMs;
@@ -248,7 +240,7 @@ export class SimulatedClient {
     if (id === granted) buckets.put(home, id);
     this.#slicesUsed.push(id);
     const slice = { id, bytes: WRITE_BYTES, home: REGIONS.indexOf(home) as RegionIndex, crc32c: [id % 2 ** 32] };
-    const done = await this.#mutate({ kind: "write", inode, extents: [{ kind: "slice", offset: 0, slice }] });
+    const done = await this.#session.mutate({ kind: "write", inode, extents: [{ kind: "slice", offset: 0, slice }] });
     this.#world.log(`${this.host.name} writes slice ${id} to ${inode}: ${typeof done === "string" ? done : "done"}`);
   }
 }

@@ -23,7 +23,8 @@ export interface RecordedOperation {
    * in the next.
    */
   readonly sessions: Set<number>;
-  readonly number: number;
+  /** 0 until it is sent. */
+  number: number;
   completedAt: number;
   completedMs: number;
   /** Undefined: pending or indeterminate. */

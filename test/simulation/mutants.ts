@@ -93,8 +93,8 @@ export const MUTANTS: readonly Mutant[] = [
     replacements: [
       {
         file: "meta-server/storage/level-log.ts",
-        text: "this.#inFlight = this.#level.batch(operations, { sync: true })",
-        by: "this.#inFlight = this.#level.batch(operations, { sync: false })",
+        text: "const write = () => this.#level.batch(operations, { sync: true });",
+        by: "const write = () => this.#level.batch(operations, { sync: false });",
       },
     ],
   },
@@ -131,6 +131,20 @@ export const MUTANTS: readonly Mutant[] = [
         file: "consensus/raft/read-index.ts",
         text: "} else if (isReadable(state)) {",
         by: "} else if (state.role) {",
+      },
+    ],
+  },
+  {
+    name: "snapshot-cuts-suffix",
+    about:
+      "a snapshot drops the entries after it that its receiver has acknowledged (leaders send needless ones now and then)",
+    profile: "weather",
+    replacements: [
+      { file: "consensus/runtime/incoming-snapshots.ts", text: "this.#options.onCommitted(header.at);", by: "" },
+      {
+        file: "consensus/raft/replication.ts",
+        text: "if (previousTerm === undefined) {\n    needSnapshot(",
+        by: "if (previousTerm === undefined || (progress.match > 0 && Math.random() < 0.05)) {\n    needSnapshot(",
       },
     ],
   },

@@ -1,6 +1,6 @@
 import { orInterrupted } from "../../../base/waiting.ts";
 import { FILE_BYTES_MAX } from "../../../core/ids.ts";
-import type { Caller, Handlers, Result } from "../handlers.ts";
+import type { Caller, Handlers, Reply, Result } from "../handlers.ts";
 import { durabilityHandlers } from "./durability.ts";
 import type { LockReleases } from "./locks.ts";
 import type { MountState } from "./mount-state.ts";
@@ -23,7 +23,7 @@ export function fileHandlers(state: MountState, locks: LockReleases) {
 function dataHandlers(state: MountState): DataHandlers {
   const { handles, writers } = state;
 
-  async function writeOnceThereIsRoom(caller: Caller, write: () => number): Promise<Result<number>> {
+  async function onceThereIsRoom(caller: Caller, write: () => Reply<number>): Promise<Result<number>> {
     const waited = await orInterrupted(writers.budget.room(), caller);
     return waited === "EINTR" ? waited : write();
   }
@@ -37,27 +37,40 @@ function dataHandlers(state: MountState): DataHandlers {
       return state.reader.read({ node, offset, length, atLeast: at, readAhead, caller });
     },
 
-    write(caller, _, number, offset, data, killPrivileges) {
+    write(caller, _, number, offset, data, { killPrivileges, writeback }) {
       const handle = handles.file(number);
       if (handle === undefined || !handle.writable) return "EBADF";
       if (handle.broken) return "EIO";
-      if (offset + data.length > FILE_BYTES_MAX) return "EFBIG";
-      const write = () => {
-        const position = handle.append ? appendPosition(state, handle.node, offset) : offset;
+      const put = (position: number) => {
+        if (position + data.length > FILE_BYTES_MAX) return "EFBIG";
         writers.of(handle.node).write(position, data, killPrivileges);
         return data.length;
       };
-      return writers.budget.full ? writeOnceThereIsRoom(caller, write) : write();
+      const appends = handle.append && !writeback;
+      const write = () => (appends ? append(state, caller, handle.node, { offset, put }) : put(offset));
+      return writers.budget.full ? onceThereIsRoom(caller, write) : write();
     },
   };
 }
 
-/** Where an append goes: behind everything that this mount knows of the file, whatever size the kernel has cached. */
-function appendPosition(state: MountState, node: Node, offset: number): number {
-  if (node.attributes === undefined || node.stale) return offset;
-  const end = Math.max(node.attributes.size, node.writer?.end ?? 0);
-  if (offset >= end) return offset;
-  // The kernel has put these bytes into its pages at another place.
-  void state.kernel.invalidatePages(node);
-  return end;
+/**
+ * Appends at the end of the file, and not where the kernel has put the bytes: at the end that it has cached. The end is
+ * asked for once another mount's change was pushed.
+ */
+function append(
+  state: MountState,
+  caller: Caller,
+  node: Node,
+  { offset, put }: { offset: number; put: (position: number) => Result<number> },
+): Reply<number> {
+  const appendTo = (size: number) => {
+    const end = Math.max(size, node.writer?.end ?? 0);
+    if (offset !== end) void state.kernel.invalidatePages(node);
+    return put(end);
+  };
+  if (node.attributes !== undefined && !node.stale) return appendTo(node.attributes.size);
+  const asked = state.reads.attributes(node.inode, { freshness: "committed", interrupt: caller });
+  return asked.then((found) =>
+    typeof found === "string" ? found : appendTo(state.nodes.learn(found.attributes).attributes!.size),
+  );
 }

@@ -38,7 +38,7 @@ export function nameHandlers(state: MountState): NameHandlers {
   };
 }
 
-export async function lookup(
+async function lookup(
   state: MountState,
   caller: Caller,
   parent: Inode,

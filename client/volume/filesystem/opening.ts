@@ -6,7 +6,7 @@ import { setAttributes } from "./attributes.ts";
 import { O_ACCMODE, O_APPEND, O_EXCL, O_RDONLY, O_TRUNC } from "./handles.ts";
 import type { LockReleases } from "./locks.ts";
 import type { MountState } from "./mount-state.ts";
-import { lookup, makeInode } from "./names.ts";
+import { makeInode } from "./names.ts";
 import type { Node } from "./nodes.ts";
 import { ReadAhead } from "./read-ahead.ts";
 
@@ -21,11 +21,11 @@ const NO_TARGET = "" as ByteString;
 export function openHandlers(state: MountState, locks: LockReleases): OpenHandlers {
   const { handles } = state;
   return {
-    open: (caller, inode, flags) => open(state, caller, inode, flags),
+    open: (caller, inode, flags, killPrivileges) => open(state, caller, inode, { flags, killPrivileges }),
 
     async create(caller, parent, name, mode, umask, flags) {
       const made = await create(state, caller, { parent, name, mode: mode & ~umask & 0o7777, flags });
-      return made === "EEXIST" && !(flags & O_EXCL) ? openExisting(state, caller, { parent, name, flags }) : made;
+      return made === "EEXIST" && !(flags & O_EXCL) ? "ESTALE" : made;
     },
 
     release(_, inode, number, flockOwner) {
@@ -40,14 +40,19 @@ export function openHandlers(state: MountState, locks: LockReleases): OpenHandle
   };
 }
 
-async function open(state: MountState, caller: Caller, inode: Inode, flags: number): Promise<Result<OpenReply>> {
+async function open(
+  state: MountState,
+  caller: Caller,
+  inode: Inode,
+  { flags, killPrivileges }: { flags: number; killPrivileges: boolean },
+): Promise<Result<OpenReply>> {
   const truncates = (flags & O_TRUNC) !== 0;
   const writesOnly = (flags & O_ACCMODE) === 1;
   const opened = await openChecked(state, caller, inode, writesOnly || truncates ? 0 : OPEN_CHUNKS);
   if (typeof opened === "string") return opened;
   const { node } = opened;
   if (truncates) {
-    const failed = await truncate(state, caller, node);
+    const failed = await truncate(state, caller, node, killPrivileges);
     if (failed !== undefined) {
       closeNode(state, node);
       return failed;
@@ -72,20 +77,6 @@ async function create(
   const handle = addHandle(state, node, flags, version);
   registerOpen(state, node);
   return { entry, open: { handle, keepCache: true } };
-}
-
-async function openExisting(
-  state: MountState,
-  caller: Caller,
-  { parent, name, flags }: { parent: Inode; name: ByteString; flags: number },
-): Promise<Result<{ entry: EntryReply; open: OpenReply }>> {
-  const entry = await lookup(state, caller, parent, name);
-  if (typeof entry === "string") return entry;
-  const { inode } = entry.attributes;
-  const opened = await open(state, caller, inode, flags);
-  if (typeof opened !== "string") return { entry, open: opened };
-  state.nodes.forget(inode, 1);
-  return opened;
 }
 
 /**
@@ -136,9 +127,15 @@ function registerOpen(state: MountState, node: Node): void {
   node.registering = registering;
 }
 
-async function truncate(state: MountState, caller: Caller, node: Node): Promise<ErrnoCode | undefined> {
+async function truncate(
+  state: MountState,
+  caller: Caller,
+  node: Node,
+  killPrivileges: boolean,
+): Promise<ErrnoCode | undefined> {
   await node.writer?.commit();
-  const truncated = await setAttributes(state, caller, { kind: "setattr", inode: node.inode, size: 0 });
+  const command = { kind: "setattr", inode: node.inode, size: 0, killPrivileges: killPrivileges || undefined } as const;
+  const truncated = await setAttributes(state, caller, command);
   return typeof truncated === "string" ? truncated : undefined;
 }
 

@@ -92,10 +92,10 @@ describe("the data of a WRITE stays valid until its handler has finished", () =>
       let got: Buffer | undefined;
       const gate = Promise.withResolvers<void>();
       const it = session({
-        write: async (_caller, _inode, _handle, offset, data, kill) => {
+        write: async (_caller, _inode, _handle, offset, data, { killPrivileges }) => {
           await gate.promise;
           got = Buffer.from(data);
-          expect([offset, kill]).toEqual([2 ** 40, true]);
+          expect([offset, killPrivileges]).toEqual([2 ** 40, true]);
           return data.length;
         },
       });

@@ -1,11 +1,9 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { canMount, clean, has, ok, python, run, type Server, serve, temporaryDirectory } from "./harness.ts";
+import { canMount, clean, ok, python, run, type Server, serve, temporaryDirectory } from "./harness.ts";
 
-const usable = canMount && has("python3");
-
-describe.skipIf(!usable)("system calls on a mount (needs root, /dev/fuse and python3)", () => {
+describe.skipIf(!canMount)("system calls on a mount (needs root and /dev/fuse)", () => {
   let server: Server;
   beforeAll(async () => {
     server = await serve(await temporaryDirectory());
@@ -165,6 +163,22 @@ print(json.dumps(out))`);
       [true, true],
       65534,
     ]);
+  });
+
+  test("O_CREAT of a name that exists by then opens it only if the caller may (defect 7)", async () => {
+    const opened = await inMount(`
+import os, json
+os.mkdir("all"); os.chmod("all", 0o777); os.chdir("all")
+for n in "ab": open("early" + n, "w").write("mine"); os.chmod("early" + n, 0o600); os.rename("early" + n, "late" + n)
+seen = os.pipe()
+if os.fork() == 0:
+  os.setgid(65534); os.setuid(65534)
+  try: os.open("latea", os.O_RDWR | os.O_CREAT); os.write(seen[1], b"opened")
+  except OSError as e: os.write(seen[1], str(e.errno).encode())
+  os._exit(0)
+os.wait()
+print(json.dumps([os.read(seen[0], 9).decode(), os.read(os.open("lateb", os.O_RDWR | os.O_CREAT), 9).decode()]))`);
+    expect(opened).toEqual(["13", "mine"]);
   });
 
   test("posix_fallocate, holes, copy_file_range and O_TMPFILE", async () => {

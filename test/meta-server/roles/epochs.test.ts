@@ -132,7 +132,6 @@ test("a switchover to an unknown or unreachable region, to the primary itself, o
   expect((await volume.leader("aws")).role).toBe("primary");
 });
 
-// Promise: A switchover that its target does not take up is taken back, and only once the target has declined for good
 test("a region that has declined a seal does not begin an epoch from it, and the old primary continues", async () => {
   const client = await start({ aws: 1, gcp: 1 });
   const status = await volume.leader("aws");
@@ -151,8 +150,6 @@ test("a region that has declined a seal does not begin an epoch from it, and the
   });
 });
 
-// Promise: A promotion by force keeps a report: where the histories part, the last commit the mirror had heard of, and
-// each file whose blocks no bucket within reach has
 test("a promotion by force is refused while it is not needed, makes a loss report, and the old primary is fenced when it is back", async () => {
   const client = await start({ aws: 1, gcp: 1 });
   const file = await client.make(1, "sliced");

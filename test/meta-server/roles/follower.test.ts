@@ -38,8 +38,7 @@ async function level() {
   });
 }
 
-// Promise: Same sequence, same state hash, in every region
-test("a mirror follows: the same hash at the same sequence, and a COMMITTED read sees what was acknowledged before", async () => {
+test("Same sequence, same state hash, in every region", async () => {
   volume = await TestVolume.create({ aws: 3, gcp: 1 });
   await Promise.all([volume.start("aws"), volume.start("gcp")]);
   const client = await writer();
@@ -91,9 +90,7 @@ test("a mirror that was away catches up, across a change of leader of the primar
   expect(b!.stateHash).toBe(a!.stateHash);
 });
 
-// Promise: A change is made once: one whose answer was lost is answered again by the next leader, and not repeated,
-// for as long as its session lives
-test("a request whose answer was lost with its leader is answered by the next leader, and carried out once", async () => {
+test("A change is made once: one whose answer was lost is answered again by the next leader, and not repeated, for as long as its session lives", async () => {
   volume = await TestVolume.create({ aws: 3 });
   await volume.start("aws");
   const client = await writer();
@@ -120,9 +117,7 @@ test("a request whose answer was lost with its leader is answered by the next le
   }
 });
 
-// Promise: A mirror that was away for longer than the changelog reaches takes a snapshot by itself; what its bucket
-// lacks is pending
-test("a mirror that the log no longer reaches back to takes a snapshot, and the blocks that it lacks are pending", async () => {
+test("A mirror that was away for longer than the changelog reaches takes a snapshot by itself; what its bucket lacks is pending", async () => {
   const servers = { groupTuning: { keepEntries: 100, cutStep: 100 } };
   volume = await TestVolume.create({ aws: 1, gcp: 1 }, { changelog: { retainHours: 0, retainGib: 0 }, servers });
   await volume.start("aws");

@@ -6,7 +6,16 @@ export interface MemberView {
   readonly id: number;
   readonly role: Role;
   readonly term: number;
-  readonly log: { readonly commit: number; readonly applied: number; readonly lastIndex: number };
+  readonly log: LogView;
+}
+
+/** Of one process: a restarted member has another one. */
+interface LogView {
+  readonly commit: number;
+  readonly applied: number;
+  readonly stable: number;
+  readonly lastIndex: number;
+  term(index: number): number | undefined;
 }
 
 /** An entry as stored on disk: its term is part of the bytes. */
@@ -35,6 +44,8 @@ export class RaftChecker {
   readonly #entries = new Map<string, { readonly encoded: Uint8Array; readonly previousTerm: number | undefined }>();
   readonly #committed: (Known | undefined)[] = [];
   readonly #durableTerm = new Map<number, number>();
+  /** By member: its log, and the last durable entry of it. */
+  readonly #durable = new Map<number, { readonly log: LogView; readonly index: number; readonly term: number }>();
   elections = 0;
 
   constructor(group: string) {
@@ -59,6 +70,7 @@ export class RaftChecker {
       () => `${name} has committed ${log.commit} of only ${log.lastIndex} entries`,
     );
     invariant(term >= (this.#durableTerm.get(id) ?? 0), () => `the term of ${name} went back to ${term}`);
+    this.#observeDurable(id, log);
     if (role !== "leader") return;
     const known = this.#leaders.get(term);
     invariant(
@@ -68,6 +80,21 @@ export class RaftChecker {
     if (known !== undefined) return;
     this.#leaders.set(term, id);
     this.elections++;
+  }
+
+  /** A member drops durable entries only where another entry takes their place (§3.5): its leader may have counted them. */
+  #observeDurable(id: number, log: LogView): void {
+    const before = this.#durable.get(id);
+    this.#durable.set(id, { log, index: log.stable, term: log.term(log.stable)! });
+    if (before?.log !== log || log.stable >= before.index) return;
+    const last = Math.min(log.lastIndex, before.index);
+    let term: number | undefined = before.term;
+    for (let index = before.index; index > last; index--) term = this.#entries.get(`${index}@${term}`)?.previousTerm;
+    invariant(
+      term !== log.term(last),
+      () =>
+        `${this.#group}-${id} dropped its durable entries after ${last} of ${before.index}, which no other replaced`,
+    );
   }
 
   /** A member's durable term never decreases. */

@@ -44,9 +44,7 @@ test("the own bucket comes first, then the home, then the others", async () => {
   expect(await other.reader.read(block)).toMatchObject({ from: 2, missingInOwn: true });
 });
 
-// Promise: No byte reaches an application that does not match the checksum that the metadata states; another copy is
-// read, or none
-test("a block that does not match its checksum is never returned: another copy is read, or none", async () => {
+test("No byte reaches an application that does not match the checksum that the metadata states; another copy is read, or none", async () => {
   const other = reader("wrong", "has");
   const answer = await other.reader.read(block);
   expect(answer).toMatchObject({ from: 1, corruptIn: [0] });

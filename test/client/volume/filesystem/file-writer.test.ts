@@ -107,9 +107,7 @@ test("full blocks are stored while the file is still being written; the command 
   expect(extent).toMatchObject({ kind: "slice", offset: 0, slice: { bytes: 9 * MIB, home: 0 } });
 });
 
-// Promise: When fsync or close returns, every block of the file is stored in the primary's bucket and the command that
-// names it is committed, in this order
-test("no command names a block that is not stored: a failed upload is retried first", async () => {
+test("When fsync or close returns, every block of the file is stored in the primary's bucket and the command that names it is committed, in this order", async () => {
   const volume = new FakeVolume();
   volume.uploadFailures.push("unavailable", "slowDown");
   volume.writer.write(0, new Uint8Array(MIB), false);
