@@ -11,6 +11,7 @@ import type {
 import { asVersion } from "../../../proto/versions.ts";
 import { leaderAddress, type ServerContext } from "../../region/context.ts";
 import { resolvePath } from "../../region/paths.ts";
+import { endEpoch } from "../../roles/epochs/end-epoch.ts";
 import type { EpochKeeper } from "../../roles/epochs/epoch-keeper.ts";
 import { readLossReport } from "../../roles/epochs/loss-reports.ts";
 import { promote } from "../../roles/epochs/promotion.ts";
@@ -44,9 +45,13 @@ export class AdminService {
     const leader = { onlyLeader: true };
     this.handlers = {
       status: unary(context, { onlyLeader: false }, () => sources.status.make()),
-      confirm: unary(context, leader, (request) => confirm(context, request)),
+      confirm: unary(context, leader, (request) => {
+        sources.regions.noteQuestion(request);
+        return confirm(context, request);
+      }),
       switchover: unary(context, leader, (request) => this.#switchover(request)),
       promote: unary(context, leader, (request) => this.#promote(request)),
+      end: unary(context, leader, (request) => endEpoch(context, request)),
       refuseSeal: unary(context, leader, ({ seal }) => this.#refuseSeal(asVersion(seal))),
       info: unary(context, leader, ({ path }) => this.#info(path)),
       wait: (stream) => void waitForTree(context, stream),
@@ -62,12 +67,7 @@ export class AdminService {
 
   async #promote(request: PromoteRequest): Promise<PromoteAnswer> {
     const promoted = await promote(this.#context, this.#sources, request);
-    return {
-      ok: promoted.ok,
-      message: promoted.message,
-      report: promoted.ok ? promoted.report : undefined,
-      leader: "",
-    };
+    return { report: undefined, toEnd: [], epoch: 0, leader: "", ...promoted };
   }
 
   /** Once the refusal is committed this group will never begin an epoch from that seal. */
