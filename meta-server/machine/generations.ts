@@ -1,9 +1,9 @@
 import { RECORDS } from "../../core/codec/records.ts";
 import { decodeSlice } from "../../core/codec.ts";
-import type { ByteString, RegionIndex } from "../../core/ids.ts";
+import type { RegionIndex } from "../../core/ids.ts";
 import { HASH_KEY, KEY_PREFIX, VOLUME_KEY } from "../../core/keys.ts";
 import { regionIndex } from "../../core/regions.ts";
-import { hashPair, type PairHash, StateHash } from "../../core/state-hash.ts";
+import { StateHash } from "../../core/state-hash.ts";
 import type { StateSnapshot } from "../storage/state-snapshot.ts";
 import type { Pair } from "./load-part.ts";
 import type { LocalEntry } from "./local-entries.ts";
@@ -12,12 +12,12 @@ import {
   encodeRecord,
   GENERATION_KEY,
   generationPrefix,
-  type LoadedSum,
   loadedSumKey,
   PREFIX_BYTES,
   pendingPrefix,
   revokedPrefix,
 } from "./local-keys.ts";
+import { addPairs, isWholeVolume, NO_PAIRS, type PairSum } from "./pair-sum.ts";
 import { factOf, type RegionFacts } from "./region-facts.ts";
 import type { TurnStore } from "./turn-store.ts";
 
@@ -58,29 +58,19 @@ export class Generations {
 
   /** The sum is part of the state, so that every member decides alike at the flip, also one that has restarted meanwhile. */
   #addToSum(generation: number, pairs: readonly Pair[]): void {
-    const sum = this.#sumOf(generation);
-    const hash = new StateHash(sum);
-    const pairHash: PairHash = { high: 0, low: 0 };
-    for (const [key, value] of pairs) {
-      if (key === HASH_KEY) continue; // the hash itself is no part of the sum
-      hashPair(key as ByteString, value, pairHash);
-      hash.add(pairHash);
-    }
-    const added: LoadedSum = { keys: sum.keys + pairs.length, ...hash.value };
-    this.#store.put(loadedSumKey(generation), encodeRecord(added));
+    this.#store.put(loadedSumKey(generation), encodeRecord(addPairs(this.#sumOf(generation), pairs)));
   }
 
-  #sumOf(generation: number): LoadedSum {
+  #sumOf(generation: number): PairSum {
     const value = this.#store.get(loadedSumKey(generation));
-    return value === undefined ? { keys: 0, high: 0, low: 0 } : decodeRecord<LoadedSum>(value);
+    return value === undefined ? NO_PAIRS : decodeRecord<PairSum>(value);
   }
 
   /** Whether what was loaded of the generation is what the snapshot's source stated: every key, and the state hash. */
   isWhole({ generation, stateHash, keys }: Extract<LocalEntry, { kind: "flip" }>): boolean {
     const sum = this.#sumOf(generation);
     const stored = this.#store.get(generationPrefix(generation) + HASH_KEY);
-    if (stored === undefined || sum.keys !== keys) return false;
-    return [new StateHash(sum), new StateHash(RECORDS.hash.decode(stored))].every((one) => `${one}` === stateHash);
+    return sum.keys === keys && `${new StateHash(sum)}` === stateHash && isWholeVolume(sum, stored);
   }
 
   /** Makes sure that a generation that is not whole never becomes the live one, and deletes its keys. */

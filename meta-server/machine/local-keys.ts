@@ -24,13 +24,6 @@ export const CHECKPOINT_PREFIX = `${LOCAL}c`;
 export const REFUSED_ENTRY_PREFIX = `${LOCAL}u`;
 const REFUSED_SEAL_PREFIX = `${LOCAL}s`;
 
-/** Pairs that a bootstrap has loaded: their number, and the sum of their hashes. Stored as JSON, by generation. */
-export interface LoadedSum {
-  readonly keys: number;
-  readonly high: number;
-  readonly low: number;
-}
-
 /** An integer below 2^53 in 7 bytes, big-endian, so that keys sort as the numbers do. */
 function numberKey(value: number): string {
   const high = Math.floor(value / 2 ** 28);
@@ -59,6 +52,7 @@ export function pendingTotalsKey(generation: number): string {
   return `${LOCAL}q${generationPrefix(generation)}`;
 }
 
+/** The sum of the pairs that a bootstrap has loaded of a generation. */
 export function loadedSumKey(generation: number): string {
   return `${LOCAL}b${generationPrefix(generation)}`;
 }

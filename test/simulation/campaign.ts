@@ -1,0 +1,68 @@
+/** Runs many seeds, and sums up what happened in them. */
+import { runJobs } from "./pool.ts";
+import { problemLine } from "./problem.ts";
+import type { ProfileName } from "./profile.ts";
+import type { RunResult } from "./run.ts";
+
+export interface CampaignOptions {
+  readonly seeds: readonly number[];
+  readonly processes: number;
+  readonly steps?: number | undefined;
+  readonly profile?: ProfileName | undefined;
+  readonly mutant?: string | undefined;
+  readonly trace: boolean;
+}
+
+const PROGRESS_EVERY = 25;
+
+/** Runs the seeds and prints each that fails, with how to replay it. @returns how many failed */
+export async function simulate(options: CampaignOptions): Promise<number> {
+  const { seeds, processes, steps, profile, mutant, trace } = options;
+  const startedMs = performance.now();
+  const results: RunResult[] = [];
+  const jobs = seeds.map((seed) => ({ seed, steps, profile }));
+  await runJobs({ processes: trace ? 1 : processes, mutant, trace }, jobs, (result) => {
+    results.push({ ...result, transcript: [] });
+    if (result.problem !== undefined && !trace) report(result, options);
+    if (result.problem === undefined && seeds.length === 1) console.log(`seed ${result.seed}: ${summary(result)}`);
+    if (results.length % PROGRESS_EVERY === 0 && results.length < seeds.length) {
+      console.log(`${results.length} of ${seeds.length} seeds`);
+    }
+    return "continue";
+  });
+  const failed = results.filter(({ problem }) => problem !== undefined).length;
+  const seconds = (performance.now() - startedMs) / 1000;
+  const total = results.reduce((sum, result) => sum + result.steps, 0);
+  console.log(listed(totalsOf(results)));
+  const rates = `${Math.round(total / seconds)} steps/s, ${(results.length / seconds).toFixed(2)} seeds/s`;
+  console.log(`${total} steps in ${seconds.toFixed(1)} s: ${rates}`);
+  console.log(`${results.length - failed} passed, ${failed} failed`);
+  return failed;
+}
+
+function totalsOf(results: readonly RunResult[]): Record<string, number> {
+  const totals: Record<string, number> = {};
+  for (const { counts } of results) {
+    for (const [name, value] of Object.entries(counts)) totals[name] = (totals[name] ?? 0) + value;
+  }
+  return totals;
+}
+
+function summary({ profile, steps, hash, counts }: RunResult): string {
+  return `${profile}, ${steps} steps, ${listed(counts)}, transcript ${hash.slice(0, 16)}`;
+}
+
+/** The counters on one line. */
+function listed(counts: Readonly<Record<string, number>>): string {
+  return Object.entries(counts)
+    .map(([name, value]) => `${name} ${value}`)
+    .join(", ");
+}
+
+function report({ seed, profile, problem, transcript }: RunResult, options: CampaignOptions): void {
+  const mutant = options.mutant === undefined ? "" : ` --mutant ${options.mutant}`;
+  const asked = options.profile === undefined ? "" : ` --profile ${options.profile}`;
+  console.log(transcript.join("\n"));
+  console.log(`seed ${seed} (${profile}) failed: ${problemLine(problem!)}`);
+  console.log(`  replay: npm run simulate -- --seed ${seed}${mutant}${asked} --trace\n`);
+}
