@@ -6,10 +6,13 @@ import {
   FOPEN_CACHE_DIR,
   FOPEN_KEEP_CACHE,
   FSYNC_FDATASYNC,
+  O_DSYNC,
   OPEN_KILL_SUIDGID,
+  READ_LOCKOWNER,
   RELEASE_FLOCK_UNLOCK,
   WRITE_CACHE,
   WRITE_KILL_SUIDGID,
+  WRITE_LOCKOWNER,
 } from "./protocol.ts";
 import { putEntry, putOpen, type ReplyWriter } from "./reply-writer.ts";
 import type { RequestBody } from "./request-body.ts";
@@ -52,7 +55,8 @@ export const read: Operation<Uint8Array | readonly Uint8Array[]> = {
   holds: "pages",
   call({ handlers }, request, body) {
     request.sizeBytes = body.u32(16);
-    return handlers.read(request, request.inode, body.u64(0), body.u64(8), request.sizeBytes);
+    request.direct = (body.u32(20) & READ_LOCKOWNER) !== 0;
+    return handlers.read(request, request.inode, body.u64(0), body.u64(8), request.sizeBytes, request.direct);
   },
   encode(out, data, { sizeBytes }) {
     const bytes = out.data(data instanceof Uint8Array ? [data] : data);
@@ -68,9 +72,12 @@ export const write: Operation<number> = {
   call({ handlers }, request, body) {
     const data = body.bytes(WRITE_IN_BYTES, body.u32(16));
     const flags = body.u32(20);
+    request.direct = (flags & WRITE_LOCKOWNER) !== 0;
     return handlers.write(request, request.inode, body.u64(0), body.u64(8), data, {
       killPrivileges: (flags & WRITE_KILL_SUIDGID) !== 0,
       writeback: (flags & WRITE_CACHE) !== 0,
+      direct: request.direct,
+      durable: request.direct && (body.u32(32) & O_DSYNC) !== 0,
     });
   },
   encode(out, taken) {
@@ -130,8 +137,8 @@ function list(context: Context, request: Request, body: RequestBody, plus: boole
 export const readdir: Operation<readonly ListedEntry[]> = {
   holds: "names",
   call: (context, request, body) => list(context, request, body, false),
-  encode(out: ReplyWriter, entries, { sizeBytes }) {
-    putDirectory(out, entries, { plus: false, sizeBytes });
+  encode(out: ReplyWriter, entries, request) {
+    putDirectory(out, entries, request, false);
     return undefined;
   },
 };
@@ -139,9 +146,14 @@ export const readdir: Operation<readonly ListedEntry[]> = {
 export const readdirplus: Operation<readonly ListedEntry[]> = {
   holds: "names",
   call: (context, request, body) => list(context, request, body, true),
-  encode(out: ReplyWriter, entries, { sizeBytes }) {
-    putDirectory(out, entries, { plus: true, sizeBytes });
+  encode(out: ReplyWriter, entries, request) {
+    putDirectory(out, entries, request, true);
     return undefined;
+  },
+  undo(context, { entriesPut }, entries) {
+    for (const { entry } of entries.slice(0, entriesPut)) {
+      if (entry !== undefined) context.handlers.forget(entry.attributes.inode, 1);
+    }
   },
 };
 

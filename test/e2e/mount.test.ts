@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { isMounted, unmountLazily } from "../../sandbox/mounts.ts";
 import { choosePort } from "../../sandbox/ports.ts";
+import { AIO } from "../client/fuse/aio.ts";
 import { run } from "./cloud.ts";
 
 /** A real mount of a volume with one metadata server and a directory as bucket, served by a child process. */
@@ -60,6 +61,55 @@ mounted("a tree copied with cp -a has every path, type, mode, owner, size, mtime
     sh(`cd ${of}; (find . -printf '%p %y %m %U %G %T@ %l\\n'; find . -type f -printf '%p %s\\n') | sort`);
   expect(await list(join(mnt, "tree"))).toBe(await list(TREE));
 });
+
+mounted("a reader sees what an asynchronous direct write left, whatever it read meanwhile (defect 29)", async () => {
+  const program = `${AIO}
+SIZE = 1 << 20
+fd = os.open("direct", os.O_RDWR | os.O_CREAT | os.O_DIRECT, 0o644)
+os.ftruncate(fd, SIZE)
+buffered = os.open("direct", os.O_RDONLY)
+reader = os.fork()
+if reader == 0:
+  while True: os.pread(buffered, 1, SIZE - 4096)
+try:
+  stale = 0
+  for round in range(400):
+    byte = bytes([round % 251 + 1])
+    submit(fd, byte * SIZE, 0)
+    assert finish() == SIZE
+    stale += os.pread(buffered, 1, SIZE - 4096) != byte
+    kept.clear()
+finally:
+  os.kill(reader, 9)
+  os.waitpid(reader, 0)
+print(stale)`;
+  writeFileSync(join(dir, "aio.py"), program);
+  expect(await sh(`python3 "$L/aio.py"`)).toBe("0");
+});
+
+mounted(
+  "open_by_handle_at opens a file without its name, and answers ESTALE once it is unlinked (defect 30)",
+  async () => {
+    const program = `
+import ctypes, errno, os, struct
+libc = ctypes.CDLL(None, use_errno=True)
+here = os.open(".", os.O_RDONLY)
+open("handled", "w").write("by handle")
+handle = ctypes.create_string_buffer(struct.pack("Ii", 128, 0) + bytes(128))
+assert libc.name_to_handle_at(-100, b"handled", handle, ctypes.byref(ctypes.c_int()), 0) == 0, ctypes.get_errno()
+def opened():
+  # The kernel forgets the inode, as a server that restarts would.
+  open("/proc/sys/vm/drop_caches", "w").write("2")
+  fd = libc.open_by_handle_at(here, handle, os.O_RDONLY)
+  if fd < 0: return errno.errorcode[ctypes.get_errno()]
+  with os.fdopen(fd) as file: return file.read()
+print(opened())
+os.unlink("handled")
+print(opened(), opened())`;
+    writeFileSync(join(dir, "handle.py"), program);
+    expect(await sh(`python3 "$L/handle.py"`)).toBe("by handle\nESTALE ESTALE");
+  },
+);
 
 mounted("git clone of a repository passes fsck, and its work tree is clean", async () => {
   await sh(

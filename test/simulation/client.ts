@@ -59,8 +59,8 @@ export class SimulatedClient {
   #drawn = 0;
   #stopped = false;
   readonly #slicesUsed: SliceId[] = [];
-  /** Open files, with the directory and the session that each was opened in. */
-  readonly #open = new Map<number, { readonly directory: number; session: number }>();
+  /** Open files, with the directory, the session and the version that each was opened in. */
+  readonly #open = new Map<number, { readonly directory: number; session: number; readonly version: Version }>();
   readonly #locks: Lock[] = [];
   /** The change that is being sent: the session numbers it when it sends it. */
   readonly #sending = new AsyncLocalStorage<RecordedOperation>();
@@ -112,12 +112,13 @@ export class SimulatedClient {
   #connect(): void {
     const { cluster, name, region, consistency } = this.#options;
     const logger = loggerOf(this.#world, name);
-    const hello = (seen: Version) => ({
+    const hello = (seen: Version, uuid: string) => ({
       volume: cluster.volume.volume,
       region,
       client: name,
       session: this.#session.id,
       seen,
+      uuid,
       open: [...this.#open.keys()].map((inode) => ({ inode, handles: 1 })),
     });
     const onPrimaryLoss = "fail" as const;
@@ -236,7 +237,7 @@ export class SimulatedClient {
       token: this.#router.seen,
       sessions: new Set(),
       number: 0,
-      openIn: "isOpen" in invocation && invocation.isOpen ? this.#open.get(invocation.inode)?.session : undefined,
+      opened: this.#openedFor(invocation),
       completedAt: Number.POSITIVE_INFINITY,
       completedMs: Number.POSITIVE_INFINITY,
       completion: undefined,
@@ -274,9 +275,14 @@ export class SimulatedClient {
     recorded.version = answer.version && asVersion(answer.version);
     recorded.isSuspended = answer.primaryUnreachable;
     recorded.answeredBy = this.#answeredBy.get(answer);
-    const isOpened = invocation.kind === "open" && recorded.completion.error === "";
-    if (isOpened && session === this.#session.id)
-      this.#open.set(invocation.inode, { directory: directory.inode, session });
+    const { version, completion } = recorded;
+    if (invocation.kind !== "open" || completion.error !== "" || session !== this.#session.id) return;
+    if (version !== undefined) this.#open.set(invocation.inode, { directory: directory.inode, session, version });
+  }
+
+  #openedFor(invocation: Invocation): RecordedOperation["opened"] {
+    const file = "isOpen" in invocation && invocation.isOpen ? this.#open.get(invocation.inode) : undefined;
+    return file && { session: file.session, version: file.version };
   }
 
   #locked({ inode, owner, mode }: Lock, { version, sessions }: RecordedOperation): void {

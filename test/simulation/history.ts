@@ -26,8 +26,8 @@ export interface RecordedOperation {
   readonly sessions: Set<number>;
   /** 0 until it is sent. */
   number: number;
-  /** Of a read through a descriptor: the session that the file is open in. */
-  readonly openIn: number | undefined;
+  /** Of a read through a descriptor: the session that the file is open in, and the version at which it was opened. */
+  readonly opened: { readonly session: number; readonly version: Version } | undefined;
   completedAt: number;
   completedMs: number;
   /** Undefined: pending or indeterminate. */

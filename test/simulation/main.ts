@@ -68,8 +68,8 @@ async function simulateSeeds(options: Options): Promise<boolean> {
   const from = random === true ? randomInt(1, RANDOM_SEEDS) : (options.from ?? 1);
   if (random === true) console.log(`repeat: npm run simulate -- --seeds ${seeds} --from ${from}`);
   const all = seed !== undefined ? [seed] : Array.from({ length: seeds }, (_, index) => from + index);
-  const failed = await simulate({ seeds: all, processes: jobs, steps, profile, mutant, trace });
-  return mutant === undefined ? failed === 0 : failed > 0;
+  const isGood = await simulate({ seeds: all, processes: jobs, steps, profile, mutant, trace });
+  return mutant === undefined ? isGood : !isGood;
 }
 
 function simulateMutants(options: Options, names: readonly string[]): Promise<boolean> {

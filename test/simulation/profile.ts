@@ -4,29 +4,31 @@ import type { Prng } from "./environment/prng.ts";
 /** The kinds of faults with their relative frequencies. */
 export type FaultWeights = Partial<Readonly<Record<FaultName, number>>>;
 
-export type FaultName =
-  | "crash"
-  | "destroyDisk"
-  | "crashLeader"
-  | "powerFailure"
-  | "partition"
-  | "isolateLeader"
-  | "strandLeader"
-  | "partitionRegions"
-  | "heal"
-  | "networkConditions"
-  | "slowDisk"
-  | "fullDisk"
-  | "readError"
-  | "clockSkew"
-  | "pause"
-  | "transferLeadership"
-  | "rivalCandidates"
-  | "gracefulStop"
-  | "resetConnections"
-  | "switchover"
-  | "promotion"
-  | "memberChange";
+export const FAULT_NAMES = [
+  "crash",
+  "destroyDisk",
+  "crashLeader",
+  "powerFailure",
+  "partition",
+  "isolateLeader",
+  "strandLeader",
+  "partitionRegions",
+  "heal",
+  "networkConditions",
+  "slowDisk",
+  "fullDisk",
+  "readError",
+  "clockSkew",
+  "pause",
+  "transferLeadership",
+  "rivalCandidates",
+  "gracefulStop",
+  "resetConnections",
+  "switchover",
+  "promotion",
+  "memberChange",
+] as const;
+export type FaultName = (typeof FAULT_NAMES)[number];
 
 /** What a seed's run is like: the faults, their frequency, and the workload. */
 export interface Profile {

@@ -19,8 +19,8 @@ export interface WriterEnvironment extends UploadEnvironment {
   onFailed(inode: Inode, error: ErrnoCode): void;
   /** A batch was committed or has failed. */
   onIdle(inode: Inode): void;
-  /** By how much the number of dirty bytes changed. */
-  onDirty(bytes: number): void;
+  /** By how much the memory of what is dirty changed, bytes. */
+  onMemory(bytes: number): void;
 }
 
 interface Batch {
@@ -70,6 +70,11 @@ export class FileWriter {
     return this.#runs.length > 0 || this.#changes !== undefined;
   }
 
+  /** Whether there is a deferred change of attributes that no commit has taken yet. */
+  get changing(): boolean {
+    return this.#changes !== undefined;
+  }
+
   /** Since when there is something that no commit has taken yet (performance.now); Infinity when there is nothing. */
   get dirtySinceMs(): number {
     return this.uncommitted ? this.#dirtySinceMs : Number.POSITIVE_INFINITY;
@@ -113,7 +118,7 @@ export class FileWriter {
   write(offset: number, data: Uint8Array, killPrivileges: boolean): void {
     if (data.length === 0) return;
     if (!this.uncommitted) this.#dirtySinceMs = performance.now();
-    this.#environment.onDirty(writeIntoRuns(this.#runs, offset, data));
+    this.#environment.onMemory(writeIntoRuns(this.#runs, offset, data));
     this.#mtime = this.#environment.now();
     this.#touched = this.#mtime;
     // A write replaces a modification time that was set before it.
@@ -146,6 +151,12 @@ export class FileWriter {
     for (const run of batch.runs) if (!fitsInline(run)) this.#uploadOf(run).begin(run.blockCount);
     this.#tail = this.#tail.then(() => this.#commitBatch(batch));
     return this.#tail;
+  }
+
+  /** As `commit`, for writes that come many at once: those that come while a commit is in progress share the next one. */
+  async commitTogether(): Promise<void> {
+    await this.#tail;
+    await this.commit();
   }
 
   /** Attributes with the uncommitted writes and changes applied, as an application must see them. */
@@ -194,6 +205,7 @@ export class FileWriter {
 
   /** Joins adjacent runs of which no block is uploaded, without changing the order of the others. */
   #joined(runs: readonly DirtyRun[]): DirtyRun[] {
+    const before = bufferBytesOf(runs);
     const result: DirtyRun[] = [];
     let loose: DirtyRun[] = [];
     for (const run of runs) {
@@ -205,9 +217,8 @@ export class FileWriter {
       loose = [];
     }
     result.push(...joinRuns(loose));
-    const before = runs.reduce((sum, run) => sum + run.length, 0);
-    const after = result.reduce((sum, run) => sum + run.length, 0);
-    if (after !== before) this.#environment.onDirty(after - before);
+    const after = bufferBytesOf(result);
+    if (after !== before) this.#environment.onMemory(after - before);
     return result;
   }
 
@@ -285,13 +296,17 @@ export class FileWriter {
   #drop(run: DirtyRun): void {
     const upload = this.#uploads.get(run);
     this.#uploads.delete(run);
-    this.#environment.onDirty(-run.length);
+    this.#environment.onMemory(-run.bufferBytes);
     if (upload?.moved !== true) run.release();
   }
 }
 
 function fitsInline(run: DirtyRun): boolean {
   return run.length <= INLINE_BYTES_MAX;
+}
+
+function bufferBytesOf(runs: readonly DirtyRun[]): number {
+  return runs.reduce((sum, run) => sum + run.bufferBytes, 0);
 }
 
 function overlaid(

@@ -1,5 +1,5 @@
 import { orInterrupted } from "../../../base/waiting.ts";
-import { FILE_BYTES_MAX } from "../../../core/ids.ts";
+import { FILE_BYTES_MAX, type Inode } from "../../../core/ids.ts";
 import type { Caller, Handlers, Reply, Result } from "../handlers.ts";
 import { durabilityHandlers } from "./durability.ts";
 import type { LockReleases } from "./locks.ts";
@@ -23,21 +23,43 @@ export function fileHandlers(state: MountState, locks: LockReleases) {
 function dataHandlers(state: MountState): DataHandlers {
   const { handles, writers } = state;
 
+  /** Fails when any commit of the file has failed since: it may have been the one of these bytes. */
+  async function writeDurably(caller: Caller, node: Node, write: () => Reply<number>): Promise<Result<number>> {
+    const writer = writers.of(node);
+    const { errors } = writer;
+    const written = await write();
+    if (typeof written === "string") return written;
+    const committed = await orInterrupted(writer.commitTogether(), caller);
+    if (committed === "EINTR") return committed;
+    return writer.errors === errors ? written : (writer.error ?? "EIO");
+  }
+
+  /**
+   * The kernel drops the pages before a direct write. A reader may have brought back old ones before the bytes arrived
+   * here, and after an asynchronous write (io_submit(2)) the kernel does not look again.
+   */
+  async function dropPagesAfter(written: Reply<number>, inode: Inode, offset: number, length: number) {
+    const result = await written;
+    await state.kernel.caches.invalidatePages(inode, offset, length);
+    return result;
+  }
+
   async function onceThereIsRoom(caller: Caller, write: () => Reply<number>): Promise<Result<number>> {
     const waited = await orInterrupted(writers.budget.room(), caller);
     return waited === "EINTR" ? waited : write();
   }
 
   return {
-    read(caller, _, number, offset, length) {
+    read(caller, _, number, offset, length, direct) {
       const handle = handles.file(number);
       if (handle === undefined) return "EBADF";
       if (handle.broken) return "EIO";
       const { node, at, readAhead } = handle;
+      if (!direct) node.buffered = true;
       return state.reader.read({ node, offset, length, atLeast: at, readAhead, caller });
     },
 
-    write(caller, _, number, offset, data, { killPrivileges, writeback }) {
+    write(caller, inode, number, offset, data, { killPrivileges, writeback, direct, durable }) {
       const handle = handles.file(number);
       if (handle === undefined || !handle.writable) return "EBADF";
       if (handle.broken) return "EIO";
@@ -48,7 +70,10 @@ function dataHandlers(state: MountState): DataHandlers {
       };
       const appends = handle.append && !writeback;
       const write = () => (appends ? append(state, caller, handle.node, { offset, put }) : put(offset));
-      return writers.budget.full ? onceThereIsRoom(caller, write) : write();
+      const writeInTurn = () => (writers.budget.full ? onceThereIsRoom(caller, write) : write());
+      if (!direct) handle.node.buffered = true;
+      const written = durable ? writeDurably(caller, handle.node, writeInTurn) : writeInTurn();
+      return direct && handle.node.buffered ? dropPagesAfter(written, inode, offset, data.length) : written;
     },
   };
 }

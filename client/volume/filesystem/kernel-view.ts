@@ -13,6 +13,7 @@ export interface ValidMs {
 
 const NOT_MOUNTED: KernelCaches = {
   invalidateInode: () => Promise.resolve(),
+  invalidatePages: () => Promise.resolve(),
   invalidateEntry: () => Promise.resolve(),
   expireEntry: () => Promise.resolve(),
 };

@@ -31,6 +31,8 @@ export interface Node {
   cachedAttributes: Sequence | undefined;
   /** `changed` of the content that the kernel's cached pages are of; undefined: unknown, so they are not kept. */
   cachedPages: Sequence | undefined;
+  /** It was read or written through the kernel's page cache, which may still have pages of it. */
+  buffered: boolean;
   readonly chunks: ChunkMap;
   writer: FileWriter | undefined;
   /** Directory entries of this inode that the kernel may have cached. */
@@ -69,6 +71,7 @@ export class NodeTable {
         stale: true,
         cachedAttributes: undefined,
         cachedPages: undefined,
+        buffered: false,
         chunks: new ChunkMap(),
         writer: undefined,
         names: new Map(),

@@ -32,8 +32,9 @@ export function openHandlers(state: MountState, locks: LockReleases): OpenHandle
       const handle = handles.file(number);
       if (handle === undefined) return true;
       handles.remove(number);
+      handle.readAhead.close();
       locks.released(inode, number, flockOwner);
-      void handle.node.writer?.commit();
+      if (handle.writable) void handle.node.writer?.commit();
       closeNode(state, handle.node);
       return true;
     },
@@ -146,7 +147,7 @@ function addHandle(state: MountState, node: Node, flags: number, at: Version): n
     writable: (flags & O_ACCMODE) !== O_RDONLY,
     append: (flags & O_APPEND) !== 0,
     at,
-    readAhead: new ReadAhead(state.readAheadBytes),
+    readAhead: new ReadAhead(state.readAhead),
     errorsReported: node.writer?.errors ?? 0,
     broken: false,
   });

@@ -11,7 +11,7 @@ import { WriteBudget } from "./write-budget.ts";
 /** What writers need for their uploads. */
 export type UploadSettings = Omit<
   WriterEnvironment,
-  "mutate" | "now" | "onCommitted" | "onFailed" | "onIdle" | "onDirty"
+  "mutate" | "now" | "onCommitted" | "onFailed" | "onIdle" | "onMemory"
 >;
 
 export interface WritersOptions {
@@ -37,7 +37,7 @@ const LAST_COMMITS_POLL_MS = 100;
 
 /** The inodes with uncommitted data. Commits them in the background: by age, and when memory is short. */
 export class Writers {
-  /** Dirty bytes of all files together. */
+  /** The memory of what is dirty, over all files. */
   readonly budget: WriteBudget;
   readonly #nodes: NodeTable;
   readonly #kernel: KernelView;
@@ -63,7 +63,7 @@ export class Writers {
       onCommitted: (_, done) => this.#kernel.noteOwnChange(done),
       onIdle: (inode) => this.#retire(inode),
       onFailed: (inode, error) => this.#onWriteFailed(inode, error),
-      onDirty: (bytes) => (bytes > 0 ? this.budget.take(bytes) : this.budget.give(-bytes)),
+      onMemory: (bytes) => (bytes > 0 ? this.budget.take(bytes) : this.budget.give(-bytes)),
     };
     this.#ticker = setInterval(() => this.#commitOld(), IDLE_TICK_MS);
   }

@@ -5,6 +5,7 @@ import { confirmedState, type ServerContext } from "../../region/context.ts";
 import type { Follower } from "../follower/follower.ts";
 import type { Regions } from "../follower/regions.ts";
 import { askToEnd } from "./end-epoch.ts";
+import type { EpochKeeper } from "./epoch-keeper.ts";
 import { LossReports } from "./loss-reports.ts";
 import { type Candidate, epochOf, type Overrides, refusalOf, regionsToEnd } from "./promotion-rules.ts";
 
@@ -24,6 +25,7 @@ export interface PromotionOptions extends Overrides {
 interface Sources {
   readonly regions: Regions;
   readonly follower: Follower;
+  readonly keeper: EpochKeeper;
 }
 
 /** Makes this region the primary although the old primary cannot hand over, and reports what that may have lost. */
@@ -44,7 +46,7 @@ export async function promote(context: ServerContext, sources: Sources, options:
       else if (ended !== undefined) return refuse(`${region} could not be ended: ${ended}`);
     }
     if (toEnd.length > 0) return { ok: false, message: `${toEnd.join(", ")} must be ended first`, toEnd, epoch };
-    return await begin(context, epoch, candidate.confirmed);
+    return await begin(context, sources.keeper, { epoch, reachable: candidate.confirmed });
   } finally {
     sources.follower.resume();
   }
@@ -104,13 +106,14 @@ async function end(
 
 async function begin(
   context: ServerContext,
-  epoch: EpochCode,
-  reachable: ReadonlyMap<string, unknown>,
+  keeper: EpochKeeper,
+  { epoch, reachable }: { epoch: EpochCode; reachable: ReadonlyMap<string, unknown> },
 ): Promise<Promoted> {
   const { machine, region, proposer, logger } = context;
   const applied = await proposer.internal({ kind: "beginEpoch", epoch, how: "forced" });
   if (!applied?.taken)
     return refuse(`the new epoch was not committed (${applied?.refusal ?? "no majority answered"}): try again`);
+  await keeper.clear();
   const fork = machine.tree.epoch(applied.version.epoch)!.previous;
   logger.warn({ version: applied.version, fork }, "promoted by force: this region is the primary");
   const report = await new LossReports(context).ensure(reachable);

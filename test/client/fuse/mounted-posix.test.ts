@@ -1,6 +1,7 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { AIO } from "./aio.ts";
 import { canMount, clean, ok, python, run, type Server, serve, temporaryDirectory } from "./harness.ts";
 
 describe.skipIf(!canMount)("system calls on a mount (needs root and /dev/fuse)", () => {
@@ -232,6 +233,24 @@ here = os.open(".", os.O_RDONLY)
 fd = libc.open_by_handle_at(here, buf, os.O_RDONLY)
 print(json.dumps([fd >= 0 and os.read(fd, 20).decode(), ctypes.get_errno() if fd < 0 else 0]))`);
     expect(out).toEqual(["by handle", 0]);
+  });
+
+  test("an asynchronous direct write with O_DSYNC asks to be durable; other writes do not (defect 10)", async () => {
+    const counts = [(await server.counts()).durableWrites];
+    const writes = async (flags: string, code: string) => {
+      await inMount(`${AIO}
+fd = os.open("aio", os.O_RDWR | os.O_CREAT | ${flags}, 0o644)
+os.ftruncate(fd, 8192)
+${code}
+assert os.pread(os.open("aio", os.O_RDONLY), 4096, 4096) == b"a" * 4096`);
+      counts.push((await server.counts()).durableWrites);
+    };
+    const asynchronous = `submit(fd, b"a" * 4096, 4096); assert finish() == 4096`;
+    await writes("os.O_DIRECT | os.O_DSYNC", asynchronous);
+    await writes("os.O_DIRECT | os.O_SYNC", asynchronous);
+    await writes("os.O_DIRECT", asynchronous);
+    await writes("os.O_DSYNC", `os.pwrite(fd, b"a" * 4096, 4096)`);
+    expect(counts).toEqual([0, 1, 2, 2, 2]);
   });
 
   test("statfs and df: 64-bit counts", async () => {

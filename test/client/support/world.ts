@@ -211,12 +211,13 @@ export class File {
 
   async write(data: string | Uint8Array, offset = 0, options: Partial<WriteOptions> = {}): Promise<void> {
     const bytes = typeof data === "string" ? Buffer.from(data) : data;
-    const how = { killPrivileges: false, writeback: false, ...options };
+    const direct = options.durable === true;
+    const how = { killPrivileges: false, writeback: false, direct, durable: false, ...options };
     ok(await this.disk.handlers.write(caller(), this.inode, this.handle, offset, bytes, how));
   }
 
-  async read(offset: number, length: number): Promise<Buffer> {
-    const data = ok(await this.disk.handlers.read(caller(), this.inode, this.handle, offset, length));
+  async read(offset: number, length: number, direct = false): Promise<Buffer> {
+    const data = ok(await this.disk.handlers.read(caller(), this.inode, this.handle, offset, length, direct));
     return data instanceof Uint8Array ? Buffer.from(data) : Buffer.concat(data);
   }
 

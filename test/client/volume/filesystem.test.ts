@@ -38,9 +38,9 @@ function pattern(bytes: number, seed = 1): Buffer {
 /** A kernel that never finishes to invalidate an entry. */
 function slowKernel(disk: Disk) {
   const names: string[] = [];
-  disk.access.state.kernel.caches = {
-    invalidateInode: () => Promise.resolve(),
-    expireEntry: () => Promise.resolve(),
+  const { kernel } = disk.access.state;
+  kernel.caches = {
+    ...kernel.caches,
     invalidateEntry: (_, name) => {
       names.push(name);
       return new Promise(() => {});
@@ -290,7 +290,7 @@ describe("two mounts", () => {
     const sent: string[] = [];
     const { kernel } = other.access.state;
     kernel.caches = {
-      invalidateInode: () => Promise.resolve(),
+      ...kernel.caches,
       invalidateEntry: async (_, name) => void sent.push(`drop ${name}`),
       expireEntry: async (_, name) => void sent.push(`expire ${name}`),
     };

@@ -72,7 +72,8 @@ test("pages of a shared mapping go to their offset, also through a descriptor th
 test("O_TRUNC empties only the file that the open checked, also for a caller without privilege (defect 3)", async () => {
   // A kernel that never finishes to drop a name.
   const never = () => new Promise<void>(() => {});
-  other.access.state.kernel.caches = { invalidateInode: async () => {}, invalidateEntry: never, expireEntry: never };
+  const { kernel } = other.access.state;
+  kernel.caches = { ...kernel.caches, invalidateEntry: never, expireEntry: never };
   await disk.write("current", "old");
   const inode = await other.lookup("current");
   await disk.rename("current", "previous");

@@ -28,14 +28,17 @@ export function checkCompletion(volume: VolumeChecker, recorded: RecordedOperati
   );
 }
 
-/** A file that is open is not gone, for as long as the session lasts that it is open in. */
+/**
+ * A file that is open is not gone, for as long as the session lasts that it is open in. One that was opened past the fork of
+ * a forced promotion is not known after it.
+ */
 function checkOpenFile(volume: VolumeChecker, recorded: RecordedOperation, version: Version): void {
-  const { completion, openIn } = recorded;
-  if (openIn === undefined || completion?.error === "") return;
+  const { completion, opened } = recorded;
+  if (opened === undefined || completion?.error === "" || !volume.isBefore(opened.version, version)) return;
   invariant(
     "open files are kept",
-    !volume.isSessionOpenAt(openIn as SessionId, version),
-    () => `${recorded.client} has it open: ${describe(recorded)}`,
+    !volume.isSessionOpenAt(opened.session as SessionId, version),
+    () => `${recorded.client} has it open since ${show(opened.version)}: ${describe(recorded)}`,
   );
 }
 

@@ -46,6 +46,7 @@ export class MemoryHandlers implements Handlers {
     aborted: 0,
     lookups: 0,
     reads: 0,
+    durableWrites: 0,
     readlinks: 0,
   };
   readonly #open = new Map<number, Node>();
@@ -299,6 +300,7 @@ export class MemoryHandlers implements Handlers {
   ): Reply<number> {
     const node = this.#open.get(handle) ?? this.#node(inode);
     if (node === undefined) return "ENOENT";
+    if (options.durable) this.counts.durableWrites++;
     const put = () => {
       writeAt(node, offset, data);
       node.mtime = node.ctime = now();

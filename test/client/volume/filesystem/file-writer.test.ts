@@ -16,7 +16,7 @@ class FakeVolume {
   readonly failures: ErrnoCode[] = [];
   readonly uploadFailures: string[] = [];
   region = 0 as RegionIndex;
-  dirty = 0;
+  memoryBytes = 0;
   grantsDropped = 0;
   failed: ErrnoCode[] = [];
   #slice = 100;
@@ -45,8 +45,8 @@ class FakeVolume {
       onCommitted: () => {},
       onFailed: (_, error) => this.failed.push(error),
       onIdle: () => {},
-      onDirty: (bytes) => {
-        this.dirty += bytes;
+      onMemory: (bytes) => {
+        this.memoryBytes += bytes;
       },
     };
     this.writer = new FileWriter(5 as Inode, environment);
@@ -79,7 +79,7 @@ const MIB = 1024 * 1024;
 test("small writes go inline, several in one command, and nothing stays dirty", async () => {
   const volume = new FakeVolume();
   for (const offset of [0, 10_000, 20_000]) volume.writer.write(offset, new Uint8Array(1000).fill(7), false);
-  expect(volume.dirty).toBe(3000);
+  expect(volume.memoryBytes).toBe(3 * 4096);
   await volume.writer.commit();
   expect(volume.commands.map(({ extents }) => extents.map(({ kind, offset }) => [kind, offset]))).toEqual([
     [
@@ -88,7 +88,7 @@ test("small writes go inline, several in one command, and nothing stays dirty", 
       ["inline", 20_000],
     ],
   ]);
-  expect(volume.dirty).toBe(0);
+  expect(volume.memoryBytes).toBe(0);
   expect(volume.writer.dirty).toBe(false);
 });
 
@@ -157,7 +157,7 @@ test("a commit that fails is counted, and its bytes are dropped (seaweedfs#4485)
   await volume.writer.commit();
   expect([volume.writer.errors, volume.writer.error, volume.failed]).toEqual([1, "EDQUOT", ["EDQUOT"]]);
   expect(volume.writer.dirty).toBe(false);
-  expect(volume.dirty).toBe(0);
+  expect(volume.memoryBytes).toBe(0);
 });
 
 test("a bucket that stays away fails the commit in bounded time, and no command is sent (drive9#932)", async () => {
@@ -201,4 +201,16 @@ test("commits of one file follow one another, and uncommitted bytes can be read 
   expect(volume.writer.end).toBe(15);
   await Promise.all([first, volume.writer.commit()]);
   expect(volume.commands.map(({ extents }) => extents[0]!.offset)).toEqual([0, 5]);
+});
+
+test("what is dirty counts with its buffers: 257 KiB hold 4 MiB, and adjacent small writes are joined (defect 11)", async () => {
+  const volume = new FakeVolume();
+  volume.writer.write(0, new Uint8Array(257 * 1024), false);
+  expect(volume.memoryBytes).toBe(4 * MIB);
+  for (const offset of [8, 7, 6]) volume.writer.write(offset * MIB, new Uint8Array(MIB), false);
+  expect(volume.memoryBytes).toBe(16 * MIB);
+  const committed = volume.writer.commit();
+  expect(volume.memoryBytes).toBe(8 * MIB);
+  await committed;
+  expect(volume.memoryBytes).toBe(0);
 });
