@@ -108,7 +108,9 @@ export class EpochKeeper {
     const { lives, machine, proposer } = this.#context;
     const { epoch } = machine.version;
     const alive = [lives.own, ...lives.heard.values()];
-    if (await proposer.local({ kind: "cleared", epoch, lives: alive })) this.#asksAnew = false;
+    if (!(await proposer.local({ kind: "cleared", epoch, lives: alive }))) return;
+    this.#asksAnew = false;
+    this.#message = "";
   }
 
   /**

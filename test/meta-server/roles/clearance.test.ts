@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, expect, test, vi } from "vitest";
 import type { VolumeDescription } from "../../../config/volume-description.ts";
-import type { AdminAnswer } from "../../../proto/generated/admin.ts";
+import { type AdminAnswer, PromoteRequest } from "../../../proto/generated/admin.ts";
 import { Status } from "../../../proto/generated/metadata.ts";
 import { TestVolume, until } from "../harness.ts";
 import { RawClient } from "../raw-client.ts";
@@ -122,7 +122,9 @@ test("an epoch that a switchover, its way back, or a promotion has begun needs n
   expect(back).toMatchObject({ ok: true });
   expect(await change("aws")).toBe(Status.OK);
   await volume.stop("aws");
-  expect(await call("gcp", "promote", { force: true, evenIfAlive: false })).toMatchObject({ ok: true });
+  expect(await call("gcp", "promote", PromoteRequest.fromPartial({ force: true, volume: "test" }))).toMatchObject({
+    ok: true,
+  });
   expect(await change("gcp")).toBe(Status.OK);
 });
 

@@ -203,8 +203,10 @@ test("A fenced region can be promoted, and continues from its own past, also aft
   await volume.start("aws");
   await volume.leader("aws", (status) => status.role === "fenced");
   await volume.stop("gcp");
+  await new Promise((resolve) => setTimeout(resolve, 300)); // it says that it is fenced at its next round, after 100 ms
 
   expect(await promote("aws", true)).toMatchObject({ ok: true });
+  expect(await volume.leader("aws")).toMatchObject({ role: "primary", message: "" });
   await volume.stop("aws");
   await volume.start("aws");
   const { version } = await volume.leader("aws", (status) => status.role === "primary");
