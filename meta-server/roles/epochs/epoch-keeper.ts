@@ -167,8 +167,7 @@ export class EpochKeeper {
   }
 
   get #state(): State {
-    const { role, facts } = this.#context.machine;
-    return stateOf(role, this.isCleared, facts.diverged !== undefined);
+    return stateOf(this.#context.machine.state, this.isCleared);
   }
 
   /** Actions that need no waiting are carried out before this returns: turns rely on it. */
@@ -201,6 +200,9 @@ export class EpochKeeper {
       get hasNewLife() {
         return [...lives.heard.values()].some((life) => !facts.isCleared(version.epoch, life));
       },
+      get hasClearedPeer() {
+        return [...lives.heard.values()].some((life) => facts.isCleared(version.epoch, life));
+      },
       laterEpoch: this.#laterEpoch,
       version,
       regionIndex: machine.regionIndex,
@@ -227,6 +229,9 @@ export class EpochKeeper {
       await this.#handle({ kind: "answered", asked, answers });
     },
     clear: () => this.clear(),
+    transferLeadership: async () => {
+      await this.#context.group.transferLeadership();
+    },
     unclear: ({ laterEpoch }) => {
       this.#laterEpoch = laterEpoch;
     },
