@@ -44,6 +44,7 @@ export interface RegionServerOptions {
   readonly group: Group;
   readonly machine: Machine;
   readonly logger: Logger;
+  readonly supports: number;
 }
 
 /** Wires one member's parts together, registers its services and starts its timers. `close` ends all of it. */

@@ -13,6 +13,8 @@ export interface ServerContext {
   readonly machine: Machine;
   readonly proposer: Proposer;
   readonly logger: Logger;
+  /** The highest feature level that this server knows. */
+  readonly supports: number;
   /**
    * Whether this server leads the primary's group and its epoch is current as far as it can know. Only then it changes the
    * volume.

@@ -65,6 +65,8 @@ export interface FollowHello {
     | undefined;
   /** at `from` */
   stateHash: string;
+  /** the highest feature level that the mirror's leader knows */
+  supports: number;
 }
 
 export interface FollowReport {
@@ -228,7 +230,7 @@ export const FollowerFrame: MessageFns<FollowerFrame> = {
 };
 
 function createBaseFollowHello(): FollowHello {
-  return { volume: "", uuid: "", region: "", from: undefined, stateHash: "" };
+  return { volume: "", uuid: "", region: "", from: undefined, stateHash: "", supports: 0 };
 }
 
 export const FollowHello: MessageFns<FollowHello> = {
@@ -247,6 +249,9 @@ export const FollowHello: MessageFns<FollowHello> = {
     }
     if (message.stateHash !== "") {
       writer.uint32(42).string(message.stateHash);
+    }
+    if (message.supports !== 0) {
+      writer.uint32(56).uint32(message.supports);
     }
     return writer;
   },
@@ -304,6 +309,14 @@ export const FollowHello: MessageFns<FollowHello> = {
             message.stateHash = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.supports = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -328,6 +341,7 @@ export const FollowHello: MessageFns<FollowHello> = {
       ? WireVersion.fromPartial(object.from)
       : undefined;
     message.stateHash = object.stateHash ?? "";
+    message.supports = object.supports ?? 0;
     return message;
   },
 };

@@ -69,6 +69,7 @@ const commandsByKind: {
   ),
   beginEpoch: fc.record({ epoch, forced: fc.boolean() }),
   seal: fc.record({ to: region }),
+  setFeatures: fc.record({ level: uint }),
   regionProgress: fc.record({ region, version: fc.record({ epoch: id<never>(), sequence: id<never>() }) }),
   openSession: fc.record({ session: id<never>(), client: text, region }),
   closeSession: fc.record({ session: id<never>() }),

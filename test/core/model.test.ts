@@ -301,7 +301,7 @@ test("core does what the reference model does, and every region comes to the sam
     ),
     { numRuns: 120 },
   );
-  const epochs: CommandKind[] = ["format", "beginEpoch", "seal", "regionProgress"]; // in entries.test.ts
+  const epochs: CommandKind[] = ["format", "beginEpoch", "seal", "setFeatures", "regionProgress"]; // in entries.test.ts
   const kinds = Object.keys(COMMANDS).filter((kind) => !epochs.includes(kind as CommandKind));
   expect([...exercised].sort()).toEqual(kinds.sort());
 });

@@ -4,6 +4,7 @@ import { CONSENSUS_RUNTIME } from "./consensus-runtime.ts";
 import { CORE } from "./core.ts";
 import type { Fault } from "./fault.ts";
 import { FILE_CONTENTS } from "./file-contents.ts";
+import { LEVELS } from "./levels.ts";
 import { MIRRORING } from "./mirroring.ts";
 import { SEMANTICS } from "./semantics.ts";
 
@@ -12,6 +13,7 @@ export const FAULTS: readonly Fault[] = [
   ...SEMANTICS,
   ...FILE_CONTENTS,
   ...MIRRORING,
+  ...LEVELS,
   ...CONSENSUS_MEMBERSHIP,
   ...CONSENSUS_LEASES,
   ...CONSENSUS_RUNTIME,

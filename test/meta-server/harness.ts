@@ -75,7 +75,8 @@ export class TestVolume {
     return new TestVolume(volume, directory, servers);
   }
 
-  async start(region: string, member?: number): Promise<void> {
+  /** `supports`: the highest feature level that the servers know, if not the program's. */
+  async start(region: string, member?: number, supports?: number): Promise<void> {
     const { meta } = this.volume.regions.get(region)!;
     const members = member === undefined ? meta.map((_, index) => index + 1) : [member];
     await Promise.all(
@@ -87,6 +88,7 @@ export class TestVolume {
           dataDir: join(this.directory, `${region}-${id}`),
           logger: logger.child({ at: `${region}/${id}` }),
           ...this.#tuning,
+          ...(supports === undefined ? {} : { supports }),
           onFatal: (error) => {
             throw error;
           },

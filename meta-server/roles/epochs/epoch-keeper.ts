@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-import { FEATURE_LEVEL } from "../../../core/features.ts";
 import type { EpochCode, RegionIndex, Time } from "../../../core/ids.ts";
 import { regionNames } from "../../../core/regions.ts";
 import type { ServerContext } from "../../region/context.ts";
@@ -201,11 +200,10 @@ export class EpochKeeper {
   }
 
   async #format(): Promise<void> {
-    const { volume, region, proposer, logger } = this.#context;
+    const { volume, region, proposer, logger, supports: features } = this.#context;
     const regions = [...volume.regions.keys()];
     const primary = regions.indexOf(region) as RegionIndex;
     const uuid = randomUUID();
-    const features = FEATURE_LEVEL;
     const applied = await proposer.internal({
       kind: "format",
       uuid,

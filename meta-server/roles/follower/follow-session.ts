@@ -69,13 +69,14 @@ export class FollowSession {
     this.#stream.on("data", (frame: ChangelogFrame) => this.#receive(frame));
     this.#stream.on("error", (error: Error) => this.close(error.message));
     this.#stream.on("end", () => this.close("the primary ended the stream"));
-    const { machine, volume, region } = context;
+    const { machine, volume, region, supports } = context;
     const hello = {
       volume: volume.volume,
       uuid: machine.tree.volume?.uuid ?? "",
       region,
       from: machine.version,
       stateHash: machine.stateHash,
+      supports,
     };
     this.#stream.write({ hello, report: undefined, readIndex: [] });
     this.#timer = setInterval(() => this.#tick(), TICK_MS);

@@ -64,6 +64,21 @@ export class Regions {
     return best;
   }
 
+  /** The status of each member of a region's group, by its leader's list; undefined if no leader answers. Never rejects. */
+  async askMembers(
+    region: string,
+    timeoutMs: number = STATUS_MS,
+  ): Promise<{ readonly id: number; readonly status: RegionStatus | undefined }[] | undefined> {
+    const leader = await this.ask(region, timeoutMs);
+    if (leader?.isLeader !== true) return undefined;
+    return Promise.all(
+      leader.members.map(async ({ id, address }) => {
+        const status = await this.#statusOf(this.#addresses.get(region)?.of(id) ?? address, timeoutMs);
+        return { id, status: status?.region === region && status.member === id ? status : undefined };
+      }),
+    );
+  }
+
   /** Whether every address of the region refused the last connection: its machines are up, its servers are not running. */
   isDown(region: string): boolean {
     const addresses = this.#addresses.get(region)?.all ?? [];

@@ -1,4 +1,4 @@
-import type { ServerDuplexStream, ServerWritableStream } from "@grpc/grpc-js";
+import { type ServerDuplexStream, type ServerWritableStream, status } from "@grpc/grpc-js";
 import { waitForDrain } from "../../../base/wait-for-drain.ts";
 import { RECORDS } from "../../../core/codec/records.ts";
 import { HASH_KEY, VOLUME_KEY } from "../../../core/keys.ts";
@@ -12,6 +12,7 @@ import type {
 import { gather } from "../../machine/snapshot.ts";
 import type { ServerContext } from "../../region/context.ts";
 import { asBuffer } from "../metadata/responses.ts";
+import { failStream } from "../unary.ts";
 import { FollowStream } from "./follow-stream.ts";
 import type { RegionReports } from "./region-reports.ts";
 
@@ -57,7 +58,8 @@ export class ChangelogService {
   async #snapshot(stream: ServerWritableStream<SnapshotRequest, SnapshotPart>): Promise<void> {
     const { machine, volume, logger } = this.#context;
     if (stream.request.volume !== volume.volume || machine.tree.volume === undefined || !this.#context.group.leading) {
-      stream.destroy(new Error("this server has no snapshot of that volume, or does not lead its group"));
+      const details = "this server has no snapshot of that volume, or does not lead its group";
+      failStream(stream, { code: status.UNAVAILABLE, details });
       return;
     }
     const unpin = machine.pin(machine.version.sequence);
