@@ -3,8 +3,12 @@ import { defineConfig } from "vitest/config";
 /** Tests of whole clouds come last and one at a time: they measure time and kill processes. */
 const WHOLE = "test/e2e/**/*.test.ts";
 
+/** Fails the run for a skipped test that is not in its list. */
+const SKIPPED_TESTS = "./test/support/skipped-tests.ts";
+
 export default defineConfig({
   test: {
+    reporters: ["default", SKIPPED_TESTS],
     pool: "forks",
     testTimeout: 60_000,
     hookTimeout: 60_000,

@@ -13,7 +13,7 @@ const RETRY_MS = 200;
 /** How long to wait for a connection to a server that has just answered. */
 const CONNECT_MS_MAX = 2_000;
 
-type UnaryMethod = "status" | "switchover" | "promote" | "info" | "lossReport" | "changeMembers" | "upgrade";
+type UnaryMethod = "status" | "format" | "switchover" | "promote" | "info" | "lossReport" | "changeMembers" | "upgrade";
 type RequestOf<M extends UnaryMethod> = Parameters<(typeof AdminService)[M]["requestSerialize"]>[0];
 type AnswerOf<M extends UnaryMethod> = ReturnType<(typeof AdminService)[M]["responseDeserialize"]>;
 
@@ -191,7 +191,7 @@ async function findLeader(volume: VolumeDescription, region: RegionDescription, 
     if (Date.now() >= giveUpAt) {
       const reached = answers.filter((it) => it.status !== undefined).length;
       throw new UserError(
-        `region ${region.name} has no leader: ${reached} of ${answers.length} metadata servers answer (${answers.map(({ address }) => address).join(", ")}): start a majority of them, and check the network`,
+        `region ${region.name} has no leader: ${reached} of ${answers.length} metadata servers answer (${answers.map(({ address }) => address).join(", ")}): start a majority of them (all of them, if the region is new), and check the network`,
       );
     }
     await pause(RETRY_MS);

@@ -75,6 +75,7 @@ class RaftGroup implements Group {
       ...context,
       keepMs: tuning.snapshotKeepMs,
       idle: () => this.#loop.idle(),
+      onCommitted: (at) => this.#loop.step({ type: "committed", at }),
       onRestoring: (leader, term) => this.#loop.step({ type: "restoring", leader, term }),
       onRestored: (to) => this.#loop.restored(to),
       onFatal: (error) => lifecycle.fail(error),

@@ -54,6 +54,17 @@ export type Extent =
 
 export type TimeChange = Time | "now";
 
+/**
+ * Why an epoch begins. The sequencer judges it against the position in the changelog (core/sequencer.ts).
+ * - `sealed`: the epoch before was sealed to this region
+ * - `resumed`: the region that made the seal continues; `declined` is the version of the seal that its target has declined
+ * - `counters`: the primary begins its next epoch, with id counters of its own
+ * - `forced`: the region was promoted without the primary
+ */
+export type Beginning =
+  | { readonly how: "sealed" | "counters" | "forced" }
+  | { readonly how: "resumed"; readonly declined: Version };
+
 /** A change of the tree, as data. The time, the request's number and the epoch are in the entry's stamp (Stamp). */
 export type Command =
   // The volume
@@ -66,7 +77,7 @@ export type Command =
       /** The feature level that the volume begins with. */
       readonly features: number;
     }
-  | { readonly kind: "beginEpoch"; readonly epoch: EpochCode; readonly forced: boolean }
+  | ({ readonly kind: "beginEpoch"; readonly epoch: EpochCode } & Beginning)
   | { readonly kind: "seal"; readonly to: RegionIndex }
   | { readonly kind: "setFeatures"; readonly level: number }
   | { readonly kind: "regionProgress"; readonly region: RegionIndex; readonly version: Version }

@@ -27,7 +27,7 @@ function format(context: Context, command: CommandOf<"format">): Outcome {
   const sums = { usedBytes: 0, inodes: 1 + RESERVED_DIRECTORIES.length, trashBytes: 0, lostBytes: 0 };
   const counters = { nextInode: 1, nextSlice: 1, ...sums };
   tree.putVolume({ uuid, volume, features, regions, version, sealedTo, trashHours: 0, ...counters });
-  tree.putEpoch(version.epoch, { first: sequence, previous: NO_VERSION, forced: false });
+  tree.putEpoch(version.epoch, { first: sequence, previous: NO_VERSION, how: "format" });
   for (const region of regions.keys()) tree.putRegionProgress(region as RegionIndex, NO_VERSION);
   const root = formatted(context, { inode: ROOT_INODE, parent: ROOT_INODE, mode: 0o755, entries: 0 });
   tree.insertAttributes(root);
@@ -66,7 +66,7 @@ function formatted(
 function beginEpoch(context: Context, command: CommandOf<"beginEpoch">): Outcome {
   const { tree, sequence, previous } = context;
   tree.putVolume({ ...tree.volume!, nextInode: 1, nextSlice: 1 });
-  tree.putEpoch(command.epoch, { first: sequence, previous, forced: command.forced });
+  tree.putEpoch(command.epoch, { first: sequence, previous, how: command.how });
   return DONE;
 }
 

@@ -19,7 +19,7 @@ import type { ByteString, EpochCode, Inode, RegionIndex, SessionId, SliceId } fr
  * | M session | the inodes it holds locks on | inodes |
  * | K inode | locks | holders, modes, ranges |
  * | O inode | an orphan (no links, not yet reaped) | the sequence that removed its last link |
- * | E epoch | an epoch | first sequence, previous version, forced |
+ * | E epoch | an epoch | first sequence, previous version, how it began |
  * | R region | a region's progress | version |
  *
  * One link of a file is recorded by `Attributes.parent` alone; its name is found by searching that directory. Every other

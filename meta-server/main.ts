@@ -78,7 +78,7 @@ export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(
   life.isStarted = true;
   const regionServer = startRegionServer(
     server,
-    { volume, region, member, group, machine, logger, supports },
+    { volume, region, member, group, machine, lives: transport.lives, logger, supports },
     options.tuning ?? {},
   );
   logger.info({ region, member, address }, "metadata server started");

@@ -6,7 +6,7 @@ import { volumeStatus } from "../../admin/volume-status.ts";
 import { UserError } from "../../base/user-error.ts";
 import { readVolumeFile } from "../../config/volume-file.ts";
 import { Cloud } from "../../sandbox/cloud.ts";
-import { runDemo } from "../../sandbox/demo/demo.ts";
+import { CHECKS, runDemo } from "../../sandbox/demo/demo.ts";
 import { Report } from "../../sandbox/demo/report.ts";
 import { untilInterrupted } from "../interrupt.ts";
 import { integer } from "../options.ts";
@@ -63,10 +63,7 @@ async function demo(source: string | undefined, wanMs: number): Promise<number> 
   if (!whole) return INTERRUPTED;
   report.part("Afterwards");
   report.check("no process, no mount and no file is left", cloud.leftovers());
-  say(
-    `\n${report.failed === 0 ? "demo: all held" : "demo: FAILED"}: ${report.held} checks held, ${report.failed} did not (${Math.round((performance.now() - startedMs) / 1000)} s)`,
-  );
-  return report.failed === 0 ? 0 : 1;
+  return report.conclude({ checks: CHECKS, seconds: (performance.now() - startedMs) / 1000 }) ? 0 : 1;
 }
 
 /** Runs bin/mirrorfs as a person would. @throws UserError with the error line that it printed. */

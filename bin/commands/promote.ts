@@ -74,7 +74,7 @@ function text(region: string, tookMs: number, report: ReturnType<typeof lossRepo
     `primary ${report.from} -> ${region} by force (${tookMs} ms)`,
     `${region} has everything up to sequence ${report.fork.sequence} (epoch ${report.fork.epoch}); changes that ${report.from} acknowledged after it are lost, or stay there`,
     `${region} knew of ${missed} more commands, up to sequence ${report.heard.sequence}`,
-    `files with blocks in no reachable bucket: ${report.files.length}${report.truncated ? " or more" : ""}`,
+    `files with blocks that ${region} lacks and whose home region does not answer: ${report.files.length}${report.truncated ? " or more" : ""}`,
     ...report.files.map((it) => `  ${it.path}: ${it.slices} slices, ${bytesText(it.bytes)}`),
   ];
   return `${lines.join("\n")}\n`;

@@ -5,6 +5,15 @@ import type { ReadBuffers } from "./read-buffers.ts";
 
 const DEVICE = "/dev/fuse";
 
+/** What became of a reply. "gone": its request was aborted, or the mount is gone; `refused`: the errno's name. */
+export type Sent = "sent" | "gone" | { readonly refused: string };
+
+/**
+ * Errors of a write(2) that mean that the kernel does not wait for this reply: the request was aborted (ENOENT), or the
+ * connection is gone. After any other error it still waits, or has failed the request by itself.
+ */
+const GONE = new Set(["ENOENT", "ENODEV", "EPERM", "ENOTCONN", "ECONNABORTED"]);
+
 /** Where requests are read: "loop", on the event loop; "pool", in two threads of libuv's pool (the fallback). */
 export type Engine = "loop" | "pool";
 
@@ -59,17 +68,18 @@ export class Device {
   }
 
   /**
-   * Writes one reply, its parts in order. "gone": its request was aborted, or the mount is gone. "refused": the kernel
-   * found the reply malformed (EINVAL).
+   * Writes one reply, its parts in order. Refused as malformed (EINVAL), or for want of memory: a writev(2) of more than
+   * eight parts allocates (ENOMEM).
    */
-  send(reply: readonly Uint8Array[]): "sent" | "gone" | "refused" {
+  send(reply: readonly Uint8Array[]): Sent {
     if (this.#closed) return "gone";
     try {
       if (reply.length === 1) fs.writeSync(this.fd, reply[0]!);
       else fs.writevSync(this.fd, reply);
       return "sent";
     } catch (error) {
-      return (error as NodeJS.ErrnoException).code === "EINVAL" ? "refused" : "gone";
+      const code = (error as NodeJS.ErrnoException).code ?? String(error);
+      return GONE.has(code) ? "gone" : { refused: code };
     }
   }
 

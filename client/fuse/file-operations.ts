@@ -6,10 +6,13 @@ import {
   FOPEN_CACHE_DIR,
   FOPEN_KEEP_CACHE,
   FSYNC_FDATASYNC,
-  O_TRUNC,
+  O_DSYNC,
   OPEN_KILL_SUIDGID,
+  READ_LOCKOWNER,
   RELEASE_FLOCK_UNLOCK,
+  WRITE_CACHE,
   WRITE_KILL_SUIDGID,
+  WRITE_LOCKOWNER,
 } from "./protocol.ts";
 import { putEntry, putOpen, type ReplyWriter } from "./reply-writer.ts";
 import type { RequestBody } from "./request-body.ts";
@@ -17,10 +20,9 @@ import type { RequestBody } from "./request-body.ts";
 const nothing = { encode: () => undefined };
 
 export const open: Operation<OpenReply> = {
-  call(context, request, body) {
-    const flags = body.u32(0);
-    const kill = (body.u32(4) & OPEN_KILL_SUIDGID) !== 0 && (flags & O_TRUNC) !== 0;
-    return kill ? truncateAndOpen(context, request, flags) : context.handlers.open(request, request.inode, flags);
+  call({ handlers }, request, body) {
+    const kill = (body.u32(4) & OPEN_KILL_SUIDGID) !== 0;
+    return handlers.open(request, request.inode, body.u32(0), kill);
   },
   encode(out, reply) {
     putOpen(out, reply);
@@ -28,12 +30,6 @@ export const open: Operation<OpenReply> = {
   },
   undo: (context, request, reply) => abandon(context.handlers.release(request, request.inode, reply.handle, undefined)),
 };
-
-/** O_TRUNC that must clear set-user-ID and set-group-ID: the `open` handler has no flag for that, `setattr` has. */
-async function truncateAndOpen({ handlers }: Context, request: Request, flags: number) {
-  const truncated = await handlers.setattr(request, request.inode, { size: 0, killPrivileges: true });
-  return typeof truncated === "string" ? truncated : handlers.open(request, request.inode, flags & ~O_TRUNC);
-}
 
 /** Ignores the result of a clean-up. */
 function abandon(reply: Reply<true>): void {
@@ -59,7 +55,8 @@ export const read: Operation<Uint8Array | readonly Uint8Array[]> = {
   holds: "pages",
   call({ handlers }, request, body) {
     request.sizeBytes = body.u32(16);
-    return handlers.read(request, request.inode, body.u64(0), body.u64(8), request.sizeBytes);
+    request.direct = (body.u32(20) & READ_LOCKOWNER) !== 0;
+    return handlers.read(request, request.inode, body.u64(0), body.u64(8), request.sizeBytes, request.direct);
   },
   encode(out, data, { sizeBytes }) {
     const bytes = out.data(data instanceof Uint8Array ? [data] : data);
@@ -74,8 +71,14 @@ export const write: Operation<number> = {
   holds: "pages",
   call({ handlers }, request, body) {
     const data = body.bytes(WRITE_IN_BYTES, body.u32(16));
-    const kill = (body.u32(20) & WRITE_KILL_SUIDGID) !== 0;
-    return handlers.write(request, request.inode, body.u64(0), body.u64(8), data, kill);
+    const flags = body.u32(20);
+    request.direct = (flags & WRITE_LOCKOWNER) !== 0;
+    return handlers.write(request, request.inode, body.u64(0), body.u64(8), data, {
+      killPrivileges: (flags & WRITE_KILL_SUIDGID) !== 0,
+      writeback: (flags & WRITE_CACHE) !== 0,
+      direct: request.direct,
+      durable: request.direct && (body.u32(32) & O_DSYNC) !== 0,
+    });
   },
   encode(out, taken) {
     out.u32(taken);
@@ -134,8 +137,8 @@ function list(context: Context, request: Request, body: RequestBody, plus: boole
 export const readdir: Operation<readonly ListedEntry[]> = {
   holds: "names",
   call: (context, request, body) => list(context, request, body, false),
-  encode(out: ReplyWriter, entries, { sizeBytes }) {
-    putDirectory(out, entries, { plus: false, sizeBytes });
+  encode(out: ReplyWriter, entries, request) {
+    putDirectory(out, entries, request, false);
     return undefined;
   },
 };
@@ -143,9 +146,14 @@ export const readdir: Operation<readonly ListedEntry[]> = {
 export const readdirplus: Operation<readonly ListedEntry[]> = {
   holds: "names",
   call: (context, request, body) => list(context, request, body, true),
-  encode(out: ReplyWriter, entries, { sizeBytes }) {
-    putDirectory(out, entries, { plus: true, sizeBytes });
+  encode(out: ReplyWriter, entries, request) {
+    putDirectory(out, entries, request, true);
     return undefined;
+  },
+  undo(context, { entriesPut }, entries) {
+    for (const { entry } of entries.slice(0, entriesPut)) {
+      if (entry !== undefined) context.handlers.forget(entry.attributes.inode, 1);
+    }
   },
 };
 

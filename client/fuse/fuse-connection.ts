@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import { ERRNO, type ErrnoCode } from "../../core/errno.ts";
 import type { Inode } from "../../core/ids.ts";
 import type { Handlers, Result } from "../volume/handlers.ts";
+import type { Sent } from "./device.ts";
 import { WRITE_IN_BYTES } from "./file-operations.ts";
 import { isDying } from "./interrupts.ts";
 import { negotiate, putInit } from "./negotiation.ts";
@@ -20,8 +21,8 @@ export interface FuseConnectionOptions {
   readonly handlers: Handlers;
   readonly logger: Logger;
   readonly buffers: ReadBuffers;
-  /** Hands a reply to the kernel. "gone": its request was aborted; "refused": the reply was malformed. */
-  readonly send: (reply: readonly Uint8Array[]) => "sent" | "gone" | "refused";
+  /** Hands a reply to the kernel. */
+  readonly send: (reply: readonly Uint8Array[]) => Sent;
   readonly writeBytesMax: number;
   readonly requestDeadlineMs: number;
   readonly negativeEntryValidMs: number;
@@ -181,7 +182,7 @@ export class FuseConnection {
   #settleLater(pending: PendingRequest, result: Result<unknown>): void {
     const { operation, request } = pending;
     if (!request.answered) this.#settle(operation, request, result);
-    else if (typeof result !== "string") operation.undo?.(this.#context, request, result);
+    else this.#undo(operation, request, result);
     this.#pending.remove(pending);
   }
 
@@ -189,7 +190,17 @@ export class FuseConnection {
   #settle(operation: Operation<unknown>, request: Request, result: Result<unknown>): void {
     const error = this.#encode(operation, request, result);
     if (error !== undefined) this.#fail(request, ERRNO[error]);
-    else if (this.#send(request) === "gone") operation.undo?.(this.#context, request, result);
+    if (error !== undefined || this.#send(request) === "gone") this.#undo(operation, request, result);
+  }
+
+  /** The result did not reach the kernel. */
+  #undo(operation: Operation<unknown>, request: Request, result: Result<unknown>): void {
+    if (typeof result === "string") return;
+    try {
+      operation.undo?.(this.#context, request, result);
+    } catch (error) {
+      this.#bug(request, error);
+    }
   }
 
   #encode(operation: Operation<unknown>, request: Request, result: Result<unknown>): ErrnoCode | undefined {
@@ -208,10 +219,10 @@ export class FuseConnection {
     const head = out.finish(request.uniqueLow, request.uniqueHigh, 0, bytes);
     request.answered = true;
     const sent = this.#options.send([head, ...out.attached]);
-    if (sent !== "refused") return sent;
+    if (typeof sent === "string") return sent;
     this.#options.logger.error(
-      { opcode: request.opcode, inode: request.inode },
-      "the kernel refused a reply as malformed",
+      { opcode: request.opcode, inode: request.inode, error: sent.refused },
+      "the kernel refused a reply: the request gets EIO",
     );
     this.#fail(request, ERRNO.EIO);
     return "gone";

@@ -44,14 +44,17 @@ export const lookup: Operation<EntryReply | { absentMs: number }> = {
 
 /**
  * "." and "..": an inode by its number alone, or its parent, as file handles need it (EXPORT_SUPPORT;
- * open_by_handle_at(2)).
+ * open_by_handle_at(2)). The kernel asks only for an inode that it does not have, so that one without links is not open
+ * here: its handle is stale.
  */
 async function lookupSelf({ handlers }: Context, request: Request, parentOf: boolean): Promise<Result<EntryReply>> {
   const asEntry = (reply: Result<AttributesReply>) =>
     typeof reply === "string" ? reply : { ...reply, entryValidMs: 0 };
   const self = await handlers.getattr(request, request.inode, undefined);
-  if (!parentOf || typeof self === "string") return asEntry(self === "ENOENT" ? "ESTALE" : self);
-  const { parent, inode } = self.attributes;
+  if (typeof self === "string") return self === "ENOENT" ? "ESTALE" : self;
+  const { parent, inode, links } = self.attributes;
+  if (links === 0) return "ESTALE";
+  if (!parentOf) return asEntry(self);
   return asEntry(await handlers.getattr(request, parent === 0 ? inode : parent, undefined));
 }
 

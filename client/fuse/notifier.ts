@@ -2,7 +2,7 @@ import { Worker } from "node:worker_threads";
 import type { Logger } from "pino";
 import type { ByteString, Inode } from "../../core/ids.ts";
 import type { KernelCaches } from "../volume/handlers.ts";
-import { invalidateEntryMessage, invalidateInodeMessage } from "./notify-message.ts";
+import { invalidateEntryMessage, invalidateInodeMessage, invalidatePagesMessage } from "./notify-message.ts";
 import type { Held } from "./operation.ts";
 
 /** Messages that the thread gets at once; it reports their completion together. */
@@ -29,7 +29,7 @@ type Released = (inode: Inode, held: Held) => Promise<void> | undefined;
  * mount that hangs until umount -f: the thread cannot exit, and keeps the device open.
  *
  * Hence a handler must not wait for an invalidation of the pages that its own READ or WRITE holds, or of the names that
- * its own LOOKUP or directory change holds. An OPEN may wait.
+ * its own LOOKUP or directory change holds. An OPEN may wait, and so may a READ or WRITE of direct I/O, which holds none.
  */
 export class Notifier implements KernelCaches {
   readonly #fd: number;
@@ -57,6 +57,11 @@ export class Notifier implements KernelCaches {
     const released = this.#released(inode, "pages");
     if (released !== undefined) this.invalidateInode(inode, false); // attributes need not wait
     return this.#enqueue(`content ${inode}`, message, released);
+  }
+
+  invalidatePages(inode: Inode, offset: number, length: number): Promise<void> {
+    const message = () => invalidatePagesMessage(inode, offset, length);
+    return this.#enqueue(`pages ${inode} ${offset} ${length}`, message, this.#released(inode, "pages"));
   }
 
   invalidateEntry(parent: Inode, name: ByteString): Promise<void> {

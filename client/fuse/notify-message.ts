@@ -23,6 +23,14 @@ export function invalidateInodeMessage(inode: Inode, content: boolean): Buffer {
   return bytes;
 }
 
+/** The pages of a range, and the attributes. `length` is not 0, which would stand for the rest of the file. */
+export function invalidatePagesMessage(inode: Inode, offset: number, length: number): Buffer {
+  const bytes = invalidateInodeMessage(inode, true);
+  putU64(bytes, offset, 24);
+  putU64(bytes, length, 32);
+  return bytes;
+}
+
 /** struct fuse_notify_inval_entry_out, followed by the name and a NUL. Drops the entry, or only ends its validity. */
 export function invalidateEntryMessage(parent: Inode, name: ByteString, how: "drop" | "expire"): Buffer {
   const bytes = Buffer.alloc(OUT_HEADER_BYTES + 16 + name.length + 1);

@@ -21,7 +21,7 @@ export interface Operation<T> {
   call(context: Context, request: Request, body: RequestBody): Reply<T>;
   /** Puts the members of the reply; or answers the errno to reply with instead. */
   encode(out: ReplyWriter, value: T, request: Request): ErrnoCode | undefined;
-  /** The reply did not reach the kernel (interrupted, too late): releases what the result holds. */
+  /** The reply did not reach the kernel (interrupted, too late, not encodable): releases what the result holds. */
   undo?(context: Context, request: Request, value: T): void;
   /** Waits for another process without a deadline; any signal ends it (F_SETLKW, fcntl(2)). */
   readonly blocking?: true;
@@ -49,8 +49,12 @@ export class Request implements Caller {
   readonly pid: number;
   /** The other directory of a rename. */
   secondInode: Inode | undefined;
+  /** A READ or WRITE of direct I/O: no page is locked for it. */
+  direct = false;
   /** The largest reply, bytes, where the request states one. */
   sizeBytes = 0;
+  /** How many entries of a listing are in the reply; with READDIRPLUS each counts as a lookup. */
+  entriesPut = 0;
   answered = false;
   /** When it is given up (performance.now). */
   deadlineMs = 0;

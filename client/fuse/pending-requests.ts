@@ -59,7 +59,7 @@ export class PendingRequests {
   released(inode: Inode, held: Held): Promise<void> | undefined {
     const answered: Promise<void>[] = [];
     for (const { operation, request, waiters } of this.#pending.values()) {
-      if (operation.holds !== held || request.answered) continue;
+      if (operation.holds !== held || request.direct || request.answered) continue;
       if (request.inode !== inode && request.secondInode !== inode) continue;
       answered.push(
         new Promise((resolve) => {

@@ -88,6 +88,10 @@ export const FOPEN_KEEP_CACHE = 1 << 1;
 export const FOPEN_CACHE_DIR = 1 << 3;
 
 export const GETATTR_FH = 1 << 0;
+/** The request names the owner of the caller's locks: so does direct I/O, and nothing that goes through the page cache. */
+export const READ_LOCKOWNER = 1 << 1;
+export const WRITE_LOCKOWNER = 1 << 1;
+export const WRITE_CACHE = 1 << 0;
 export const WRITE_KILL_SUIDGID = 1 << 2;
 export const OPEN_KILL_SUIDGID = 1 << 0;
 export const RELEASE_FLOCK_UNLOCK = 1 << 1;
@@ -100,7 +104,7 @@ export const RENAME_EXCHANGE = 1 << 1;
 /** fcntl(2)'s lock types, as Linux numbers them. */
 export const LOCK_MODES = ["read", "write", "unlock"] as const;
 
-export const O_TRUNC = 0o1000;
+export const O_DSYNC = 0o10000;
 /** The errno of an ioctl(2) that is not supported; core/errno.ts has only those that a file system returns. */
 export const ENOTTY = 25;
 

@@ -1,11 +1,18 @@
 import type { Logger } from "pino";
 import type { VolumeDescription } from "../../config/volume-description.ts";
-import { mountFuse } from "../fuse/mount.ts";
+import { type FuseOptions, mountFuse } from "../fuse/mount.ts";
 import { openVolume } from "../volume/open-volume.ts";
-import { parseMountOptions, type WrittenMountOptions } from "../volume/options.ts";
+import { type MountOptions, parseMountOptions, type WrittenMountOptions } from "../volume/options.ts";
 
 /** Added to the time limits of the handlers before a request is answered with ETIMEDOUT. */
 const DEADLINE_SLACK_MS = 60_000;
+
+/** The part of the mount options that concerns the kernel. */
+export function fuseOptions(options: MountOptions): FuseOptions {
+  const { allowOther, readOnly, kernelFlags, readAheadKb, negativeEntryValidMs } = options;
+  const requestDeadlineMs = options.writeTimeoutMs * 2 + options.readTimeoutMs + DEADLINE_SLACK_MS;
+  return { allowOther, readOnly, kernelFlags, readAheadKb, negativeEntryValidMs, requestDeadlineMs };
+}
 
 interface RunningMount {
   /** As the mount table has them. */
@@ -35,13 +42,7 @@ export async function runMount(what: {
       mountPoint,
       source,
       handlers: access.handlers,
-      options: {
-        allowOther: options.allowOther,
-        readOnly: options.readOnly,
-        kernelFlags: options.kernelFlags,
-        readAheadKb: options.readAheadKb,
-        requestDeadlineMs: options.writeTimeoutMs * 2 + options.readTimeoutMs + DEADLINE_SLACK_MS,
-      },
+      options: fuseOptions(options),
       logger,
     });
     access.state.kernel.caches = mount.caches;

@@ -72,6 +72,20 @@ export interface StatFsReply {
   readonly inodesFree: number;
 }
 
+export interface WriteOptions {
+  /** Clears set-user-ID, set-group-ID and file capabilities. */
+  readonly killPrivileges: boolean;
+  /** Not through the kernel's page cache (O_DIRECT of open(2)). */
+  readonly direct: boolean;
+  /**
+   * A direct write with O_DSYNC or O_SYNC: it is answered once it is durable. The kernel sends an FSYNC after every
+   * other write with these flags, but not after an asynchronous direct one (io_submit(2)).
+   */
+  readonly durable: boolean;
+  /** Pages of a shared mapping: they go to their offset, also through a handle that appends. */
+  readonly writeback: boolean;
+}
+
 export interface Handlers {
   lookup(caller: Caller, parent: Inode, name: ByteString): Reply<EntryReply>;
   /** The kernel drops `count` of the lookups that it has counted: one for each entry it was given. */
@@ -97,8 +111,9 @@ export interface Handlers {
     mode: "replace" | "noreplace" | "exchange",
   ): Reply<true>;
   link(caller: Caller, inode: Inode, newParent: Inode, newName: ByteString): Reply<EntryReply>;
-  /** `flags`: those of open(2), O_TRUNC included (ATOMIC_O_TRUNC). */
-  open(caller: Caller, inode: Inode, flags: number): Reply<OpenReply>;
+  /** `flags`: those of open(2), O_TRUNC included (ATOMIC_O_TRUNC), which with `killPrivileges` clears set-user-ID. */
+  open(caller: Caller, inode: Inode, flags: number, killPrivileges: boolean): Reply<OpenReply>;
+  /** ESTALE: the name exists by now. The kernel then looks it up and checks whether the caller may open it. */
   create(
     caller: Caller,
     parent: Inode,
@@ -107,13 +122,14 @@ export interface Handlers {
     umask: number,
     flags: number,
   ): Reply<{ entry: EntryReply; open: OpenReply }>;
-  /** At most `length` bytes, fewer only at the end of the file. */
+  /** At most `length` bytes, fewer only at the end of the file. `direct`: as in WriteOptions. */
   read(
     caller: Caller,
     inode: Inode,
     handle: number,
     offset: number,
     length: number,
+    direct: boolean,
   ): Reply<Uint8Array | readonly Uint8Array[]>;
   /** `data` is valid until the handler has finished. Answers the number of bytes written. */
   write(
@@ -122,7 +138,7 @@ export interface Handlers {
     handle: number,
     offset: number,
     data: Uint8Array,
-    killPrivileges: boolean,
+    options: WriteOptions,
   ): Reply<number>;
   /** At each close(2) of a descriptor: stores what was written, or answers the error that close(2) returns. */
   flush(caller: Caller, inode: Inode, handle: number, lockOwner: string): Reply<true>;
@@ -168,6 +184,8 @@ export interface Handlers {
 export interface KernelCaches {
   /** Attributes, and with `content` also the pages. Attributes alone never wait for a request that holds a page. */
   invalidateInode(inode: Inode, content: boolean): Promise<void>;
+  /** The pages of a range. A WRITE of direct I/O may wait for it. */
+  invalidatePages(inode: Inode, offset: number, length: number): Promise<void>;
   /** Drops a name that no longer leads where it did. A process whose working directory it was gets ENOENT for it. */
   invalidateEntry(parent: Inode, name: ByteString): Promise<void>;
   /** Ends the validity of a name that may have changed: the kernel asks before it uses it again, and keeps it until then. */

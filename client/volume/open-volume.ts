@@ -9,6 +9,7 @@ import { MissingSlices } from "./blocks/missing-slices.ts";
 import { openBlocks } from "./blocks/open-blocks.ts";
 import { fileSystem } from "./filesystem/filesystem.ts";
 import { MountState } from "./filesystem/mount-state.ts";
+import { ReadAheadBudget } from "./filesystem/read-ahead.ts";
 import type { Handlers } from "./handlers.ts";
 import { Metadata } from "./metadata/metadata.ts";
 import type { MountOptions } from "./options.ts";
@@ -44,7 +45,7 @@ export async function openVolume(what: {
     ...what,
     openFiles: () => state?.nodes.openFiles() ?? [],
     events: {
-      onInvalidations: (invalidations) => state?.kernel.invalidate(invalidations),
+      onInvalidations: (invalidations, version) => state?.kernel.invalidate(invalidations, version),
       onCachesLost: () => state?.kernel.invalidateAll(),
       onSessionLost: () => state?.onSessionLost(),
     },
@@ -109,7 +110,8 @@ function mountState(parts: {
     reads,
     blocks: cache,
     dirtyBytesMax: options.writeBufferBytes,
-    readAheadBytes: options.readAheadBytes,
+    // The other half is for blocks that are being read, and for random reads.
+    readAhead: new ReadAheadBudget({ bytesMax: options.memoryCacheBytes / 2, eachBytesMax: options.readAheadBytes }),
     validMs: VALID_MS,
     logger,
     uploads: {

@@ -34,7 +34,7 @@ const schema = z.strictObject({
     .int()
     .min(16 * MIB)
     .default(128 * MIB),
-  /** Dirty bytes in memory, over all files; beyond that, writers wait. */
+  /** Memory for what is dirty, over all files; beyond that, writers wait. */
   writeBufferBytes: z.coerce
     .number()
     .int()
@@ -48,6 +48,8 @@ const schema = z.strictObject({
     .default(32 * MIB),
   /** The kernel's own readahead. */
   readAheadKb: z.coerce.number().int().min(0).max(65_536).optional(),
+  /** How long the kernel may use that a name does not exist without asking. */
+  negativeEntryValidMs: milliseconds.default(0),
   allowOther: flag.optional(),
   readOnly: flag.optional(),
   /** In the order in which they were written. */

@@ -27,8 +27,8 @@ export function mayCampaign(state: RaftState): boolean {
 
 /**
  * A newcomer may be a member that lost its disk, and with it entries that it helped to commit. Its vote could elect a
- * leader without those entries, so it grants none until it has caught up; except for an empty log, where the whole group
- * is new.
+ * leader without those entries, so it grants none until it has caught up; except to an empty log, which needs the votes
+ * of all members: then the whole group is new.
  */
 function mayVoteFor(state: RaftState, { last }: PreVote | Vote): boolean {
   return !state.newcomer || (state.log.lastIndex === 0 && last.index === 0);
@@ -139,7 +139,11 @@ export function answerOldTerm(state: RaftState, message: Message): void {
   else if (message.type === "preVote") state.send({ type: "preVoteResponse", from, to, term, granted: false });
 }
 
-/** Counts voters only: a vote may be that of a learner or of a removed member, and so may this member's own. */
-function hasWon(state: RaftState): boolean {
-  return state.voters.filter((id) => state.votes.get(id) === true).length >= state.quorum;
+/**
+ * Counts voters only: a vote may be that of a learner or of a removed member, and so may this member's own. A group begins
+ * with the votes of all its members: a majority may have lost their disks, and the others hold what was committed.
+ */
+function hasWon({ log, voters, votes, quorum }: RaftState): boolean {
+  const needed = log.lastIndex === 0 ? voters.length : quorum;
+  return voters.filter((id) => votes.get(id) === true).length >= needed;
 }

@@ -30,6 +30,8 @@ export type Input =
   | { readonly type: "unreachable"; readonly peer: number }
   /** The member has installed a snapshot up to `index`; undefined: the transfer failed. */
   | { readonly type: "snapshotSent"; readonly to: number; readonly index: number | undefined }
+  /** A leader has applied the entry at `at`. Ignored unless the log holds it: then all up to it are committed. */
+  | { readonly type: "committed"; readonly at: LogPosition }
   /**
    * The installation of a snapshot from the leader of `term` has started: nothing is appended or applied until
    * `restored`.

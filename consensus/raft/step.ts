@@ -56,6 +56,9 @@ const onInput: { [K in Input["type"]]: (state: RaftState, input: Extract<Input, 
   fetched: (state, { term, to, from, entries }) => onFetched(state, term, to, from, entries),
   unreachable: (state, { peer }) => onUnreachable(state, peer),
   snapshotSent: (state, { to, index }) => onSnapshotSent(state, to, index),
+  committed: ({ log }, { at }) => {
+    if (log.matches(at)) log.commit = Math.max(log.commit, at.index);
+  },
   restoring: (state, { leader, term }) => {
     if (term > state.term || state.role !== "follower") becomeFollower(state, term, leader);
     state.restoring = true;

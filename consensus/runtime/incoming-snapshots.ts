@@ -3,6 +3,7 @@ import type { Refusals } from "../../proto/refusals.ts";
 import type { StateMachine } from "../group.ts";
 import type { LogStore } from "../log-store.ts";
 import type { SnapshotPosition } from "../raft/input.ts";
+import type { LogPosition } from "../raft/messages.ts";
 import type { Raft } from "../raft/raft.ts";
 import type { SnapshotHeader, SnapshotIntake } from "../transport/transport.ts";
 import { installSnapshot } from "./install-snapshot.ts";
@@ -18,6 +19,8 @@ export interface IncomingOptions {
   readonly keepMs: number;
   /** Resolves when nothing is being written to the log. */
   readonly idle: () => Promise<void>;
+  /** The leader has applied everything up to here. */
+  readonly onCommitted: (at: LogPosition) => void;
   readonly onRestoring: (from: number, term: number) => void;
   /** The snapshot is installed; undefined: it failed, and nothing has changed. */
   readonly onRestored: (to: SnapshotPosition | undefined) => void;
@@ -44,7 +47,10 @@ export class IncomingSnapshots {
   receive(from: number, header: SnapshotHeader): SnapshotIntake | undefined {
     const { raft, logger, timers, keepMs } = this.#options;
     if (header.term < raft.term) throw new Error(`term ${header.term} is over`);
-    if (header.at.index <= raft.log.commit) return undefined; // this log continues beyond the snapshot already
+    // §5.1: a log that holds the snapshot's last entry needs its commit index alone. The entries after it stay: this member
+    // may have acknowledged them.
+    this.#options.onCommitted(header.at);
+    if (header.at.index <= raft.log.commit) return undefined;
     const current = this.#current;
     if (current !== undefined) {
       if (current.isOf(from, header)) return current.connect();

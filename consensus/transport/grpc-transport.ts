@@ -77,6 +77,8 @@ export class GrpcTransport implements Transport {
   #peers: readonly GroupMember[] = [];
   readonly #incoming = new Set<ServerDuplexStream<RaftFrame, RaftWelcome>>();
   #receiver: Receiver | undefined;
+  /** The life of this process, and those of the members that are connected (RaftHello.life), by member. */
+  readonly lives: { readonly own: number; readonly heard: ReadonlyMap<number, number> };
 
   constructor(options: GrpcTransportOptions) {
     this.#options = options;
@@ -89,6 +91,13 @@ export class GrpcTransport implements Transport {
       life: Math.floor(Math.random() * 2 ** 48),
       supports: options.supports ?? 0,
       required: options.required ?? (() => 0),
+    };
+    const claims = this.#claims;
+    this.lives = {
+      own: this.#identity.life,
+      get heard() {
+        return new Map([...claims].map(([member, { life }]) => [member, life]));
+      },
     };
     this.handlers = {
       exchange: (call: ServerDuplexStream<RaftFrame, RaftWelcome>) => this.#exchange(call),

@@ -11,12 +11,13 @@ import {
   type SessionId,
 } from "../ids.ts";
 import { CodecError, CodeTable, encodeWith, Reader, type Writer } from "./bytes.ts";
-import { INODE_KINDS, readSlice, writeSlice } from "./values.ts";
+import { INODE_KINDS, readSlice, readVersion, writeSlice, writeVersion } from "./values.ts";
 
 /** A command: a format byte, the code of its kind, its fields. */
 const FORMAT = 1;
 
 const KINDS = new CodeTable<CommandKind>(codesOfKinds());
+const BEGINNINGS = new CodeTable<CommandOf<"beginEpoch">["how"]>({ sealed: 1, resumed: 2, counters: 3, forced: 4 });
 const RENAME_MODES = new CodeTable<CommandOf<"rename">["mode"]>({ replace: 0, noreplace: 1, exchange: 2 });
 const FALLOCATE_MODES = new CodeTable<CommandOf<"fallocate">["mode"]>({ allocate: 0, keepSize: 1, punch: 2, zero: 3 });
 const XATTR_MODES = new CodeTable<CommandOf<"setxattr">["mode"]>({ either: 0, create: 1, replace: 2 });
@@ -56,9 +57,14 @@ const codecs: { readonly [K in CommandKind]: Codec<K> } = {
   beginEpoch: {
     write(w, c) {
       w.uint(checkEpoch(c.epoch));
-      w.bool(c.forced);
+      w.u8(BEGINNINGS.code(c.how));
+      if (c.how === "resumed") writeVersion(w, c.declined);
     },
-    read: (r) => ({ epoch: checkEpoch(r.uint()), forced: r.bool() }),
+    read(r) {
+      const epoch = checkEpoch(r.uint());
+      const how = BEGINNINGS.name(r.u8());
+      return how === "resumed" ? { epoch, how, declined: readVersion(r) } : { epoch, how };
+    },
   },
   seal: {
     write: (w, c) => w.uint(checkRegion(c.to)),

@@ -1,7 +1,7 @@
 /** The records of the state and their encodings: one for each prefix in keys.ts. */
 
-import type { InodeKind } from "../commands.ts";
-import type { ByteString, EpochCode, Inode, RegionIndex, Sequence, SessionId, Version } from "../ids.ts";
+import type { CommandOf, InodeKind } from "../commands.ts";
+import type { ByteString, Inode, RegionIndex, Sequence, SessionId, Version } from "../ids.ts";
 import { CodeTable, encodeWith, Reader, type Writer } from "./bytes.ts";
 import {
   type ChunkValue,
@@ -12,6 +12,8 @@ import {
   encodeChunk,
   encodeSlice,
   INODE_KINDS,
+  readVersion,
+  writeVersion,
 } from "./values.ts";
 
 const FORMAT = 1;
@@ -94,7 +96,8 @@ export interface EpochRecord {
   readonly first: Sequence;
   /** The version before it. */
   readonly previous: Version;
-  readonly forced: boolean;
+  /** Why it began. The first epoch begins with the volume. */
+  readonly how: "format" | CommandOf<"beginEpoch">["how"];
 }
 
 /** The encoding of a type of record in the state. */
@@ -123,16 +126,8 @@ function record<T>(what: string, write: (w: Writer, value: T) => void, read: (r:
 const LOCK_TABLES = new CodeTable<HeldLock["table"]>({ posix: 0, flock: 1 });
 const LOCK_MODES = new CodeTable<HeldLock["mode"]>({ read: 0, write: 1 });
 const REGION_STATES = new CodeTable<RegionState>({ joining: 0, active: 1, leaving: 2, removed: 3, detached: 4 });
+const BEGINNINGS = new CodeTable<EpochRecord["how"]>({ format: 0, sealed: 1, resumed: 2, counters: 3, forced: 4 });
 const NOT_SEALED = 255;
-
-function writeVersion(w: Writer, version: Version): void {
-  w.uint(version.epoch);
-  w.uint(version.sequence);
-}
-
-function readVersion(r: Reader): Version {
-  return { epoch: r.uint() as EpochCode, sequence: r.uint() as Sequence };
-}
 
 export const RECORDS = {
   volume: record<Volume>(
@@ -258,9 +253,9 @@ export const RECORDS = {
     (w, v) => {
       w.uint(v.first);
       writeVersion(w, v.previous);
-      w.bool(v.forced);
+      w.u8(BEGINNINGS.code(v.how));
     },
-    (r) => ({ first: r.uint() as Sequence, previous: readVersion(r), forced: r.bool() }),
+    (r) => ({ first: r.uint() as Sequence, previous: readVersion(r), how: BEGINNINGS.name(r.u8()) }),
   ),
   region: record<Version>("region", writeVersion, readVersion),
 };

@@ -1,6 +1,15 @@
 import type { Attributes, InodeKind, Outcome, Slice } from "../commands.ts";
 import { ERRNO, type ErrnoCode } from "../errno.ts";
-import { type Inode, NO_REGIONS, type RegionIndex, type RegionSet, type Sequence, type SliceId } from "../ids.ts";
+import {
+  type EpochCode,
+  type Inode,
+  NO_REGIONS,
+  type RegionIndex,
+  type RegionSet,
+  type Sequence,
+  type SliceId,
+  type Version,
+} from "../ids.ts";
 import { CodeTable, encodeWith, Reader, type Writer } from "./bytes.ts";
 
 const FORMAT = 1;
@@ -45,6 +54,15 @@ export interface ChunkValue {
   /** Sequence of the last change. */
   readonly revision: number;
   readonly segments: readonly Segment[];
+}
+
+export function writeVersion(w: Writer, version: Version): void {
+  w.uint(version.epoch);
+  w.uint(version.sequence);
+}
+
+export function readVersion(r: Reader): Version {
+  return { epoch: r.uint() as EpochCode, sequence: r.uint() as Sequence };
 }
 
 function writeAttributes(w: Writer, a: Attributes): void {

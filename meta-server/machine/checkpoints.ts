@@ -3,16 +3,12 @@ import { checkpointKey, decodeRecord, encodeRecord } from "./local-keys.ts";
 /** A checkpoint is kept at each multiple of this sequence. Every region knows its state hash there. */
 export const CHECKPOINT_EVERY = 256;
 
-/** The position of a sequence in the group's log, and the state that is needed to count sequences from there on. */
+/** The position of a sequence in the group's log, to count sequences from there on. */
 export interface Checkpoint {
   /** Index of the log entry that took this sequence. */
   readonly index: number;
   readonly epoch: number;
   readonly sequence: number;
-  /** Index of the region that the epoch is sealed to; −1: not sealed. */
-  readonly sealedTo: number;
-  /** The latest epoch because of which this region was fenced; 0: none. */
-  readonly fence: number;
   readonly stateHash: string;
   readonly atMs: number;
   /** Bytes of log that were applied up to here since the store was created. */
@@ -23,8 +19,6 @@ const GENESIS: Omit<Checkpoint, "atMs"> = {
   index: 0,
   epoch: 0,
   sequence: 0,
-  sealedTo: -1,
-  fence: 0,
   stateHash: "",
   logBytes: 0,
 };

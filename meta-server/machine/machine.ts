@@ -1,8 +1,9 @@
 import { UserError } from "../../base/user-error.ts";
 import type { GroupEntry, MachineSnapshot, StateMachine } from "../../consensus/group.ts";
+import { isOnChangelog } from "../../core/changelog.ts";
 import { featuresIn } from "../../core/codec/records.ts";
-import { decodeEntry } from "../../core/codec.ts";
-import type { Command, Outcome, Stamp } from "../../core/commands.ts";
+import { decodeEntry, type Entry } from "../../core/codec.ts";
+import type { Outcome, Stamp } from "../../core/commands.ts";
 import { applyEntry, type Refusal } from "../../core/entries.ts";
 import { FEATURE_LEVEL, levelIn, tooOld } from "../../core/features.ts";
 import { epochRegion, type RegionIndex, type Time, type Version } from "../../core/ids.ts";
@@ -14,7 +15,15 @@ import { CHECKPOINT_EVERY, Checkpoints, type Retention } from "./checkpoints.ts"
 import { Generations } from "./generations.ts";
 import { applyLocal, type LocalTarget } from "./local-apply.ts";
 import { decodeLocal, isLocal, type LocalEntry } from "./local-entries.ts";
-import { APPLIED_KEY, CHECKPOINT_PREFIX, decodeRecord, encodeRecord, type Pending } from "./local-keys.ts";
+import {
+  APPLIED_KEY,
+  CHECKPOINT_PREFIX,
+  decodeRecord,
+  encodeRecord,
+  type Pending,
+  REFUSED_ENTRY_PREFIX,
+} from "./local-keys.ts";
+import { RefusedEntries } from "./refused-entries.ts";
 import { factOf, RegionFacts } from "./region-facts.ts";
 import { LogRetention } from "./retention.ts";
 import { restoreStore, snapshotParts } from "./snapshot.ts";
@@ -23,7 +32,10 @@ import { VolumeView } from "./volume-view.ts";
 
 export type Applied =
   | { readonly taken: true; readonly version: Version; readonly outcome: Outcome; readonly encoded: Uint8Array }
-  | { readonly taken: false; readonly refusal: Refusal | "fenced" | "diverged" | "refused" };
+  | { readonly taken: false; readonly refusal: Refusal | OwnRefusal };
+
+/** Why this region refuses an entry that the sequencer would take: for what its group has committed besides the volume. */
+type OwnRefusal = "fenced" | "diverged" | "refused";
 
 export type Role = "primary" | "mirror" | "sealed" | "fenced" | "unformatted";
 
@@ -72,6 +84,7 @@ export class Machine implements StateMachine {
   readonly #store: TurnStore;
   readonly facts: RegionFacts;
   readonly checkpoints = new Checkpoints();
+  readonly refusedEntries = new RefusedEntries();
   readonly #generations: Generations;
   readonly #retention: LogRetention;
   readonly #listeners = new Set<(turn: Turn) => void>();
@@ -85,6 +98,7 @@ export class Machine implements StateMachine {
   #taken: TakenEntry[] = [];
   #effects: Effects[] = [];
   #flipped = false;
+  readonly #put = (key: string, value: Uint8Array | undefined): void => this.#store.put(key, value);
 
   private constructor(store: TurnStore, options: MachineOptions) {
     this.#options = options;
@@ -106,7 +120,8 @@ export class Machine implements StateMachine {
 
   async #load(): Promise<void> {
     await this.checkpoints.load(this.#store.pages(CHECKPOINT_PREFIX));
-    if (this.#index === 0) this.checkpoints.addGenesis(Date.now(), (key, value) => this.#store.put(key, value));
+    await this.refusedEntries.load(this.#store.pages(REFUSED_ENTRY_PREFIX));
+    if (this.#index === 0) this.checkpoints.addGenesis(Date.now(), this.#put);
     this.#rememberHash();
   }
 
@@ -176,6 +191,11 @@ export class Machine implements StateMachine {
     return volume.sealedTo === undefined ? "primary" : "sealed";
   }
 
+  /** What the region reports of itself: its role, or that its state differs from the primary's. */
+  get state(): Role | "diverged" {
+    return this.facts.diverged === undefined ? this.role : "diverged";
+  }
+
   /** The state hash at a sequence; known at recent ends of turns and at checkpoints. */
   hashAt(sequence: number): string | undefined {
     return this.#hashes.get(sequence) ?? this.checkpoints.at(sequence)?.stateHash;
@@ -219,19 +239,28 @@ export class Machine implements StateMachine {
     const entry = decodeEntry(data);
     this.#requireSupport(levelIn(entry.command) ?? 0);
     const previous = this.tree.version;
-    if (entry.type === "proposed" && this.facts.fence > previous.epoch) return { taken: false, refusal: "fenced" };
-    if (entry.type === "followed" && this.facts.diverged !== undefined) return { taken: false, refusal: "diverged" };
-    if (this.isRefused(entry.command, previous)) return { taken: false, refusal: "refused" };
-    const result = applyEntry(this.tree, entry);
-    if (!result.taken) return result;
-    this.#noteTaken(entry.stamp, { previous, version: result.version, body: entry.body }, result.effects);
+    const refusal = this.#refusalOf(entry);
+    const result = refusal === undefined ? applyEntry(this.tree, entry) : ({ taken: false, refusal } as const);
+    if (result.taken) {
+      if (entry.command.kind === "beginEpoch" && entry.command.how === "counters") {
+        this.facts.passClearance(previous.epoch, result.version.epoch);
+      }
+      this.#noteTaken(entry.stamp, { previous, version: result.version, body: entry.body }, result.effects);
+    } else this.refusedEntries.add(this.#index, this.#put);
     return result;
   }
 
-  /** Whether the command would begin an epoch of this region from a seal that it has declined. */
-  isRefused(command: Command, seal: Version): boolean {
-    if (command.kind !== "beginEpoch" || command.forced) return false;
-    return epochRegion(command.epoch) === this.regionIndex && this.facts.isRefused(seal);
+  /**
+   * A diverged region takes nothing that is built on its state. A fenced one takes no command but its own promotion, to an
+   * epoch above the one that it was fenced for. An epoch does not begin from a seal that this region has declined.
+   */
+  #refusalOf({ type, command }: Entry): OwnRefusal | undefined {
+    const { fence, diverged } = this.facts;
+    const begins = command.kind === "beginEpoch" ? command : undefined;
+    if (diverged !== undefined && (type === "followed" || begins !== undefined)) return "diverged";
+    if (type === "followed") return undefined;
+    if (fence > this.version.epoch && !(begins?.how === "forced" && begins.epoch > fence)) return "fenced";
+    return begins?.how === "sealed" && this.facts.isRefused(this.version) ? "refused" : undefined;
   }
 
   #noteTaken(stamp: Stamp, taken: TakenEntry, effects: Effects): void {
@@ -254,13 +283,11 @@ export class Machine implements StateMachine {
     const checkpoint = {
       index: this.#index,
       ...this.tree.version,
-      sealedTo: this.tree.sealedTo ?? -1,
-      fence: this.facts.fence,
       stateHash: this.tree.stateHash,
       atMs,
       logBytes: this.#logBytes,
     };
-    this.checkpoints.add(checkpoint, (key, value) => this.#store.put(key, value));
+    this.checkpoints.add(checkpoint, this.#put);
   }
 
   #localTarget(): LocalTarget {
@@ -286,14 +313,15 @@ export class Machine implements StateMachine {
       return;
     }
     this.#writeTree();
-    const put = (key: string, value: Uint8Array | undefined) => this.#store.put(key, value);
-    this.facts.setGeneration(entry.generation);
+    const old = this.version;
     this.#view = new VolumeView(this.#store, entry.generation);
+    const isPast = this.facts.diverged === undefined && isOnChangelog(this.tree, old);
+    this.facts.setGeneration(entry.generation, { sequence: this.version.sequence, isPast });
     this.#hashes.clear();
     this.#taken = [];
     this.#effects = [];
     this.#flipped = true;
-    this.checkpoints.clear(put);
+    this.checkpoints.clear(this.#put);
     this.#checkpoint(this.#time.seconds * 1000);
   }
 
@@ -348,15 +376,16 @@ export class Machine implements StateMachine {
   }
 
   get retainFromIndex(): number {
-    const put = (key: string, value: undefined) => this.#store.put(key, value);
     const { region } = this.#options;
-    return this.#retention.fromIndex({
+    const from = this.#retention.fromIndex({
       tree: this.tree,
       region,
       primary: this.primary,
       logBytes: this.#logBytes,
-      put,
+      put: this.#put,
     });
+    this.refusedEntries.dropBelow(from, this.#put);
+    return from;
   }
 
   // Snapshots and closing
@@ -384,9 +413,16 @@ export class Machine implements StateMachine {
     await this.#load();
   }
 
-  /** Deletes the keys of dead generations, a page at a time. */
+  /** The next entry that sorts a replaced generation; undefined when all of them are sorted. */
+  async nextSorted(): Promise<Extract<LocalEntry, { kind: "sorted" }> | undefined> {
+    const [oldest] = this.facts.sorting;
+    return oldest === undefined ? undefined : this.#generations.nextSorted(oldest, this.#view);
+  }
+
+  /** Deletes the keys of dead generations that need not be sorted, a page at a time. */
   sweep(): Promise<void> {
-    return this.#generations.sweep(this.facts.generation);
+    const kept = this.facts.sorting.map(({ generation }) => generation);
+    return this.#generations.sweep(this.facts.generation, kept);
   }
 
   async close(): Promise<void> {

@@ -4,6 +4,13 @@ import type { Group } from "../../consensus/group.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { Proposer } from "./proposer.ts";
 
+/** A life is one run of one server process, known by a random number that is drawn at its start. */
+export interface Lives {
+  readonly own: number;
+  /** Those of the other members that are connected, by member. */
+  readonly heard: ReadonlyMap<number, number>;
+}
+
 /** What every role and service of one server works on. */
 export interface ServerContext {
   readonly volume: VolumeDescription;
@@ -12,6 +19,7 @@ export interface ServerContext {
   readonly group: Group;
   readonly machine: Machine;
   readonly proposer: Proposer;
+  readonly lives: Lives;
   readonly logger: Logger;
   /** The highest feature level that this server knows. */
   readonly supports: number;

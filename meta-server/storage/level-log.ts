@@ -36,7 +36,8 @@ export class LevelLog implements LogStore {
   #lastIndex: number;
   #termStarts: TermStart[];
   readonly #configurations: Configurations;
-  #inFlight: Promise<void> = Promise.resolve();
+  /** The last write that was begun and has not ended. */
+  #lastWrite: Promise<void> | undefined;
 
   private constructor(directory: string, level: Level, stored: StoredLog) {
     this.stored = stored;
@@ -71,10 +72,7 @@ export class LevelLog implements LogStore {
       for (const entry of entries) this.#put(entry, operations);
       if (this.#configurations.appended(entries)) operations.push(this.#putConfigurations());
     }
-    this.#inFlight = this.#level.batch(operations, { sync: true }).then(
-      () => done(),
-      (error) => done(this.#failed(error)),
-    );
+    this.#write(operations).then(() => done(), done);
   }
 
   async read(from: number, through: number, bytesMax: number): Promise<Entry[]> {
@@ -131,7 +129,7 @@ export class LevelLog implements LogStore {
   }
 
   async close(): Promise<void> {
-    await this.#inFlight;
+    await this.#lastWrite?.catch(() => undefined);
     await this.#level.close();
   }
 
@@ -163,15 +161,26 @@ export class LevelLog implements LogStore {
     return { type: "put", key: CONFIGURATIONS, value: encode(this.#configurations.list) };
   }
 
-  async #write(operations: Operation[]): Promise<void> {
-    try {
-      await this.#level.batch(operations, { sync: true });
-    } catch (error) {
-      throw this.#failed(error);
-    }
+  /**
+   * One write at a time, in the order of the calls: LevelDB promises no order among batches that are in flight together,
+   * and each batch goes by what the earlier ones have written. Nothing is written after a write that failed.
+   */
+  #write(operations: Operation[]): Promise<void> {
+    const write = () => this.#level.batch(operations, { sync: true });
+    const written = (this.#lastWrite === undefined ? write() : this.#lastWrite.then(write)).then(
+      () => {
+        if (this.#lastWrite === written) this.#lastWrite = undefined;
+      },
+      (error) => {
+        throw this.#failed(error);
+      },
+    );
+    this.#lastWrite = written;
+    return written;
   }
 
   #failed(error: unknown): StorageError {
+    if (error instanceof StorageError) return error;
     return new StorageError(`the log in ${this.#directory} is unusable`, error);
   }
 }

@@ -20,7 +20,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { WireVersion } from "./metadata.ts";
+import { WireEpoch, WireVersion } from "./metadata.ts";
 
 export const protobufPackage = "mirrorfs";
 
@@ -45,7 +45,7 @@ export interface RegionStatus {
     | undefined;
   /** the primary in the epoch of `version` */
   epochRegion: string;
-  /** "primary" | "mirror" | "sealed" | "fenced" | "unformatted" */
+  /** "primary" | "mirror" | "sealed" | "fenced" | "unformatted" | "diverged" */
   role: string;
   stateHash: string;
   /** mirror: the primary's last known commit */
@@ -114,6 +114,37 @@ export interface ChangeMembersAnswer {
   leader: string;
 }
 
+export interface ConfirmRequest {
+  volume: string;
+  /** of the volume that the asking region holds; empty when it holds none */
+  uuid: string;
+  /** the asking region */
+  region: string;
+  /** what it has applied */
+  version:
+    | WireVersion
+    | undefined;
+  /** of the asking server: a random number, drawn at its start */
+  life: number;
+}
+
+export interface ConfirmAnswer {
+  /** empty: the region holds no volume */
+  uuid: string;
+  region: string;
+  version:
+    | WireVersion
+    | undefined;
+  /** the epochs of its history, from the first to the present one */
+  chain: WireEpoch[];
+  /** "primary" | "mirror" | "sealed" | "fenced" | "unformatted" | "diverged" */
+  state: string;
+  /** the region that the epoch is sealed to; empty when it is not sealed */
+  sealedTo: string;
+  /** the latest epoch because of which the region was fenced; 0: none */
+  fence: number;
+}
+
 export interface AdminAnswer {
   ok: boolean;
   message: string;
@@ -124,6 +155,11 @@ export interface AdminAnswer {
 export interface UpgradeRequest {
   volume: string;
   level: number;
+}
+
+export interface FormatRequest {
+  volume: string;
+  without: string[];
 }
 
 export interface SwitchoverRequest {
@@ -167,7 +203,7 @@ export interface LossReportAnswer {
   /** the highest version that the mirror knew of: commands after `fork` may be lost */
   heard: WireVersion | undefined;
   promotedAtMs: number;
-  /** files with blocks in no reachable bucket */
+  /** files with blocks that this region lacks and whose home region does not answer */
   files: LostFile[];
   /** there are more such files */
   truncated: boolean;
@@ -1107,6 +1143,240 @@ export const ChangeMembersAnswer: MessageFns<ChangeMembersAnswer> = {
   },
 };
 
+function createBaseConfirmRequest(): ConfirmRequest {
+  return { volume: "", uuid: "", region: "", version: undefined, life: 0 };
+}
+
+export const ConfirmRequest: MessageFns<ConfirmRequest> = {
+  encode(message: ConfirmRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    if (message.uuid !== "") {
+      writer.uint32(18).string(message.uuid);
+    }
+    if (message.region !== "") {
+      writer.uint32(26).string(message.region);
+    }
+    if (message.version !== undefined) {
+      WireVersion.encode(message.version, writer.uint32(34).fork()).join();
+    }
+    if (message.life !== 0) {
+      writer.uint32(41).double(message.life);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConfirmRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConfirmRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.uuid = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.region = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.version = WireVersion.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.life = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ConfirmRequest>): ConfirmRequest {
+    return ConfirmRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ConfirmRequest>): ConfirmRequest {
+    const message = createBaseConfirmRequest();
+    message.volume = object.volume ?? "";
+    message.uuid = object.uuid ?? "";
+    message.region = object.region ?? "";
+    message.version = (object.version !== undefined && object.version !== null)
+      ? WireVersion.fromPartial(object.version)
+      : undefined;
+    message.life = object.life ?? 0;
+    return message;
+  },
+};
+
+function createBaseConfirmAnswer(): ConfirmAnswer {
+  return { uuid: "", region: "", version: undefined, chain: [], state: "", sealedTo: "", fence: 0 };
+}
+
+export const ConfirmAnswer: MessageFns<ConfirmAnswer> = {
+  encode(message: ConfirmAnswer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.uuid !== "") {
+      writer.uint32(10).string(message.uuid);
+    }
+    if (message.region !== "") {
+      writer.uint32(18).string(message.region);
+    }
+    if (message.version !== undefined) {
+      WireVersion.encode(message.version, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.chain) {
+      WireEpoch.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.state !== "") {
+      writer.uint32(42).string(message.state);
+    }
+    if (message.sealedTo !== "") {
+      writer.uint32(50).string(message.sealedTo);
+    }
+    if (message.fence !== 0) {
+      writer.uint32(57).double(message.fence);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConfirmAnswer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConfirmAnswer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.uuid = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.region = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.version = WireVersion.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.chain.push(WireEpoch.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.sealedTo = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.fence = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ConfirmAnswer>): ConfirmAnswer {
+    return ConfirmAnswer.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ConfirmAnswer>): ConfirmAnswer {
+    const message = createBaseConfirmAnswer();
+    message.uuid = object.uuid ?? "";
+    message.region = object.region ?? "";
+    message.version = (object.version !== undefined && object.version !== null)
+      ? WireVersion.fromPartial(object.version)
+      : undefined;
+    message.chain = object.chain?.map((e) => WireEpoch.fromPartial(e)) || [];
+    message.state = object.state ?? "";
+    message.sealedTo = object.sealedTo ?? "";
+    message.fence = object.fence ?? 0;
+    return message;
+  },
+};
+
 function createBaseAdminAnswer(): AdminAnswer {
   return { ok: false, message: "", version: undefined, leader: "" };
 }
@@ -1263,6 +1533,73 @@ export const UpgradeRequest: MessageFns<UpgradeRequest> = {
     const message = createBaseUpgradeRequest();
     message.volume = object.volume ?? "";
     message.level = object.level ?? 0;
+    return message;
+  },
+};
+
+function createBaseFormatRequest(): FormatRequest {
+  return { volume: "", without: [] };
+}
+
+export const FormatRequest: MessageFns<FormatRequest> = {
+  encode(message: FormatRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    for (const v of message.without) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FormatRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFormatRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.without.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FormatRequest>): FormatRequest {
+    return FormatRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FormatRequest>): FormatRequest {
+    const message = createBaseFormatRequest();
+    message.volume = object.volume ?? "";
+    message.without = object.without?.map((e) => e) || [];
     return message;
   },
 };
@@ -2445,6 +2782,29 @@ export const AdminService = {
     responseSerialize: (value: RegionStatus): Buffer => Buffer.from(RegionStatus.encode(value).finish()),
     responseDeserialize: (value: Buffer): RegionStatus => RegionStatus.decode(value),
   },
+  /**
+   * Sent by a region to the others: what the answering region's group has committed. Answered only by a leader that its group
+   * has confirmed after the request arrived (ReadIndex); any other member refuses with UNAVAILABLE.
+   */
+  confirm: {
+    path: "/mirrorfs.Admin/Confirm" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ConfirmRequest): Buffer => Buffer.from(ConfirmRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ConfirmRequest => ConfirmRequest.decode(value),
+    responseSerialize: (value: ConfirmAnswer): Buffer => Buffer.from(ConfirmAnswer.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ConfirmAnswer => ConfirmAnswer.decode(value),
+  },
+  /** Formats the volume although the regions `without` do not answer: an operator knows that they hold none. */
+  format: {
+    path: "/mirrorfs.Admin/Format" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: FormatRequest): Buffer => Buffer.from(FormatRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): FormatRequest => FormatRequest.decode(value),
+    responseSerialize: (value: AdminAnswer): Buffer => Buffer.from(AdminAnswer.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AdminAnswer => AdminAnswer.decode(value),
+  },
   switchover: {
     path: "/mirrorfs.Admin/Switchover" as const,
     requestStream: false as const,
@@ -2523,6 +2883,13 @@ export const AdminService = {
 
 export interface AdminServer extends UntypedServiceImplementation {
   status: handleUnaryCall<StatusRequest, RegionStatus>;
+  /**
+   * Sent by a region to the others: what the answering region's group has committed. Answered only by a leader that its group
+   * has confirmed after the request arrived (ReadIndex); any other member refuses with UNAVAILABLE.
+   */
+  confirm: handleUnaryCall<ConfirmRequest, ConfirmAnswer>;
+  /** Formats the volume although the regions `without` do not answer: an operator knows that they hold none. */
+  format: handleUnaryCall<FormatRequest, AdminAnswer>;
   switchover: handleUnaryCall<SwitchoverRequest, AdminAnswer>;
   promote: handleUnaryCall<PromoteRequest, PromoteAnswer>;
   /** Sent by the old primary to the region that it sealed its epoch for: decline the seal, durably. */
@@ -2550,6 +2917,41 @@ export interface AdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RegionStatus) => void,
+  ): ClientUnaryCall;
+  /**
+   * Sent by a region to the others: what the answering region's group has committed. Answered only by a leader that its group
+   * has confirmed after the request arrived (ReadIndex); any other member refuses with UNAVAILABLE.
+   */
+  confirm(
+    request: ConfirmRequest,
+    callback: (error: ServiceError | null, response: ConfirmAnswer) => void,
+  ): ClientUnaryCall;
+  confirm(
+    request: ConfirmRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ConfirmAnswer) => void,
+  ): ClientUnaryCall;
+  confirm(
+    request: ConfirmRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ConfirmAnswer) => void,
+  ): ClientUnaryCall;
+  /** Formats the volume although the regions `without` do not answer: an operator knows that they hold none. */
+  format(
+    request: FormatRequest,
+    callback: (error: ServiceError | null, response: AdminAnswer) => void,
+  ): ClientUnaryCall;
+  format(
+    request: FormatRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AdminAnswer) => void,
+  ): ClientUnaryCall;
+  format(
+    request: FormatRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AdminAnswer) => void,
   ): ClientUnaryCall;
   switchover(
     request: SwitchoverRequest,

@@ -19,7 +19,7 @@ import {
   type Metadata,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { WireVersion } from "./metadata.ts";
+import { WireEpoch, WireVersion } from "./metadata.ts";
 
 export const protobufPackage = "mirrorfs";
 
@@ -65,6 +65,8 @@ export interface FollowHello {
     | undefined;
   /** at `from` */
   stateHash: string;
+  /** the epochs of the mirror's history, from the first to that of `from` */
+  chain: WireEpoch[];
   /** the highest feature level that the mirror's leader knows */
   supports: number;
 }
@@ -230,7 +232,7 @@ export const FollowerFrame: MessageFns<FollowerFrame> = {
 };
 
 function createBaseFollowHello(): FollowHello {
-  return { volume: "", uuid: "", region: "", from: undefined, stateHash: "", supports: 0 };
+  return { volume: "", uuid: "", region: "", from: undefined, stateHash: "", chain: [], supports: 0 };
 }
 
 export const FollowHello: MessageFns<FollowHello> = {
@@ -249,6 +251,9 @@ export const FollowHello: MessageFns<FollowHello> = {
     }
     if (message.stateHash !== "") {
       writer.uint32(42).string(message.stateHash);
+    }
+    for (const v of message.chain) {
+      WireEpoch.encode(v!, writer.uint32(50).fork()).join();
     }
     if (message.supports !== 0) {
       writer.uint32(56).uint32(message.supports);
@@ -309,6 +314,14 @@ export const FollowHello: MessageFns<FollowHello> = {
             message.stateHash = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.chain.push(WireEpoch.decode(reader, reader.uint32()));
+            continue;
+          }
           case 7: {
             if (tag !== 56) {
               break;
@@ -341,6 +354,7 @@ export const FollowHello: MessageFns<FollowHello> = {
       ? WireVersion.fromPartial(object.from)
       : undefined;
     message.stateHash = object.stateHash ?? "";
+    message.chain = object.chain?.map((e) => WireEpoch.fromPartial(e)) || [];
     message.supports = object.supports ?? 0;
     return message;
   },

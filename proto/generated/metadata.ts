@@ -76,6 +76,17 @@ export interface WireVersion {
   sequence: number;
 }
 
+/** An epoch of a history. `first`: the sequence of its beginning; `previous`: the version before it. */
+export interface WireEpoch {
+  epoch: number;
+  first: number;
+  previous:
+    | WireVersion
+    | undefined;
+  /** "format" | "sealed" | "resumed" | "counters" | "forced" */
+  how: string;
+}
+
 export interface ClientFrame {
   /** only in the first frame */
   hello: Hello | undefined;
@@ -99,12 +110,14 @@ export interface Hello {
   client: string;
   /** its session id */
   session: number;
-  /** the highest version it has seen: a server with an older epoch learns from it that it is fenced */
+  /** the highest version it has seen: a server with an older epoch asks the other regions then */
   seen:
     | WireVersion
     | undefined;
   /** the client's open files, for a new leader */
   open: OpenFile[];
+  /** of the volume that it has mounted; empty before the first welcome */
+  uuid: string;
 }
 
 export interface OpenFile {
@@ -151,12 +164,12 @@ export interface Request {
 
 /** A change. The server stamps the command, and responds once it is durable and applied. */
 export interface Mutate {
-  /** its number in the session, from 1; 0 for openSession */
+  /** its number in the session, from 1; 0 for openSession and for a lock that waits */
   request: number;
   /** the client has the responses to all requests below this number */
   lowWater: number;
   command: Buffer;
-  /** lock: wait until it is granted */
+  /** lock: wait until it is free, without a number; then send it with one. With a number: until it is granted */
   wait: boolean;
 }
 
@@ -394,6 +407,99 @@ export const WireVersion: MessageFns<WireVersion> = {
   },
 };
 
+function createBaseWireEpoch(): WireEpoch {
+  return { epoch: 0, first: 0, previous: undefined, how: "" };
+}
+
+export const WireEpoch: MessageFns<WireEpoch> = {
+  encode(message: WireEpoch, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.epoch !== 0) {
+      writer.uint32(9).double(message.epoch);
+    }
+    if (message.first !== 0) {
+      writer.uint32(17).double(message.first);
+    }
+    if (message.previous !== undefined) {
+      WireVersion.encode(message.previous, writer.uint32(26).fork()).join();
+    }
+    if (message.how !== "") {
+      writer.uint32(34).string(message.how);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WireEpoch {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWireEpoch();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.epoch = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.first = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.previous = WireVersion.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.how = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<WireEpoch>): WireEpoch {
+    return WireEpoch.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WireEpoch>): WireEpoch {
+    const message = createBaseWireEpoch();
+    message.epoch = object.epoch ?? 0;
+    message.first = object.first ?? 0;
+    message.previous = (object.previous !== undefined && object.previous !== null)
+      ? WireVersion.fromPartial(object.previous)
+      : undefined;
+    message.how = object.how ?? "";
+    return message;
+  },
+};
+
 function createBaseClientFrame(): ClientFrame {
   return { hello: undefined, requests: [] };
 }
@@ -557,7 +663,7 @@ export const ServerFrame: MessageFns<ServerFrame> = {
 };
 
 function createBaseHello(): Hello {
-  return { volume: "", region: "", client: "", session: 0, seen: undefined, open: [] };
+  return { volume: "", region: "", client: "", session: 0, seen: undefined, open: [], uuid: "" };
 }
 
 export const Hello: MessageFns<Hello> = {
@@ -579,6 +685,9 @@ export const Hello: MessageFns<Hello> = {
     }
     for (const v of message.open) {
       OpenFile.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.uuid !== "") {
+      writer.uint32(58).string(message.uuid);
     }
     return writer;
   },
@@ -644,6 +753,14 @@ export const Hello: MessageFns<Hello> = {
             message.open.push(OpenFile.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.uuid = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -669,6 +786,7 @@ export const Hello: MessageFns<Hello> = {
       ? WireVersion.fromPartial(object.seen)
       : undefined;
     message.open = object.open?.map((e) => OpenFile.fromPartial(e)) || [];
+    message.uuid = object.uuid ?? "";
     return message;
   },
 };

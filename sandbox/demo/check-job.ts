@@ -14,9 +14,10 @@ export interface CheckEvent {
   readonly name: string;
   /** "right", "wrong" (other bytes than were written), or the code of the error. */
   readonly found: string;
+  readonly tookMs: number;
 }
 
-/** High, because each read of lost bytes waits a long time for a bucket to come back before it fails. */
+/** High, because the first reads of lost bytes wait for the dead bucket to come back. */
 const AT_ONCE = 128;
 
 runJob<CheckTask, CheckEvent>(async ({ dir, files }, emit) => {
@@ -24,12 +25,14 @@ runJob<CheckTask, CheckEvent>(async ({ dir, files }, emit) => {
   // The directory's listing must agree with what the reads find.
   const listed = new Set(await readdir(dir));
   const check = async ({ name, label, bytes }: CheckTask["files"][number]): Promise<void> => {
+    const startMs = performance.now();
     const found = await readFile(join(dir, name)).then(
       (data) => (data.equals(contentOf(label, bytes)) ? "right" : "wrong"),
       (error: NodeJS.ErrnoException) => String(error.code),
     );
     emit({
       name,
+      tookMs: performance.now() - startMs,
       found: (found === "ENOENT") === listed.has(name) ? `${found}, but the listing says otherwise` : found,
     });
   };

@@ -3,12 +3,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import { nowMs } from "../drill/clock.ts";
 import { History, judgeLoss, type Loss } from "../drill/oracle.ts";
 import type { RegionName } from "../layout.ts";
+import type { CheckTask } from "./check-job.ts";
 import { type DemoContext, finishAll, mountPath, type VolumeView } from "./context.ts";
 import { type Copied, compareTree } from "./copy-part.ts";
 import type { Job } from "./job.ts";
 import { startJob } from "./job.ts";
 import { LagMeter } from "./lag-meter.ts";
-import { checkFiles, type Progress, startTraining } from "./training-part.ts";
+import { checkFiles, type Progress, readFiles, startTraining } from "./training-part.ts";
 import type { WriterEvent, WriterTask } from "./writer-job.ts";
 
 const QUIET_MS = 3_000;
@@ -18,6 +19,7 @@ const WRITER_PAUSE_MS = 15;
 const SAMPLE_PAUSE_MS = 100;
 /** How old a write may be that is lost with the primary: the mirror is never further behind than this. */
 const RPO_MS_MAX = 30_000;
+const LOST_READ_MS_MAX = 1_000;
 const REGIONS: readonly RegionName[] = ["aws", "gcp"];
 
 /** What `mirrorfs promote --json` prints. */
@@ -166,7 +168,7 @@ async function losePrimary(context: DemoContext, running: Running): Promise<void
   report.figure(
     `promote --region aws --force: ${promotion.tookMs} ms; fork at sequence ${fork.sequence}, aws knew of ${heard.sequence}`,
   );
-  report.figure(`loss report: ${files.length} files with blocks in no reachable bucket`);
+  report.figure(`loss report: ${files.length} files with blocks that aws lacks and whose home region does not answer`);
   report.check("the jobs in aws continued", [
     ...silent,
     ...(training.aws.samples > read ? [] : ["no sample was read afterwards"]),
@@ -197,6 +199,20 @@ async function checkAcknowledged(
   report.check(
     `only the youngest writes are lost, none older than ${RPO_MS_MAX / 1000} s; every other write is intact, byte for byte`,
     violations,
+  );
+  await checkLostBytes(
+    context,
+    files.filter(({ name }) => checked.result.get(name) === "EIO"),
+  );
+}
+
+/** The mount has found the lost region's bucket dead by now, so that no read waits for it. */
+async function checkLostBytes(context: DemoContext, files: CheckTask["files"]): Promise<void> {
+  const again = await readFiles(context, mountPath(context, "aws", "oracle"), files);
+  const wrong = again.filter(({ found, tookMs }) => found !== "EIO" || tookMs > LOST_READ_MS_MAX);
+  context.report.check(
+    `bytes that no bucket has are an error within a second (${files.length} files)`,
+    wrong.map(({ name, found, tookMs }) => `${name}: ${found} after ${Math.round(tookMs)} ms`),
   );
 }
 

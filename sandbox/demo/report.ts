@@ -11,14 +11,6 @@ export class Report {
     this.#say = say;
   }
 
-  get held(): number {
-    return this.#held;
-  }
-
-  get failed(): number {
-    return this.#failed;
-  }
-
   part(title: string): void {
     this.#say(`\n${title}`);
   }
@@ -37,6 +29,19 @@ export class Report {
     this.#failed += 1;
     this.#say(`  FAILED  ${what}: ${wrong.length} wrong`);
     for (const line of wrong.slice(0, EXAMPLES)) this.#say(`          ${line}`);
+  }
+
+  /**
+   * Prints the verdict. A check that did not take place must not pass for one that held: the demo failed, too, if there were not
+   * as many as it has. @returns whether all held.
+   */
+  conclude({ checks, seconds }: { readonly checks: number; readonly seconds: number }): boolean {
+    const made = this.#held + this.#failed;
+    if (made !== checks) this.#say(`\n  FAILED  ${checks} checks belong to the demo, and ${made} were made`);
+    const whole = this.#failed === 0 && made === checks;
+    const verdict = whole ? "all held" : "FAILED";
+    this.#say(`\ndemo: ${verdict}: ${this.#held} checks held, ${this.#failed} did not (${Math.round(seconds)} s)`);
+    return whole;
   }
 
   /** Runs a step, and prints a progress line every few seconds. @returns its result, and how long it took. */

@@ -67,7 +67,10 @@ const commandsByKind: {
       features: fc.integer({ min: 1, max: 1000 }),
     }),
   ),
-  beginEpoch: fc.record({ epoch, forced: fc.boolean() }),
+  beginEpoch: fc.oneof(
+    fc.record({ epoch, how: fc.constantFrom("sealed", "counters", "forced" as const) }),
+    fc.record({ epoch, how: fc.constant("resumed" as const), declined: fc.record({ epoch, sequence: id<never>() }) }),
+  ),
   seal: fc.record({ to: region }),
   setFeatures: fc.record({ level: uint }),
   regionProgress: fc.record({ region, version: fc.record({ epoch: id<never>(), sequence: id<never>() }) }),

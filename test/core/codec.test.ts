@@ -171,7 +171,7 @@ test("values without an encoding are refused", () => {
   for (const mode of [-1, 1.5, Number.NaN, 2 ** 53]) expect(encode({ mode })).toThrow(CodecError);
   expect(encode({ name: "\u0100" })).toThrow(CodecError);
   expect(encode({ kind: "seal", to: 16 })).toThrow(CodecError);
-  expect(encode({ kind: "beginEpoch", epoch: 15, forced: true })).toThrow(CodecError);
+  expect(encode({ kind: "beginEpoch", epoch: 15, how: "forced" })).toThrow(CodecError);
   expect(encode({ kind: "format", uuid: "u", volume: "v", regions: ["a"], primary: 1, features: 1 })).toThrow(
     CodecError,
   );

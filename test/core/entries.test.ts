@@ -1,14 +1,24 @@
 import { describe, expect, test } from "vitest";
 import { decodeEntry, encodeCommand, encodeFollowed, encodeProposed } from "../../core/codec.ts";
-import type { Command } from "../../core/commands.ts";
+import type { Beginning, Command } from "../../core/commands.ts";
 import { applyEntry, type Position, START, sequenceEntry } from "../../core/entries.ts";
-import { epochCode, type RegionIndex, type Sequence, type SessionId, type Version } from "../../core/ids.ts";
+import {
+  epochCode,
+  epochNumber,
+  epochRegion,
+  type RegionIndex,
+  type Sequence,
+  type SessionId,
+  type Version,
+} from "../../core/ids.ts";
+import { forcedNumberAbove } from "../../core/sequencer.ts";
 import { Tree } from "../../core/tree.ts";
 import { MemoryView, makeCommand, NO_SESSION_ID, ROOT_INODE, World } from "./world.ts";
 
 const AWS = 0 as RegionIndex;
 const GCP = 1 as RegionIndex;
 const internal = { session: NO_SESSION_ID };
+const NO_REQUEST = { session: NO_SESSION_ID, request: 0, lowWater: 0 };
 
 /** The refusal of an entry, or else the version it took. Checks that a refused entry changes nothing. */
 function resultOf(world: World, entry: Uint8Array): string {
@@ -19,8 +29,10 @@ function resultOf(world: World, entry: Uint8Array): string {
   return applied.refusal;
 }
 
-const begin = (number: number, region: RegionIndex, forced: boolean) =>
-  ({ kind: "beginEpoch", epoch: epochCode(number, region), forced }) as const;
+const begin = (number: number, region: RegionIndex, how: "sealed" | "counters" | "forced" | Version): Command => {
+  const beginning: Beginning = typeof how === "string" ? { how } : { how: "resumed", declined: how };
+  return { kind: "beginEpoch", epoch: epochCode(number, region), ...beginning };
+};
 
 describe("proposed entries", () => {
   test("format must come first, and only once", () => {
@@ -59,28 +71,75 @@ describe("proposed entries", () => {
     expect(resultOf(world, late)).toBe("sealed");
     expect(resultOf(world, world.entry({ kind: "seal", to: GCP }, internal))).toBe("sealed");
     const at = world.tree.version;
-    world.must(begin(2, GCP, false), internal);
+    world.must(begin(2, GCP, "sealed"), internal);
     expect(world.tree.version).toEqual({ epoch: epochCode(2, GCP), sequence: at.sequence + 1 });
     expect(world.tree.sealedTo).toBeUndefined();
-    expect(world.tree.epoch(epochCode(2, GCP))).toEqual({ first: at.sequence + 1, previous: at, forced: false });
+    expect(world.tree.epoch(epochCode(2, GCP))).toEqual({ first: at.sequence + 1, previous: at, how: "sealed" });
     expect(resultOf(world, late)).toBe("wrongEpoch");
     expect(world.errorOf(makeCommand(ROOT_INODE, "next"))).toBe("ok");
   });
 
-  test("an epoch is begun by the region sealed to, by the current primary, or by force; always with a newer number", () => {
-    const world = new World();
-    expect(resultOf(world, world.entry(begin(2, GCP, false), internal))).toBe("notSealed");
-    expect(resultOf(world, world.entry(begin(1, GCP, true), internal))).toBe("wrongEpoch");
-    expect(resultOf(world, world.entry(begin(2, AWS, false), internal))).toMatch(/^32:/);
-    expect(resultOf(world, world.entry(begin(4, GCP, true), internal))).toMatch(/^65:/);
-    world.must({ kind: "seal", to: AWS }, internal);
-    expect(resultOf(world, world.entry(begin(5, GCP, false), internal))).toMatch(/^81:/);
+  describe("of an epoch's beginning", () => {
+    const at = (number: number, region = AWS) => ({
+      version: { epoch: epochCode(number, region), sequence: 9 as Sequence },
+    });
+    const serving = { ...at(2), sealedTo: undefined };
+    const sealed = { ...at(2), sealedTo: GCP };
+    const seal = sealed.version;
+    const older = { ...seal, sequence: 8 as Sequence };
+
+    test.each<[what: string, Position, Command, result: string]>([
+      ["the target of the seal begins the next", sealed, begin(3, GCP, "sealed"), "3@1"],
+      ["the target of the seal begins one after the next", sealed, begin(4, GCP, "sealed"), "wrongEpoch"],
+      ["the target of the seal begins a present one", sealed, begin(2, GCP, "sealed"), "wrongEpoch"],
+      ["another region than the target begins", sealed, begin(3, 2 as RegionIndex, "sealed"), "notSealed"],
+      ["a target begins without a seal", serving, begin(3, GCP, "sealed"), "notSealed"],
+      ["the sealer continues after the target's refusal", sealed, begin(3, AWS, seal), "3@0"],
+      [
+        "the sealer continues with the refusal of another seal (defect 18)",
+        sealed,
+        begin(3, AWS, older),
+        "notDeclined",
+      ],
+      ["the sealer continues as if it were the target (defect 18)", sealed, begin(3, AWS, "sealed"), "notSealed"],
+      ["the target continues as if it were the sealer", sealed, begin(3, GCP, seal), "notSealed"],
+      ["the sealer continues one after the next", sealed, begin(4, AWS, seal), "wrongEpoch"],
+      ["there is no seal to take back", serving, begin(3, AWS, seal), "notSealed"],
+      ["the primary renews its counters", serving, begin(3, AWS, "counters"), "3@0"],
+      ["a renewal of counters that lands behind a seal (defect 18)", sealed, begin(3, AWS, "counters"), "sealed"],
+      ["another region renews the counters", serving, begin(3, GCP, "counters"), "notSealed"],
+      ["counters of an epoch after the next", serving, begin(4, AWS, "counters"), "wrongEpoch"],
+      ["a promotion", serving, begin(16, GCP, "forced"), "16@1"],
+      ["a promotion past a seal", sealed, begin(16, GCP, "forced"), "16@1"],
+      ["a promotion of the sealer", sealed, begin(16, AWS, "forced"), "16@0"],
+      ["a promotion far ahead", serving, begin(160, GCP, "forced"), "160@1"],
+      ["a promotion to a number that the target of a seal may have", serving, begin(3, GCP, "forced"), "wrongEpoch"],
+      ["a promotion to a number between", serving, begin(17, GCP, "forced"), "wrongEpoch"],
+      ["a promotion to the next number", { ...serving, ...at(15) }, begin(16, GCP, "forced"), "wrongEpoch"],
+      ["a promotion to the number after that", { ...serving, ...at(14) }, begin(16, GCP, "forced"), "16@1"],
+      ["a promotion to the present number", { ...serving, ...at(16) }, begin(16, GCP, "forced"), "wrongEpoch"],
+      ["a promotion to an older number", { ...serving, ...at(40) }, begin(32, GCP, "forced"), "wrongEpoch"],
+    ])("%s", (_, position, command, result) => {
+      const stamp = { epoch: position.version.epoch, now: { seconds: 1, nanoseconds: 0 }, ...NO_REQUEST };
+      const sequenced = sequenceEntry(position, decodeEntry(encodeProposed(stamp, encodeCommand(command))));
+      if (!sequenced.taken) expect(sequenced.refusal).toBe(result);
+      else {
+        const { epoch, sequence } = sequenced.position.version;
+        expect(`${epochNumber(epoch)}@${epochRegion(epoch)}`).toBe(result);
+        expect(sequence).toBe(10);
+        expect(sequenced.position.sealedTo).toBeUndefined();
+      }
+    });
+
+    test("the number of a promotion leaves out at least one, and is the lowest that may be taken", () => {
+      expect([0, 1, 14, 15, 16, 30, 31].map(forcedNumberAbove)).toEqual([16, 16, 16, 32, 32, 32, 48]);
+    });
   });
 
   test("a new epoch's counters start again, and its ids are above those of the old one", () => {
     const world = new World();
     const before = world.make(ROOT_INODE, "a");
-    world.must(begin(2, AWS, false), internal);
+    world.must(begin(2, AWS, "counters"), internal);
     const after = world.make(ROOT_INODE, "b");
     expect([before, after]).toEqual([16 * 2 ** 30 + 1, 32 * 2 ** 30 + 1]);
   });
@@ -109,7 +168,7 @@ describe("followed entries", () => {
     const world = new World();
     for (const name of ["a", "b", "c"]) world.make(ROOT_INODE, name);
     world.must({ kind: "seal", to: GCP }, internal);
-    world.must(begin(2, GCP, false), internal);
+    world.must(begin(2, GCP, "sealed"), internal);
     world.make(ROOT_INODE, "d");
     let position: Position = START;
     const followed = world.log.map((bytes) => {
@@ -166,7 +225,7 @@ describe("followed entries", () => {
     const cut = 4;
     for (const entry of followed.slice(0, cut)) apply(entry);
     const stamp = { epoch: tree.version.epoch, now: world.now, session: NO_SESSION_ID, request: 0, lowWater: 0 };
-    const forced = encodeProposed(stamp, encodeCommand(begin(2, GCP, true)));
+    const forced = encodeProposed(stamp, encodeCommand(begin(16, GCP, "forced")));
     expect(apply(forced)).toBe("ok");
     expect(apply(followed[cut]!)).toBe("fork");
     expect(apply(followed[cut + 1]!)).toBe("fork");

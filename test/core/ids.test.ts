@@ -52,7 +52,7 @@ test("at its end a counter gives no more ids, and the next epoch starts with ids
   expect(world.errorOf({ kind: "grantSlices", count: 1 })).toBe("ENOSPC");
   world.must({ kind: "seal", to: region(1) }, { session: NO_SESSION_ID });
   const epoch = epochCode(2, region(1));
-  world.must({ kind: "beginEpoch", epoch, forced: false }, { session: NO_SESSION_ID });
+  world.must({ kind: "beginEpoch", epoch, how: "sealed" }, { session: NO_SESSION_ID });
   expect(idOrigin(file)).toEqual({ shard: 0, epoch: epochCode(1, region(0)), counter: COUNTER_LIMIT - 1 });
   expect(idOrigin(world.make(ROOT_INODE, "first"))).toEqual({ shard: 0, epoch, counter: 1 });
   expect(idOrigin(world.grant(1))).toEqual({ shard: 0, epoch, counter: 1 });

@@ -280,9 +280,7 @@ function follow(log: readonly Uint8Array[], entriesPerTurn: number): { view: Mem
   return { view, hash: last.stateHash };
 }
 
-// Promise: Any sequence of operations leaves what a plain file system would have left, and every region comes to the
-// same bytes
-test("core does what the reference model does, and every region comes to the same bytes", () => {
+test("Any sequence of operations leaves what a plain file system would have left, and every region comes to the same bytes", () => {
   fc.assert(
     fc.property(
       fc.noBias(fc.array(operation, { minLength: 1, maxLength: 80, size: "max" })),

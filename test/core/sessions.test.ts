@@ -63,8 +63,7 @@ describe("exactly once", () => {
     expect(pages.length).toBeLessThanOrEqual(3);
   });
 
-  // Promise: A session that the volume does not know is an error, never a fresh start
-  test("an unknown session is an error, never a fresh start", () => {
+  test("A session that the volume does not know is an error, never a fresh start", () => {
     const world = new World();
     expect(world.errorOf(makeCommand(ROOT_INODE, "f"), { session: 4 as SessionId })).toBe("NOSESSION");
     expect(world.lookup(ROOT_INODE, "f")).toBeUndefined();

@@ -15,7 +15,7 @@ afterEach(async () => {
 });
 
 test(
-  "servers killed under load: every acknowledged change is present, once, on every member",
+  "What was acknowledged is there after a restart of every server: killed under load, and each change is there once",
   async () => {
     cluster = await CrashCluster.create();
     cluster.start(...cluster.members);

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -9,8 +9,7 @@ import { run, Up } from "./cloud.ts";
 const SWITCHOVERS = Number(process.env.SWITCHOVERS ?? 3);
 const REGIONS = ["aws", "gcp"] as const;
 type Region = (typeof REGIONS)[number];
-const has = (program: string) => spawnSync("sh", ["-c", `command -v ${program}`]).status === 0;
-const canRun = process.getuid?.() === 0 && existsSync("/dev/fuse") && has("python3") && has("git");
+const canRun = process.getuid?.() === 0 && existsSync("/dev/fuse");
 
 /** lives-through.py in a directory of a mount, one round at a time. */
 class Programs {

@@ -90,6 +90,19 @@ export const CONSENSUS_MEMBERSHIP: readonly Fault[] = [
     title: "a member that lost its disk grants no vote",
   },
   {
+    name: "two-emptied-elect",
+    about: "a group begins with the votes of a majority, also of one whose members have all lost their disks",
+    replacements: [
+      {
+        file: "consensus/raft/election.ts",
+        text: "const needed = log.lastIndex === 0 ? voters.length : quorum;",
+        by: "const needed = log.lastIndex === 0 ? quorum : quorum;",
+      },
+    ],
+    test: "test/consensus/raft/election.test.ts",
+    title: "two emptied members do not elect each other",
+  },
+  {
     name: "emptied-server-never-votes",
     about: "a member that lost its disk grants no vote even after it has caught up",
     replacements: [

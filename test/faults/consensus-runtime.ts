@@ -27,6 +27,19 @@ export const CONSENSUS_RUNTIME: readonly Fault[] = [
     test: "test/meta-server/storage/level-log.test.ts",
   },
   {
+    name: "two-writes-at-once",
+    about: "a cut and an append are written at once, in either order",
+    replacements: [
+      {
+        file: "meta-server/storage/level-log.ts",
+        text: "(this.#lastWrite === undefined ? write() : this.#lastWrite.then(write))",
+        by: "write()",
+      },
+    ],
+    test: "test/meta-server/storage/level-log.test.ts",
+    title: "a cut under way never puts an older list",
+  },
+  {
     name: "members-from-the-volume-file",
     about: "a restarted member takes its configuration from the volume file",
     replacements: [
@@ -90,6 +103,26 @@ export const CONSENSUS_RUNTIME: readonly Fault[] = [
     ],
     test: "test/consensus/snapshots.test.ts",
     title: "an invalid snapshot is refused and counted",
+  },
+  {
+    name: "load-drops-a-key",
+    about: "a member installs a snapshot whatever its keys are",
+    replacements: [{ file: "meta-server/machine/snapshot.ts", text: "check.finish();", by: "" }],
+    test: "test/meta-server/machine/restore.test.ts",
+    title: "a member's snapshot is refused",
+  },
+  {
+    name: "load-lacks-a-lost-key",
+    about: "a member installs a snapshot of a state that has lost a key on its sender's disk",
+    replacements: [
+      {
+        file: "meta-server/machine/snapshot.ts",
+        text: "if (!isWholeVolume(",
+        by: "if (live === undefined && !isWholeVolume(",
+      },
+    ],
+    test: "test/meta-server/machine/restore.test.ts",
+    title: "one was lost on the sender's disk",
   },
   {
     name: "refused-snapshot-sent-again",

@@ -4,7 +4,8 @@ const NAMES = "test/scenarios/names.test.ts";
 const LOG_READER = "meta-server/services/changelog/log-reader.ts";
 const CHUNK_MAP = "client/volume/filesystem/chunk-map.ts";
 const RESYNC = "test/scenarios/resync.test.ts";
-const LEADER_IS_DURABLE = "a leader sends in parallel with its own write, and counts itself only once that is durable";
+const LEADER_IS_DURABLE =
+  "Nothing is acknowledged before it is on the disks of a majority of the primary's metadata servers";
 
 /** Scenarios 5, 7 to 11, 13 and 19 to 21 of docs/TRACK_RECORD.md. */
 export const CORE: readonly Fault[] = [
@@ -41,8 +42,8 @@ export const CORE: readonly Fault[] = [
     replacements: [
       {
         file: LOG_READER,
-        text: "const { command, body } = entry;",
-        by: `const { command, body } = entry;
+        text: "const { command, body } = decodeEntry(data);",
+        by: `const { command, body } = decodeEntry(data);
     if (command.kind === "rmdir") return undefined;`,
       },
     ],
@@ -60,7 +61,7 @@ export const CORE: readonly Fault[] = [
       },
     ],
     test: "test/core/model.test.ts",
-    title: "core does what the reference model does",
+    title: "Any sequence of operations leaves what a plain file system would have left",
   },
   {
     name: "lookup-without-the-primary",
@@ -107,8 +108,8 @@ export const CORE: readonly Fault[] = [
     replacements: [
       {
         file: LOG_READER,
-        text: "const { command, body } = entry;",
-        by: `const { command, body } = entry;
+        text: "const { command, body } = decodeEntry(data);",
+        by: `const { command, body } = decodeEntry(data);
     if (command.kind === "unlink") return undefined;`,
       },
     ],
@@ -152,7 +153,7 @@ export const CORE: readonly Fault[] = [
       },
     ],
     test: "test/client/volume/two-regions.test.ts",
-    title: "a switchover under a writer in each region fails no write, and loses none",
+    title: "A switchover loses nothing and fails no write: writers wait for it",
   },
   {
     name: "pointer-not-synced",

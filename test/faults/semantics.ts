@@ -78,7 +78,7 @@ export const SEMANTICS: readonly Fault[] = [
       },
     ],
     test: "test/client/volume/two-regions.test.ts",
-    title: "close-to-open across regions",
+    title: "Close-to-open across regions",
   },
   {
     name: "lost-lock-unnoticed",
@@ -138,8 +138,8 @@ export const SEMANTICS: readonly Fault[] = [
     replacements: [
       {
         file: "client/volume/filesystem/durability.ts",
-        text: "? commitOrReport(caller, handle)\n          : true;",
-        by: "? unreported(handle)\n          : true;",
+        text: "commits ? commitOrReport(caller, handle) : true;",
+        by: "commits ? unreported(handle) : true;",
       },
     ],
     test: "test/semantics/journey.test.ts",
@@ -151,7 +151,7 @@ export const SEMANTICS: readonly Fault[] = [
     replacements: [
       {
         file: RULES,
-        text: `(at.firstRegion === at.region ? [{ do: "survey" }] : [])`,
+        text: `(at.firstRegion === at.region ? [{ do: "ask" }] : [])`,
         by: `(at.firstRegion === at.region ? [{ do: "format" }] : [])`,
       },
     ],

@@ -4,7 +4,8 @@ import { afterEach, expect, test } from "vitest";
 import { channelCredentials } from "../../proto/credentials.ts";
 import type { AdminAnswer } from "../../proto/generated/admin.ts";
 import { AgentClient } from "../../proto/generated/agent.ts";
-import { TestVolume, until } from "./harness.ts";
+import { until } from "../support/until.ts";
+import { TestVolume } from "./harness.ts";
 import { RawClient } from "./raw-client.ts";
 
 let volume: TestVolume;

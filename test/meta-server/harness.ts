@@ -5,30 +5,13 @@ import pino from "pino";
 import type { VolumeDescription } from "../../config/volume-description.ts";
 import { type MetaServerOptions, runMetaServer } from "../../meta-server/main.ts";
 import { channelCredentials } from "../../proto/credentials.ts";
-import { AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
+import { type AdminAnswer, AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
 import { choosePort } from "../../sandbox/ports.ts";
+import type { WanProxy } from "../../sandbox/wan-proxy.ts";
+import { until } from "../support/until.ts";
+import { type WanLink, wanLink } from "../support/wan-link.ts";
 
 export const logger = pino({ level: process.env.TEST_LOG ?? "silent" });
-
-/** Polls until `probe` gives something other than undefined or false, also after errors. @throws Error after `ms` */
-export async function until<T>(
-  what: string,
-  probe: () => Promise<T | undefined> | T | undefined,
-  ms = 45_000,
-): Promise<T> {
-  const deadline = Date.now() + ms;
-  let last: unknown;
-  while (Date.now() < deadline) {
-    try {
-      const found = await probe();
-      if (found !== undefined && found !== false) return found;
-    } catch (error) {
-      last = error;
-    }
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  throw new Error(`timed out waiting for: ${what}`, { cause: last });
-}
 
 interface RunningMember {
   stop(): Promise<void>;
@@ -43,6 +26,7 @@ export class TestVolume {
   readonly #running = new Map<string, RunningMember>();
   readonly #admins = new Map<string, AdminClient>();
   readonly #tuning: Tuning;
+  readonly #links = new Map<string, WanLink>();
 
   private constructor(volume: VolumeDescription, directory: string, tuning: Tuning) {
     this.volume = volume;
@@ -75,6 +59,13 @@ export class TestVolume {
     return new TestVolume(volume, directory, servers);
   }
 
+  /** From the next start on the region's servers reach the other regions through this link. */
+  async linkOf(region: string): Promise<WanProxy> {
+    const made = await wanLink(this.volume, region);
+    this.#links.set(region, made);
+    return made.link;
+  }
+
   /** `supports`: the highest feature level that the servers know, if not the program's. */
   async start(region: string, member?: number, supports?: number): Promise<void> {
     const { meta } = this.volume.regions.get(region)!;
@@ -82,7 +73,7 @@ export class TestVolume {
     await Promise.all(
       members.map(async (id) => {
         const running = await runMetaServer({
-          volume: this.volume,
+          volume: this.#links.get(region)?.view ?? this.volume,
           region,
           member: id,
           dataDir: join(this.directory, `${region}-${id}`),
@@ -96,6 +87,16 @@ export class TestVolume {
         this.#running.set(`${region}/${id}`, running);
       }),
     );
+  }
+
+  /** Has the first region's leader format the volume although other regions are not there. */
+  async formatWithout(without: readonly string[]): Promise<AdminAnswer> {
+    const { address } = await this.leader(this.volume.primary, ({ message }) => message.includes("not formatted"));
+    return new Promise((resolve, reject) => {
+      this.admin(address).format({ volume: this.volume.volume, without: [...without] }, (error, answer) =>
+        error === null ? resolve(answer) : reject(error),
+      );
+    });
   }
 
   async stop(region: string, member?: number): Promise<void> {
@@ -148,6 +149,7 @@ export class TestVolume {
   async close(): Promise<void> {
     await Promise.all([...this.#running.values()].map((running) => running.stop()));
     for (const client of this.#admins.values()) client.close();
+    for (const { link } of this.#links.values()) await link.stop();
     await rm(this.directory, { recursive: true, force: true });
   }
 }

@@ -7,7 +7,8 @@ import { Machine } from "../../meta-server/machine/machine.ts";
 import { runMetaServer } from "../../meta-server/main.ts";
 import { openDataDirectory } from "../../meta-server/storage/data-directory.ts";
 import { Status } from "../../proto/generated/metadata.ts";
-import { logger, TestVolume, until } from "./harness.ts";
+import { until } from "../support/until.ts";
+import { logger, TestVolume } from "./harness.ts";
 import { RawClient } from "./raw-client.ts";
 
 let volume: TestVolume;
@@ -74,8 +75,7 @@ test("a port in use, the data directory of another server, an unknown region or 
   });
 });
 
-// Promise: A command with a gap before it, of another history, or that comes twice changes nothing
-test("a followed entry with a gap before it, one of another history, and one that comes twice change nothing", async () => {
+test("A command with a gap before it, of another history, or that comes twice changes nothing", async () => {
   volume = await TestVolume.create({ aws: 1, gcp: 1 });
   const identity = { volume: "test", region: "gcp", member: 1 };
   const { log, state } = await openDataDirectory(join(volume.directory, "machine"), identity);

@@ -7,7 +7,8 @@ import { AdminClient } from "../../proto/generated/admin.ts";
 import { AgentClient } from "../../proto/generated/agent.ts";
 import { ChangelogClient } from "../../proto/generated/changelog.ts";
 import { Status } from "../../proto/generated/metadata.ts";
-import { TestVolume, until } from "./harness.ts";
+import { until } from "../support/until.ts";
+import { TestVolume } from "./harness.ts";
 import { makeCommand, outcomeOf, RawClient } from "./raw-client.ts";
 
 let volume: TestVolume;
@@ -196,7 +197,31 @@ test("a request that waits for a lock gets it when it is released, or is interru
   expect((await waiting).status).toBe(Status.OK);
 });
 
-// Promise: What was acknowledged is there after a restart of every server
+test("a free lock is announced to one waiter at a time, which has a second to take it (defect 1)", async () => {
+  const file = await client.make(1, "announced");
+  const lock = (mode: "write" | "unlock", owner: string) =>
+    ({ kind: "lock", inode: file.inode, table: "posix", owner, mode, start: 0, end: 9, pid: 1 }) as const;
+  await client.mutate(lock("write", "a"));
+  const announced: string[] = [];
+  const wait = async (owner: string) => {
+    const answer = await client.mutate(lock("write", owner), { request: 0, wait: true });
+    expect([answer.status, answer.outcome.length]).toEqual([Status.OK, 0]);
+    announced.push(owner);
+  };
+  const waits = [wait("b"), wait("c"), wait("d")];
+  await client.mutate(lock("unlock", "a"));
+  await waits[0];
+  const late = client.mutate(lock("write", "e"));
+  expect((await client.mutate(lock("write", "b"))).status).toBe(Status.OK);
+  expect((await late).error).toBe("EAGAIN");
+  expect(announced).toEqual(["b"]);
+  // "c" does not take its turn, so "d" is next.
+  await client.mutate(lock("unlock", "b"));
+  await Promise.all(waits);
+  expect(announced).toEqual(["b", "c", "d"]);
+  expect((await client.mutate(lock("write", "d"))).status).toBe(Status.OK);
+});
+
 test("everything is there after a restart", async () => {
   const file = await client.make(1, "kept");
   const { stateHash } = await volume.status(address);

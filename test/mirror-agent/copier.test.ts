@@ -156,9 +156,7 @@ test("a block missing everywhere blames the slice; one that an unreachable bucke
   expect(back).toEqual([0]);
 });
 
-// Promise: A slice counts as copied only when every block of it is in the region's bucket with the checksum that the
-// metadata states
-test("a body that arrives wrong is read again; one that stays wrong is never stored", async () => {
+test("A slice counts as copied only when every block of it is in the region's bucket with the checksum that the metadata states", async () => {
   const it = copier({ stores: [home, own] });
   const made = slice(5 * 1024 * 1024);
   const right = home.objects.get(keyOf(made, 1))!;

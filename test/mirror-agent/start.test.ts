@@ -2,8 +2,9 @@ import { rm } from "node:fs/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { UserError } from "../../base/user-error.ts";
 import { markerKey } from "../../object-store/layout.ts";
+import { until } from "../support/until.ts";
 import { FakeMetadata } from "./support/metadata.ts";
-import { until, VOLUME, World } from "./support/world.ts";
+import { VOLUME, World } from "./support/world.ts";
 
 let world: World;
 beforeEach(async () => {
@@ -23,8 +24,7 @@ async function refusal(): Promise<UserError> {
   return error;
 }
 
-// Promise: A bucket that belongs to another volume or to another region is refused
-test("marks its bucket, and refuses one of another volume or region", async () => {
+test("A bucket that belongs to another volume or to another region is refused", async () => {
   const agent = await world.agent();
   const marker = JSON.parse(Buffer.from(await world.target.read(markerKey(VOLUME))).toString());
   expect(marker).toEqual({ uuid: world.metadata.uuid, region: "gcp" });

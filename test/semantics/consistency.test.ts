@@ -13,15 +13,39 @@ afterEach(async () => {
 });
 
 test("With consistency=session a mount reads its own writes and never goes back, without asking the primary", async () => {
-  const world = await World.start(["aws", "gcp"]);
+  const world = await World.start(["aws", "gcp"], ["gcp"]);
   stops.push(() => world.stop());
+  const primary = await world.open("aws");
   const disk = await world.open("gcp", { consistency: "session" });
-  for (let round = 0; round < 40; round++) {
-    await disk.write("own", `round ${round}`.padEnd(10));
-    expect(String(await disk.read("own"))).toBe(`round ${round}`.padEnd(10));
-    await disk.mkdir(`d${round}`);
-    expect((await disk.stat(`d${round}`)).kind).toBe("directory");
-  }
+  const link = world.link("gcp");
+  const read = async (name: string) => String(await disk.read(name));
+  await primary.write("theirs", "one");
+  await expect.poll(() => read("theirs").catch(() => "")).toBe("one");
+
+  // The mirror learns nothing more. The mount could ask the primary, which is within its own reach, and does not.
+  link.partition();
+  await primary.write("theirs", "two");
+  for (let round = 0; round < 3; round++) expect(await read("theirs")).toBe("one");
+  // What it writes goes to the primary; the mirror, asked for that, has to catch up first.
+  await disk.write("own", "mine");
+  const own = read("own");
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  link.heal();
+  expect(await own).toBe("mine");
+  expect(await read("theirs")).toBe("two");
+
+  // The mirror misses a change, and stops: the mount reads from the primary. When the mirror is back, it is behind that.
+  link.partition();
+  await primary.write("theirs", "three");
+  expect(await read("theirs")).toBe("two");
+  await world.stopServer("gcp");
+  expect(await read("theirs")).toBe("three");
+  await world.startServer("gcp");
+  await expect.poll(() => disk.access.state.router.watched, { timeout: 20_000 }).toBe(true);
+  const again = read("theirs");
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  link.heal();
+  expect(await again).toBe("three");
 });
 
 function router(consistency: Consistency, server: ScriptedServer, maxStalenessMs = 0): Router {
@@ -36,7 +60,7 @@ function router(consistency: Consistency, server: ScriptedServer, maxStalenessMs
       onPrimaryLoss: "serve",
       readTimeoutMs: 3_000,
       logger: pino({ level: "silent" }),
-      hello: (seen) => ({ volume: "test", region: "gcp", client: "c", session: 0, seen, open: [] }),
+      hello: (seen, uuid) => ({ volume: "test", region: "gcp", client: "c", session: 0, seen, uuid, open: [] }),
     },
     { onInvalidations() {}, onCachesLost() {} },
   );

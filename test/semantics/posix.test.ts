@@ -16,22 +16,42 @@ afterAll(() => world.stop());
 
 test("rename is atomic: a lookup of a name that is being replaced finds the old file or the new one, in every region", async () => {
   await aws.mkdir("atomic");
-  await aws.write("atomic/name", "0");
-  let running = true;
-  const seen: string[] = [];
+  await aws.write("atomic/name", "round 0");
+  const roundOf = new Map([[await aws.lookup("atomic/name"), 0]]);
+  /** The rounds whose rename has begun, and has ended: whoever looks finds one of them or of those between. */
+  let [begun, ended] = [0, 0];
+  const wrong: string[] = [];
+  let looks = 0;
   async function look(disk: Disk): Promise<void> {
-    const read = () => disk.read("atomic/name");
-    while (running) seen.push(String(await read().catch((error: Error) => error.message)));
+    const from = ended;
+    const found = await disk.lookup("atomic/name").then(
+      (inode) => roundOf.get(inode),
+      (error: Error) => error.message,
+    );
+    if (!(Number(found) >= from && Number(found) <= begun)) wrong.push(`${found} was found, of ${from} to ${begun}`);
+    const again = ended;
+    const content = await disk.read("atomic/name").then(String, (error: Error) => error.message);
+    const read = Number(/^round (\d+)$/.exec(content)?.[1]);
+    if (!(read >= again && read <= begun)) wrong.push(`"${content}" was read, of ${again} to ${begun}`);
+    looks++;
   }
-  const looking = [look(aws), look(gcp)];
+  let running = true;
+  const looking = [aws, gcp].map(async (disk) => {
+    while (running) await look(disk);
+  });
   for (let round = 1; round <= 30; round++) {
-    await aws.write("atomic/next", String(round));
-    await aws.rename("atomic/next", "atomic/name");
+    const disk = round % 2 === 0 ? aws : gcp;
+    await disk.write("atomic/next", `round ${round}`);
+    roundOf.set(await disk.lookup("atomic/next"), round);
+    begun = round;
+    await disk.rename("atomic/next", "atomic/name");
+    ended = round;
+    await Promise.all([look(aws), look(gcp)]);
   }
   running = false;
   await Promise.all(looking);
-  expect(seen.length).toBeGreaterThan(5);
-  expect(seen.filter((content) => !/^\d+$/.test(content))).toEqual([]);
+  expect(looks).toBeGreaterThan(60);
+  expect(wrong).toEqual([]);
 });
 
 test("A file that is unlinked while it is open keeps its content until its last close, in whichever region it is open", async () => {
@@ -140,7 +160,8 @@ test("A listing names each entry that exists throughout it exactly once, whateve
 test("Names are as new as the open: a lookup finds what the primary has by then, and an open by a name that has moved is ESTALE", async () => {
   // A kernel that never finishes invalidating entries.
   const never = () => new Promise<void>(() => {});
-  gcp.access.state.kernel.caches = { invalidateInode: async () => {}, invalidateEntry: never, expireEntry: never };
+  const { caches } = gcp.access.state.kernel;
+  gcp.access.state.kernel.caches = { ...caches, invalidateEntry: never, expireEntry: never };
   await aws.mkdir("names");
   for (let round = 0; round < 10; round++) {
     await aws.write("names/name", `${round}`);

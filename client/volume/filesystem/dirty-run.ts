@@ -12,6 +12,7 @@ export class DirtyRun {
   #length = 0;
   readonly #blocks: Uint8Array[] = [];
   #frozenBlocks = 0;
+  #bufferBytes = 0;
 
   constructor(offset: number) {
     this.offset = offset;
@@ -23,6 +24,11 @@ export class DirtyRun {
 
   get end(): number {
     return this.offset + this.#length;
+  }
+
+  /** Of its buffers, which come in a few sizes: 257 KiB take 4 MiB. */
+  get bufferBytes(): number {
+    return this.#bufferBytes;
   }
 
   get chunk(): number {
@@ -105,6 +111,7 @@ export class DirtyRun {
   release(): void {
     for (const block of this.#blocks) giveBuffer(block);
     this.#blocks.length = 0;
+    this.#bufferBytes = 0;
   }
 
   #room(index: number, bytes: number): Uint8Array {
@@ -113,13 +120,14 @@ export class DirtyRun {
     // A run that filled a block will most likely fill the next one.
     const grown = takeBuffer(index > 0 ? BLOCK_BYTES : bytes);
     if (block !== undefined) grown.set(block);
+    this.#bufferBytes += grown.length - (block?.length ?? 0);
     this.#blocks[index] = grown;
     return grown;
   }
 }
 
 /**
- * Puts a write into the runs of a file, oldest run first; a later run hides an earlier one. Answers the bytes added.
+ * Puts a write into the runs of a file, oldest run first; a later run hides an earlier one. Answers the bytes of buffers added.
  */
 export function writeIntoRuns(runs: DirtyRun[], offset: number, data: Uint8Array): number {
   let added = 0;
@@ -128,9 +136,9 @@ export function writeIntoRuns(runs: DirtyRun[], offset: number, data: Uint8Array
     const length = Math.min(data.length - done, CHUNK_BYTES - (at % CHUNK_BYTES));
     const piece = length === data.length ? data : data.subarray(done, done + length);
     const run = runFor(runs, at, length);
-    const before = run.length;
+    const before = run.bufferBytes;
     run.write(at, piece);
-    added += run.length - before;
+    added += run.bufferBytes - before;
     done += length;
   }
   return added;

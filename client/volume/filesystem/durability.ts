@@ -19,14 +19,11 @@ export function durabilityHandlers({ handles }: MountState, locks: LockReleases)
       const handle = handles.file(number);
       if (handle === undefined) return true;
       handle.node.fresh = false;
-      const committed = handle.broken
-        ? "EIO"
-        : handle.writable || handle.node.writer?.uncommitted
-          ? commitOrReport(caller, handle)
-          : true;
-      if (!locks.held(inode, lockOwner)) return committed;
-      // The next holder of the lock must see what was written under it.
-      return unlockAfter(committed, () => locks.closed(inode, lockOwner));
+      const unlocks = locks.held(inode, lockOwner);
+      // The bytes of other descriptors are left to these, but the next holder of a lock must see what was written under it.
+      const commits = handle.writable || unlocks || handle.node.writer?.changing === true;
+      const committed = handle.broken ? "EIO" : commits ? commitOrReport(caller, handle) : true;
+      return unlocks ? unlockAfter(committed, () => locks.closed(inode, lockOwner)) : committed;
     },
 
     fsync(caller, _, number) {

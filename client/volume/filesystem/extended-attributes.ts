@@ -9,7 +9,7 @@ const XATTR_REPLACE = 2;
 
 /** Extended attributes of any name but system.* (ACLs are not supported). */
 export function xattrHandlers(state: MountState): XattrHandlers {
-  const { nodes, reads, session } = state;
+  const { nodes, reads, session, kernel } = state;
   return {
     getxattr(caller, inode, name) {
       // Programs that copy files ask for the ACL of nearly each of them.
@@ -27,7 +27,7 @@ export function xattrHandlers(state: MountState): XattrHandlers {
       const mode = flags & XATTR_CREATE ? "create" : flags & XATTR_REPLACE ? "replace" : "either";
       const done = await session.mutate({ kind: "setxattr", inode, name, value, mode }, { interrupt: caller });
       if (typeof done === "string") return done;
-      nodes.markStale(inode);
+      kernel.noteOwnChange(done);
       return true;
     },
 
@@ -35,7 +35,7 @@ export function xattrHandlers(state: MountState): XattrHandlers {
       if (name.startsWith("system.")) return "EOPNOTSUPP";
       const done = await session.mutate({ kind: "removexattr", inode, name }, { interrupt: caller });
       if (typeof done === "string") return done;
-      nodes.markStale(inode);
+      kernel.noteOwnChange(done);
       return true;
     },
   };

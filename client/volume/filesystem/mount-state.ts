@@ -7,6 +7,7 @@ import { FileReader } from "./file-reader.ts";
 import { HandleTable } from "./handles.ts";
 import { KernelView, type ValidMs } from "./kernel-view.ts";
 import { NodeTable } from "./nodes.ts";
+import type { ReadAheadBudget } from "./read-ahead.ts";
 import { StaleOpens } from "./stale-opens.ts";
 import { type UploadSettings, Writers } from "./writers.ts";
 
@@ -17,7 +18,7 @@ export interface MountStateOptions {
   readonly blocks: BlockCache;
   readonly uploads: UploadSettings;
   readonly dirtyBytesMax: number;
-  readonly readAheadBytes: number;
+  readonly readAhead: ReadAheadBudget;
   /** How long the kernel may use a name or attributes without asking. */
   readonly validMs: ValidMs;
   readonly logger: Logger;
@@ -34,7 +35,7 @@ export class MountState {
   readonly staleOpens = new StaleOpens();
   readonly kernel: KernelView;
   readonly writers: Writers;
-  readonly readAheadBytes: number;
+  readonly readAhead: ReadAheadBudget;
 
   constructor(options: MountStateOptions) {
     const { router, session, reads, uploads, dirtyBytesMax, logger } = options;
@@ -42,7 +43,7 @@ export class MountState {
     this.router = router;
     this.session = session;
     this.reads = reads;
-    this.readAheadBytes = options.readAheadBytes;
+    this.readAhead = options.readAhead;
     this.reader = new FileReader(nodes, reads, options.blocks);
     this.kernel = new KernelView(nodes, router, options.validMs);
     const primaryDownForMs = () => router.primaryDownForMs;

@@ -6,7 +6,7 @@ import { setAttributes } from "./attributes.ts";
 import { O_ACCMODE, O_APPEND, O_EXCL, O_RDONLY, O_TRUNC } from "./handles.ts";
 import type { LockReleases } from "./locks.ts";
 import type { MountState } from "./mount-state.ts";
-import { lookup, makeInode } from "./names.ts";
+import { makeInode } from "./names.ts";
 import type { Node } from "./nodes.ts";
 import { ReadAhead } from "./read-ahead.ts";
 
@@ -21,33 +21,39 @@ const NO_TARGET = "" as ByteString;
 export function openHandlers(state: MountState, locks: LockReleases): OpenHandlers {
   const { handles } = state;
   return {
-    open: (caller, inode, flags) => open(state, caller, inode, flags),
+    open: (caller, inode, flags, killPrivileges) => open(state, caller, inode, { flags, killPrivileges }),
 
     async create(caller, parent, name, mode, umask, flags) {
       const made = await create(state, caller, { parent, name, mode: mode & ~umask & 0o7777, flags });
-      return made === "EEXIST" && !(flags & O_EXCL) ? openExisting(state, caller, { parent, name, flags }) : made;
+      return made === "EEXIST" && !(flags & O_EXCL) ? "ESTALE" : made;
     },
 
     release(_, inode, number, flockOwner) {
       const handle = handles.file(number);
       if (handle === undefined) return true;
       handles.remove(number);
+      handle.readAhead.close();
       locks.released(inode, number, flockOwner);
-      void handle.node.writer?.commit();
+      if (handle.writable) void handle.node.writer?.commit();
       closeNode(state, handle.node);
       return true;
     },
   };
 }
 
-async function open(state: MountState, caller: Caller, inode: Inode, flags: number): Promise<Result<OpenReply>> {
+async function open(
+  state: MountState,
+  caller: Caller,
+  inode: Inode,
+  { flags, killPrivileges }: { flags: number; killPrivileges: boolean },
+): Promise<Result<OpenReply>> {
   const truncates = (flags & O_TRUNC) !== 0;
   const writesOnly = (flags & O_ACCMODE) === 1;
   const opened = await openChecked(state, caller, inode, writesOnly || truncates ? 0 : OPEN_CHUNKS);
   if (typeof opened === "string") return opened;
   const { node } = opened;
   if (truncates) {
-    const failed = await truncate(state, caller, node);
+    const failed = await truncate(state, caller, node, killPrivileges);
     if (failed !== undefined) {
       closeNode(state, node);
       return failed;
@@ -74,20 +80,6 @@ async function create(
   return { entry, open: { handle, keepCache: true } };
 }
 
-async function openExisting(
-  state: MountState,
-  caller: Caller,
-  { parent, name, flags }: { parent: Inode; name: ByteString; flags: number },
-): Promise<Result<{ entry: EntryReply; open: OpenReply }>> {
-  const entry = await lookup(state, caller, parent, name);
-  if (typeof entry === "string") return entry;
-  const { inode } = entry.attributes;
-  const opened = await open(state, caller, inode, flags);
-  if (typeof opened !== "string") return { entry, open: opened };
-  state.nodes.forget(inode, 1);
-  return opened;
-}
-
 /**
  * Opens at the server, which checks that the names the kernel may have used still lead to the inode. Counts one more
  * open.
@@ -111,7 +103,7 @@ export async function openChecked(
     }
     return "ESTALE";
   }
-  const node = state.nodes.learn(opened.attributes);
+  const node = state.nodes.learn(opened.attributes, opened.version);
   if (chunks > 0) node.chunks.set(opened.chunks, opened.version.sequence);
   node.handles += 1;
   return { node, version: opened.version };
@@ -136,10 +128,19 @@ function registerOpen(state: MountState, node: Node): void {
   node.registering = registering;
 }
 
-async function truncate(state: MountState, caller: Caller, node: Node): Promise<ErrnoCode | undefined> {
+async function truncate(
+  state: MountState,
+  caller: Caller,
+  node: Node,
+  killPrivileges: boolean,
+): Promise<ErrnoCode | undefined> {
   await node.writer?.commit();
-  const truncated = await setAttributes(state, caller, { kind: "setattr", inode: node.inode, size: 0 });
-  return typeof truncated === "string" ? truncated : undefined;
+  const command = { kind: "setattr", inode: node.inode, size: 0, killPrivileges: killPrivileges || undefined } as const;
+  const truncated = await setAttributes(state, caller, command);
+  if (typeof truncated === "string") return truncated;
+  // The kernel knows that the size has changed, and not that the mode may have.
+  if (killPrivileges) await state.kernel.invalidateAttributes(node);
+  return undefined;
 }
 
 function addHandle(state: MountState, node: Node, flags: number, at: Version): number {
@@ -149,7 +150,7 @@ function addHandle(state: MountState, node: Node, flags: number, at: Version): n
     writable: (flags & O_ACCMODE) !== O_RDONLY,
     append: (flags & O_APPEND) !== 0,
     at,
-    readAhead: new ReadAhead(state.readAheadBytes),
+    readAhead: new ReadAhead(state.readAhead),
     errorsReported: node.writer?.errors ?? 0,
     broken: false,
   });

@@ -1,4 +1,4 @@
-/** Limits the bytes that are dirty in memory, over all files: writers wait while the budget is used up. */
+/** Limits the memory of what is dirty, over all files: writers wait while the budget is used up. */
 export class WriteBudget {
   readonly #bytesMax: number;
   readonly #relieve: () => void;

@@ -6,12 +6,13 @@ import type { ClientSession } from "../metadata/client-session.ts";
 import { FileWriter, type WriterEnvironment } from "./file-writer.ts";
 import type { KernelView } from "./kernel-view.ts";
 import type { Node, NodeTable } from "./nodes.ts";
+import { isSameTime } from "./uncommitted.ts";
 import { WriteBudget } from "./write-budget.ts";
 
 /** What writers need for their uploads. */
 export type UploadSettings = Omit<
   WriterEnvironment,
-  "mutate" | "now" | "onCommitted" | "onFailed" | "onIdle" | "onDirty"
+  "mutate" | "now" | "onCommitted" | "onFailed" | "onIdle" | "onMemory"
 >;
 
 export interface WritersOptions {
@@ -37,7 +38,7 @@ const LAST_COMMITS_POLL_MS = 100;
 
 /** The inodes with uncommitted data. Commits them in the background: by age, and when memory is short. */
 export class Writers {
-  /** Dirty bytes of all files together. */
+  /** The memory of what is dirty, over all files. */
   readonly budget: WriteBudget;
   readonly #nodes: NodeTable;
   readonly #kernel: KernelView;
@@ -63,7 +64,7 @@ export class Writers {
       onCommitted: (_, done) => this.#kernel.noteOwnChange(done),
       onIdle: (inode) => this.#retire(inode),
       onFailed: (inode, error) => this.#onWriteFailed(inode, error),
-      onDirty: (bytes) => (bytes > 0 ? this.budget.take(bytes) : this.budget.give(-bytes)),
+      onMemory: (bytes) => (bytes > 0 ? this.budget.take(bytes) : this.budget.give(-bytes)),
     };
     this.#ticker = setInterval(() => this.#commitOld(), IDLE_TICK_MS);
   }
@@ -129,7 +130,17 @@ export class Writers {
     const node = this.#nodes.get(inode);
     if (node?.writer === undefined || node.writer.dirty) return;
     this.#writers.delete(node.writer);
+    this.#checkShown(node, node.writer);
     this.#nodes.trim(node);
+  }
+
+  /** The kernel may have cached attributes from before the commit: what they say of it was a guess in part. */
+  #checkShown(node: Node, writer: FileWriter): void {
+    const shown = writer.takeShown();
+    const { attributes } = node;
+    if (shown === undefined || attributes === undefined) return;
+    const isRight = shown.usedBytes === attributes.usedBytes && isSameTime(shown.ctime, attributes.ctime);
+    if (!isRight) void this.#kernel.invalidateAttributes(node);
   }
 
   /** Frees memory. Skips a file that is being committed: more commits would cut it into small objects. */

@@ -1,10 +1,11 @@
 import { randomBytes } from "node:crypto";
 import type { Logger } from "pino";
-import { backoffMs, type Interruptible, pause, singleFlight } from "../../../base/waiting.ts";
+import { backoffMs, type Interruptible, pause, singleFlight, spreadMs } from "../../../base/waiting.ts";
 import { decodeOutcome, encodeCommand } from "../../../core/codec.ts";
 import type { Attributes, Command, Outcome } from "../../../core/commands.ts";
 import type { ErrnoCode } from "../../../core/errno.ts";
 import type { RegionIndex, SessionId, Version } from "../../../core/ids.ts";
+import { REQUEST_WINDOW_MAX } from "../../../core/requests.ts";
 import { type Response, Status } from "../../../proto/generated/metadata.ts";
 import { asVersion } from "../../../proto/versions.ts";
 import type { Router } from "./router.ts";
@@ -22,8 +23,17 @@ export interface Done {
 
 export interface MutateOptions {
   readonly interrupt?: Interruptible;
-  /** For locks: the server answers once the lock is granted. */
+  /** For locks: waits until the lock is granted. */
   readonly wait?: boolean;
+}
+
+/** One change. It keeps its number through every attempt, so that it is carried out once. */
+interface Change {
+  readonly source: CommandSource;
+  readonly options: MutateOptions;
+  readonly deadlineMs: number;
+  /** Undefined until it is sent for the first time. */
+  number: number | undefined;
 }
 
 const FIND_MS = 1000;
@@ -32,10 +42,20 @@ const FIND_MS = 1000;
  * resent.
  */
 const ANSWER_MS = 5000;
+/** The last numbers of the window are for grants: an upload that is retried under its number may need another slice id. */
+const GRANT_NUMBERS = 16;
+/** How often a change that waits for a number looks whether its time is up. */
+const NUMBER_CHECK_MS = 1000;
+/** Pause before a lock is tried again whose wait was broken off: its server is gone, or no longer leads. */
+const WAIT_AGAIN_MS = 100;
 
 /**
  * The client's session with the volume (Ongaro's dissertation, section 6.3): each change has a number. A change whose
  * answer was lost is sent again under the same number, to the current leader, so that it is carried out exactly once.
+ *
+ * The servers refuse a number that is REQUEST_WINDOW_MAX or more above the first one without an answer. So a change takes
+ * its number when it is sent, not while its blocks are uploaded or its lock is held by another, and at the end of the
+ * window it waits for the first answer.
  */
 export class ClientSession {
   readonly #router: Router;
@@ -49,6 +69,8 @@ export class ClientSession {
   #nextNumber = 1;
   /** Numbers without an answer, ascending: the first one is the low-water mark. */
   readonly #outstanding = new Set<number>();
+  /** Changes that wait for a number at the end of the window, the first one first. */
+  readonly #numberless = new Set<{ readonly change: Change; readonly resume: () => void }>();
   readonly #opening = singleFlight(() => this.#openOnce());
 
   constructor(options: {
@@ -83,19 +105,28 @@ export class ClientSession {
 
   /** Changes the volume. Resolves to the outcome once it is durable, or to an errno; EIO after `writeTimeoutMs`. */
   async mutate(source: CommandSource, options: MutateOptions = {}): Promise<Done | ErrnoCode> {
-    const number = this.#nextNumber++;
-    this.#outstanding.add(number);
-    try {
-      return await this.#untilDone(number, source, options);
-    } finally {
-      this.#outstanding.delete(number);
+    for (;;) {
+      const done = await this.#mutateOnce(source, options);
+      if (done !== "EAGAIN" || options.wait !== true || typeof source === "function") return done;
+      const error = await this.#untilFree(source);
+      if (error !== undefined) return error;
     }
   }
 
-  async #untilDone(number: number, source: CommandSource, options: MutateOptions): Promise<Done | ErrnoCode> {
-    const deadlineMs = performance.now() + this.#writeTimeoutMs;
+  async #mutateOnce(source: CommandSource, options: MutateOptions): Promise<Done | ErrnoCode> {
+    const deadlineMs = options.wait ? Number.POSITIVE_INFINITY : performance.now() + this.#writeTimeoutMs;
+    const change: Change = { source, options, deadlineMs, number: undefined };
+    try {
+      return await this.#untilDone(change);
+    } finally {
+      if (change.number !== undefined) this.#end(change.number);
+    }
+  }
+
+  async #untilDone(change: Change): Promise<Done | ErrnoCode> {
+    const { source, options, deadlineMs } = change;
     let encoded = typeof source === "function" ? undefined : encodeCommand(source);
-    for (let attempt = 0; attempt === 0 || options.wait || performance.now() < deadlineMs; attempt++) {
+    for (let attempt = 0; attempt === 0 || performance.now() < deadlineMs; attempt++) {
       if (this.#router.closed) return "EIO";
       if (attempt > 0) {
         if (options.interrupt?.signal.aborted) return "EINTR";
@@ -107,19 +138,71 @@ export class ClientSession {
         if (typeof command === "string") return command;
         encoded = encodeCommand(command);
       }
-      const answer = await this.#ask(number, encoded!, options.wait === true);
+      const error = this.#takeNumber(change) ? undefined : await this.#untilNumbered(change);
+      if (error !== undefined) return error;
+      const answer = await this.#ask(change.number!, encoded!);
       if (answer !== undefined) return answer;
     }
     return "EIO";
   }
 
+  /** @returns false at the end of the window. */
+  #takeNumber(change: Change): boolean {
+    if (change.number !== undefined) return true;
+    const isGrant = typeof change.source !== "function" && change.source.kind === "grantSlices";
+    if (!isGrant && this.#numberless.size > 0) return false;
+    return this.#giveNumber(change, isGrant ? REQUEST_WINDOW_MAX : REQUEST_WINDOW_MAX - GRANT_NUMBERS);
+  }
+
+  #giveNumber(change: Change, window: number): boolean {
+    if (this.#nextNumber >= this.#lowWater + window) return false;
+    change.number = this.#nextNumber++;
+    this.#outstanding.add(change.number);
+    return true;
+  }
+
+  async #untilNumbered(change: Change): Promise<ErrnoCode | undefined> {
+    const numbered = Promise.withResolvers<true>();
+    const waiting = { change, resume: () => numbered.resolve(true) };
+    this.#numberless.add(waiting);
+    let uninterrupted = true;
+    while (
+      change.number === undefined &&
+      uninterrupted &&
+      performance.now() < change.deadlineMs &&
+      !this.#router.closed
+    ) {
+      uninterrupted = await Promise.race([numbered.promise, pause(NUMBER_CHECK_MS, change.options.interrupt)]);
+    }
+    this.#numberless.delete(waiting);
+    if (change.number !== undefined) return undefined;
+    return uninterrupted ? "EIO" : "EINTR";
+  }
+
+  /** The change is answered, or given up: those that wait for a number take it. */
+  #end(number: number): void {
+    this.#outstanding.delete(number);
+    for (const waiting of this.#numberless) {
+      if (!this.#giveNumber(waiting.change, REQUEST_WINDOW_MAX - GRANT_NUMBERS)) return;
+      this.#numberless.delete(waiting);
+      waiting.resume();
+    }
+  }
+
+  /** The first number without an answer. */
+  get #lowWater(): number {
+    return this.#outstanding.values().next().value ?? this.#nextNumber;
+  }
+
   /** One attempt; `undefined`: to be retried. */
-  async #ask(number: number, encoded: Uint8Array, wait: boolean): Promise<Done | ErrnoCode | undefined> {
+  async #ask(number: number, encoded: Uint8Array): Promise<Done | ErrnoCode | undefined> {
     const id = this.#id;
-    const lowWater = this.#outstanding.values().next().value ?? number;
     const answer = await this.#router.askPrimary(
-      { $case: "mutate", value: { request: number, lowWater, command: asBuffer(encoded), wait } },
-      { findMs: FIND_MS, answerMs: wait ? Number.POSITIVE_INFINITY : ANSWER_MS },
+      {
+        $case: "mutate",
+        value: { request: number, lowWater: this.#lowWater, command: asBuffer(encoded), wait: false },
+      },
+      { findMs: FIND_MS, answerMs: ANSWER_MS },
     );
     if (typeof answer === "string") return undefined;
     if (answer.status === Status.NO_SESSION) {
@@ -133,6 +216,21 @@ export class ClientSession {
       return undefined;
     }
     return result;
+  }
+
+  /**
+   * Waits until a lock is free, as far as its server knows, which then keeps it for this session for a moment. The
+   * request changes nothing, so it has no number. EINTR: the owner has unlocked, which ends its waits.
+   */
+  async #untilFree(lock: Command): Promise<"EINTR" | undefined> {
+    const value = { request: 0, lowWater: 0, command: asBuffer(encodeCommand(lock)), wait: true };
+    const answer = await this.#router.askPrimary(
+      { $case: "mutate", value },
+      { findMs: FIND_MS, answerMs: Number.POSITIVE_INFINITY },
+    );
+    if (typeof answer !== "string" && answer.status === Status.FAILED && answer.error === "EINTR") return "EINTR";
+    if (typeof answer === "string" || answer.status > Status.FAILED) await pause(spreadMs(WAIT_AGAIN_MS));
+    return undefined;
   }
 
   async #openOnce(): Promise<boolean> {

@@ -20,8 +20,10 @@ export type RequestBody = NonNullable<Request["body"]>;
 export type Answer = Response | "lost" | "timeout";
 
 export interface ConnectionEvents {
-  /** Called before the responses of the same frame are delivered. */
-  onInvalidations(invalidations: readonly Invalidation[]): void;
+  /** Whether a server of the volume with this uuid may be used. If not, the stream is closed before anything of it counts. */
+  accepts(uuid: string): boolean;
+  /** Called before the responses of the same frame are delivered. `version`: none of the changes is later. */
+  onInvalidations(invalidations: readonly Invalidation[], version: WireVersion | undefined): void;
   onVersion(version: WireVersion): void;
   /** Called once, when the stream has ended and every request in flight was answered "lost". */
   onEnd(connection: Connection): void;
@@ -162,11 +164,15 @@ export class Connection {
     if (this.#ended) return;
     this.#receivedMs = performance.now();
     if (frame.welcome !== undefined) {
+      if (!this.#events.accepts(frame.welcome.uuid)) {
+        this.close();
+        return;
+      }
       this.#gotWelcome = true;
       this.#welcome(frame.welcome);
     }
     // Invalidations first: an answer in the same frame may have been read after them, and must not be invalidated.
-    if (frame.invalidations.length > 0) this.#events.onInvalidations(frame.invalidations);
+    if (frame.invalidations.length > 0) this.#events.onInvalidations(frame.invalidations, frame.version);
     if (frame.version !== undefined) this.#events.onVersion(frame.version);
     for (const response of frame.responses) {
       const inFlight = this.#inFlight.get(response.id);

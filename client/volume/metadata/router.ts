@@ -3,7 +3,7 @@ import { backoffMs, orInterrupted, pause, singleFlight } from "../../../base/wai
 import { MemberAddresses } from "../../../config/member-addresses.ts";
 import type { VolumeDescription } from "../../../config/volume-description.ts";
 import type { ErrnoCode } from "../../../core/errno.ts";
-import type { EpochCode, Sequence, Version } from "../../../core/ids.ts";
+import { type EpochCode, NO_VERSION, type Sequence, type Version } from "../../../core/ids.ts";
 import { Freshness, type Hello, type Invalidation, type Response, Status } from "../../../proto/generated/metadata.ts";
 import { asVersion } from "../../../proto/versions.ts";
 import type { RequestBody } from "./connection.ts";
@@ -17,12 +17,14 @@ export interface RouterOptions {
   readonly maxStalenessMs: number;
   readonly onPrimaryLoss: "serve" | "fail";
   readonly readTimeoutMs: number;
-  readonly hello: (seen: Version) => Hello;
+  /** `uuid`: of the volume; empty before the first welcome. */
+  readonly hello: (seen: Version, uuid: string) => Hello;
   readonly logger: Logger;
 }
 
 export interface RouterEvents {
-  onInvalidations(invalidations: readonly Invalidation[]): void;
+  /** `version`: answers that are older do not have these changes. NO_VERSION: another region's, which may be ahead. */
+  onInvalidations(invalidations: readonly Invalidation[], version: Version): void;
   /** Pushes may have been missed (`stream`), or history has changed (`epoch`): every cached answer is to be dropped. */
   onCachesLost(reason: "stream" | "epoch"): void;
 }
@@ -50,6 +52,8 @@ export class Router {
   readonly #own: RegionGroup;
   #primary: string;
   #primaryEpoch = 0;
+  /** The volume's, from the first welcome. */
+  #uuid = "";
   /** Ends the wait of each request to the primary when another region becomes primary. */
   readonly #waiting = new Set<(answer: "unreachable") => void>();
   readonly #policy: ReadPolicy;
@@ -68,12 +72,13 @@ export class Router {
         region: description.name,
         volume: options.volume.volume,
         addresses: new MemberAddresses(description),
-        hello: () => options.hello(this.#policy.seen),
+        hello: () => options.hello(this.#policy.seen, this.#uuid),
         logger: options.logger,
         events: {
-          onInvalidations: (_, invalidations) => events.onInvalidations(invalidations),
+          onInvalidations: (region, invalidations, version) =>
+            events.onInvalidations(invalidations, region === options.region ? asVersion(version) : NO_VERSION),
           onVersion: (version) => this.#noteEpoch(asVersion(version)),
-          onStream: () => {},
+          accepts: (region, uuid) => this.#accepts(region, uuid),
           onStreamLost: (region) => {
             if (region === options.region) events.onCachesLost("stream");
           },
@@ -240,6 +245,21 @@ export class Router {
     else logger.warn("the primary is out of reach: reads fail (onPrimaryLoss=fail)");
   }
 
+  /** A volume of the same name may be another one: made anew, or named by a wrong address in the volume file. */
+  #accepts(region: string, uuid: string): boolean {
+    if (this.#isOther(uuid)) {
+      const fields = { region, uuid, expected: this.#uuid };
+      this.#options.logger.error(fields, "not used: this region holds another volume of the same name");
+      return false;
+    }
+    this.#uuid ||= uuid;
+    return true;
+  }
+
+  #isOther(uuid: string): boolean {
+    return uuid !== "" && this.#uuid !== "" && uuid !== this.#uuid;
+  }
+
   #noteEpoch(version: Version): void {
     if (version.epoch <= this.#primaryEpoch) return;
     const first = this.#primaryEpoch === 0;
@@ -258,7 +278,8 @@ export class Router {
       [...this.#groups.values()].map(async (group) => {
         const status = await group.status(STATUS_MS);
         const epoch = status?.version?.epoch ?? 0;
-        if (status === undefined || epoch < best || epoch === 0 || !this.#groups.has(status.epochRegion)) return;
+        if (status === undefined || this.#isOther(status.uuid)) return;
+        if (epoch < best || epoch === 0 || !this.#groups.has(status.epochRegion)) return;
         best = epoch;
         this.#moveTo(status.epochRegion);
         this.#noteEpoch({ epoch: epoch as EpochCode, sequence: 0 as Sequence });

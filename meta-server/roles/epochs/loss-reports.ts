@@ -2,7 +2,7 @@ import { decodeChunk, decodeSlice } from "../../../core/codec.ts";
 import { epochRegion, type Inode } from "../../../core/ids.ts";
 import { KEY_PREFIX, keyId } from "../../../core/keys.ts";
 import { regionNames } from "../../../core/regions.ts";
-import type { LossReportAnswer, LostFile, RegionStatus } from "../../../proto/generated/admin.ts";
+import type { LossReportAnswer, LostFile } from "../../../proto/generated/admin.ts";
 import { decodePending, pendingPrefix } from "../../machine/local-keys.ts";
 import type { ServerContext } from "../../region/context.ts";
 import { pathOf } from "../../region/paths.ts";
@@ -23,10 +23,10 @@ export class LossReports {
   }
 
   /** Makes the current epoch's report if the epoch was forced and has none yet. `reachable`: the regions that answered. */
-  async ensure(reachable: ReadonlyMap<string, RegionStatus>): Promise<LossReportAnswer | undefined> {
+  async ensure(reachable: ReadonlyMap<string, unknown>): Promise<LossReportAnswer | undefined> {
     const { machine, proposer } = this.#context;
     const record = machine.tree.epoch(machine.version.epoch);
-    if (record === undefined || !record.forced) return undefined;
+    if (record === undefined || record.how !== "forced") return undefined;
     const kept = readLossReport(this.#context);
     if (kept.present && kept.fork?.epoch === record.previous.epoch && kept.fork.sequence === record.previous.sequence) {
       return kept;
@@ -36,7 +36,7 @@ export class LossReports {
     return report;
   }
 
-  async #make(reachable: ReadonlyMap<string, RegionStatus>): Promise<LossReportAnswer> {
+  async #make(reachable: ReadonlyMap<string, unknown>): Promise<LossReportAnswer> {
     const { machine, region } = this.#context;
     const { version } = machine.tree.volume!;
     const regions = regionNames(machine.tree.volume);

@@ -1,9 +1,11 @@
-import { compareVersions, epochCode, epochNumber } from "../../../core/ids.ts";
+import { compareVersions, type EpochCode, epochCode, epochNumber } from "../../../core/ids.ts";
+import { forcedNumberAbove } from "../../../core/sequencer.ts";
 import type { LossReportAnswer, RegionStatus } from "../../../proto/generated/admin.ts";
 import { asVersion, versionText } from "../../../proto/versions.ts";
 import type { ServerContext } from "../../region/context.ts";
 import type { Follower } from "../follower/follower.ts";
 import type { Regions } from "../follower/regions.ts";
+import type { EpochKeeper } from "./epoch-keeper.ts";
 import { LossReports } from "./loss-reports.ts";
 
 export type Promoted =
@@ -19,13 +21,18 @@ export interface PromotionOptions {
 /** Makes this mirror the primary although the old primary cannot hand over, and reports what that may have lost. */
 export async function promote(
   context: ServerContext,
-  sources: { regions: Regions; follower: Follower },
+  sources: { regions: Regions; follower: Follower; keeper: EpochKeeper },
   options: PromotionOptions,
 ): Promise<Promoted> {
   const { machine, region } = context;
   const { regions, follower } = sources;
   if (machine.role === "unformatted") return refuse(`${region} cannot be promoted: it holds no volume yet`);
   if (machine.role === "primary") return refuse(`${region} is the primary already`);
+  if (machine.facts.diverged !== undefined) {
+    return refuse(
+      `${region} cannot be promoted: its state differs from the primary's ('mirrorfs status' says what to do)`,
+    );
+  }
   const answers = await regions.askAll();
   const refusal = refusalOf(context, answers, options);
   if (refusal !== undefined) return refuse(refusal);
@@ -33,11 +40,12 @@ export async function promote(
   try {
     const applied = await context.proposer.internal({
       kind: "beginEpoch",
-      epoch: epochCode(highestNumber(context, answers) + 1, machine.regionIndex!),
-      forced: true,
+      epoch: epochCode(forcedNumberAbove(highestNumber(context, answers)), machine.regionIndex!),
+      how: "forced",
     });
     if (!applied?.taken)
       return refuse(`the new epoch was not committed (${applied?.refusal ?? "no majority answered"}): try again`);
+    await sources.keeper.clear();
     const fork = machine.tree.epoch(applied.version.epoch)!.previous;
     context.logger.warn({ version: applied.version, fork }, "promoted by force: this region is the primary");
     const report = await new LossReports(context).ensure(answers);
@@ -74,8 +82,9 @@ function refusalOf(
 }
 
 function highestNumber({ machine }: ServerContext, answers: Map<string, RegionStatus>): number {
-  const epochs = [...answers.values()].map(({ version }) => epochNumber(asVersion(version).epoch));
-  return Math.max(epochNumber(machine.version.epoch), ...epochs);
+  const { version, facts } = machine;
+  const epochs = [...answers.values()].map((status) => asVersion(status.version).epoch);
+  return epochNumber(Math.max(version.epoch, facts.fence, facts.heard.epoch, ...epochs) as EpochCode);
 }
 
 function refuse(message: string): Promoted {

@@ -1,4 +1,5 @@
 import type { ClientDuplexStream } from "@grpc/grpc-js";
+import { chainOf } from "../../../core/chain.ts";
 import { encodeFollowed } from "../../../core/codec.ts";
 import { compareVersions, type Sequence, type Version } from "../../../core/ids.ts";
 import { channelCredentials } from "../../../proto/credentials.ts";
@@ -77,6 +78,7 @@ export class FollowSession {
       from: machine.version,
       stateHash: machine.stateHash,
       supports,
+      chain: chainOf(machine.tree),
     };
     this.#stream.write({ hello, report: undefined, readIndex: [] });
     this.#timer = setInterval(() => this.#tick(), TICK_MS);

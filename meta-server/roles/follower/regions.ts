@@ -1,8 +1,8 @@
-import { type ClientOptions, Metadata } from "@grpc/grpc-js";
+import { type ClientOptions, status as grpcStatus, Metadata } from "@grpc/grpc-js";
 import { MemberAddresses } from "../../../config/member-addresses.ts";
 import { compareVersions } from "../../../core/ids.ts";
 import { channelCredentials } from "../../../proto/credentials.ts";
-import { AdminClient, type RegionStatus } from "../../../proto/generated/admin.ts";
+import { AdminClient, type ConfirmAnswer, type RegionStatus } from "../../../proto/generated/admin.ts";
 import { asVersion } from "../../../proto/versions.ts";
 import type { ServerContext } from "../../region/context.ts";
 
@@ -14,14 +14,29 @@ export const PEER_OPTIONS: ClientOptions = {
   "grpc.max_receive_message_length": -1,
   "grpc.max_send_message_length": -1,
 };
-const STATUS_MS = 1_500;
+const ANSWER_MS = 1_500;
 
-/** Asks the other regions for their status. */
+/** What a region's leader said, confirmed by its group, and the address at which it was asked. */
+export interface Confirmed {
+  readonly answer: ConfirmAnswer;
+  readonly address: string;
+}
+
+/** One round of questions to the other regions. */
+export interface Answers {
+  readonly confirmed: ReadonlyMap<string, ConfirmAnswer>;
+  /** The regions whose leader did not answer, with what one of their servers said against it ("": nothing). */
+  readonly missing: ReadonlyMap<string, string>;
+}
+
+/**
+ * Asks the other regions. What one of them has committed is known only from `confirm`; `ask` is for display, for the amount
+ * of pending blocks, and to find a leader.
+ */
 export class Regions {
   readonly #context: ServerContext;
   readonly #clients = new Map<string, AdminClient>();
-  /** Addresses that refused the last connection. */
-  readonly #refusing = new Set<string>();
+  #closed = false;
   readonly #addresses: ReadonlyMap<string, MemberAddresses>;
 
   constructor(context: ServerContext) {
@@ -33,8 +48,46 @@ export class Regions {
     return [...this.#context.volume.regions.keys()].filter((region) => region !== this.#context.region);
   }
 
+  /** Asks the leader of each other region what its group has committed. */
+  async confirmAll(timeoutMs: number = ANSWER_MS): Promise<Answers> {
+    const confirmed = new Map<string, ConfirmAnswer>();
+    const missing = new Map<string, string>();
+    await Promise.all(
+      this.others.map(async (region) => {
+        const said = await this.confirm(region, timeoutMs);
+        if (typeof said === "string") missing.set(region, said);
+        else confirmed.set(region, said.answer);
+      }),
+    );
+    return { confirmed, missing };
+  }
+
+  /**
+   * Asks the leader of a region what its group has committed. All members are asked, because a leader that was deposed does
+   * not know it. Never rejects. @returns a string if none answered: what one of them said against it, or ""
+   */
+  async confirm(region: string, timeoutMs: number = ANSWER_MS): Promise<Confirmed | string> {
+    const addresses = this.#addresses.get(region)?.all ?? [];
+    const said = await new Promise<Confirmed | string>((resolve) => {
+      let missing = addresses.length;
+      let against = "";
+      if (missing === 0) resolve("");
+      for (const address of addresses) {
+        void this.#confirmAt(address, region, timeoutMs).then((answer) => {
+          missing -= 1;
+          if (typeof answer !== "string") resolve({ answer, address });
+          else if (answer !== "") against = answer;
+          if (missing === 0) resolve(against);
+        });
+      }
+    });
+    // A status names the members that were added since the volume file was read: they are asked the next time.
+    if (typeof said === "string" && !this.#closed) void this.ask(region, timeoutMs);
+    return said;
+  }
+
   /** The status of each other region; a region is absent if none of its members answered in time. */
-  async askAll(timeoutMs: number = STATUS_MS): Promise<Map<string, RegionStatus>> {
+  async askAll(timeoutMs: number = ANSWER_MS): Promise<Map<string, RegionStatus>> {
     const answers = new Map<string, RegionStatus>();
     await Promise.all(
       this.others.map(async (region) => {
@@ -46,7 +99,7 @@ export class Regions {
   }
 
   /** The status that a region's leader reports, otherwise that of the member that has applied most. Never rejects. */
-  async ask(region: string, timeoutMs: number = STATUS_MS): Promise<RegionStatus | undefined> {
+  async ask(region: string, timeoutMs: number = ANSWER_MS): Promise<RegionStatus | undefined> {
     const addresses = this.#addresses.get(region)?.all ?? [];
     let best: RegionStatus | undefined;
     await new Promise<void>((resolve) => {
@@ -67,7 +120,7 @@ export class Regions {
   /** The status of each member of a region's group, by its leader's list; undefined if no leader answers. Never rejects. */
   async askMembers(
     region: string,
-    timeoutMs: number = STATUS_MS,
+    timeoutMs: number = ANSWER_MS,
   ): Promise<{ readonly id: number; readonly status: RegionStatus | undefined }[] | undefined> {
     const leader = await this.ask(region, timeoutMs);
     if (leader?.isLeader !== true) return undefined;
@@ -77,12 +130,6 @@ export class Regions {
         return { id, status: status?.region === region && status.member === id ? status : undefined };
       }),
     );
-  }
-
-  /** Whether every address of the region refused the last connection: its machines are up, its servers are not running. */
-  isDown(region: string): boolean {
-    const addresses = this.#addresses.get(region)?.all ?? [];
-    return addresses.every((address) => this.#refusing.has(address));
   }
 
   /**
@@ -113,16 +160,26 @@ export class Regions {
         { volume: this.#context.volume.volume },
         new Metadata(),
         { deadline },
-        (error, status) => {
-          if (error?.details.includes("ECONNREFUSED")) this.#refusing.add(address);
-          else this.#refusing.delete(address);
-          resolve(error === null ? status : undefined);
-        },
+        (error, status) => resolve(error === null ? status : undefined),
       );
     });
   }
 
+  #confirmAt(address: string, region: string, timeoutMs: number): Promise<ConfirmAnswer | string> {
+    const { volume, machine, lives, region: own } = this.#context;
+    const uuid = machine.tree.volume?.uuid ?? "";
+    const request = { volume: volume.volume, uuid, region: own, version: machine.version, life: lives.own };
+    return new Promise((resolve) => {
+      const deadline = Date.now() + timeoutMs;
+      this.admin(address).confirm(request, new Metadata(), { deadline }, (error, answer) => {
+        if (error !== null) resolve(error.code === grpcStatus.FAILED_PRECONDITION ? error.details : "");
+        else resolve(answer.region === region ? answer : `${address} belongs to region ${answer.region}`);
+      });
+    });
+  }
+
   close(): void {
+    this.#closed = true;
     for (const client of this.#clients.values()) client.close();
   }
 }

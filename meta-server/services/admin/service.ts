@@ -2,6 +2,8 @@ import type { Version } from "../../../core/ids.ts";
 import type {
   AdminAnswer,
   AdminServer,
+  ConfirmAnswer,
+  ConfirmRequest,
   HomeCount,
   InfoAnswer,
   LossReportAnswer,
@@ -19,6 +21,7 @@ import type { Follower } from "../../roles/follower/follower.ts";
 import type { Regions } from "../../roles/follower/regions.ts";
 import { asBuffer } from "../metadata/responses.ts";
 import { unary } from "../unary.ts";
+import { confirm } from "./confirm.ts";
 import { changeMembers } from "./members.ts";
 import type { StatusReport } from "./status.ts";
 import { heldBy } from "./trees.ts";
@@ -44,6 +47,8 @@ export class AdminService {
     const leader = { onlyLeader: true };
     this.handlers = {
       status: unary(context, { onlyLeader: false }, () => sources.status.make()),
+      confirm: unary(context, leader, (request) => this.#confirm(request)),
+      format: unary(context, leader, ({ without }) => this.#format(without)),
       switchover: unary(context, leader, (request) => this.#switchover(request)),
       promote: unary(context, leader, (request) => this.#promote(request)),
       refuseSeal: unary(context, leader, ({ seal }) => this.#refuseSeal(asVersion(seal))),
@@ -53,6 +58,16 @@ export class AdminService {
       changeMembers: unary(context, leader, (request) => changeMembers(context.group, request)),
       upgrade: unary(context, leader, ({ level }) => this.#upgrade(level)),
     };
+  }
+
+  #confirm(request: ConfirmRequest): Promise<ConfirmAnswer> {
+    this.#sources.keeper.hint(asVersion(request.version).epoch, request.uuid);
+    return confirm(this.#context, request);
+  }
+
+  async #format(without: readonly string[]): Promise<AdminAnswer> {
+    const formatted = await this.#sources.keeper.format(without);
+    return this.#answer(formatted.ok, formatted.message);
   }
 
   async #switchover(request: SwitchoverOptions): Promise<AdminAnswer> {

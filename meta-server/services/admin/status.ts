@@ -87,7 +87,7 @@ export class StatusReport {
     const { members, leader, applied, commit, membership } = group.status();
     const self = group.member.id;
     return {
-      role: machine.role,
+      role: machine.state,
       membership,
       members: members.map((one) => ({
         id: one.id,

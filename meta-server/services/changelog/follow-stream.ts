@@ -1,5 +1,6 @@
 import type { ServerDuplexStream } from "@grpc/grpc-js";
 import { waitForDrain } from "../../../base/wait-for-drain.ts";
+import { chainOf, forkOf } from "../../../core/chain.ts";
 import type { Version } from "../../../core/ids.ts";
 import {
   type ChangelogFrame,
@@ -9,12 +10,12 @@ import {
   type FollowWelcome,
   type ReadIndexAnswer,
 } from "../../../proto/generated/changelog.ts";
-import { asVersion, versionText } from "../../../proto/versions.ts";
+import { asLink, asVersion, versionText } from "../../../proto/versions.ts";
 import { CHECKPOINT_EVERY } from "../../machine/checkpoints.ts";
 import type { TakenEntry } from "../../machine/machine.ts";
 import type { ServerContext } from "../../region/context.ts";
 import { asBuffer } from "../metadata/responses.ts";
-import { forkOf, LogReader } from "./log-reader.ts";
+import { LogReader } from "./log-reader.ts";
 import type { RegionReports } from "./region-reports.ts";
 
 const FRAME_BYTES = 512 * 1024;
@@ -22,10 +23,17 @@ const FRAME_BYTES = 512 * 1024;
 const FRAME_ENTRIES = 1_024;
 const HEARTBEAT_MS = 150;
 
-export interface FollowStreamOptions {
+export interface ChangelogOptions {
   readonly reports: RegionReports;
   /** Whether this server leads the primary's group and its epoch is current as far as it can know. */
-  readonly isPrimary: () => boolean;
+  readonly isServing: () => boolean;
+  /** The same, also while the epoch is sealed: only then the log is given out as the primary's changelog. */
+  readonly mayFeed: () => boolean;
+  /** A mirror has seen this version of the volume with this uuid. */
+  readonly onSeen: (version: Version, uuid: string) => void;
+}
+
+export interface FollowStreamOptions extends ChangelogOptions {
   readonly onEnd: (stream: FollowStream) => void;
 }
 
@@ -87,6 +95,7 @@ export class FollowStream {
 
   async #start(hello: FollowHello): Promise<void> {
     this.#region = hello.region;
+    this.#options.onSeen(asVersion(hello.from), hello.uuid);
     const welcome = this.#refusal(hello) ?? (await this.#open(hello));
     this.#write({ welcome });
     if (welcome.answer !== FollowAnswer.FOLLOWING) this.end();
@@ -110,6 +119,7 @@ export class FollowStream {
     if (!this.#context.group.leading || machine.primary !== region) {
       return refuse(`${region}/${this.#context.member} is not the leader of the primary`);
     }
+    if (!this.#options.mayFeed()) return refuse(`${region} does not know whether its epoch is still current`);
     return undefined;
   }
 
@@ -129,7 +139,8 @@ export class FollowStream {
     }
     release();
     if (opened === "bootstrap") return { answer: FollowAnswer.BOOTSTRAP, message: "", version: machine.version };
-    const fork = forkOf(machine.tree, from);
+    const mirror = { chain: hello.chain.map(asLink), version: from };
+    const fork = forkOf({ chain: chainOf(machine.tree), version: machine.version }, mirror);
     const message = `${hello.region} is at ${versionText(from)}, but the primary's history departs from it after ${versionText(fork)}`;
     return { answer: FollowAnswer.FORKED, message, version: fork };
   }
@@ -156,6 +167,7 @@ export class FollowStream {
         this.end();
         return;
       }
+      if (!this.#options.mayFeed()) this.end();
       if (taken.length === 0 || this.#ended) return;
       for (let at = 0; at < taken.length && !this.#ended; at += FRAME_ENTRIES) {
         const frame = this.#entriesFrame(taken.slice(at, at + FRAME_ENTRIES));
@@ -180,6 +192,7 @@ export class FollowStream {
 
   /** A heartbeat while nothing else is sent: the primary's version, and the state hash there. */
   #heartbeat(): void {
+    if (this.#reader !== undefined && !this.#options.mayFeed()) this.end();
     if (this.#reader === undefined || this.#pumping || performance.now() - this.#sentMs < HEARTBEAT_MS * 0.9) return;
     const { machine } = this.#context;
     const level = this.#reader.version.sequence === machine.version.sequence;
@@ -193,7 +206,7 @@ export class FollowStream {
   #answer(numbers: readonly number[]): void {
     const { group, machine } = this.#context;
     group.readIndex((confirmed) => {
-      if (!confirmed || !this.#options.isPrimary()) return;
+      if (!confirmed || !this.#options.isServing()) return;
       const committed = machine.version;
       const readIndex: ReadIndexAnswer[] = numbers.map((number) => ({ number, committed }));
       this.#write({ readIndex });

@@ -1,32 +1,30 @@
 import type { Group, GroupEntry } from "../../../consensus/group.ts";
+import { isOnChangelog } from "../../../core/changelog.ts";
 import { decodeEntry } from "../../../core/codec.ts";
-import type { EpochCode, RegionIndex, Sequence, Version } from "../../../core/ids.ts";
-import { type Position, sequenceEntry } from "../../../core/sequencer.ts";
-import type { Tree } from "../../../core/tree.ts";
+import type { EpochCode, Sequence, Version } from "../../../core/ids.ts";
+import { versionAfter } from "../../../core/sequencer.ts";
 import type { Checkpoint } from "../../machine/checkpoints.ts";
-import { decodeLocal, isLocal } from "../../machine/local-entries.ts";
+import { isLocal } from "../../machine/local-entries.ts";
 import type { Machine, TakenEntry } from "../../machine/machine.ts";
 
 const WALK_BYTES = 1024 * 1024;
 
-/** Reads the group's log as the changelog: counts the sequences by core's rule, from a checkpoint on. */
+/**
+ * Reads the group's log as the changelog, from a checkpoint on: every command takes the next sequence, except for those that
+ * apply has refused.
+ */
 export class LogReader {
   readonly #group: Group;
   readonly #machine: Machine;
   /** Index of the next log entry to read. */
   #index: number;
-  #position: Position;
-  #fence: number;
+  #version: Version;
 
   private constructor(server: { group: Group; machine: Machine }, checkpoint: Checkpoint) {
     this.#group = server.group;
     this.#machine = server.machine;
     this.#index = checkpoint.index + 1;
-    this.#fence = checkpoint.fence;
-    this.#position = {
-      version: { epoch: checkpoint.epoch as EpochCode, sequence: checkpoint.sequence as Sequence },
-      sealedTo: checkpoint.sealedTo === -1 ? undefined : (checkpoint.sealedTo as RegionIndex),
-    };
+    this.#version = { epoch: checkpoint.epoch as EpochCode, sequence: checkpoint.sequence as Sequence };
   }
 
   /**
@@ -45,7 +43,7 @@ export class LogReader {
   }
 
   get version(): Version {
-    return this.#position.version;
+    return this.#version;
   }
 
   async #skipTo(from: Version): Promise<boolean> {
@@ -88,45 +86,10 @@ export class LogReader {
 
   #step({ index, kind, data }: GroupEntry): TakenEntry | undefined {
     this.#index = index + 1;
-    if (kind !== "application") return undefined;
-    if (isLocal(data)) {
-      const local = decodeLocal(data);
-      if (local.kind === "fence" && local.epoch > this.version.epoch) this.#fence = Math.max(this.#fence, local.epoch);
-      return undefined;
-    }
-    const entry = decodeEntry(data);
+    if (kind !== "application" || isLocal(data) || this.#machine.refusedEntries.has(index)) return undefined;
+    const { command, body } = decodeEntry(data);
     const previous = this.version;
-    if (entry.type === "proposed" && this.#fence > previous.epoch) return undefined;
-    const { command, body } = entry;
-    if (this.#machine.isRefused(command, previous)) return undefined;
-    const sequenced = sequenceEntry(this.#position, entry);
-    if (!sequenced.taken) return undefined;
-    this.#position = sequenced.position;
+    this.#version = versionAfter(previous, command);
     return { previous, version: this.version, body };
-  }
-}
-
-/** Whether this version is a past or the present version of this history. */
-function isOnChangelog(tree: Tree, { epoch, sequence }: Version): boolean {
-  if (sequence === 0) return true;
-  if (epoch === tree.version.epoch) {
-    const first = tree.epoch(epoch)?.first ?? 1;
-    return sequence >= first && sequence <= tree.version.sequence;
-  }
-  for (let later = tree.version.epoch; ; ) {
-    const previous = tree.epoch(later)?.previous;
-    if (previous === undefined || previous.epoch < epoch || previous.sequence === 0) return false;
-    if (previous.epoch === epoch) return sequence <= previous.sequence && sequence >= (tree.epoch(epoch)?.first ?? 1);
-    later = previous.epoch;
-  }
-}
-
-/** The last version that this history shares with one that is at `version`; for the message about the fork. */
-export function forkOf(tree: Tree, version: Version): Version {
-  let later = tree.version.epoch;
-  for (;;) {
-    const previous = tree.epoch(later)?.previous;
-    if (previous === undefined || previous.epoch <= version.epoch) return previous ?? tree.version;
-    later = previous.epoch;
   }
 }

@@ -13,8 +13,7 @@ import { gather } from "../../machine/snapshot.ts";
 import type { ServerContext } from "../../region/context.ts";
 import { asBuffer } from "../metadata/responses.ts";
 import { failStream } from "../unary.ts";
-import { FollowStream } from "./follow-stream.ts";
-import type { RegionReports } from "./region-reports.ts";
+import { type ChangelogOptions, FollowStream } from "./follow-stream.ts";
 
 const PART_BYTES = 768 * 1024;
 /** How long the log is kept after a snapshot, so that the mirror can follow from there. */
@@ -23,14 +22,12 @@ const PIN_AFTER_MS = 120_000;
 /** The service for mirrors: the changelog, and snapshots of the volume. */
 export class ChangelogService {
   readonly #context: ServerContext;
-  readonly #reports: RegionReports;
-  readonly #isPrimary: () => boolean;
+  readonly #options: ChangelogOptions;
   readonly #streams = new Set<FollowStream>();
 
-  constructor(context: ServerContext, reports: RegionReports, isPrimary: () => boolean) {
+  constructor(context: ServerContext, options: ChangelogOptions) {
     this.#context = context;
-    this.#reports = reports;
-    this.#isPrimary = isPrimary;
+    this.#options = options;
     context.machine.onTurn((turn) => {
       for (const stream of this.#streams) stream.wake();
       if (turn.flipped) this.endStreams();
@@ -48,8 +45,7 @@ export class ChangelogService {
 
   #follow(stream: ServerDuplexStream<FollowerFrame, ChangelogFrame>): void {
     const follower = new FollowStream(this.#context, stream, {
-      reports: this.#reports,
-      isPrimary: this.#isPrimary,
+      ...this.#options,
       onEnd: (ended) => this.#streams.delete(ended),
     });
     this.#streams.add(follower);
@@ -57,8 +53,8 @@ export class ChangelogService {
 
   async #snapshot(stream: ServerWritableStream<SnapshotRequest, SnapshotPart>): Promise<void> {
     const { machine, volume, logger } = this.#context;
-    if (stream.request.volume !== volume.volume || machine.tree.volume === undefined || !this.#context.group.leading) {
-      const details = "this server has no snapshot of that volume, or does not lead its group";
+    if (stream.request.volume !== volume.volume || machine.tree.volume === undefined || !this.#options.mayFeed()) {
+      const details = "this server has no snapshot of that volume, or does not lead the primary";
       failStream(stream, { code: status.UNAVAILABLE, details });
       return;
     }

@@ -47,7 +47,10 @@ export class Mutations {
     const refuse = (why: "EINTR" | "moved") => {
       stream.respond(why === "moved" ? this.#notPrimary(id) : failed(id, why, this.#context.machine.version));
     };
-    this.#locks.enter({ stream, command, wait: mutate.wait, propose, refuse });
+    const isAnnounced = mutate.wait && mutate.request === 0;
+    const announce = () => stream.respond(response(id, Status.OK, this.#context.machine.version));
+    const { wait } = mutate;
+    this.#locks.enter({ stream, command, wait, announce: isAnnounced ? announce : undefined, propose, refuse });
   }
 
   streamEnded(stream: SessionStream): void {

@@ -1,31 +1,13 @@
 import { describe, expect, test } from "vitest";
-import { invalidateEntryMessage, invalidateInodeMessage } from "../../../client/fuse/notify-message.ts";
-import type { EntryReply, Handlers } from "../../../client/volume/handlers.ts";
-import type { Attributes } from "../../../core/commands.ts";
-import type { ByteString, Inode, Sequence } from "../../../core/ids.ts";
-import { bytes, request, session } from "./requests.ts";
+import {
+  invalidateEntryMessage,
+  invalidateInodeMessage,
+  invalidatePagesMessage,
+} from "../../../client/fuse/notify-message.ts";
+import type { Handlers } from "../../../client/volume/handlers.ts";
+import type { ByteString, Inode } from "../../../core/ids.ts";
+import { bytes, entry, LARGE, request, session } from "./requests.ts";
 
-const LARGE = 2 ** 53 - 1;
-const attributes: Attributes = {
-  inode: LARGE as Inode,
-  kind: "symlink",
-  mode: 0o1755,
-  uid: 0xfffffffe,
-  gid: 7,
-  links: 3,
-  size: 2 ** 40 + 5,
-  usedBytes: 513,
-  device: 0x1234,
-  atime: { seconds: -1, nanoseconds: 999_999_999 },
-  mtime: { seconds: -(2 ** 40), nanoseconds: 1 },
-  ctime: { seconds: 2 ** 34, nanoseconds: 0 },
-  entries: 0,
-  xattrs: 0,
-  policy: 0,
-  parent: 1 as Inode,
-  changed: 9 as Sequence,
-};
-const entry: EntryReply = { attributes, validMs: 1500, entryValidMs: 60_001 };
 /** struct fuse_attr, by hand. */
 const ATTR = bytes(
   ...[BigInt(LARGE), 2n ** 40n + 5n, 2n, -1n, -(2n ** 40n), 2n ** 34n],
@@ -74,6 +56,17 @@ describe("bytes as the kernel writes and reads them", () => {
     const it = session({ lookup }, { negativeEntryValidMs: 2500 });
     it.receive(request("LOOKUP", bytes("no")));
     expect(it.answers[0]!.body).toEqual(Buffer.concat([bytes(0n, 0n, 2n, 0n, 500_000_000, 0), Buffer.alloc(88)]));
+  });
+
+  test("LOOKUP of . and ..: an inode by its number, as file handles need it; ESTALE once it has no links (defect 30)", async () => {
+    const errnoOf = async (links: number, name: string) => {
+      const it = session({ getattr: () => ({ ...entry, attributes: { ...entry.attributes, links } }) });
+      it.receive(request("LOOKUP", bytes(name)));
+      await new Promise(setImmediate);
+      return it.answers[0]!.errno;
+    };
+    expect(await Promise.all([errnoOf(1, "."), errnoOf(2, "..")])).toEqual([0, 0]);
+    expect(await Promise.all([errnoOf(0, "."), errnoOf(0, "..")])).toEqual([116, 116]);
   });
 
   test("GETATTR, SETATTR", () => {
@@ -159,7 +152,7 @@ describe("bytes as the kernel writes and reads them", () => {
     });
   });
 
-  test("OPEN, CREATE, OPENDIR: handle and flags; O_TRUNC that clears set-uid truncates first", async () => {
+  test("OPEN, CREATE, OPENDIR: handle and flags; O_TRUNC that clears set-uid is the open's own (defect 3)", () => {
     const open = { handle: 2 ** 52, keepCache: true, directIo: true };
     expect(ask({ open: () => open }, request("OPEN", bytes(0, 0))).body).toEqual(bytes(2n ** 52n, 3, 0));
     expect(ask({ opendir: () => open }, request("OPENDIR", bytes(0, 0))).body).toEqual(bytes(2n ** 52n, 11, 0));
@@ -167,21 +160,23 @@ describe("bytes as the kernel writes and reads them", () => {
     const created = ask(create, request("CREATE", bytes(0, 0o100644, 0, 0, "c"))).body;
     expect(created).toEqual(Buffer.concat([ENTRY, bytes(1n, 0, 0)]));
 
-    const calls: unknown[] = [];
+    const opens: unknown[] = [];
     const it = session({
-      setattr(_caller, _inode, changes) {
-        calls.push(changes);
-        return entry;
-      },
-      open(_caller, _inode, flags) {
-        calls.push(flags);
+      open(_caller, _inode, flags, killPrivileges) {
+        opens.push([flags, killPrivileges]);
         return open;
       },
     });
-    it.receive(request("OPEN", bytes(0o1001, 1)));
-    await new Promise(setImmediate);
-    expect(calls).toEqual([{ size: 0, killPrivileges: true }, 1]);
-    expect(it.answers[0]!.errno).toBe(0);
+    for (const [flags, kill] of [
+      [0o1001, 1],
+      [0o1001, 0],
+    ] as const) {
+      it.receive(request("OPEN", bytes(flags, kill)));
+    }
+    expect(opens).toEqual([
+      [0o1001, true],
+      [0o1001, false],
+    ]);
   });
 
   test("READ: one buffer or several, small or large", () => {
@@ -314,6 +309,7 @@ describe("bytes as the kernel writes and reads them", () => {
   test("notifications: attributes only is offset -1", () => {
     expect(invalidateInodeMessage(LARGE as Inode, true)).toEqual(bytes(40, 2, 0n, BigInt(LARGE), 0n, 0n));
     expect(invalidateInodeMessage(5 as Inode, false)).toEqual(bytes(40, 2, 0n, 5n, -1n, 0n));
+    expect(invalidatePagesMessage(5 as Inode, 2 ** 40, 2 ** 33)).toEqual(bytes(40, 2, 0n, 5n, 2n ** 40n, 2n ** 33n));
     const name = "n\xff" as ByteString;
     expect(invalidateEntryMessage(5 as Inode, name, "drop")).toEqual(bytes(35, 3, 0n, 5n, 2, 0, name));
   });

@@ -3,8 +3,8 @@ import { isDyingByStatus } from "../../../client/fuse/interrupts.ts";
 import { OPCODE } from "../../../client/fuse/protocol.ts";
 import type { Caller, Handlers } from "../../../client/volume/handlers.ts";
 import type { ErrnoCode } from "../../../core/errno.ts";
-import type { Inode } from "../../../core/ids.ts";
-import { bytes, request, session } from "./requests.ts";
+import type { ByteString, Inode } from "../../../core/ids.ts";
+import { attributes, bytes, request, session } from "./requests.ts";
 
 const tick = () => new Promise(setImmediate);
 const READ = bytes(1n, 0n, 4096, 0, 0n, 0, 0);
@@ -92,10 +92,10 @@ describe("the data of a WRITE stays valid until its handler has finished", () =>
       let got: Buffer | undefined;
       const gate = Promise.withResolvers<void>();
       const it = session({
-        write: async (_caller, _inode, _handle, offset, data, kill) => {
+        write: async (_caller, _inode, _handle, offset, data, { killPrivileges }) => {
           await gate.promise;
           got = Buffer.from(data);
-          expect([offset, kill]).toEqual([2 ** 40, true]);
+          expect([offset, killPrivileges]).toEqual([2 ** 40, true]);
           return data.length;
         },
       });
@@ -109,6 +109,21 @@ describe("the data of a WRITE stays valid until its handler has finished", () =>
       expect(it.answers[0]).toMatchObject({ errno: 0, body: bytes(size, 0) });
     });
   }
+
+  test("direct I/O holds no pages, so that it may wait for an invalidation of them (defect 29)", () => {
+    const never = () => new Promise<never>(() => {});
+    const it = session({ read: never, write: never });
+    const held = (message: Buffer) => {
+      it.receive(message);
+      return it.session.released(9 as Inode, "pages") !== undefined;
+    };
+    const LOCKOWNER = 2;
+    const read = (flags: number) => request("READ", bytes(1n, 0n, 4096, flags, 5n, 0, 0), { node: 9n });
+    const write = (flags: number) => request("WRITE", bytes(1n, 0n, 4, flags, 5n, 0, 0, 7), { node: 9n, unique: 4n });
+    expect(held(read(LOCKOWNER))).toBe(false);
+    expect(held(write(LOCKOWNER))).toBe(false);
+    expect(held(write(0))).toBe(true);
+  });
 
   test("an interrupted WRITE keeps its buffer until its handler has finished", async () => {
     const gate = Promise.withResolvers<void>();
@@ -211,6 +226,58 @@ describe("interrupts and deadlines", () => {
       ["release", 5 as Inode, 7],
       ["releasedir", 6, 8],
     ]);
+  });
+
+  test("a reply that the kernel refuses is answered with EIO, and its result is released (defect 12)", () => {
+    const sent: number[] = [];
+    const released: unknown[] = [];
+    const open = () => ({ handle: 7, keepCache: false });
+    const release: Handlers["release"] = (_caller, inode, handle) => {
+      released.push([inode, handle]);
+      return true;
+    };
+    const it = session(
+      { open, release },
+      {
+        send(reply) {
+          sent.push(Math.abs(Buffer.concat(reply).readInt32LE(4)));
+          return sent.length === 1 ? { refused: "ENOMEM" } : "sent";
+        },
+      },
+    );
+    it.receive(request("OPEN", bytes(0, 0), { node: 5n }));
+    expect([sent, released]).toEqual([[0, 5], [[5, 7]]]);
+  });
+
+  test("a READDIRPLUS whose reply breaks off, or does not reach the kernel, keeps no lookups (defect 12)", () => {
+    const listing = request("READDIRPLUS", bytes(1n, 0n, 4096, 0, 0n, 0, 0));
+    const counted: Inode[] = [];
+    const listed = (inode: number) => ({
+      ...{ name: `n${inode}` as ByteString, inode: inode as Inode, kind: "file" as const, nextOffset: inode },
+      get entry() {
+        if (inode === 0) throw new Error("bug");
+        counted.push(inode as Inode);
+        return { attributes: { ...attributes, inode: inode as Inode }, validMs: 0, entryValidMs: 0 };
+      },
+    });
+    const ask = (inodes: number[], sent: "sent" | "gone") => {
+      const forgotten: Inode[] = [];
+      const handlers: Partial<Handlers> = {
+        readdir: () => inodes.map(listed),
+        forget: (inode, count) => forgotten.push(...Array.from({ length: count }, () => inode)),
+      };
+      session(handlers, { send: () => sent }).receive(listing);
+      return forgotten;
+    };
+    expect(ask([5, 6, 7], "sent")).toEqual([]);
+    expect(ask([5, 6, 7], "gone")).toEqual([5, 6, 7]);
+    expect(ask([5, 6, 0, 8], "sent")).toEqual([5, 6]);
+    expect(
+      ask(
+        Array.from({ length: 40 }, (_, n) => n + 1),
+        "gone",
+      ).length,
+    ).toBe(Math.floor(4096 / 160));
   });
 
   test("whether a thread is being killed, by the pending signals in /proc", () => {

@@ -12,11 +12,6 @@ const START_TIMEOUT_MS = 15_000;
 
 export const canMount = process.getuid?.() === 0 && spawnSync("test", ["-c", "/dev/fuse"]).status === 0;
 
-/** Whether a program is installed. A test that is skipped without it names the program in its title. */
-export function has(program: string): boolean {
-  return spawnSync("sh", ["-c", `command -v ${program}`]).status === 0;
-}
-
 export interface Ran {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;

@@ -1,11 +1,10 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { canMount, clean, has, ok, python, run, type Server, serve, temporaryDirectory } from "./harness.ts";
+import { AIO } from "./aio.ts";
+import { canMount, clean, ok, python, run, type Server, serve, temporaryDirectory } from "./harness.ts";
 
-const usable = canMount && has("python3");
-
-describe.skipIf(!usable)("system calls on a mount (needs root, /dev/fuse and python3)", () => {
+describe.skipIf(!canMount)("system calls on a mount (needs root and /dev/fuse)", () => {
   let server: Server;
   beforeAll(async () => {
     server = await serve(await temporaryDirectory());
@@ -167,6 +166,22 @@ print(json.dumps(out))`);
     ]);
   });
 
+  test("O_CREAT of a name that exists by then opens it only if the caller may (defect 7)", async () => {
+    const opened = await inMount(`
+import os, json
+os.mkdir("all"); os.chmod("all", 0o777); os.chdir("all")
+for n in "ab": open("early" + n, "w").write("mine"); os.chmod("early" + n, 0o600); os.rename("early" + n, "late" + n)
+seen = os.pipe()
+if os.fork() == 0:
+  os.setgid(65534); os.setuid(65534)
+  try: os.open("latea", os.O_RDWR | os.O_CREAT); os.write(seen[1], b"opened")
+  except OSError as e: os.write(seen[1], str(e.errno).encode())
+  os._exit(0)
+os.wait()
+print(json.dumps([os.read(seen[0], 9).decode(), os.read(os.open("lateb", os.O_RDWR | os.O_CREAT), 9).decode()]))`);
+    expect(opened).toEqual(["13", "mine"]);
+  });
+
   test("posix_fallocate, holes, copy_file_range and O_TMPFILE", async () => {
     const out = await inMount(`
 import os, json, ctypes
@@ -218,6 +233,24 @@ here = os.open(".", os.O_RDONLY)
 fd = libc.open_by_handle_at(here, buf, os.O_RDONLY)
 print(json.dumps([fd >= 0 and os.read(fd, 20).decode(), ctypes.get_errno() if fd < 0 else 0]))`);
     expect(out).toEqual(["by handle", 0]);
+  });
+
+  test("an asynchronous direct write with O_DSYNC asks to be durable; other writes do not (defect 10)", async () => {
+    const counts = [(await server.counts()).durableWrites];
+    const writes = async (flags: string, code: string) => {
+      await inMount(`${AIO}
+fd = os.open("aio", os.O_RDWR | os.O_CREAT | ${flags}, 0o644)
+os.ftruncate(fd, 8192)
+${code}
+assert os.pread(os.open("aio", os.O_RDONLY), 4096, 4096) == b"a" * 4096`);
+      counts.push((await server.counts()).durableWrites);
+    };
+    const asynchronous = `submit(fd, b"a" * 4096, 4096); assert finish() == 4096`;
+    await writes("os.O_DIRECT | os.O_DSYNC", asynchronous);
+    await writes("os.O_DIRECT | os.O_SYNC", asynchronous);
+    await writes("os.O_DIRECT", asynchronous);
+    await writes("os.O_DSYNC", `os.pwrite(fd, b"a" * 4096, 4096)`);
+    expect(counts).toEqual([0, 1, 2, 2, 2]);
   });
 
   test("statfs and df: 64-bit counts", async () => {

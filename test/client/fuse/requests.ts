@@ -2,7 +2,31 @@ import { pino } from "pino";
 import { FuseConnection, type FuseConnectionOptions } from "../../../client/fuse/fuse-connection.ts";
 import { OPCODE, type OpcodeName } from "../../../client/fuse/protocol.ts";
 import { ReadBuffers } from "../../../client/fuse/read-buffers.ts";
-import type { Handlers } from "../../../client/volume/handlers.ts";
+import type { EntryReply, Handlers } from "../../../client/volume/handlers.ts";
+import type { Attributes } from "../../../core/commands.ts";
+import type { Inode, Sequence } from "../../../core/ids.ts";
+
+export const LARGE = 2 ** 53 - 1;
+export const attributes: Attributes = {
+  inode: LARGE as Inode,
+  kind: "symlink",
+  mode: 0o1755,
+  uid: 0xfffffffe,
+  gid: 7,
+  links: 3,
+  size: 2 ** 40 + 5,
+  usedBytes: 513,
+  device: 0x1234,
+  atime: { seconds: -1, nanoseconds: 999_999_999 },
+  mtime: { seconds: -(2 ** 40), nanoseconds: 1 },
+  ctime: { seconds: 2 ** 34, nanoseconds: 0 },
+  entries: 0,
+  xattrs: 0,
+  policy: 0,
+  parent: 1 as Inode,
+  changed: 9 as Sequence,
+};
+export const entry: EntryReply = { attributes, validMs: 1500, entryValidMs: 60_001 };
 
 /** A reply as the kernel would read it. */
 export interface Answer {

@@ -3,12 +3,15 @@ import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Logger, pino } from "pino";
+import type { WriteOptions } from "../../../client/volume/handlers.ts";
 import { openVolume, type VolumeAccess } from "../../../client/volume/open-volume.ts";
 import { parseMountOptions, type WrittenMountOptions } from "../../../client/volume/options.ts";
 import type { VolumeDescription } from "../../../config/volume-description.ts";
 import type { ByteString, Inode } from "../../../core/ids.ts";
 import { runMetaServer } from "../../../meta-server/main.ts";
 import { choosePort } from "../../../sandbox/ports.ts";
+import type { WanProxy } from "../../../sandbox/wan-proxy.ts";
+import { type WanLink, wanLink } from "../../support/wan-link.ts";
 import { describeVolume } from "./volume.ts";
 
 const logger = pino({ level: process.env.MIRRORFS_TEST_LOG ?? "silent" }, pino.destination(2));
@@ -18,6 +21,7 @@ export class World {
   readonly dir: string;
   readonly volume: VolumeDescription;
   readonly #servers = new Map<string, { stop(): Promise<void> }>();
+  readonly #links = new Map<string, WanLink>();
   readonly #accesses: VolumeAccess[] = [];
 
   private constructor(dir: string, volume: VolumeDescription) {
@@ -25,11 +29,13 @@ export class World {
     this.volume = volume;
   }
 
-  static async start(regions: readonly string[] = ["aws"]): Promise<World> {
+  /** @param linked regions whose servers reach the others through a link that the test can cut: `link` */
+  static async start(regions: readonly string[] = ["aws"], linked: readonly string[] = []): Promise<World> {
     const dir = mkdtempSync(join(tmpdir(), "mirrorfs-client-"));
     const ports: Record<string, number[]> = {};
     for (const region of regions) ports[region] = [await choosePort()];
     const world = new World(dir, describeVolume(dir, ports));
+    for (const region of linked) world.#links.set(region, await wanLink(world.volume, region));
     for (const region of regions) await world.startServer(region);
     return world;
   }
@@ -37,8 +43,14 @@ export class World {
   async startServer(region: string): Promise<void> {
     const dataDir = join(this.dir, `meta-${region}`);
     const onFatal = (error: Error) => logger.fatal(error);
-    const server = await runMetaServer({ volume: this.volume, region, member: 1, dataDir, logger, onFatal });
+    const volume = this.#links.get(region)?.view ?? this.volume;
+    const server = await runMetaServer({ volume, region, member: 1, dataDir, logger, onFatal });
     this.#servers.set(region, server);
+  }
+
+  /** The link from the region's servers to the other regions. */
+  link(region: string): WanProxy {
+    return this.#links.get(region)!.link;
   }
 
   async stopServer(region: string): Promise<void> {
@@ -56,6 +68,7 @@ export class World {
   async stop(): Promise<void> {
     await Promise.all(this.#accesses.map((access) => access.close()));
     for (const region of [...this.#servers.keys()]) await this.stopServer(region);
+    for (const { link } of this.#links.values()) await link.stop();
     await rm(this.dir, { recursive: true, force: true });
   }
 }
@@ -109,22 +122,33 @@ export class Disk {
 
   /** After ESTALE the kernel looks up all names again and opens once more, in the same open(2). */
   async open(path: string, flags: number): Promise<File> {
-    if (flags & O_CREAT) {
-      const { parent, name } = await this.#split(path);
-      const made = ok(await this.handlers.create(caller(), parent, name, 0o644, 0, flags & ~O_CREAT));
-      return new File(this, made.entry.attributes.inode, made.open.handle);
-    }
     const thread = ++threads;
-    const openOnce = async () => this.openInode(await this.lookup(path, thread), flags, thread);
-    return openOnce().catch((error: Error) => {
+    return this.#openOnce(path, flags, thread).catch((error: Error) => {
       if (error.message !== "ESTALE") throw error;
-      return openOnce();
+      return this.#openOnce(path, flags, thread);
     });
   }
 
+  /** A name that the kernel finds is opened; O_CREAT makes one that it does not find. */
+  async #openOnce(path: string, flags: number, thread: number): Promise<File> {
+    const inode = await this.lookup(path, thread).catch((error: Error) => {
+      if (error.message !== "ENOENT" || !(flags & O_CREAT)) throw error;
+    });
+    if (inode === undefined) return this.create(path, flags, thread);
+    if (flags & O_CREAT && flags & O_EXCL) throw new Error("EEXIST");
+    return this.openInode(inode, flags & ~O_CREAT, thread);
+  }
+
+  /** What the kernel sends for O_CREAT when it has not found the name. */
+  async create(path: string, flags: number, thread?: number): Promise<File> {
+    const { parent, name } = await this.#split(path);
+    const made = ok(await this.handlers.create(caller(thread), parent, name, 0o644, 0, flags & ~O_CREAT));
+    return new File(this, made.entry.attributes.inode, made.open.handle);
+  }
+
   /** Opens by the inode alone, as the kernel does for a path whose entries it has cached. */
-  async openInode(inode: Inode, flags: number, thread?: number): Promise<File> {
-    const opened = ok(await this.handlers.open(caller(thread), inode, flags));
+  async openInode(inode: Inode, flags: number, thread?: number, killPrivileges = false): Promise<File> {
+    const opened = ok(await this.handlers.open(caller(thread), inode, flags, killPrivileges));
     return new File(this, inode, opened.handle);
   }
 
@@ -185,13 +209,15 @@ export class File {
     this.handle = handle;
   }
 
-  async write(data: string | Uint8Array, offset = 0): Promise<void> {
+  async write(data: string | Uint8Array, offset = 0, options: Partial<WriteOptions> = {}): Promise<void> {
     const bytes = typeof data === "string" ? Buffer.from(data) : data;
-    ok(await this.disk.handlers.write(caller(), this.inode, this.handle, offset, bytes, false));
+    const direct = options.durable === true;
+    const how = { killPrivileges: false, writeback: false, direct, durable: false, ...options };
+    ok(await this.disk.handlers.write(caller(), this.inode, this.handle, offset, bytes, how));
   }
 
-  async read(offset: number, length: number): Promise<Buffer> {
-    const data = ok(await this.disk.handlers.read(caller(), this.inode, this.handle, offset, length));
+  async read(offset: number, length: number, direct = false): Promise<Buffer> {
+    const data = ok(await this.disk.handlers.read(caller(), this.inode, this.handle, offset, length, direct));
     return data instanceof Uint8Array ? Buffer.from(data) : Buffer.concat(data);
   }
 

@@ -38,9 +38,9 @@ function pattern(bytes: number, seed = 1): Buffer {
 /** A kernel that never finishes to invalidate an entry. */
 function slowKernel(disk: Disk) {
   const names: string[] = [];
-  disk.access.state.kernel.caches = {
-    invalidateInode: () => Promise.resolve(),
-    expireEntry: () => Promise.resolve(),
+  const { kernel } = disk.access.state;
+  kernel.caches = {
+    ...kernel.caches,
     invalidateEntry: (_, name) => {
       names.push(name);
       return new Promise(() => {});
@@ -69,8 +69,7 @@ describe("files", () => {
     }
   });
 
-  // Promise: A hole reads as zeros, and SEEK_HOLE and SEEK_DATA find where it begins and ends
-  test("a hole reads as zeros, and is found by SEEK_HOLE and SEEK_DATA", async () => {
+  test("A hole reads as zeros, and SEEK_HOLE and SEEK_DATA find where it begins and ends", async () => {
     const file = await disk.open("sparse", O_CREAT | O_RDWR);
     await file.write("head", 0);
     await file.write("tail", 70 * MIB);
@@ -106,11 +105,10 @@ describe("files", () => {
     await first.write("ef", 4);
     await first.close();
     expect(String(await disk.read("flags"))).toBe("abcdef");
-    await expect(disk.open("flags", O_CREAT | O_EXCL | O_WRONLY)).rejects.toThrow("EEXIST");
+    await expect(disk.create("flags", O_EXCL | O_WRONLY)).rejects.toThrow("EEXIST");
   });
 
-  // Promise: Appends through any number of descriptors of one mount follow one another, and none overwrites another
-  test("appends through two descriptors of one mount do not lie over each other", async () => {
+  test("Appends through any number of descriptors of one mount follow one another, and none overwrites another", async () => {
     const one = await disk.open("log", O_CREAT | O_WRONLY | O_APPEND);
     const two = await disk.open("log", O_WRONLY | O_APPEND);
     await one.write("one ", 0);
@@ -292,7 +290,7 @@ describe("two mounts", () => {
     const sent: string[] = [];
     const { kernel } = other.access.state;
     kernel.caches = {
-      invalidateInode: () => Promise.resolve(),
+      ...kernel.caches,
       invalidateEntry: async (_, name) => void sent.push(`drop ${name}`),
       expireEntry: async (_, name) => void sent.push(`expire ${name}`),
     };
@@ -329,6 +327,26 @@ describe("two mounts", () => {
     ok(await disk.handlers.setlk(caller(), mine.inode, mine.handle, "a", { ...range, mode: "unlock" }, once));
     expect(await waiting).toBe(true);
     await mine.close();
+    await theirs.close();
+  });
+
+  test("a lock that is waited for holds up no other change, however many there are (defect 1)", async () => {
+    const mine = await disk.open("awaited", O_CREAT | O_RDWR);
+    const theirs = await other.open("awaited", O_RDWR);
+    const range = { mode: "write" as const, start: 0, end: 99, pid: 7 };
+    ok(await disk.handlers.setlk(caller(), mine.inode, mine.handle, "a", range, { wait: false, flock: false }));
+    const waiting = other.handlers.setlk(caller(), theirs.inode, theirs.handle, "b", range, {
+      wait: true,
+      flock: false,
+    });
+    const absent = { kind: "rmdir", parent: ROOT, name: "absent" as ByteString } as const;
+    for (let round = 0; round < 3; round++) {
+      const answers = await Promise.all(Array.from({ length: 1500 }, () => other.access.state.session.mutate(absent)));
+      expect(new Set(answers)).toEqual(new Set(["ENOENT"]));
+    }
+    await mine.close();
+    await disk.handlers.flush(caller(), mine.inode, mine.handle, "a");
+    expect(await waiting).toBe(true);
     await theirs.close();
   });
 
@@ -377,7 +395,7 @@ describe("two mounts", () => {
     await disk.write("pages", "one");
     const inode = await other.lookup("pages");
     const open = async () => {
-      const reply = ok(await other.handlers.open(caller(), inode, O_RDONLY));
+      const reply = ok(await other.handlers.open(caller(), inode, O_RDONLY, false));
       await other.handlers.release(caller(), inode, reply.handle, undefined);
       return reply.keepCache;
     };

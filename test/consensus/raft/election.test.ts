@@ -16,19 +16,19 @@ test("an election: pre-vote, vote, the leader's no-op entry", () => {
   const one = new Member(1);
   expect(one.tick(10).sent()).toEqual(["preVote 1>2 t1 last 0@0", "preVote 1>3 t1 last 0@0"]);
   expect(one.raft.term).toBe(0); // the term has not started
-  one.receive({ type: "preVoteResponse", from: 2, to: 1, term: 1, granted: true });
+  for (const from of [2, 3]) one.receive({ type: "preVoteResponse", from, to: 1, term: 1, granted: true });
   expect(one.view).toMatchObject({ role: "candidate", term: 1, vote: 1 });
   expect(one.sent()).toEqual([]); // its own vote is not durable yet
   expect(one.save().sent()).toEqual(["vote 1>2 t1 last 0@0", "vote 1>3 t1 last 0@0"]);
-  one.receive({ type: "voteResponse", from: 3, to: 1, term: 1, granted: true });
+  for (const from of [2, 3]) one.receive({ type: "voteResponse", from, to: 1, term: 1, granted: true });
   expect(one.raft.role).toBe("leader");
   expect(one.sent()).toEqual(["append 1>2 t1 after 0@0 [1@1] commit 0", "append 1>3 t1 after 0@0 [1@1] commit 0"]);
 });
 
 test("a candidate's own vote counts only once it is durable", () => {
   const one = new Member(1).tick(10);
-  one.receive({ type: "preVoteResponse", from: 2, to: 1, term: 1, granted: true });
-  one.receive({ type: "voteResponse", from: 2, to: 1, term: 1, granted: true });
+  for (const from of [2, 3]) one.receive({ type: "preVoteResponse", from, to: 1, term: 1, granted: true });
+  for (const from of [2, 3]) one.receive({ type: "voteResponse", from, to: 1, term: 1, granted: true });
   expect(one.raft.role).toBe("candidate");
   expect(one.save().raft.role).toBe("leader");
 });
@@ -162,4 +162,33 @@ test("the only voter becomes leader as soon as its own vote is durable", () => {
   expect(only.raft.role).toBe("candidate");
   expect(only.save().raft.role).toBe("leader");
   expect(only.propose("a").save().applied).toEqual(["noop", "a"]);
+});
+
+/** Lets these members run for a while; the others are down. */
+function run(...members: Member[]): void {
+  for (let i = 0; i < 60; i++) {
+    for (const member of members) member.tick();
+    settle(...members);
+  }
+}
+
+test("two emptied members do not elect each other past a third one that still has its log (defect 20)", () => {
+  const full = new Member(1, { log: [1, 1, 2], term: 2, commit: 3 });
+  const [two, three] = [new Member(2), new Member(3, { random: 0.5 })];
+  run(two, three);
+  expect([two.raft.role, three.raft.role]).not.toContain("leader");
+  run(full, two, three);
+  expect([full, two, three].map(({ raft }) => raft.role)).not.toContain("leader");
+  expect(full.raft.log.last).toEqual({ index: 3, term: 2 });
+});
+
+test("a new group begins with the votes of all its members: one that comes later is waited for (defect 20)", () => {
+  const [one, two, three] = [new Member(1), new Member(2, { random: 0.5 }), new Member(3, { random: 0.9 })];
+  run(one, two);
+  expect([one.raft.role, two.raft.role]).not.toContain("leader");
+  run(one, two, three);
+  expect([one, two, three].map(({ raft }) => raft.role).sort()).toEqual(["follower", "follower", "leader"]);
+  expect(three.applied).toEqual(["noop"]);
+  run(one, three); // from then on a majority is enough
+  expect([one.raft.role, three.raft.role]).toContain("leader");
 });

@@ -37,8 +37,7 @@ test("a repeated append is not acknowledged before the first one is durable", ()
   expect(two.sent()).toEqual([]);
 });
 
-// Promise: Nothing is acknowledged before it is on the disks of a majority of the primary's metadata servers
-test("a leader sends in parallel with its own write, and counts itself only once that is durable", () => {
+test("Nothing is acknowledged before it is on the disks of a majority of the primary's metadata servers", () => {
   const [one] = elected();
   one.propose("a");
   expect(one.sent()).toEqual(["append 1>2 t1 after 1@1 [2@1] commit 1", "append 1>3 t1 after 1@1 [2@1] commit 1"]);

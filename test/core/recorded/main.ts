@@ -7,18 +7,20 @@
 
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Command, InodeKind } from "../../../core/commands.ts";
+import type { Beginning, Command, InodeKind } from "../../../core/commands.ts";
 import { FEATURE_LEVEL } from "../../../core/features.ts";
 import {
   type ByteString,
   CHUNK_BYTES,
   epochCode,
   epochNumber,
+  epochRegion,
   type Inode,
   type RegionIndex,
   type SessionId,
 } from "../../../core/ids.ts";
 import { KEY_PREFIX, keyChunk, keyId, keyName } from "../../../core/keys.ts";
+import { forcedNumberAbove } from "../../../core/sequencer.ts";
 import { randomFrom } from "../../random.ts";
 import { bytes, makeCommand, NO_SESSION_ID, OTHER_SESSION, ROOT_INODE, SESSION, sliceOf, World } from "../world.ts";
 
@@ -50,7 +52,7 @@ class Recorder {
   }
 
   step(at: number): void {
-    if (at % 150 === 149) this.#beginEpoch();
+    if (at % 120 === 119) this.#beginEpoch((at - 119) / 120);
     if (at % 60 === 59) this.#reopen();
     this.#session = this.#pick([SESSION, SESSION, OTHER_SESSION]);
     this.#pick(this.#actions)();
@@ -190,12 +192,20 @@ class Recorder {
     );
   }
 
-  /** By a seal, by the same region, or by force, in turn. */
-  #beginEpoch(): void {
-    const number = epochNumber(this.world.tree.version.epoch) + 1;
-    const region = (number % 2) as RegionIndex;
-    if (number % 3 === 0) this.#run({ kind: "seal", to: region }, NO_SESSION_ID);
-    this.#run({ kind: "beginEpoch", epoch: epochCode(number, region), forced: number % 3 !== 0 }, NO_SESSION_ID);
+  /** For each of the reasons in turn. */
+  #beginEpoch(turn: number): void {
+    const { tree } = this.world;
+    const number = epochNumber(tree.version.epoch);
+    const own = epochRegion(tree.version.epoch);
+    const other = (1 - own) as RegionIndex;
+    const begin = (at: number, region: RegionIndex, why: Beginning) =>
+      this.#run({ kind: "beginEpoch", epoch: epochCode(at, region), ...why }, NO_SESSION_ID);
+    const how = (["counters", "sealed", "resumed", "forced"] as const)[turn % 4]!;
+    if (how === "sealed" || how === "resumed") this.#run({ kind: "seal", to: other }, NO_SESSION_ID);
+    if (how === "counters") begin(number + 1, own, { how });
+    else if (how === "sealed") begin(number + 1, other, { how });
+    else if (how === "resumed") begin(number + 1, own, { how, declined: tree.version });
+    else begin(forcedNumberAbove(number), other, { how });
   }
 }
 

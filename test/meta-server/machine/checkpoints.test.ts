@@ -7,7 +7,7 @@ const put = () => {};
 function checkpointsOf(madeMs: number): Checkpoints {
   const checkpoints = new Checkpoints();
   checkpoints.addGenesis(madeMs, put);
-  const state = { epoch: 16, sealedTo: -1, fence: 0, stateHash: "", logBytes: 1000 };
+  const state = { epoch: 16, stateHash: "", logBytes: 1000 };
   const at = { index: 300, sequence: CHECKPOINT_EVERY, atMs: madeMs + HOUR_MS };
   checkpoints.add({ ...state, ...at }, put);
   return checkpoints;

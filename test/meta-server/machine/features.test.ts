@@ -11,7 +11,7 @@ import type { EpochCode, RegionIndex, SessionId } from "../../../core/ids.ts";
 import { encodeLocal } from "../../../meta-server/machine/local-entries.ts";
 import { Machine } from "../../../meta-server/machine/machine.ts";
 import { openDataDirectory } from "../../../meta-server/storage/data-directory.ts";
-import { until } from "../harness.ts";
+import { until } from "../../support/until.ts";
 import { makeCommand } from "../raw-client.ts";
 
 const REASON = "the volume is at feature level 2, and this program supports 1: use a newer program";

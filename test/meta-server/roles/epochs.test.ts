@@ -1,16 +1,19 @@
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import type { RegionIndex, SliceId } from "../../../core/ids.ts";
 import { epochNumber } from "../../../core/ids.ts";
+import { Regions } from "../../../meta-server/roles/follower/regions.ts";
 import type { AdminAnswer, LossReportAnswer, PromoteAnswer } from "../../../proto/generated/admin.ts";
 import { Status } from "../../../proto/generated/metadata.ts";
 import { asVersion } from "../../../proto/versions.ts";
-import { TestVolume, until } from "../harness.ts";
+import { until } from "../../support/until.ts";
+import { TestVolume } from "../harness.ts";
 import { makeCommand, outcomeOf, RawClient } from "../raw-client.ts";
 
 let volume: TestVolume;
 const clients: RawClient[] = [];
 
 afterEach(async () => {
+  vi.restoreAllMocks();
   for (const client of clients.splice(0)) client.close();
   await volume.close();
 });
@@ -132,7 +135,6 @@ test("a switchover to an unknown or unreachable region, to the primary itself, o
   expect((await volume.leader("aws")).role).toBe("primary");
 });
 
-// Promise: A switchover that its target does not take up is taken back, and only once the target has declined for good
 test("a region that has declined a seal does not begin an epoch from it, and the old primary continues", async () => {
   const client = await start({ aws: 1, gcp: 1 });
   const status = await volume.leader("aws");
@@ -151,8 +153,6 @@ test("a region that has declined a seal does not begin an epoch from it, and the
   });
 });
 
-// Promise: A promotion by force keeps a report: where the histories part, the last commit the mirror had heard of, and
-// each file whose blocks no bucket within reach has
 test("a promotion by force is refused while it is not needed, makes a loss report, and the old primary is fenced when it is back", async () => {
   const client = await start({ aws: 1, gcp: 1 });
   const file = await client.make(1, "sliced");
@@ -193,6 +193,34 @@ test("a promotion by force is refused while it is not needed, makes a loss repor
   expect((await old.mutate(makeCommand(1, "no"))).status).toBe(Status.NOT_PRIMARY);
 });
 
+test("A fenced region can be promoted, and continues from its own past, also after a restart", async () => {
+  const client = await start({ aws: 1, gcp: 1 });
+  await volume.stop("gcp");
+  await client.make(1, "never mirrored");
+  await volume.stop("aws");
+  await volume.start("gcp");
+  await volume.leader("gcp");
+  expect(await promote("gcp", true)).toMatchObject({ ok: true });
+  await volume.start("aws");
+  await volume.leader("aws", (status) => status.role === "fenced");
+  await volume.stop("gcp");
+
+  expect(await promote("aws", true)).toMatchObject({ ok: true });
+  await volume.stop("aws");
+  await volume.start("aws");
+  const { version } = await volume.leader("aws", (status) => status.role === "primary");
+  expect(epochNumber(asVersion(version).epoch)).toBe(32);
+  const again = await connect("aws", client.session);
+  await until("it to take a change", async () => {
+    const made = await again.mutate(makeCommand(1, "after"));
+    return made.status === Status.OK && made.error === "";
+  });
+  expect(await again.lookup(1, "never mirrored")).toMatchObject({ kind: "file" });
+
+  await volume.start("gcp");
+  await volume.leader("gcp", (status) => status.role === "fenced");
+});
+
 test("a promotion by force is refused while the primary's leader answers, unless evenIfAlive says that it is meant (defect 24)", async () => {
   await start({ aws: 1, gcp: 1 });
   expect(await promote("gcp", true)).toMatchObject({
@@ -220,13 +248,30 @@ test("an old primary that acknowledged nothing after the fork follows without in
   });
 });
 
-test("a client that has seen a later epoch fences a primary that does not know of it", async () => {
+test("A hint of a later epoch fences nobody: it makes a region ask the others, at most once a second", async () => {
+  const rounds = vi.spyOn(Regions.prototype, "confirmAll");
   const client = await start({ aws: 1, gcp: 1 });
   await volume.stop("gcp");
-  const { address, version } = await volume.leader("aws");
-  const seen = { epoch: version!.epoch + 17, sequence: version!.sequence + 5 };
-  const informed = new RawClient(address, { seen });
-  clients.push(informed);
-  await volume.leader("aws", (status) => status.role === "fenced");
-  expect((await client.mutate(makeCommand(1, "no"))).status).toBe(Status.NOT_PRIMARY);
+  const { address, version, uuid } = await volume.leader("aws");
+  const seen = { epoch: version!.epoch + 16 * 1_000, sequence: version!.sequence + 5 };
+  const roundsOf = async (hint: { uuid: string }) => {
+    await until("a round of questions", () => rounds.mock.calls.length > 0 || undefined);
+    rounds.mockClear();
+    for (let i = 0; i < 9; i += 1) {
+      const liar = new RawClient(address, { seen, ...hint });
+      clients.push(liar);
+      await liar.welcome;
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+    return rounds.mock.calls.length;
+  };
+  rounds.mockClear();
+  const own = await roundsOf({ uuid: "of another volume" });
+  expect(own, "without a hint it asks every two seconds").toBeLessThanOrEqual(1);
+  rounds.mockClear();
+  const hinted = await roundsOf({ uuid });
+  expect(hinted).toBeGreaterThanOrEqual(1);
+  expect(hinted, "in 1.8 s").toBeLessThanOrEqual(2);
+  expect((await volume.leader("aws")).role).toBe("primary");
+  expect((await client.mutate(makeCommand(1, "goes on"))).status).toBe(Status.OK);
 });

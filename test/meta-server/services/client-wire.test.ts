@@ -3,7 +3,8 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { encodeCommand } from "../../../core/codec.ts";
 import { channelCredentials } from "../../../proto/credentials.ts";
 import { ClientFrame, Freshness, MetadataService, type Request, Status } from "../../../proto/generated/metadata.ts";
-import { TestVolume, until } from "../harness.ts";
+import { until } from "../../support/until.ts";
+import { TestVolume } from "../harness.ts";
 import { makeCommand, RawClient } from "../raw-client.ts";
 
 let volume: TestVolume;
@@ -44,7 +45,7 @@ async function send(...frames: readonly Uint8Array[]): Promise<ServiceError> {
   return error;
 }
 
-const hello = { volume: "test", region: "", client: "raw", session: 7, seen: undefined, open: [] };
+const hello = { volume: "test", region: "", client: "raw", session: 7, seen: undefined, uuid: "", open: [] };
 const helloFrame = (changed: object) => ClientFrame.encode({ hello: { ...hello, ...changed }, requests: [] }).finish();
 
 const nothing = ClientFrame.encode({ hello: undefined, requests: [] }).finish();

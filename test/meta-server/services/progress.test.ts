@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { NO_VERSION, type Sequence } from "../../../core/ids.ts";
+import type { Sequence } from "../../../core/ids.ts";
 import type { ServerContext } from "../../../meta-server/region/context.ts";
 import { RegionProgress } from "../../../meta-server/services/changelog/progress.ts";
 import { RegionReports } from "../../../meta-server/services/changelog/region-reports.ts";
@@ -13,7 +13,12 @@ test("a round that fails does not end the progress of the mirrors", async () => 
   internal.mockResolvedValue(undefined);
   const error = vi.fn();
   const context = {
-    machine: { tree: { volume: { regions: [{ name: "aws" }, { name: "gcp" }] }, regionProgress: () => NO_VERSION } },
+    machine: {
+      tree: {
+        volume: { regions: [{ name: "aws" }, { name: "gcp" }] },
+        regionProgress: () => ({ epoch: 16, sequence: 1 }),
+      },
+    },
     proposer: { internal },
     logger: { error },
     isServing: () => true,

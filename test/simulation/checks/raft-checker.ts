@@ -6,7 +6,16 @@ export interface MemberView {
   readonly id: number;
   readonly role: Role;
   readonly term: number;
-  readonly log: { readonly commit: number; readonly applied: number; readonly lastIndex: number };
+  readonly log: LogView;
+}
+
+/** Of one process: a restarted member has another one. */
+interface LogView {
+  readonly commit: number;
+  readonly applied: number;
+  readonly stable: number;
+  readonly lastIndex: number;
+  term(index: number): number | undefined;
 }
 
 /** An entry as stored on disk: its term is part of the bytes. */
@@ -35,6 +44,8 @@ export class RaftChecker {
   readonly #entries = new Map<string, { readonly encoded: Uint8Array; readonly previousTerm: number | undefined }>();
   readonly #committed: (Known | undefined)[] = [];
   readonly #durableTerm = new Map<number, number>();
+  /** By member: its log, and the last durable entry of it. */
+  readonly #durable = new Map<number, { readonly log: LogView; readonly index: number; readonly term: number }>();
   elections = 0;
 
   constructor(group: string) {
@@ -53,28 +64,65 @@ export class RaftChecker {
   /** Called after each turn of a member. Election safety: at most one leader per term. */
   observe({ id, role, term, log }: MemberView): void {
     const name = `${this.#group}-${id}`;
-    invariant(log.applied <= log.commit, () => `${name} has applied ${log.applied} but committed ${log.commit}`);
     invariant(
+      "state machine safety",
+      log.applied <= log.commit,
+      () => `${name} has applied ${log.applied} but committed ${log.commit}`,
+    );
+    invariant(
+      "state machine safety",
       log.commit <= log.lastIndex,
       () => `${name} has committed ${log.commit} of only ${log.lastIndex} entries`,
     );
-    invariant(term >= (this.#durableTerm.get(id) ?? 0), () => `the term of ${name} went back to ${term}`);
+    invariant(
+      "terms never go back",
+      term >= (this.#durableTerm.get(id) ?? 0),
+      () => `the term of ${name} went back to ${term}`,
+    );
+    this.#observeDurable(id, log);
     if (role !== "leader") return;
     const known = this.#leaders.get(term);
     invariant(
+      "election safety",
       known === undefined || known === id,
-      () => `election safety: ${known} and ${id} of ${this.#group} both lead term ${term}`,
+      () => `${known} and ${id} of ${this.#group} both lead term ${term}`,
     );
     if (known !== undefined) return;
     this.#leaders.set(term, id);
     this.elections++;
   }
 
+  /** A member drops durable entries only where another entry takes their place (§3.5): its leader may have counted them. */
+  #observeDurable(id: number, log: LogView): void {
+    const before = this.#durable.get(id);
+    this.#durable.set(id, { log, index: log.stable, term: log.term(log.stable)! });
+    if (before?.log !== log || log.stable >= before.index) return;
+    const last = Math.min(log.lastIndex, before.index);
+    let term: number | undefined = before.term;
+    for (let index = before.index; index > last; index--) term = this.#entries.get(`${index}@${term}`)?.previousTerm;
+    invariant(
+      "log matching",
+      term !== log.term(last),
+      () =>
+        `${this.#group}-${id} dropped its durable entries after ${last} of ${before.index}, which no other replaced`,
+    );
+  }
+
   /** A member's durable term never decreases. */
   observeHardState(id: number, term: number): void {
     const before = this.#durableTerm.get(id) ?? 0;
-    invariant(term >= before, () => `the durable term of ${this.#group}-${id} went back from ${before} to ${term}`);
+    invariant(
+      "terms never go back",
+      term >= before,
+      () => `the durable term of ${this.#group}-${id} went back from ${before} to ${term}`,
+    );
     this.#durableTerm.set(id, term);
+  }
+
+  /** The member has lost its disk. */
+  forget(id: number): void {
+    this.#durableTerm.delete(id);
+    this.#durable.delete(id);
   }
 
   /** Log matching: an index and a term identify one entry and all entries before it. */
@@ -87,8 +135,9 @@ export class RaftChecker {
     }
     const fits = previousTerm === undefined || known.previousTerm === undefined || previousTerm === known.previousTerm;
     invariant(
+      "log matching",
       fits && isSame(known.encoded, entry.encoded),
-      () => `log matching: there are two entries ${name}, the second at ${this.#group}-${id}`,
+      () => `there are two entries ${name}, the second at ${this.#group}-${id}`,
     );
   }
 
@@ -103,16 +152,18 @@ export class RaftChecker {
       const known = this.#committed[index];
       if (known === undefined || known.term >= first.term) continue;
       invariant(
+        "leader completeness",
         termAt(index) === known.term,
-        () => `leader completeness: ${this.#group}-${id} leads term ${first.term} without the committed entry ${index}`,
+        () => `${this.#group}-${id} leads term ${first.term} without the committed entry ${index}`,
       );
     }
     const beyond = this.#committed.findIndex(
       (known, index) => index >= first.index && known !== undefined && known.term < first.term,
     );
     invariant(
+      "leader completeness",
       beyond === -1,
-      () => `leader completeness: ${this.#group}-${id} leads term ${first.term} without the committed entry ${beyond}`,
+      () => `${this.#group}-${id} leads term ${first.term} without the committed entry ${beyond}`,
     );
   }
 
@@ -124,9 +175,10 @@ export class RaftChecker {
       return;
     }
     invariant(
+      "state machine safety",
       known.term === term && isSame(known.encoded, encoded),
       () =>
-        `state machine safety: ${this.#group}-${id} applies an entry of term ${term} at ${index}, where ${this.#group}-${known.by} applied a different one, of term ${known.term}`,
+        `${this.#group}-${id} applies an entry of term ${term} at ${index}, where ${this.#group}-${known.by} applied a different one, of term ${known.term}`,
     );
   }
 }

@@ -1,3 +1,4 @@
+import { epochRegion, NO_VERSION } from "../../../core/ids.ts";
 import { type Cluster, REGIONS, type Region, type SimulatedServer } from "../cluster.ts";
 import type { Network } from "../environment/network.ts";
 import type { Prng } from "../environment/prng.ts";
@@ -52,6 +53,14 @@ export class FaultContext {
     });
   }
 
+  /** The rates that the clocks of servers may run at: with read leases they keep within the promised drift. */
+  get clockRates(): { readonly slowest: number; readonly fastest: number } {
+    const { clockDriftPercent } = this.profile;
+    return clockDriftPercent === undefined
+      ? { slowest: 0.1, fastest: 1.3 }
+      : { slowest: 1, fastest: 1 + clockDriftPercent / 100 };
+  }
+
   leaderOf(region: Region): SimulatedServer | undefined {
     return this.cluster
       .of(region)
@@ -60,6 +69,6 @@ export class FaultContext {
 
   /** The region of the latest epoch. */
   primary(): Region {
-    return REGIONS[(this.observers.volumeChecker.tip?.epoch ?? 0) % 16]!;
+    return REGIONS[epochRegion(this.observers.volumeChecker.tip?.epoch ?? NO_VERSION.epoch)]!;
   }
 }

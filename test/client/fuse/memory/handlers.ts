@@ -9,6 +9,7 @@ import type {
   Result,
   SetAttributes,
   StatFsReply,
+  WriteOptions,
 } from "../../../../client/volume/handlers.ts";
 import type { Attributes } from "../../../../core/commands.ts";
 import type { ByteString, Inode } from "../../../../core/ids.ts";
@@ -32,7 +33,7 @@ export interface MemoryOptions {
 /**
  * A file system in memory, for the tests of client/fuse: complete enough for real programs.
  * A file named `slow-MS` answers its reads after MS milliseconds, one named `never` not at all (until aborted, if its
- * name ends in `-abortable`).
+ * name ends in `-abortable`). One named `late…` is not found before a CREATE was refused because of it.
  */
 export class MemoryHandlers implements Handlers {
   readonly nodes = new Map<Inode, Node>();
@@ -45,10 +46,12 @@ export class MemoryHandlers implements Handlers {
     aborted: 0,
     lookups: 0,
     reads: 0,
+    durableWrites: 0,
     readlinks: 0,
   };
   readonly #open = new Map<number, Node>();
   readonly #locks = new Map<string, LockTable>();
+  readonly #refused = new Set<ByteString>();
   #nextInode = FIRST_INODE;
   #nextHandle = 1;
 
@@ -84,7 +87,8 @@ export class MemoryHandlers implements Handlers {
   lookup(_caller: Caller, parent: Inode, name: ByteString): Reply<EntryReply> {
     this.counts.lookups++;
     const child = this.#node(parent)?.children.get(name);
-    return this.#later(child === undefined ? "ENOENT" : this.#entry(child));
+    const isLate = name.startsWith("late") && !this.#refused.has(name);
+    return this.#later(child === undefined || isLate ? "ENOENT" : this.#entry(child));
   }
 
   forget(_inode: Inode, count: number): void {
@@ -233,11 +237,12 @@ export class MemoryHandlers implements Handlers {
     return { handle, keepCache: this.options.keepCache ?? false, directIo: this.options.directIo ?? false };
   }
 
-  open(_caller: Caller, inode: Inode, flags: number): Reply<OpenReply> {
+  open(_caller: Caller, inode: Inode, flags: number, killPrivileges: boolean): Reply<OpenReply> {
     const node = this.#node(inode);
     if (node === undefined) return "ENOENT";
     if ((flags & 0o1000) !== 0) {
       resize(node, 0);
+      if (killPrivileges) node.mode &= ~0o6000;
       node.mtime = node.ctime = now();
     }
     const name = this.#nameOf(node);
@@ -254,16 +259,16 @@ export class MemoryHandlers implements Handlers {
   }
 
   async create(caller: Caller, parent: Inode, name: ByteString, mode: number, umask: number, flags: number) {
-    let entry = await this.make(caller, parent, name, {
+    const entry = await this.make(caller, parent, name, {
       kind: "file",
       mode,
       umask,
       device: 0,
       target: "" as ByteString,
     });
-    if (entry === "EEXIST" && (flags & 0o200) === 0) entry = await this.lookup(caller, parent, name);
-    if (typeof entry === "string") return entry;
-    const open = await this.open(caller, entry.attributes.inode, flags);
+    if (entry === "EEXIST") this.#refused.add(name);
+    if (typeof entry === "string") return entry === "EEXIST" && (flags & 0o200) === 0 ? "ESTALE" : entry;
+    const open = await this.open(caller, entry.attributes.inode, flags, false);
     return typeof open === "string" ? open : { entry, open };
   }
 
@@ -291,14 +296,15 @@ export class MemoryHandlers implements Handlers {
     handle: number,
     offset: number,
     data: Uint8Array,
-    killPrivileges: boolean,
+    options: WriteOptions,
   ): Reply<number> {
     const node = this.#open.get(handle) ?? this.#node(inode);
     if (node === undefined) return "ENOENT";
+    if (options.durable) this.counts.durableWrites++;
     const put = () => {
       writeAt(node, offset, data);
       node.mtime = node.ctime = now();
-      if (killPrivileges) node.mode &= ~0o6000;
+      if (options.killPrivileges) node.mode &= ~0o6000;
       return data.length;
     };
     // After the delay the bytes must still be valid.

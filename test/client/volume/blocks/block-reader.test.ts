@@ -29,6 +29,10 @@ function reader(...behaviours: Behaviour[]) {
         if (current[region] === "down") throw new ObjectStoreError("unavailable", "down");
         return current[region] === "wrong" ? data.map((byte) => byte ^ 1) : data;
       },
+      async head() {
+        if (current[region] === "down") throw new ObjectStoreError("unavailable", "down");
+        return current[region] === "has" ? { bytes: data.length, crc32c: undefined } : undefined;
+      },
     } as unknown as ObjectStore,
   }));
   return { asked, current, reader: new BlockReader("v", 0 as RegionIndex, sources, undefined) };
@@ -44,9 +48,7 @@ test("the own bucket comes first, then the home, then the others", async () => {
   expect(await other.reader.read(block)).toMatchObject({ from: 2, missingInOwn: true });
 });
 
-// Promise: No byte reaches an application that does not match the checksum that the metadata states; another copy is
-// read, or none
-test("a block that does not match its checksum is never returned: another copy is read, or none", async () => {
+test("No byte reaches an application that does not match the checksum that the metadata states; another copy is read, or none", async () => {
   const other = reader("wrong", "has");
   const answer = await other.reader.read(block);
   expect(answer).toMatchObject({ from: 1, corruptIn: [0] });
@@ -70,4 +72,44 @@ test("EIO does not stay after the bucket is back (juicefs#5963)", async () => {
     current[1] = "has";
   }, 80);
   expect(await blocks.read(block)).toMatchObject({ from: 1 });
+});
+
+test("a dead bucket is waited for once, and not for each block; what it has is read again when it is back (defect 27)", async () => {
+  const { reader: blocks, current, asked } = reader("lacks", "down");
+  const reads = async (count: number) => {
+    const startMs = performance.now();
+    const answers = await Promise.all(Array.from({ length: count }, () => blocks.read(block)));
+    return {
+      answers: new Set(answers.map(({ failure, from }) => failure ?? from)),
+      tookMs: performance.now() - startMs,
+    };
+  };
+  const first = await reads(1);
+  expect(first.answers).toEqual(new Set(["unreachable"]));
+  expect(first.tookMs).toBeGreaterThan(100);
+  // Also a reader that comes in the middle waits no longer than until the bucket has been down for as long as that.
+  await new Promise((resolve) => setTimeout(resolve, block.timeoutMs));
+  asked.length = 0;
+  const later = await reads(100);
+  expect(later.answers).toEqual(new Set(["unreachable"]));
+  expect(later.tookMs).toBeLessThan(100);
+  expect(asked.every((region) => region === 0)).toBe(true);
+
+  current[1] = "has";
+  await expect.poll(async () => (await reads(1)).answers, { timeout: 5000 }).toEqual(new Set([1]));
+  expect((await reads(1)).tookMs).toBeLessThan(100);
+});
+
+test("a bucket that failed and has answered since is waited for again, however long ago it failed (defect 27)", async () => {
+  const { reader: blocks, current } = reader("has", "down");
+  await blocks.read(block);
+  current[0] = "lacks";
+  expect(await blocks.read(block)).toMatchObject({ failure: "unreachable" });
+  current[1] = "lacks";
+  await expect.poll(async () => (await blocks.read(block)).failure, { timeout: 5000 }).toBe("missing");
+  current[1] = "down";
+  const reading = blocks.read(block);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  current[1] = "has";
+  expect(await reading).toMatchObject({ from: 1 });
 });

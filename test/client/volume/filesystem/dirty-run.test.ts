@@ -39,10 +39,10 @@ test("runs hold the last byte written at each offset, and no run crosses a chunk
         if (freeze) for (const run of runs) run.freeze(run.fullBlocks);
       }
       const expected = EDGES.flatMap((edge) => Array.from({ length: 128 }, (_, at) => model.get(edge + at) ?? -1));
+      expect(runs.reduce((sum, run) => sum + run.bufferBytes, 0)).toBe(added);
       expect(contents(runs)).toEqual(expected);
       expect(contents(joinRuns(runs))).toEqual(expected);
       for (const run of runs) expect(Math.floor((run.end - 1) / CHUNK_BYTES)).toBe(run.chunk);
-      expect(runs.reduce((sum, run) => sum + run.length, 0)).toBe(added);
     }),
     { numRuns: 150 },
   );

@@ -5,7 +5,8 @@ import { Router } from "../../../../client/volume/metadata/router.ts";
 import { decodeCommand, encodeOutcome } from "../../../../core/codec.ts";
 import type { Outcome } from "../../../../core/commands.ts";
 import { type Inode, type RegionIndex, ROOT_INODE } from "../../../../core/ids.ts";
-import { type Mutate, type Request, Status } from "../../../../proto/generated/metadata.ts";
+import { REQUEST_WINDOW_MAX } from "../../../../core/requests.ts";
+import { type Mutate, type Request, type Response, Status } from "../../../../proto/generated/metadata.ts";
 import { type Script, ScriptedServer } from "../../support/scripted-server.ts";
 
 const stops: (() => void)[] = [];
@@ -67,7 +68,7 @@ function client(
       onPrimaryLoss: options.onPrimaryLoss ?? "serve",
       readTimeoutMs: 3000,
       logger: pino({ level: "silent" }),
-      hello: (seen) => ({ volume: "v", region, client: "c", session: session.id, seen, open: [] }),
+      hello: (seen, uuid) => ({ volume: "v", region, client: "c", session: session.id, seen, uuid, open: [] }),
     },
     { onInvalidations: () => lost.push("invalidated"), onCachesLost: (reason) => lost.push(reason) },
   );
@@ -114,6 +115,56 @@ test("the low-water mark is the first request that has no answer yet", async () 
   await slow;
   await session.mutate(command);
   expect(mutation(all.aws.requests.at(-1)!)).toMatchObject({ request: 5, lowWater: 5 });
+});
+
+/** Answers as the servers do: a number beyond the window is EINVAL. */
+function inWindow(request: Request): Partial<Response> {
+  const mutate = mutation(request);
+  const isBeyond = mutate !== undefined && mutate.request >= mutate.lowWater + REQUEST_WINDOW_MAX;
+  return isBeyond ? { status: Status.FAILED, error: "EINVAL" } : { status: Status.OK, outcome };
+}
+
+test("a change whose blocks are being uploaded holds no number: others go on for as long as it takes (defect 1)", async () => {
+  const all = await servers({ aws: inWindow });
+  const { session } = client(all);
+  const uploaded = Promise.withResolvers<typeof command>();
+  const slow = session.mutate(() => uploaded.promise);
+  for (let round = 0; round < 3; round++) {
+    const answers = await Promise.all(Array.from({ length: 1500 }, () => session.mutate(command)));
+    expect(answers.filter((answer) => typeof answer === "string")).toEqual([]);
+  }
+  uploaded.resolve(command);
+  expect(await slow).toMatchObject({ outcome: done });
+});
+
+test("at the end of the window changes wait for the first answer, and none is refused (defect 1)", async () => {
+  const held: Request[] = [];
+  const all = await servers({
+    aws: (request) => {
+      if (mutation(request)?.request === 1 && held.push(request) === 1) return "silence";
+      return inWindow(request);
+    },
+  });
+  const { session } = client(all);
+  const first = session.mutate(command);
+  const answers = Promise.all(Array.from({ length: 2 * REQUEST_WINDOW_MAX }, () => session.mutate(command)));
+  const numbers = () => Math.max(...all.aws.requests.map((request) => mutation(request)?.request ?? 0));
+  await expect.poll(numbers).toBeGreaterThan(4000);
+  all.aws.hangUp();
+  expect(await first).toMatchObject({ outcome: done });
+  expect((await answers).filter((answer) => typeof answer === "string")).toEqual([]);
+  expect(numbers()).toBe(2 * REQUEST_WINDOW_MAX + 1);
+});
+
+test("a change that gets no number within writeTimeoutMs is EIO; a grant of slice ids still gets one (defect 1)", async () => {
+  const all = await servers({ aws: (request) => (mutation(request)?.request === 1 ? "silence" : inWindow(request)) });
+  const { session } = client(all);
+  const first = session.mutate(command);
+  await Promise.all(Array.from({ length: 4000 }, () => session.mutate(command)));
+  const last = await Promise.all(Array.from({ length: 200 }, () => session.mutate(command)));
+  expect(last.filter((answer) => answer === "EIO").length).toBeGreaterThan(100);
+  expect(await session.mutate({ kind: "grantSlices", count: 1 })).toMatchObject({ outcome: done });
+  expect(await first).toBe("EIO");
 });
 
 test("changes follow the primary to another region, without a new session", async () => {
