@@ -22,7 +22,8 @@ type UnaryMethod =
   | "promote"
   | "info"
   | "lossReport"
-  | "changeMembers";
+  | "changeMembers"
+  | "upgrade";
 type RequestOf<M extends UnaryMethod> = Parameters<(typeof AdminService)[M]["requestSerialize"]>[0];
 type AnswerOf<M extends UnaryMethod> = ReturnType<(typeof AdminService)[M]["responseDeserialize"]>;
 

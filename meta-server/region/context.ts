@@ -21,6 +21,8 @@ export interface ServerContext {
   readonly proposer: Proposer;
   readonly lives: Lives;
   readonly logger: Logger;
+  /** The highest feature level that this server knows. */
+  readonly supports: number;
   /**
    * Whether this server leads the primary's group and its epoch is current as far as it can know. Only then it changes the
    * volume.

@@ -66,6 +66,10 @@ export interface RegionStatus {
   usedBytes: number;
   /** of the answering member: "voter" | "learner" | "joining" | "removed" */
   membership: string;
+  /** the volume's feature level; 0 before it is formatted */
+  features: number;
+  /** the highest level that the answering member knows */
+  supports: number;
   /** messages and streams of peers refused since the start, by the reason */
   refused: { [key: string]: number };
 }
@@ -148,6 +152,11 @@ export interface AdminAnswer {
   message: string;
   version: WireVersion | undefined;
   leader: string;
+}
+
+export interface UpgradeRequest {
+  volume: string;
+  level: number;
 }
 
 export interface FormatRequest {
@@ -355,6 +364,8 @@ function createBaseRegionStatus(): RegionStatus {
     inodes: 0,
     usedBytes: 0,
     membership: "",
+    features: 0,
+    supports: 0,
     refused: {},
   };
 }
@@ -429,6 +440,12 @@ export const RegionStatus: MessageFns<RegionStatus> = {
     }
     if (message.membership !== "") {
       writer.uint32(186).string(message.membership);
+    }
+    if (message.features !== 0) {
+      writer.uint32(200).uint32(message.features);
+    }
+    if (message.supports !== 0) {
+      writer.uint32(208).uint32(message.supports);
     }
     globalThis.Object.entries(message.refused).forEach(([key, value]: [string, number]) => {
       RegionStatus_RefusedEntry.encode({ key: key as any, value }, writer.uint32(194).fork()).join();
@@ -633,6 +650,22 @@ export const RegionStatus: MessageFns<RegionStatus> = {
             message.membership = reader.string();
             continue;
           }
+          case 25: {
+            if (tag !== 200) {
+              break;
+            }
+
+            message.features = reader.uint32();
+            continue;
+          }
+          case 26: {
+            if (tag !== 208) {
+              break;
+            }
+
+            message.supports = reader.uint32();
+            continue;
+          }
           case 24: {
             if (tag !== 194) {
               break;
@@ -688,6 +721,8 @@ export const RegionStatus: MessageFns<RegionStatus> = {
     message.inodes = object.inodes ?? 0;
     message.usedBytes = object.usedBytes ?? 0;
     message.membership = object.membership ?? "";
+    message.features = object.features ?? 0;
+    message.supports = object.supports ?? 0;
     message.refused = (globalThis.Object.entries(object.refused ?? {}) as [string, number][]).reduce(
       (acc: { [key: string]: number }, [key, value]: [string, number]) => {
         if (value !== undefined) {
@@ -1469,6 +1504,73 @@ export const AdminAnswer: MessageFns<AdminAnswer> = {
       ? WireVersion.fromPartial(object.version)
       : undefined;
     message.leader = object.leader ?? "";
+    return message;
+  },
+};
+
+function createBaseUpgradeRequest(): UpgradeRequest {
+  return { volume: "", level: 0 };
+}
+
+export const UpgradeRequest: MessageFns<UpgradeRequest> = {
+  encode(message: UpgradeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    if (message.level !== 0) {
+      writer.uint32(16).uint32(message.level);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpgradeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpgradeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.level = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UpgradeRequest>): UpgradeRequest {
+    return UpgradeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UpgradeRequest>): UpgradeRequest {
+    const message = createBaseUpgradeRequest();
+    message.volume = object.volume ?? "";
+    message.level = object.level ?? 0;
     return message;
   },
 };
@@ -3047,6 +3149,16 @@ export const AdminService = {
     responseSerialize: (value: ChangeMembersAnswer): Buffer => Buffer.from(ChangeMembersAnswer.encode(value).finish()),
     responseDeserialize: (value: Buffer): ChangeMembersAnswer => ChangeMembersAnswer.decode(value),
   },
+  /** Raises the volume's feature level by one, if every member of every region knows the next one. */
+  upgrade: {
+    path: "/mirrorfs.Admin/Upgrade" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: UpgradeRequest): Buffer => Buffer.from(UpgradeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): UpgradeRequest => UpgradeRequest.decode(value),
+    responseSerialize: (value: AdminAnswer): Buffer => Buffer.from(AdminAnswer.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AdminAnswer => AdminAnswer.decode(value),
+  },
 } as const;
 
 export interface AdminServer extends UntypedServiceImplementation {
@@ -3068,6 +3180,8 @@ export interface AdminServer extends UntypedServiceImplementation {
   wait: handleServerStreamingCall<WaitRequest, WaitProgress>;
   lossReport: handleUnaryCall<LossReportRequest, LossReportAnswer>;
   changeMembers: handleUnaryCall<ChangeMembersRequest, ChangeMembersAnswer>;
+  /** Raises the volume's feature level by one, if every member of every region knows the next one. */
+  upgrade: handleUnaryCall<UpgradeRequest, AdminAnswer>;
 }
 
 export interface AdminClient extends Client {
@@ -3223,6 +3337,22 @@ export interface AdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ChangeMembersAnswer) => void,
+  ): ClientUnaryCall;
+  /** Raises the volume's feature level by one, if every member of every region knows the next one. */
+  upgrade(
+    request: UpgradeRequest,
+    callback: (error: ServiceError | null, response: AdminAnswer) => void,
+  ): ClientUnaryCall;
+  upgrade(
+    request: UpgradeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AdminAnswer) => void,
+  ): ClientUnaryCall;
+  upgrade(
+    request: UpgradeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AdminAnswer) => void,
   ): ClientUnaryCall;
 }
 

@@ -50,7 +50,7 @@ export const SEMANTICS: readonly Fault[] = [
   {
     name: "listing-ends-early",
     about: "the server calls the first page of a listing the last one",
-    replacements: [{ file: ANSWER_READ, text: "answer.end = found.length <= limit;", by: "answer.end = true;" }],
+    replacements: [{ file: ANSWER_READ, text: "answer.end = found.length < wanted;", by: "answer.end = true;" }],
     test: POSIX,
     title: "A listing names each entry",
   },

@@ -124,6 +124,21 @@ export class Regions {
     return best;
   }
 
+  /** The status of each member of a region's group, by its leader's list; undefined if no leader answers. Never rejects. */
+  async askMembers(
+    region: string,
+    timeoutMs: number = ANSWER_MS,
+  ): Promise<{ readonly id: number; readonly status: RegionStatus | undefined }[] | undefined> {
+    const leader = await this.ask(region, timeoutMs);
+    if (leader?.isLeader !== true) return undefined;
+    return Promise.all(
+      leader.members.map(async ({ id, address }) => {
+        const status = await this.#statusOf(this.#addresses.get(region)?.of(id) ?? address, timeoutMs);
+        return { id, status: status?.region === region && status.member === id ? status : undefined };
+      }),
+    );
+  }
+
   /**
    * The address of the region's leader, found by its number: a region's own addresses may not be those that are reached from
    * here.

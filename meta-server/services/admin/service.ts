@@ -26,6 +26,7 @@ import { confirm } from "./confirm.ts";
 import { changeMembers } from "./members.ts";
 import type { StatusReport } from "./status.ts";
 import { heldBy } from "./trees.ts";
+import { upgrade } from "./upgrade.ts";
 import { waitForTree } from "./wait.ts";
 
 export interface AdminSources {
@@ -57,6 +58,7 @@ export class AdminService {
       wait: (stream) => void waitForTree(context, stream),
       lossReport: unary(context, { onlyLeader: false }, () => this.#lossReport()),
       changeMembers: unary(context, leader, (request) => changeMembers(context.group, request)),
+      upgrade: unary(context, leader, ({ level }) => this.#upgrade(level)),
     };
   }
 
@@ -74,6 +76,11 @@ export class AdminService {
   async #switchover(request: SwitchoverOptions): Promise<AdminAnswer> {
     const switched = await switchover(this.#context, this.#sources, request);
     return this.#answer(switched.ok, switched.message);
+  }
+
+  async #upgrade(level: number): Promise<AdminAnswer> {
+    const refusal = await upgrade(this.#context, this.#sources.regions, level);
+    return this.#answer(refusal === undefined, refusal ?? "");
   }
 
   async #promote(request: PromoteRequest): Promise<PromoteAnswer> {

@@ -83,7 +83,7 @@ async function pendingBlocks(of: World, region: string): Promise<number> {
 /** Copies all that is pending in the region and reports it, as the region's agent would. */
 async function reportAllResident(of: World, region: string): Promise<void> {
   const agent = new AgentClient(of.volume.regions.get(region)!.meta[0]!, channelCredentials());
-  const watch = agent.watchPending({ volume: "test", agent: "a" });
+  const watch = agent.watchPending({ volume: "test", agent: "a", supports: 1 });
   watch.on("error", () => {});
   const [{ slices }] = (await once(watch, "data")) as [PendingSlices];
   watch.cancel();
