@@ -18,6 +18,7 @@ type UnaryMethod =
   | "format"
   | "confirm"
   | "end"
+  | "declareLost"
   | "switchover"
   | "promote"
   | "info"

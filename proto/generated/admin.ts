@@ -164,6 +164,11 @@ export interface FormatRequest {
   without: string[];
 }
 
+export interface DeclareLostRequest {
+  volume: string;
+  region: string;
+}
+
 export interface SwitchoverRequest {
   volume: string;
   to: string;
@@ -1642,6 +1647,73 @@ export const FormatRequest: MessageFns<FormatRequest> = {
   },
 };
 
+function createBaseDeclareLostRequest(): DeclareLostRequest {
+  return { volume: "", region: "" };
+}
+
+export const DeclareLostRequest: MessageFns<DeclareLostRequest> = {
+  encode(message: DeclareLostRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    if (message.region !== "") {
+      writer.uint32(18).string(message.region);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeclareLostRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeclareLostRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.region = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeclareLostRequest>): DeclareLostRequest {
+    return DeclareLostRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeclareLostRequest>): DeclareLostRequest {
+    const message = createBaseDeclareLostRequest();
+    message.volume = object.volume ?? "";
+    message.region = object.region ?? "";
+    return message;
+  },
+};
+
 function createBaseSwitchoverRequest(): SwitchoverRequest {
   return { volume: "", to: "", complete: false, timeoutMs: 0 };
 }
@@ -3075,6 +3147,16 @@ export const AdminService = {
     responseSerialize: (value: AdminAnswer): Buffer => Buffer.from(AdminAnswer.encode(value).finish()),
     responseDeserialize: (value: Buffer): AdminAnswer => AdminAnswer.decode(value),
   },
+  /** Declares another region gone: the region that is called does not wait for it, until it answers again. */
+  declareLost: {
+    path: "/mirrorfs.Admin/DeclareLost" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DeclareLostRequest): Buffer => Buffer.from(DeclareLostRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DeclareLostRequest => DeclareLostRequest.decode(value),
+    responseSerialize: (value: AdminAnswer): Buffer => Buffer.from(AdminAnswer.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AdminAnswer => AdminAnswer.decode(value),
+  },
   switchover: {
     path: "/mirrorfs.Admin/Switchover" as const,
     requestStream: false as const,
@@ -3170,6 +3252,8 @@ export interface AdminServer extends UntypedServiceImplementation {
   confirm: handleUnaryCall<ConfirmRequest, ConfirmAnswer>;
   /** Formats the volume although the regions `without` do not answer: an operator knows that they hold none. */
   format: handleUnaryCall<FormatRequest, AdminAnswer>;
+  /** Declares another region gone: the region that is called does not wait for it, until it answers again. */
+  declareLost: handleUnaryCall<DeclareLostRequest, AdminAnswer>;
   switchover: handleUnaryCall<SwitchoverRequest, AdminAnswer>;
   promote: handleUnaryCall<PromoteRequest, PromoteAnswer>;
   /** Sent to a region that is, or is about to be, the primary, before another one is promoted: end your epoch, durably. */
@@ -3231,6 +3315,22 @@ export interface AdminClient extends Client {
   ): ClientUnaryCall;
   format(
     request: FormatRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AdminAnswer) => void,
+  ): ClientUnaryCall;
+  /** Declares another region gone: the region that is called does not wait for it, until it answers again. */
+  declareLost(
+    request: DeclareLostRequest,
+    callback: (error: ServiceError | null, response: AdminAnswer) => void,
+  ): ClientUnaryCall;
+  declareLost(
+    request: DeclareLostRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AdminAnswer) => void,
+  ): ClientUnaryCall;
+  declareLost(
+    request: DeclareLostRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: AdminAnswer) => void,

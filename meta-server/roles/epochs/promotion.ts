@@ -71,7 +71,7 @@ async function look(
   regions: Regions,
   { confirmed, applied }: PromotionOptions,
 ): Promise<Candidate> {
-  const [answers, statuses] = await Promise.all([regions.confirmAll(), regions.askMembers()]);
+  const [answers, statuses] = await Promise.all([regions.confirmAll(), regions.askAllMembers()]);
   const fromCaller = confirmed.filter((answer) => answer.region !== region);
   return {
     region,

@@ -151,7 +151,7 @@ export class Regions {
   }
 
   /** The status of every member of the other regions that answers. */
-  async askMembers(timeoutMs: number = ANSWER_MS): Promise<RegionStatus[]> {
+  async askAllMembers(timeoutMs: number = ANSWER_MS): Promise<RegionStatus[]> {
     const addresses = this.others.flatMap((region) => this.#addresses.get(region)?.all ?? []);
     const statuses = await Promise.all(addresses.map((address) => this.#statusOf(address, timeoutMs)));
     return statuses.filter((status) => status !== undefined);

@@ -50,6 +50,7 @@ export class AdminService {
       status: unary(context, { onlyLeader: false }, () => sources.status.make()),
       confirm: unary(context, leader, (request) => this.#confirm(request)),
       format: unary(context, leader, ({ without }) => this.#format(without)),
+      declareLost: unary(context, leader, (request) => this.#declareLost(request.region)),
       switchover: unary(context, leader, (request) => this.#switchover(request)),
       promote: unary(context, leader, (request) => this.#promote(request)),
       end: unary(context, leader, (request) => endEpoch(context, request)),
@@ -71,6 +72,15 @@ export class AdminService {
   async #format(without: readonly string[]): Promise<AdminAnswer> {
     const formatted = await this.#sources.keeper.format(without);
     return this.#answer(formatted.ok, formatted.message);
+  }
+
+  async #declareLost(region: string): Promise<AdminAnswer> {
+    const { region: own, volume, proposer } = this.#context;
+    if (region === own || !volume.regions.has(region)) {
+      return this.#answer(false, `${region} is not another region of the volume file`);
+    }
+    const isCommitted = await proposer.local({ kind: "excused", region, isGone: true });
+    return this.#answer(isCommitted, isCommitted ? "" : "it was not committed: try again");
   }
 
   async #switchover(request: SwitchoverOptions): Promise<AdminAnswer> {

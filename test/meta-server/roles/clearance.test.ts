@@ -102,6 +102,37 @@ test("a member that restarts while its group is cleared, and leads after all the
   await isTaken("aws");
 });
 
+test("a region that was declared gone is not waited for, and counts again once it has answered", async () => {
+  await start({ aws: 1, gcp: 1, azure: 1 }, WAIT);
+  await isTaken("aws");
+  await volume.stop("gcp");
+  await restart("aws");
+  const { address, message } = await waiting("aws", "gcp");
+  expect(message).toContain("run 'mirrorfs region lost gcp'");
+  const declare = (region: string) =>
+    new Promise<AdminAnswer>((resolve, reject) => {
+      const order = { volume: "test", region };
+      volume.admin(address).declareLost(order, (error, given) => (error === null ? resolve(given) : reject(error)));
+    });
+  expect(await declare("aws")).toMatchObject({ ok: false });
+  expect(await declare("hetzner")).toMatchObject({
+    ok: false,
+    message: "hetzner is not another region of the volume file",
+  });
+  expect(await declare("gcp")).toMatchObject({ ok: true });
+  await isTaken("aws");
+  await volume.stop("azure");
+  await restart("aws");
+  await waiting("aws", "azure"); // the excuse is kept, and is for gcp alone
+  await Promise.all([volume.start("azure"), volume.start("gcp")]);
+  await isTaken("aws");
+  await volume.leader("gcp", ({ role, message: why }) => role === "mirror" && why === "");
+  await new Promise((resolve) => setTimeout(resolve, 2_500)); // it is asked every two seconds
+  await volume.stop("gcp");
+  await restart("aws");
+  await waiting("aws", "gcp");
+});
+
 test("a clock that ran ahead before a restart clears nobody after it", async () => {
   await start({ aws: 1, gcp: 1 }, WAIT);
   const { now } = Date;

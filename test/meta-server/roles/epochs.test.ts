@@ -292,6 +292,25 @@ test("an old primary that acknowledged nothing after the fork follows without in
   });
 });
 
+test("A fenced region follows the latest epoch within reach, not only the one that it was fenced for", async () => {
+  await start({ aws: 1, gcp: 1 });
+  const { version, uuid } = await volume.leader("aws");
+  const level = version!.sequence;
+  await volume.leader("gcp", (status) => status.version!.sequence >= level);
+  // As if gcp had begun an epoch that is lost again: nobody is in it when aws looks for it.
+  const { confirmAll } = Regions.prototype;
+  const lies = vi.spyOn(Regions.prototype, "confirmAll").mockImplementation(async function (this: Regions) {
+    if (this.others[0] !== "gcp") return confirmAll.call(this);
+    const lost = { uuid, region: "gcp", chain: [], state: "primary", sealedTo: "", fence: 0 };
+    const at = { epoch: version!.epoch + 17, sequence: level + 1 };
+    return { confirmed: new Map([["gcp", { ...lost, version: at }]]), missing: new Map() };
+  });
+  await volume.leader("aws", ({ role }) => role === "fenced");
+  lies.mockRestore();
+  expect(await promote("gcp", true, true)).toMatchObject({ ok: true });
+  await volume.leader("aws", ({ role }) => role === "mirror");
+});
+
 test("A hint of a later epoch fences nobody: it makes a region ask the others, at most once a second", async () => {
   const rounds = vi.spyOn(Regions.prototype, "confirmAll");
   const client = await start({ aws: 1, gcp: 1 });
