@@ -13,7 +13,7 @@ const RETRY_MS = 200;
 /** How long to wait for a connection to a server that has just answered. */
 const CONNECT_MS_MAX = 2_000;
 
-type UnaryMethod = "status" | "switchover" | "promote" | "info" | "lossReport" | "changeMembers";
+type UnaryMethod = "status" | "format" | "switchover" | "promote" | "info" | "lossReport" | "changeMembers";
 type RequestOf<M extends UnaryMethod> = Parameters<(typeof AdminService)[M]["requestSerialize"]>[0];
 type AnswerOf<M extends UnaryMethod> = ReturnType<(typeof AdminService)[M]["responseDeserialize"]>;
 

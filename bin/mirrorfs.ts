@@ -2,6 +2,7 @@ import { Command, CommanderError, Help, type Option } from "commander";
 import { UserError } from "../base/user-error.ts";
 import { addAgent } from "./commands/agent.ts";
 import { addDemo } from "./commands/demo.ts";
+import { addFormat } from "./commands/format.ts";
 import { addInfo } from "./commands/info.ts";
 import { addMember } from "./commands/member.ts";
 import { addMeta } from "./commands/meta.ts";
@@ -32,7 +33,7 @@ const program = new Command("mirrorfs")
   .helpCommand(false);
 
 for (const add of [addUp, addDemo]) add(program.commandsGroup("Try it on this machine:"));
-for (const add of [addMeta, addAgent, addMount, addUmount]) add(program.commandsGroup("Run a region:"));
+for (const add of [addMeta, addAgent, addMount, addUmount, addFormat]) add(program.commandsGroup("Run a region:"));
 for (const add of [addStatus, addInfo, addWait]) add(program.commandsGroup("See how a volume is doing:"));
 for (const add of [addSwitchover, addPromote, addMember])
   add(program.commandsGroup("Change the primary, or a region's metadata servers:"));

@@ -17,6 +17,7 @@ import { Proposer } from "./region/proposer.ts";
 import { EpochKeeper } from "./roles/epochs/epoch-keeper.ts";
 import { Follower } from "./roles/follower/follower.ts";
 import { Regions } from "./roles/follower/regions.ts";
+import { ReplacedStates } from "./roles/follower/replaced-states.ts";
 import { AdminService } from "./services/admin/service.ts";
 import { StatusReport } from "./services/admin/status.ts";
 import { AgentService } from "./services/agent/service.ts";
@@ -59,8 +60,8 @@ export function startRegionServer(
   return {
     close() {
       unwatch();
-      const { keeper, follower, regions, clients, reaper, progress, metadata, changelog, agents } = parts;
-      for (const part of [keeper, follower, regions, clients, reaper, progress, metadata]) part.close();
+      const { keeper, follower, regions, clients, reaper, replaced, progress, metadata, changelog, agents } = parts;
+      for (const part of [keeper, follower, regions, clients, reaper, replaced, progress, metadata]) part.close();
       changelog.endStreams();
       agents.endStreams();
     },
@@ -72,7 +73,7 @@ type Parts = ReturnType<typeof wire>;
 /** Makes the parts in the order in which they depend on each other. */
 function wire(options: RegionServerOptions, { sessionTimeoutMs }: RegionServerTuning) {
   const { group, machine, logger, region } = options;
-  const isServing = () => group.leading && machine.role === "primary" && keeper.cleared;
+  const isServing = () => group.leading && machine.role === "primary" && keeper.isCleared;
   const context: ServerContext = { ...options, proposer: new Proposer(group, machine), isServing };
   const regions = new Regions(context);
   const reports = new RegionReports();
@@ -80,6 +81,7 @@ function wire(options: RegionServerOptions, { sessionTimeoutMs }: RegionServerTu
   const isOpenElsewhere = (inode: Inode, since: number) =>
     regionNames(machine.tree.volume).some((other) => other !== region && reports.mayBeOpen(other, inode, since));
   const reaper = new Reaper(context, (inode, since) => clients.isOpen(inode) || isOpenElsewhere(inode, since));
+  const replaced = new ReplacedStates(context);
   const openOrphans = () => {
     const { orphans } = reaper;
     return orphans && [...orphans].filter((inode) => clients.isOpen(inode));
@@ -91,16 +93,34 @@ function wire(options: RegionServerOptions, { sessionTimeoutMs }: RegionServerTu
   const metadata = new MetadataService(context, {
     clients,
     refusals,
-    mayServe: () => keeper.cleared,
+    mayServe: () => keeper.isCleared,
     askPrimary: follower.askPrimary,
-    onSeen: (version) => keeper.epochSeen(version.epoch),
+    onSeen: (version, uuid) => keeper.hint(version.epoch, uuid),
     onBlocksRequested: (slices) => agents.requestBlocks(slices),
   });
-  const changelog = new ChangelogService(context, reports, isServing);
+  const changelog = new ChangelogService(context, {
+    reports,
+    isServing,
+    mayFeed: () => group.leading && keeper.isCleared,
+    onSeen: (version, uuid) => keeper.hint(version.epoch, uuid),
+  });
   const progress = new RegionProgress(context, reports);
   const status = new StatusReport(context, { keeper, follower, agents, refusedClients: refusals });
   const admin = new AdminService(context, { status, keeper, regions, follower });
-  return { regions, reports, clients, reaper, follower, keeper, agents, metadata, changelog, progress, admin };
+  return {
+    regions,
+    reports,
+    clients,
+    reaper,
+    replaced,
+    follower,
+    keeper,
+    agents,
+    metadata,
+    changelog,
+    progress,
+    admin,
+  };
 }
 
 function serve(server: Server, { metadata, changelog, agents, admin }: Parts): void {
@@ -116,9 +136,9 @@ function serve(server: Server, { metadata, changelog, agents, admin }: Parts): v
  * primary's role refuses the requests that wait for locks. @returns the function that unsubscribes
  */
 function watchLeadershipAndRole({ group, machine, logger }: RegionServerOptions, parts: Parts): () => void {
-  const { reports, clients, reaper, metadata, changelog, agents } = parts;
+  const { reports, clients, reaper, replaced, metadata, changelog, agents } = parts;
   const startLeading = () => {
-    Promise.all([clients.startLeading(), reaper.findOrphans(), machine.sweep()]).catch((error) => {
+    Promise.all([clients.startLeading(), reaper.findOrphans(), replaced.clear()]).catch((error) => {
       logger.error(error, "a leader could not read the state");
     });
   };

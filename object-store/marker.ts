@@ -26,7 +26,7 @@ export async function claimBucket(
 ): Promise<string | undefined> {
   const key = markerKey(owner.volume);
   const body = Buffer.from(JSON.stringify({ uuid: owner.uuid, region: owner.region }));
-  if ((await store.head(key, options)) === undefined) {
+  if (!(await hasMarker(store, owner.volume, options))) {
     try {
       await store.create(key, body, { crc32c: crc32c(body), ...options });
       return undefined;
@@ -41,6 +41,18 @@ export async function claimBucket(
     `bucket ${store.url} belongs to ${ownerText(found, owner)}, not to region ${owner.region} of volume ${owner.volume}` +
     ` (${owner.uuid}): use another bucket, or another volume, in the volume file`
   );
+}
+
+/**
+ * Whether a volume of this name uses the bucket, or has used it.
+ * @throws ObjectStoreError when the bucket cannot be read.
+ */
+export async function hasMarker(
+  store: ObjectStore,
+  volume: string,
+  options: { signal?: AbortSignal } = {},
+): Promise<boolean> {
+  return (await store.head(markerKey(volume), options)) !== undefined;
 }
 
 function ownerText(found: Marker | undefined, { uuid }: BucketOwner): string {

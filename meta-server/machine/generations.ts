@@ -1,30 +1,42 @@
 import { RECORDS } from "../../core/codec/records.ts";
 import { decodeSlice } from "../../core/codec.ts";
-import type { ByteString, RegionIndex } from "../../core/ids.ts";
-import { HASH_KEY, KEY_PREFIX, VOLUME_KEY } from "../../core/keys.ts";
+import type { RegionIndex, SliceId } from "../../core/ids.ts";
+import { HASH_KEY, KEY_PREFIX, sliceKey, VOLUME_KEY } from "../../core/keys.ts";
 import { regionIndex } from "../../core/regions.ts";
-import { hashPair, type PairHash, StateHash } from "../../core/state-hash.ts";
+import { StateHash } from "../../core/state-hash.ts";
 import type { StateSnapshot } from "../storage/state-snapshot.ts";
 import type { Pair } from "./load-part.ts";
 import type { LocalEntry } from "./local-entries.ts";
 import {
+  decodeGarbage,
   decodeRecord,
   encodeRecord,
+  type Garbage,
   GENERATION_KEY,
+  garbagePrefix,
   generationPrefix,
-  type LoadedSum,
   loadedSumKey,
   PREFIX_BYTES,
   pendingPrefix,
   revokedPrefix,
+  type Sorting,
 } from "./local-keys.ts";
+import { addPairs, isWholeVolume, NO_PAIRS, type PairSum } from "./pair-sum.ts";
 import { factOf, type RegionFacts } from "./region-facts.ts";
-import type { TurnStore } from "./turn-store.ts";
+import { afterPrefix, type TurnStore } from "./turn-store.ts";
+import type { VolumeView } from "./volume-view.ts";
+
+type SortedEntry = Extract<LocalEntry, { kind: "sorted" }>;
+
+/** A `sorted` entry ends with the page that brings it to this many slices, or after this many pages. */
+const SORTED_MIN = 256;
+const SORTED_PAGES_MAX = 100;
 
 /** All keys of a generation. */
 const OWN_PREFIXES: readonly ((generation: number) => string)[] = [
   generationPrefix,
   pendingPrefix,
+  garbagePrefix,
   revokedPrefix,
   loadedSumKey,
 ];
@@ -32,7 +44,7 @@ const OWN_PREFIXES: readonly ((generation: number) => string)[] = [
 /** The volume's keys by generation: the live one, one that a bootstrap fills beside it, and dead ones that are swept. */
 export class Generations {
   readonly #store: TurnStore;
-  #sweeping: Promise<void> = Promise.resolve();
+  #working: Promise<void> = Promise.resolve();
   #closed = false;
 
   constructor(store: TurnStore) {
@@ -50,7 +62,6 @@ export class Generations {
     for (const [key, value] of entry.pairs) {
       if (!key.startsWith(KEY_PREFIX.slice)) continue;
       const slice = decodeSlice(value);
-      facts.keepSlice(slice.id);
       if (slice.home === own || this.#isResident(key, slice.id, facts)) continue;
       facts.addPending(factOf(slice), { inode: 0, nowMs: entry.nowMs, generation: entry.generation });
     }
@@ -58,29 +69,19 @@ export class Generations {
 
   /** The sum is part of the state, so that every member decides alike at the flip, also one that has restarted meanwhile. */
   #addToSum(generation: number, pairs: readonly Pair[]): void {
-    const sum = this.#sumOf(generation);
-    const hash = new StateHash(sum);
-    const pairHash: PairHash = { high: 0, low: 0 };
-    for (const [key, value] of pairs) {
-      if (key === HASH_KEY) continue; // the hash itself is no part of the sum
-      hashPair(key as ByteString, value, pairHash);
-      hash.add(pairHash);
-    }
-    const added: LoadedSum = { keys: sum.keys + pairs.length, ...hash.value };
-    this.#store.put(loadedSumKey(generation), encodeRecord(added));
+    this.#store.put(loadedSumKey(generation), encodeRecord(addPairs(this.#sumOf(generation), pairs)));
   }
 
-  #sumOf(generation: number): LoadedSum {
+  #sumOf(generation: number): PairSum {
     const value = this.#store.get(loadedSumKey(generation));
-    return value === undefined ? { keys: 0, high: 0, low: 0 } : decodeRecord<LoadedSum>(value);
+    return value === undefined ? NO_PAIRS : decodeRecord<PairSum>(value);
   }
 
   /** Whether what was loaded of the generation is what the snapshot's source stated: every key, and the state hash. */
   isWhole({ generation, stateHash, keys }: Extract<LocalEntry, { kind: "flip" }>): boolean {
     const sum = this.#sumOf(generation);
     const stored = this.#store.get(generationPrefix(generation) + HASH_KEY);
-    if (stored === undefined || sum.keys !== keys) return false;
-    return [new StateHash(sum), new StateHash(RECORDS.hash.decode(stored))].every((one) => `${one}` === stateHash);
+    return sum.keys === keys && `${new StateHash(sum)}` === stateHash && isWholeVolume(sum, stored);
   }
 
   /** Makes sure that a generation that is not whole never becomes the live one, and deletes its keys. */
@@ -107,17 +108,50 @@ export class Generations {
     return { pages: volumePages(snapshot, prefix), release: () => snapshot.release() };
   }
 
-  /** Deletes the keys of every generation before the live one. Does nothing after `close`. */
-  sweep(live: number): Promise<void> {
+  /**
+   * What of a replaced generation is garbage: its own garbage, and the slices that it names and the live one does not. Goes
+   * on after the last key that was compared, as far as one entry takes. Undefined after `close`.
+   */
+  nextSorted({ generation, sequence, after }: Sorting, live: VolumeView): Promise<SortedEntry | undefined> {
     return this.#enqueue(async () => {
-      for (let generation = 1; generation < live; generation += 1) await this.#sweepOne(generation);
+      const garbage: SortedEntry["garbage"][number][] = [];
+      let pages = 0;
+      let last = after;
+      for (const prefix of [garbagePrefix(generation), generationPrefix(generation) + KEY_PREFIX.slice]) {
+        if (last >= afterPrefix(prefix)) continue;
+        for await (const page of this.#store.pages(prefix, last > prefix ? last : undefined)) {
+          if (this.#closed) return undefined;
+          const isGarbage = prefix === garbagePrefix(generation);
+          const found = page.map(([, value]) => (isGarbage ? decodeGarbage(value) : garbageOf(value, sequence)));
+          const named = await live.readMany(found.map(({ slice }) => sliceKey(slice as SliceId)));
+          for (const [i, { record, ...one }] of found.entries()) {
+            if (named[i] === undefined) garbage.push({ ...one, record: Buffer.from(record).toString("base64") });
+          }
+          last = page.at(-1)![0];
+          if (garbage.length >= SORTED_MIN || ++pages >= SORTED_PAGES_MAX)
+            return { kind: "sorted", generation, after: last, last: false, garbage };
+        }
+      }
+      return { kind: "sorted", generation, after: last, last: true, garbage };
     });
   }
 
-  #enqueue(work: () => Promise<void>): Promise<void> {
-    const sweep = this.#sweeping.then(work);
-    this.#sweeping = sweep.catch(() => {});
-    return sweep;
+  /** Deletes the keys of every generation before the live one that is not `kept`. Does nothing after `close`. */
+  sweep(live: number, kept: readonly number[]): Promise<void> {
+    return this.#enqueue(async () => {
+      for (let generation = 1; generation < live; generation += 1) {
+        if (!kept.includes(generation)) await this.#sweepOne(generation);
+      }
+    });
+  }
+
+  #enqueue<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#working.then(work);
+    this.#working = done.then(
+      () => {},
+      () => {},
+    );
+    return done;
   }
 
   async #sweepOne(generation: number): Promise<void> {
@@ -130,11 +164,16 @@ export class Generations {
     }
   }
 
-  /** Stops sweeping; resolves once no sweep uses the store. */
+  /** Stops sweeping and sorting; resolves once neither uses the store. */
   close(): Promise<void> {
     this.#closed = true;
-    return this.#sweeping;
+    return this.#working;
   }
+}
+
+/** A slice that no chunk of the live generation references, since this sequence at the latest. */
+function garbageOf(record: Uint8Array, sequence: number): Garbage {
+  return { slice: decodeSlice(record).id, sequence, sinceMs: Date.now(), record };
 }
 
 async function liveGenerationIn(snapshot: StateSnapshot): Promise<number> {

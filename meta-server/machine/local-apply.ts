@@ -23,6 +23,9 @@ const handlers: { readonly [K in Kind]: (target: LocalTarget, entry: EntryOf<K>)
   fence({ facts, version }, { epoch }) {
     if (epoch > version.epoch) facts.setFence(epoch);
   },
+  cleared({ facts, version }, { epoch, lives }) {
+    if (epoch === version.epoch) facts.addCleared(epoch, lives);
+  },
   // A seal can be declined only while no epoch has begun from it.
   refuseSeal({ facts, version }, { seal }) {
     if (version.epoch <= seal.epoch) facts.refuseSeal(seal);
@@ -32,6 +35,7 @@ const handlers: { readonly [K in Kind]: (target: LocalTarget, entry: EntryOf<K>)
   lossReport: ({ facts }, { report }) => facts.setLossReport(report),
   load: (target, entry) => target.load(entry),
   flip: (target, entry) => target.flip(entry),
+  sorted,
 };
 
 function missing({ facts, tree }: LocalTarget, { slices, nowMs }: EntryOf<"missing">): void {
@@ -39,6 +43,15 @@ function missing({ facts, tree }: LocalTarget, { slices, nowMs }: EntryOf<"missi
     const slice = tree.slice(id as SliceId);
     if (slice !== undefined) facts.addPending(factOf(slice), { inode: 0, nowMs });
   }
+}
+
+function sorted({ facts, tree }: LocalTarget, { generation, after, last, garbage }: EntryOf<"sorted">): void {
+  if (!facts.sorting.some((one) => one.generation === generation)) return;
+  for (const { record, ...one } of garbage) {
+    if (tree.slice(one.slice as SliceId) === undefined)
+      facts.addGarbage({ ...one, record: Buffer.from(record, "base64") });
+  }
+  facts.sortedUpTo(generation, last ? undefined : after);
 }
 
 export function applyLocal(target: LocalTarget, entry: LocalEntry): void {

@@ -1,5 +1,6 @@
 import type { EpochCode, Version } from "../../core/ids.ts";
 import { decodeLoad, encodeLoad } from "./load-part.ts";
+import type { Garbage } from "./local-keys.ts";
 
 /** First byte of the region's own entries. They take no sequence and are part of neither the changelog nor the state hash. */
 const LOCAL_ENTRY = 3;
@@ -16,6 +17,8 @@ export type LocalEntry =
   | { readonly kind: "swept"; readonly firsts: readonly number[] }
   /** A later epoch is known: this region acknowledges nothing until it has applied that epoch. */
   | { readonly kind: "fence"; readonly epoch: EpochCode }
+  /** This epoch is current as far as every other region knows: the servers of these lives may act in it. */
+  | { readonly kind: "cleared"; readonly epoch: EpochCode; readonly lives: readonly number[] }
   /** The seal at this version is declined: the region will never begin an epoch from it. */
   | { readonly kind: "refuseSeal"; readonly seal: Version }
   /** The highest version that the primary is known to have committed. */
@@ -39,6 +42,16 @@ export type LocalEntry =
       readonly stateHash: string;
       /** How many keys the snapshot has. */
       readonly keys: number;
+    }
+  /** After a flip: what of the replaced generation `generation` is garbage, of its keys up to `after`. */
+  | {
+      readonly kind: "sorted";
+      readonly generation: number;
+      readonly after: string;
+      /** Whether those are all of its keys. */
+      readonly last: boolean;
+      /** The record is in base64. */
+      readonly garbage: readonly (Omit<Garbage, "record"> & { readonly record: string })[];
     };
 
 const LOAD = 1;

@@ -16,20 +16,14 @@ export const APPLIED_KEY = `${LOCAL}a`;
 export const GENERATION_KEY = `${LOCAL}g`;
 export const LAST_GENERATION_KEY = `${LOCAL}n`;
 export const FENCE_KEY = `${LOCAL}f`;
+export const CLEARED_KEY = `${LOCAL}m`;
 export const HEARD_KEY = `${LOCAL}h`;
 export const DIVERGED_KEY = `${LOCAL}x`;
 export const LOSS_KEY = `${LOCAL}l`;
-export const GARBAGE_PREFIX = `${LOCAL}d`;
+export const SORTING_KEY = `${LOCAL}t`;
 export const CHECKPOINT_PREFIX = `${LOCAL}c`;
 export const REFUSED_ENTRY_PREFIX = `${LOCAL}u`;
 const REFUSED_SEAL_PREFIX = `${LOCAL}s`;
-
-/** Pairs that a bootstrap has loaded: their number, and the sum of their hashes. Stored as JSON, by generation. */
-export interface LoadedSum {
-  readonly keys: number;
-  readonly high: number;
-  readonly low: number;
-}
 
 /** An integer below 2^53 in 7 bytes, big-endian, so that keys sort as the numbers do. */
 function numberKey(value: number): string {
@@ -59,12 +53,18 @@ export function pendingTotalsKey(generation: number): string {
   return `${LOCAL}q${generationPrefix(generation)}`;
 }
 
+/** The sum of the pairs that a bootstrap has loaded of a generation. */
 export function loadedSumKey(generation: number): string {
   return `${LOCAL}b${generationPrefix(generation)}`;
 }
 
-export function garbageKey(slice: number): string {
-  return GARBAGE_PREFIX + numberKey(slice);
+/** Garbage belongs to a generation: the history of another one may name the slice, or come to name it. */
+export function garbagePrefix(generation: number): string {
+  return `${LOCAL}d${generationPrefix(generation)}`;
+}
+
+export function garbageKey(generation: number, slice: number): string {
+  return garbagePrefix(generation) + numberKey(slice);
 }
 
 /** Revoked ids belong to a generation: the history of another one may still use them. */
@@ -107,6 +107,15 @@ export interface Garbage {
   readonly sequence: number;
   readonly sinceMs: number;
   readonly record: Uint8Array;
+}
+
+/** A replaced generation whose slices and garbage are still to be compared with the live one. Stored as a list, in JSON. */
+export interface Sorting {
+  readonly generation: number;
+  /** Of the version that took its place: a slice that only the replaced state names is garbage from here on. */
+  readonly sequence: number;
+  /** The last of its keys that has been compared. */
+  readonly after: string;
 }
 
 /** Slice ids `first` … `first + count - 1`, which were granted and are revoked unused. Stored as JSON. */

@@ -1,4 +1,5 @@
 import type { GroupEntry, MachineSnapshot, StateMachine } from "../../consensus/group.ts";
+import { isOnChangelog } from "../../core/changelog.ts";
 import { decodeEntry, type Entry } from "../../core/codec.ts";
 import type { Outcome, Stamp } from "../../core/commands.ts";
 import { applyEntry, type Refusal } from "../../core/entries.ts";
@@ -226,6 +227,9 @@ export class Machine implements StateMachine {
     const refusal = this.#refusalOf(entry);
     const result = refusal === undefined ? applyEntry(this.tree, entry) : ({ taken: false, refusal } as const);
     if (result.taken) {
+      if (entry.command.kind === "beginEpoch" && entry.command.how === "counters") {
+        this.facts.passClearance(previous.epoch, result.version.epoch);
+      }
       this.#noteTaken(entry.stamp, { previous, version: result.version, body: entry.body }, result.effects);
     } else this.refusedEntries.add(this.#index, this.#put);
     return result;
@@ -288,8 +292,10 @@ export class Machine implements StateMachine {
       return;
     }
     this.#writeTree();
-    this.facts.setGeneration(entry.generation);
+    const old = this.version;
     this.#view = new VolumeView(this.#store, entry.generation);
+    const isPast = this.facts.diverged === undefined && isOnChangelog(this.tree, old);
+    this.facts.setGeneration(entry.generation, { sequence: this.version.sequence, isPast });
     this.#hashes.clear();
     this.#taken = [];
     this.#effects = [];
@@ -385,9 +391,16 @@ export class Machine implements StateMachine {
     await this.#load();
   }
 
-  /** Deletes the keys of dead generations, a page at a time. */
+  /** The next entry that sorts a replaced generation; undefined when all of them are sorted. */
+  async nextSorted(): Promise<Extract<LocalEntry, { kind: "sorted" }> | undefined> {
+    const [oldest] = this.facts.sorting;
+    return oldest === undefined ? undefined : this.#generations.nextSorted(oldest, this.#view);
+  }
+
+  /** Deletes the keys of dead generations that need not be sorted, a page at a time. */
   sweep(): Promise<void> {
-    return this.#generations.sweep(this.facts.generation);
+    const kept = this.facts.sorting.map(({ generation }) => generation);
+    return this.#generations.sweep(this.facts.generation, kept);
   }
 
   async close(): Promise<void> {

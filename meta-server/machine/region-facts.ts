@@ -1,6 +1,7 @@
 import { encodeSlice, type SliceRecord } from "../../core/codec.ts";
 import { compareVersions, NO_VERSION, type Version } from "../../core/ids.ts";
 import {
+  CLEARED_KEY,
   DIVERGED_KEY,
   decodePending,
   decodeRecord,
@@ -8,6 +9,7 @@ import {
   encodePending,
   encodeRecord,
   FENCE_KEY,
+  type Garbage,
   GENERATION_KEY,
   garbageKey,
   HEARD_KEY,
@@ -19,6 +21,8 @@ import {
   type RevokedIds,
   refusedSealKey,
   revokedKey,
+  SORTING_KEY,
+  type Sorting,
 } from "./local-keys.ts";
 
 export interface FactStore {
@@ -48,6 +52,16 @@ export interface Divergence {
   readonly primary: string;
 }
 
+/** The lives (region/context.ts) that may act in an epoch, the latest first. */
+export interface Clearance {
+  readonly epoch: number;
+  readonly lives: readonly number[];
+}
+
+/** Every member's life, and a few that ended: one that drops out only costs another round of questions. */
+const CLEARED_LIVES_MAX = 32;
+
+const NO_CLEARANCE: Clearance = { epoch: 0, lives: [] };
 const NO_TOTALS: PendingTotals = { slices: 0, blocks: 0, bytes: 0, copiedBlocks: 0 };
 
 /** The region's own state, besides the volume: pending slices, garbage, the fence, and what is known of the primary. */
@@ -59,6 +73,7 @@ export class RegionFacts {
   #added: Pending[] = [];
   #gone: number[] = [];
   fence = 0;
+  cleared: Clearance = NO_CLEARANCE;
   heard: Version = NO_VERSION;
   diverged: Divergence | undefined;
 
@@ -75,6 +90,7 @@ export class RegionFacts {
     };
     this.#generation = read<number>(GENERATION_KEY) ?? 1;
     this.fence = read<number>(FENCE_KEY) ?? 0;
+    this.cleared = read<Clearance>(CLEARED_KEY) ?? NO_CLEARANCE;
     this.heard = read<Version>(HEARD_KEY) ?? NO_VERSION;
     this.diverged = read<Divergence>(DIVERGED_KEY);
     this.#totals.clear();
@@ -174,13 +190,13 @@ export class RegionFacts {
   /** The last reference to a slice is gone: its blocks are garbage, whether or not they have been copied here. */
   dropSlice(fact: SliceFact, at: { sequence: number; nowMs: number }): void {
     this.#removePending(fact.slice, false);
-    const garbage = { slice: fact.slice, record: fact.record, sequence: at.sequence, sinceMs: at.nowMs };
-    this.#store.put(garbageKey(fact.slice), encodeGarbage(garbage));
+    this.addGarbage({ slice: fact.slice, record: fact.record, sequence: at.sequence, sinceMs: at.nowMs });
   }
 
-  /** The slice has a reference again: the state that a bootstrap loads names it. */
-  keepSlice(slice: number): void {
-    if (this.#store.get(garbageKey(slice)) !== undefined) this.#store.put(garbageKey(slice), undefined);
+  /** Garbage that is known already keeps its sequence. */
+  addGarbage(garbage: Garbage): void {
+    const key = garbageKey(this.#generation, garbage.slice);
+    if (this.#store.get(key) === undefined) this.#store.put(key, encodeGarbage(garbage));
   }
 
   resident(slices: readonly number[]): void {
@@ -188,7 +204,7 @@ export class RegionFacts {
   }
 
   collected(slices: readonly number[]): void {
-    for (const slice of slices) this.#store.put(garbageKey(slice), undefined);
+    for (const slice of slices) this.#store.put(garbageKey(this.#generation, slice), undefined);
   }
 
   revoke(ids: RevokedIds): void {
@@ -204,6 +220,25 @@ export class RegionFacts {
     if (epoch <= this.fence) return;
     this.fence = epoch;
     this.#store.put(FENCE_KEY, encodeRecord(epoch));
+  }
+
+  addCleared(epoch: number, lives: readonly number[]): void {
+    const before = this.cleared.epoch === epoch ? this.cleared.lives : [];
+    this.#setCleared({ epoch, lives: [...new Set([...lives, ...before])].slice(0, CLEARED_LIVES_MAX) });
+  }
+
+  /** An epoch that only renews the counters of the one before: who was cleared then is cleared now. */
+  passClearance(from: number, to: number): void {
+    if (this.cleared.epoch === from) this.#setCleared({ ...this.cleared, epoch: to });
+  }
+
+  #setCleared(cleared: Clearance): void {
+    this.cleared = cleared;
+    this.#store.put(CLEARED_KEY, encodeRecord(cleared));
+  }
+
+  isCleared(epoch: number, life: number): boolean {
+    return this.cleared.epoch === epoch && this.cleared.lives.includes(life);
   }
 
   setHeard(version: Version): void {
@@ -225,13 +260,34 @@ export class RegionFacts {
     this.#store.put(LOSS_KEY, encodeRecord(report));
   }
 
-  /** Makes another generation the live one. The old one's pending slices and revoked ids are swept with its keys. */
-  setGeneration(generation: number): void {
+  /**
+   * Makes another generation the live one, at `sequence`. The old one is swept, with its pending slices, garbage and revoked
+   * ids. Where it was a past of the same history (`isPast`), its slices and garbage are sorted first.
+   */
+  setGeneration(generation: number, { sequence, isPast }: { sequence: number; isPast: boolean }): void {
+    const replaced: Sorting = { generation: this.#generation, sequence, after: "" };
+    this.#setSorting(isPast ? [...this.sorting, replaced] : []);
     this.#generation = generation;
     this.#store.put(GENERATION_KEY, encodeRecord(generation));
     this.#added = [];
     this.#gone = [];
     this.setDiverged(undefined);
+  }
+
+  /** The replaced generations that are not sorted yet, oldest first. */
+  get sorting(): readonly Sorting[] {
+    const value = this.#store.get(SORTING_KEY);
+    return value === undefined ? [] : decodeRecord<Sorting[]>(value);
+  }
+
+  /** `after`: the last key that was compared; undefined: all of them were. */
+  sortedUpTo(generation: number, after: string | undefined): void {
+    const others = this.sorting.filter((one) => one.generation !== generation || after !== undefined);
+    this.#setSorting(others.map((one) => (one.generation === generation ? { ...one, after: after! } : one)));
+  }
+
+  #setSorting(sorting: readonly Sorting[]): void {
+    this.#store.put(SORTING_KEY, sorting.length === 0 ? undefined : encodeRecord(sorting));
   }
 }
 

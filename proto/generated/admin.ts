@@ -148,6 +148,11 @@ export interface AdminAnswer {
   leader: string;
 }
 
+export interface FormatRequest {
+  volume: string;
+  without: string[];
+}
+
 export interface SwitchoverRequest {
   volume: string;
   to: string;
@@ -1430,6 +1435,73 @@ export const AdminAnswer: MessageFns<AdminAnswer> = {
   },
 };
 
+function createBaseFormatRequest(): FormatRequest {
+  return { volume: "", without: [] };
+}
+
+export const FormatRequest: MessageFns<FormatRequest> = {
+  encode(message: FormatRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    for (const v of message.without) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FormatRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFormatRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.without.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FormatRequest>): FormatRequest {
+    return FormatRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FormatRequest>): FormatRequest {
+    const message = createBaseFormatRequest();
+    message.volume = object.volume ?? "";
+    message.without = object.without?.map((e) => e) || [];
+    return message;
+  },
+};
+
 function createBaseSwitchoverRequest(): SwitchoverRequest {
   return { volume: "", to: "", complete: false, timeoutMs: 0 };
 }
@@ -2621,6 +2693,16 @@ export const AdminService = {
     responseSerialize: (value: ConfirmAnswer): Buffer => Buffer.from(ConfirmAnswer.encode(value).finish()),
     responseDeserialize: (value: Buffer): ConfirmAnswer => ConfirmAnswer.decode(value),
   },
+  /** Formats the volume although the regions `without` do not answer: an operator knows that they hold none. */
+  format: {
+    path: "/mirrorfs.Admin/Format" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: FormatRequest): Buffer => Buffer.from(FormatRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): FormatRequest => FormatRequest.decode(value),
+    responseSerialize: (value: AdminAnswer): Buffer => Buffer.from(AdminAnswer.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AdminAnswer => AdminAnswer.decode(value),
+  },
   switchover: {
     path: "/mirrorfs.Admin/Switchover" as const,
     requestStream: false as const,
@@ -2694,6 +2776,8 @@ export interface AdminServer extends UntypedServiceImplementation {
    * has confirmed after the request arrived (ReadIndex); any other member refuses with UNAVAILABLE.
    */
   confirm: handleUnaryCall<ConfirmRequest, ConfirmAnswer>;
+  /** Formats the volume although the regions `without` do not answer: an operator knows that they hold none. */
+  format: handleUnaryCall<FormatRequest, AdminAnswer>;
   switchover: handleUnaryCall<SwitchoverRequest, AdminAnswer>;
   promote: handleUnaryCall<PromoteRequest, PromoteAnswer>;
   /** Sent by the old primary to the region that it sealed its epoch for: decline the seal, durably. */
@@ -2738,6 +2822,22 @@ export interface AdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ConfirmAnswer) => void,
+  ): ClientUnaryCall;
+  /** Formats the volume although the regions `without` do not answer: an operator knows that they hold none. */
+  format(
+    request: FormatRequest,
+    callback: (error: ServiceError | null, response: AdminAnswer) => void,
+  ): ClientUnaryCall;
+  format(
+    request: FormatRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AdminAnswer) => void,
+  ): ClientUnaryCall;
+  format(
+    request: FormatRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AdminAnswer) => void,
   ): ClientUnaryCall;
   switchover(
     request: SwitchoverRequest,

@@ -110,12 +110,14 @@ export interface Hello {
   client: string;
   /** its session id */
   session: number;
-  /** the highest version it has seen: a server with an older epoch learns from it that it is fenced */
+  /** the highest version it has seen: a server with an older epoch asks the other regions then */
   seen:
     | WireVersion
     | undefined;
   /** the client's open files, for a new leader */
   open: OpenFile[];
+  /** of the volume that it has mounted; empty before the first welcome */
+  uuid: string;
 }
 
 export interface OpenFile {
@@ -661,7 +663,7 @@ export const ServerFrame: MessageFns<ServerFrame> = {
 };
 
 function createBaseHello(): Hello {
-  return { volume: "", region: "", client: "", session: 0, seen: undefined, open: [] };
+  return { volume: "", region: "", client: "", session: 0, seen: undefined, open: [], uuid: "" };
 }
 
 export const Hello: MessageFns<Hello> = {
@@ -683,6 +685,9 @@ export const Hello: MessageFns<Hello> = {
     }
     for (const v of message.open) {
       OpenFile.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.uuid !== "") {
+      writer.uint32(58).string(message.uuid);
     }
     return writer;
   },
@@ -748,6 +753,14 @@ export const Hello: MessageFns<Hello> = {
             message.open.push(OpenFile.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.uuid = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -773,6 +786,7 @@ export const Hello: MessageFns<Hello> = {
       ? WireVersion.fromPartial(object.seen)
       : undefined;
     message.open = object.open?.map((e) => OpenFile.fromPartial(e)) || [];
+    message.uuid = object.uuid ?? "";
     return message;
   },
 };

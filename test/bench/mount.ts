@@ -1,52 +1,42 @@
-import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { run } from "../e2e/cloud.ts";
-import { type BenchCloud, onCloud } from "./cloud.ts";
+import { dropPagesOf, remount, withoutAgents } from "./caches.ts";
+import { onCloud } from "./cloud.ts";
 import { type Row, row } from "./row.ts";
+import { succeed } from "./succeed.ts";
 
 const MIB = 1024 * 1024;
-const FILE_MIB = 1024;
 
-/** Measures large sequential reads and writes through a mount, with directories as buckets. */
-export async function mount(): Promise<Row[]> {
+/**
+ * Measures large sequential reads and writes through a mount, with directories as buckets. seq-read is from a bucket whose
+ * files the kernel has no page of, as from a local file of which it has none; warm-read is the same once more.
+ */
+export async function mount({ fileMib }: { readonly fileMib: number }): Promise<Row[]> {
   return await onCloud({ replicas: 1, wanMs: 0, buckets: "file" }, async (on) => {
     const local = join(on.scratch, "file");
     const mounted = join(on.cloud.places.mountPoint("aws"), "file");
-    const localWrite = await write(local);
-    const seqWrite = await write(mounted);
-    await remount(on);
-    const seqRead = await read(mounted);
-    const warmRead = await read(mounted);
-    await run("sh", ["-c", "echo 1 > /proc/sys/vm/drop_caches"]);
-    const localRead = await read(local);
-    const localWarm = await read(local);
-    return [
-      row("seq-write", seqWrite, "MB/s", { better: "more", value: 600 }, localWrite),
-      row("seq-read", seqRead, "MB/s", { better: "more", value: 1_200 }, localRead),
-      row("warm-read", warmRead, "MB/s", { better: "more", value: 0.8 * localWarm }, localWarm),
-    ];
+    const rate = async (...command: string[]) => (fileMib * MIB) / 1_000 / (await milliseconds(command));
+    const write = (path: string) => rate("dd", "if=/dev/zero", `of=${path}`, "bs=1M", `count=${fileMib}`, "conv=fsync");
+    const read = (path: string) => rate("dd", `if=${path}`, "of=/dev/null", "bs=1M");
+    return await withoutAgents(on, async () => {
+      const localWrite = await write(local);
+      const seqWrite = await write(mounted);
+      await remount(on, "aws");
+      for (const directory of [on.scratch, on.cloud.places.bucket("aws")]) await dropPagesOf(directory);
+      const seqRead = await read(mounted);
+      const warmRead = await read(mounted);
+      const localRead = await read(local);
+      const localWarm = await read(local);
+      return [
+        row("seq-write", seqWrite, "MB/s", { better: "more", value: 600 }, localWrite),
+        row("seq-read", seqRead, "MB/s", { better: "more", value: 1_200 }, localRead),
+        row("warm-read", warmRead, "MB/s", { better: "more", value: 0.8 * localWarm }, localWarm),
+      ];
+    });
   });
 }
 
-async function write(path: string): Promise<number> {
-  return await rate(["dd", "if=/dev/zero", `of=${path}`, "bs=1M", `count=${FILE_MIB}`, "conv=fsync"]);
-}
-
-async function read(path: string): Promise<number> {
-  return await rate(["dd", `if=${path}`, "of=/dev/null", "bs=1M"]);
-}
-
-async function rate([command, ...args]: string[]): Promise<number> {
+async function milliseconds([command, ...args]: readonly string[]): Promise<number> {
   const startedMs = performance.now();
-  const ran = await run(command!, args, { timeoutMs: 300_000 });
-  if (ran.code !== 0) throw new Error(`${command}: ${ran.stderr}`);
-  return (FILE_MIB * MIB) / 1_000 / (performance.now() - startedMs);
-}
-
-/** Remounts with empty caches, so that all data is in the bucket alone. */
-async function remount({ cloud }: BenchCloud): Promise<void> {
-  await cloud.supervisor.end("aws-mount");
-  rmSync(cloud.places.cache("aws"), { recursive: true });
-  mkdirSync(cloud.places.cache("aws"));
-  await cloud.supervisor.revive(["aws-mount"]);
+  await succeed(command!, args);
+  return performance.now() - startedMs;
 }

@@ -5,6 +5,8 @@ export interface Row {
   readonly unit: "/s" | "ms" | "MB/s" | "ratio";
   /** The closest measurement without mirrorfs, in the same run; null where there is none. */
   readonly baseline: number | null;
+  /** How many times as long as the baseline's one takes; null without a baseline of the same kind. */
+  readonly slower: number | null;
   readonly aim: number | null;
   /** null where there is no aim. */
   readonly met: boolean | null;
@@ -25,6 +27,8 @@ export function row(
     value: rounded(value),
     unit,
     baseline: baseline === undefined ? null : rounded(baseline),
+    slower:
+      baseline === undefined || unit === "ratio" ? null : rounded(unit === "ms" ? value / baseline : baseline / value),
     aim: aim === undefined ? null : rounded(aim.value),
     met,
   };

@@ -105,6 +105,26 @@ export const CONSENSUS_RUNTIME: readonly Fault[] = [
     title: "an invalid snapshot is refused and counted",
   },
   {
+    name: "load-drops-a-key",
+    about: "a member installs a snapshot whatever its keys are",
+    replacements: [{ file: "meta-server/machine/snapshot.ts", text: "check.finish();", by: "" }],
+    test: "test/meta-server/machine/restore.test.ts",
+    title: "a member's snapshot is refused",
+  },
+  {
+    name: "load-lacks-a-lost-key",
+    about: "a member installs a snapshot of a state that has lost a key on its sender's disk",
+    replacements: [
+      {
+        file: "meta-server/machine/snapshot.ts",
+        text: "if (!isWholeVolume(",
+        by: "if (live === undefined && !isWholeVolume(",
+      },
+    ],
+    test: "test/meta-server/machine/restore.test.ts",
+    title: "one was lost on the sender's disk",
+  },
+  {
     name: "refused-snapshot-sent-again",
     about: "a snapshot that its receiver refused is kept, and sent again",
     replacements: [

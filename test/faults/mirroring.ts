@@ -102,6 +102,84 @@ export const MIRRORING: readonly Fault[] = [
     title: "A block is deleted only when every region has applied that nothing names it any more",
   },
   {
+    name: "dropped-while-away-kept",
+    about: "slices that only a replaced state names are kept for ever",
+    replacements: [
+      {
+        file: "meta-server/machine/region-facts.ts",
+        text: "this.#setSorting(isPast ? [...this.sorting, replaced] : []);",
+        by: "this.#setSorting(isPast ? this.sorting : [replaced].slice(1));",
+      },
+    ],
+    test: "test/meta-server/machine/sorted.test.ts",
+    title: "slices that were dropped while a mirror was away",
+  },
+  {
+    name: "tail-is-garbage",
+    about: "slices that only a replaced state names are garbage, also where that state is not a past of the new one",
+    replacements: [
+      {
+        file: "meta-server/machine/machine.ts",
+        text: "const isPast = this.facts.diverged === undefined && isOnChangelog(this.tree, old);",
+        by: "const isPast = this.facts.diverged === undefined && (isOnChangelog(this.tree, old) || true);",
+      },
+    ],
+    test: "test/meta-server/machine/sorted.test.ts",
+    title: "a state with changes that the new one lacks",
+  },
+  {
+    name: "sorted-from-the-start",
+    about: "a new leader compares a replaced state from its first key on again",
+    replacements: [
+      {
+        file: "meta-server/machine/region-facts.ts",
+        text: "{ ...one, after: after! }",
+        by: "{ ...one, after: after! && one.after }",
+      },
+    ],
+    test: "test/meta-server/machine/sorted.test.ts",
+    title: "sorting survives a crash after any entry",
+  },
+  {
+    name: "swept-before-sorted",
+    about: "a replaced state is deleted before it is compared with the new one",
+    replacements: [
+      {
+        file: "meta-server/machine/machine.ts",
+        text: "return this.#generations.sweep(this.facts.generation, kept);",
+        by: "return this.#generations.sweep(this.facts.generation, kept.slice(0, 0));",
+      },
+    ],
+    test: "test/meta-server/machine/sorted.test.ts",
+    title: "sorting survives a crash after any entry",
+  },
+  {
+    name: "garbage-of-another-history",
+    about: "what is garbage in one state is garbage in the state that replaces it",
+    replacements: [
+      {
+        file: "meta-server/machine/local-keys.ts",
+        text: "return `${LOCAL}d${generationPrefix(generation)}`;",
+        by: "return `${LOCAL}d${generationPrefix(generation && 1)}`;",
+      },
+    ],
+    test: "test/meta-server/machine/sorted.test.ts",
+    title: "garbage stays garbage while a snapshot is loaded",
+  },
+  {
+    name: "revoked-survives",
+    about: "ids that were revoked in one history are revoked in the one that replaces it",
+    replacements: [
+      {
+        file: "meta-server/machine/local-keys.ts",
+        text: "return `${LOCAL}r${generationPrefix(generation)}`;",
+        by: "return `${LOCAL}r${generationPrefix(generation && 1)}`;",
+      },
+    ],
+    test: "test/meta-server/machine/bootstrap.test.ts",
+    title: "ids that were revoked in a history",
+  },
+  {
     name: "sweep-not-done",
     about: "an agent reports revoked ids as swept without deleting the blocks under them",
     replacements: [{ file: "mirror-agent/collect.ts", text: "await own.delete(key, { signal });", by: "" }],

@@ -28,12 +28,16 @@ export const PROMISES: readonly Fault[] = [
     replacements: [
       {
         file: "meta-server/storage/level-log.ts",
-        text: `this.#inFlight = this.#level.batch(operations, { sync: true }).then(
-      () => done(),`,
-        by: `const written = new Promise((resolve) => setTimeout(resolve, 500)).then(() => this.#level.batch(operations));
-    done();
-    this.#inFlight = written.then(
-      () => {},`,
+        text: "this.#lastWrite = written;\n    return written;",
+        by: "this.#lastWrite = written;\n    return Promise.resolve();",
+      },
+      {
+        file: "meta-server/storage/level-log.ts",
+        text: "const write = () => this.#level.batch(operations, { sync: true });",
+        by: `const write = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      await this.#level.batch(operations);
+    };`,
       },
     ],
     test: "test/crash/kill.test.ts",
@@ -44,8 +48,8 @@ export const PROMISES: readonly Fault[] = [
     replacements: [
       {
         file: "client/volume/metadata/client-session.ts",
-        text: "const deadlineMs = performance.now() + this.#writeTimeoutMs;",
-        by: "const deadlineMs = performance.now();",
+        text: "const deadlineMs = options.wait ? Number.POSITIVE_INFINITY : performance.now() + this.#writeTimeoutMs;",
+        by: "const deadlineMs = options.wait ? Number.POSITIVE_INFINITY : performance.now();",
       },
     ],
     test: TWO_REGIONS,
@@ -95,10 +99,12 @@ export const PROMISES: readonly Fault[] = [
     about: "a primary takes its seal back although the target does not answer, and may have taken it up",
     replacements: [
       {
-        file: "meta-server/roles/epochs/rules.ts",
-        text: "if (at.sealedForMs < at.sealPatienceMs || status === undefined) return [];",
-        by: `if (at.sealedForMs < at.sealPatienceMs) return [];
-  if (status === undefined) return declined(at, { kind: "declined", to, seal });`,
+        file: "meta-server/roles/epochs/epoch-keeper.ts",
+        text: 'if (typeof target !== "string") await this.#handle({ kind: "targetAnswered", to, seal, target });',
+        by: `if (typeof target !== "string") await this.#handle({ kind: "targetAnswered", to, seal, target });
+      else if (performance.now() - this.#sealedMs > this.#sealPatienceMs) {
+        await this.#handle({ kind: "declined", to, seal });
+      }`,
       },
     ],
     test: ROLES,

@@ -151,7 +151,7 @@ export const SEMANTICS: readonly Fault[] = [
     replacements: [
       {
         file: RULES,
-        text: `(at.firstRegion === at.region ? [{ do: "survey" }] : [])`,
+        text: `(at.firstRegion === at.region ? [{ do: "ask" }] : [])`,
         by: `(at.firstRegion === at.region ? [{ do: "format" }] : [])`,
       },
     ],

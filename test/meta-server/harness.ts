@@ -5,7 +5,7 @@ import pino from "pino";
 import type { VolumeDescription } from "../../config/volume-description.ts";
 import { type MetaServerOptions, runMetaServer } from "../../meta-server/main.ts";
 import { channelCredentials } from "../../proto/credentials.ts";
-import { AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
+import { type AdminAnswer, AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
 import { choosePort } from "../../sandbox/ports.ts";
 import type { WanProxy } from "../../sandbox/wan-proxy.ts";
 import { type WanLink, wanLink } from "../support/wan-link.ts";
@@ -104,6 +104,16 @@ export class TestVolume {
         this.#running.set(`${region}/${id}`, running);
       }),
     );
+  }
+
+  /** Has the first region's leader format the volume although other regions are not there. */
+  async formatWithout(without: readonly string[]): Promise<AdminAnswer> {
+    const { address } = await this.leader(this.volume.primary, ({ message }) => message.includes("not formatted"));
+    return new Promise((resolve, reject) => {
+      this.admin(address).format({ volume: this.volume.volume, without: [...without] }, (error, answer) =>
+        error === null ? resolve(answer) : reject(error),
+      );
+    });
   }
 
   async stop(region: string, member?: number): Promise<void> {

@@ -38,6 +38,7 @@ export class RawClient {
       session?: number;
       nextRequest?: number;
       seen?: WireVersion;
+      uuid?: string;
       volume?: string;
       open?: { inode: number; handles: number }[];
     } = {},
@@ -65,6 +66,7 @@ export class RawClient {
       client: "raw",
       session: this.session,
       seen: options.seen,
+      uuid: options.uuid ?? "",
       open: options.open ?? [],
     };
     this.#stream.write({ hello, requests: [] });

@@ -60,7 +60,7 @@ function router(consistency: Consistency, server: ScriptedServer, maxStalenessMs
       onPrimaryLoss: "serve",
       readTimeoutMs: 3_000,
       logger: pino({ level: "silent" }),
-      hello: (seen) => ({ volume: "test", region: "gcp", client: "c", session: 0, seen, open: [] }),
+      hello: (seen, uuid) => ({ volume: "test", region: "gcp", client: "c", session: 0, seen, uuid, open: [] }),
     },
     { onInvalidations() {}, onCachesLost() {} },
   );

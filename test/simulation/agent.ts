@@ -14,7 +14,7 @@ export class SimulatedAgent {
   readonly #cluster: Cluster;
   readonly #buckets: Buckets;
   readonly #region: Region;
-  readonly #clients: AgentClient[] = [];
+  readonly #clients = new Map<string, AgentClient>();
 
   constructor(cluster: Cluster, buckets: Buckets, region: Region) {
     this.#cluster = cluster;
@@ -24,24 +24,24 @@ export class SimulatedAgent {
   }
 
   start(): void {
-    const { world, volume } = this.#cluster;
-    world.turn(this.host.begin(), () => {
-      for (const address of volume.regions.get(this.#region)!.meta) {
-        this.#clients.push(new AgentClient(address, undefined as never));
-      }
-      void this.#run();
-    });
+    this.#cluster.world.turn(this.host.begin(), () => void this.#run());
   }
 
   async #run(): Promise<void> {
     const { prng } = this.#cluster.world;
     for (;;) {
       await new Promise((resolve) => setTimeout(resolve, prng.between(ROUND_MS / 2, ROUND_MS * 1.5)));
-      const client = this.#clients[prng.below(this.#clients.length)]!;
+      const client = this.#client(prng.pick(this.#cluster.volume.regions.get(this.#region)!.meta));
       await this.#copy(client);
       await this.#collect(client);
       await this.#sweep(client);
     }
+  }
+
+  #client(address: string): AgentClient {
+    const client = this.#clients.get(address) ?? new AgentClient(address, undefined as never);
+    this.#clients.set(address, client);
+    return client;
   }
 
   /** Copies the slices that are pending now, once. */

@@ -35,6 +35,7 @@ export class Buckets {
     for (const other of REGIONS) {
       const leader = this.#leader(other);
       invariant(
+        "blocks are kept",
         leader?.machine?.tree.slice(slice as never) === undefined,
         () => `slice ${slice} is deleted in ${region} while the state of ${leader!.server.host.name} names it`,
       );
@@ -43,6 +44,7 @@ export class Buckets {
     for (const session of volumeChecker.sessions) {
       const granted = volumeChecker.tree?.session(session)?.granted ?? [];
       invariant(
+        "blocks are kept",
         !granted.some(({ first, count }) => slice >= first && slice < first + count),
         () => `slice ${slice} is deleted in ${region} while session ${session} may still name it`,
       );

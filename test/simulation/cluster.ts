@@ -17,14 +17,14 @@ export class SimulatedServer {
   readonly host: Host;
   readonly region: Region;
   readonly member: number;
-  readonly disk: Disk;
+  disk: Disk;
   running: MetaServerRun | undefined;
   /** It stopped with an error because of its disk's fault. */
   isBroken = false;
   /** It was removed from its group, and does not start again. */
   isRetired = false;
   readonly #cluster: Cluster;
-  readonly #join: boolean;
+  #join: boolean;
 
   constructor(cluster: Cluster, region: Region, member: number, join = false) {
     this.#cluster = cluster;
@@ -32,6 +32,7 @@ export class SimulatedServer {
     this.region = region;
     this.member = member;
     this.host = new Host(cluster.world, `${region}-${member}`, region);
+    this.host.isServer = true;
     this.disk = attachDisk(this.host);
     this.disk.makeDirectory("/data");
   }
@@ -89,6 +90,15 @@ export class SimulatedServer {
     this.#end(false);
   }
 
+  /** Its disk is lost with all that is on it, and replaced by an empty one. Started anew as the operations page says: without `--join`. */
+  replaceDisk(): void {
+    const { delayMsMax, onDurable } = this.disk;
+    this.disk = attachDisk(this.host);
+    Object.assign(this.disk, { delayMsMax, onDurable });
+    this.disk.makeDirectory("/data");
+    this.#join = false;
+  }
+
   #end(silent: boolean): void {
     this.running = undefined;
     this.host.end(silent);
@@ -98,7 +108,7 @@ export class SimulatedServer {
     const { world } = this.host;
     world.log(`${this.host.name} stops: ${error.message}`);
     if (this.disk.fault === "none") {
-      world.reportViolation(new Violation(`${this.host.name} stopped by itself: ${error.stack}`));
+      world.reportViolation(new Violation("servers run", `${this.host.name} stopped by itself: ${error.stack}`));
       return;
     }
     this.isBroken = true;
@@ -133,6 +143,9 @@ export class Cluster {
       startAlone: profile.startAlone,
       startAloneWaitMs: profile.startAloneWaitMs,
       gc: { graceMs: 0 },
+      ...(profile.clockDriftPercent === undefined
+        ? {}
+        : { readLease: { clockDriftPercent: profile.clockDriftPercent } }),
     };
     this.servers = REGIONS.flatMap((region) => members.map((member) => new SimulatedServer(this, region, member)));
   }

@@ -1,5 +1,6 @@
 import { compareVersions, type Version } from "../../core/ids.ts";
-import type { Completion, Invocation } from "./checks/directory-model.ts";
+import type { Completion, Invocation } from "./checks/tree-model.ts";
+import { show } from "./checks/volume-checker.ts";
 
 /**
  * - `primary`: a change.
@@ -25,6 +26,8 @@ export interface RecordedOperation {
   readonly sessions: Set<number>;
   /** 0 until it is sent. */
   number: number;
+  /** Of a read through a descriptor: the session that the file is open in, and the version at which it was opened. */
+  readonly opened: { readonly session: number; readonly version: Version } | undefined;
   completedAt: number;
   completedMs: number;
   /** Undefined: pending or indeterminate. */
@@ -32,6 +35,8 @@ export interface RecordedOperation {
   version: Version | undefined;
   /** The mirror reported that it could not reach the primary. */
   isSuspended: boolean;
+  /** Of a read: the region whose server answered. */
+  answeredBy: string | undefined;
 }
 
 /** The operations of all clients, on one logical clock. */
@@ -51,7 +56,7 @@ export class History {
 
 /** One line for the transcript and for a violation's message. */
 export function describe({ invocation, completion, version, freshness, token }: RecordedOperation): string {
-  const at = version === undefined ? "" : ` at ${version.epoch >> 4}.${version.epoch & 15}:${version.sequence}`;
+  const at = version === undefined ? "" : ` at ${show(version)}`;
   const behind = version !== undefined && compareVersions(version, token) < 0 ? " (older than its token)" : "";
   return `${freshness} ${JSON.stringify(invocation)} → ${completion === undefined ? "?" : JSON.stringify(completion)}${at}${behind}`;
 }

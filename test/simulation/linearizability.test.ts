@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { type Completion, type DirectoryOperation, directoryModel, type Invocation } from "./checks/directory-model.ts";
 import { checkLinearizable, type Model, type Timed } from "./checks/linearizability.ts";
+import { type Completion, type Invocation, type TreeOperation, treeModel } from "./checks/tree-model.ts";
 
 /** A register that holds a number. */
 type Operation = { readonly kind: "write" | "read"; readonly value: number };
@@ -54,44 +54,68 @@ describe("a history of a register that is not linearizable is rejected", () => {
     if (verdict.ok === false) expect(verdict.linearized).toHaveLength(2);
   });
 
+  test("the place of each operation leads the search straight to its end", () => {
+    const many = history(...Array.from({ length: 20 }, (_, value) => `w${value} 0 100`), "r7 101 102");
+    const placed = many.map((timed, index) => ({ ...timed, place: index === 7 ? 19.5 : index }));
+    expect(checkLinearizable(register, placed, 50).ok).toBe(true);
+    expect(checkLinearizable(register, many, 50).ok).toBeUndefined();
+  });
+
   test("a search that exceeds its step limit is undecided", () => {
     const many = Array.from({ length: 40 }, (_, value) => `w${value} 0 100`);
     expect(checkLinearizable(register, history(...many, "r99 101 102"), 1_000).ok).toBeUndefined();
   });
 });
 
-/** A sequential history. */
-function isDirectory(...operations: [Invocation, Completion][]): boolean | undefined {
+const DIRECTORY = 1;
+const OTHER = 2;
+
+/** A sequential history, each operation in DIRECTORY unless it names another one. */
+function isTree(...operations: [Invocation, Completion, number?][]): boolean | undefined {
   const timed = operations.map(
-    ([invocation, completion], index): Timed<DirectoryOperation> => ({
+    ([invocation, completion, directory = DIRECTORY], index): Timed<TreeOperation> => ({
       invokedAt: 2 * index,
       completedAt: 2 * index + 1,
-      operation: { invocation, completion },
+      operation: { directory, invocation, completion },
     }),
   );
-  return checkLinearizable(directoryModel, timed).ok;
+  return checkLinearizable(treeModel, timed).ok;
 }
 
 const done: Completion = { error: "" };
-const made = (inode: number): Completion => ({ error: "", inode, links: 1, owner: 0 });
+const made = (inode: number): Completion => ({ error: "", inode, links: 1, owner: 0, size: 0 });
 const make = (name: string): Invocation => ({ kind: "make", name, isDirectory: false });
+const lookup = (name: string): Invocation => ({ kind: "lookup", name });
+const unlink = (name: string): Invocation => ({ kind: "unlink", name });
+const rename = (name: string, to: string, toDirectory = DIRECTORY): Invocation => ({
+  kind: "rename",
+  name,
+  to,
+  toDirectory,
+  mode: "replace",
+});
+const write = (at: number, units: number, slice: number): Invocation => ({
+  kind: "write",
+  inode: 7,
+  at,
+  units,
+  slice,
+  home: 0,
+});
+const truncate = (size: number): Invocation => ({ kind: "truncate", inode: 7, size });
+const read: Invocation = { kind: "read", inode: 7, isOpen: false };
+const content = (...units: string[]): Completion => ({ error: "", content: units });
 
-describe("a directory's history", () => {
-  const lookup = (name: string): Invocation => ({ kind: "lookup", name });
-  const unlink = (name: string): Invocation => ({ kind: "unlink", name });
-
+describe("a history of directories", () => {
   test("is accepted with the answers that core gives", () => {
     expect(
-      isDirectory(
+      isTree(
         [make("a"), made(7)],
         [make("a"), { error: "EEXIST" }],
         [{ kind: "link", inode: 7, name: "b" }, done],
-        [lookup("b"), { error: "", inode: 7, links: 2, owner: 0 }],
+        [lookup("b"), { error: "", inode: 7, links: 2, owner: 0, size: 0 }],
         [{ kind: "setOwner", inode: 7, owner: 5 }, done],
-        [
-          { kind: "rename", name: "a", to: "c", mode: "replace" },
-          { error: "", inode: 7 },
-        ],
+        [rename("a", "c"), { error: "", inode: 7 }],
         [
           { kind: "list" },
           {
@@ -104,15 +128,44 @@ describe("a directory's history", () => {
         ],
         [unlink("b"), done],
         [
-          { kind: "getattr", inode: 7 },
-          { error: "", inode: 7, links: 1, owner: 5 },
+          { kind: "getattr", inode: 7, isOpen: false },
+          { error: "", inode: 7, links: 1, owner: 5, size: 0 },
         ],
         [unlink("b"), { error: "ENOENT" }],
       ),
     ).toBe(true);
   });
 
-  test.each<[string, [Invocation, Completion][]]>([
+  test("is accepted when a file moves to another directory, over one that is there", () => {
+    expect(
+      isTree(
+        [make("a"), made(7)],
+        [make("b"), made(8), OTHER],
+        [rename("a", "b", OTHER), { error: "", inode: 7 }],
+        [lookup("a"), { error: "ENOENT" }],
+        [lookup("b"), made(7), OTHER],
+        [{ kind: "open", inode: 8, name: "b" }, { error: "ESTALE" }, OTHER],
+      ),
+    ).toBe(true);
+  });
+
+  test("is accepted with the content that writes of several blocks and truncates leave", () => {
+    expect(
+      isTree(
+        [make("a"), made(7)],
+        [write(1, 2, 40), done],
+        [write(2, 2, 50), done],
+        [read, content("", "40.0", "50.0", "50.1")],
+        [truncate(3), done],
+        [truncate(9), done],
+        [read, content("", "40.0", "50.0")],
+        [truncate(1), done],
+        [read, content()],
+      ),
+    ).toBe(true);
+  });
+
+  test.each<[string, [Invocation, Completion, number?][]]>([
     ["a change executed twice", [[make("a"), { error: "EEXIST" }]]],
     [
       "an unlink executed twice",
@@ -163,14 +216,44 @@ describe("a directory's history", () => {
       [
         [make("a"), made(7)],
         [make("b"), made(8)],
-        [
-          { kind: "rename", name: "a", to: "b", mode: "replace" },
-          { error: "", inode: 7 },
-        ],
+        [rename("a", "b"), { error: "", inode: 7 }],
         [lookup("b"), made(8)],
       ],
     ],
+    [
+      "a file that moved and is still there",
+      [
+        [make("a"), made(7)],
+        [rename("a", "a", OTHER), { error: "", inode: 7 }],
+        [lookup("a"), made(7)],
+      ],
+    ],
+    [
+      "an open by a name that has moved",
+      [
+        [make("a"), made(7)],
+        [rename("a", "b"), { error: "", inode: 7 }],
+        [{ kind: "open", inode: 7, name: "a" }, made(7)],
+      ],
+    ],
+    [
+      "bytes that were truncated",
+      [
+        [make("a"), made(7)],
+        [write(0, 2, 40), done],
+        [truncate(1), done],
+        [read, content("40.0", "40.1")],
+      ],
+    ],
+    [
+      "another part of a slice",
+      [
+        [make("a"), made(7)],
+        [write(0, 2, 40), done],
+        [read, content("40.1", "40.1")],
+      ],
+    ],
   ])("is rejected with %s", (_, operations) => {
-    expect(isDirectory(...operations)).toBe(false);
+    expect(isTree(...operations)).toBe(false);
   });
 });

@@ -1,42 +1,47 @@
 /** `npm run simulate`: deterministic simulation of the whole system, from seeds. */
+import { randomInt } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { Command, InvalidArgumentError } from "commander";
-import { MUTANTS, type Mutant } from "./mutants.ts";
-import { runJobs } from "./pool.ts";
+import { simulate } from "./campaign.ts";
+import { MUTANTS } from "./mutants.ts";
+import { examineMutants, mutantNamed } from "./mutation.ts";
 import { PROFILES, type ProfileName } from "./profile.ts";
-import type { RunResult } from "./run.ts";
 
 interface Options {
-  readonly seeds: number;
-  readonly from: number;
+  readonly seeds?: number;
+  readonly from?: number;
+  readonly random?: boolean;
   readonly seed?: number;
   readonly steps?: number;
   readonly trace?: boolean;
   readonly profile?: ProfileName;
   readonly mutant?: string;
   readonly mutants?: boolean;
-  readonly catches: number;
+  readonly known?: boolean;
+  readonly catches?: number;
   readonly jobs: number;
 }
 
-const PROGRESS_EVERY = 25;
-/** The most seeds tried for a mutant, by default. */
-const MUTANT_SEEDS = 60;
+const SEEDS = 100;
+/** The most seeds tried for a mutant, counted from 1, and how many of them must catch it. */
+const MUTANT_SEEDS = 200;
+const CATCHES = 3;
+/** Random first seeds lie below this. */
+const RANDOM_SEEDS = 1_000_000_000;
 
 const program = new Command("simulate")
   .description("Two regions of three metadata servers, clients and faults in one thread, each run from one seed.")
-  .option("--seeds <n>", "how many seeds", count, 100)
-  .option("--from <s>", "the first seed", count, 1)
+  .option("--seeds <n>", `how many seeds (${SEEDS}; of each mutant at most ${MUTANT_SEEDS})`, count)
+  .option("--from <s>", "the first seed (1)", count)
+  .option("--random", "begin at a random seed, which is printed")
   .option("--seed <s>", "this seed alone", count)
   .option("--steps <m>", "faults end after at most this many steps", count)
   .option("--trace", "print the whole transcript")
   .option("--profile <name>", `use this profile of faults: ${PROFILES.join(", ")}`, profile)
   .option("--mutant <name>", "run with this defect in the production code; exit 0 if it is caught", mutant)
-  .option(
-    "--mutants",
-    `run with each defect in turn, until it is caught or ${MUTANT_SEEDS} seeds (--seeds) have passed`,
-  )
-  .option("--catches <n>", "how many seeds must catch a mutant before the next one is tried", count, 2)
+  .option("--mutants", "run with each defect in turn, from seed 1 on, and print how many seeds it takes to catch it")
+  .option("--known", "with --mutants: try the seed that is known to catch each one first, and stop at one catch")
+  .option("--catches <n>", `how many seeds must catch a mutant before the next one is tried (${CATCHES})`, count)
   .option("--jobs <n>", "how many processes", count, availableParallelism())
   .addHelpText("after", `\nMutants:\n${MUTANTS.map(({ name, about }) => `  ${name.padEnd(28)}${about}`).join("\n")}`);
 
@@ -53,88 +58,31 @@ function profile(text: string): ProfileName {
 }
 
 function mutant(text: string): string {
-  if (!MUTANTS.some(({ name }) => name === text)) throw new InvalidArgumentError("there is no such mutant: see --help");
+  if (mutantNamed(text) === undefined) throw new InvalidArgumentError("there is no such mutant: see --help");
   return text;
 }
 
-function seedsOf({ seed, seeds, from }: Options, many = seeds): number[] {
-  return seed !== undefined ? [seed] : Array.from({ length: many }, (_, index) => from + index);
+/** Runs the seeds. With a mutant, all is well if it is caught. */
+async function simulateSeeds(options: Options): Promise<boolean> {
+  const { seeds = SEEDS, random, seed, steps, trace = false, profile, mutant, jobs } = options;
+  const from = random === true ? randomInt(1, RANDOM_SEEDS) : (options.from ?? 1);
+  if (random === true) console.log(`repeat: npm run simulate -- --seeds ${seeds} --from ${from}`);
+  const all = seed !== undefined ? [seed] : Array.from({ length: seeds }, (_, index) => from + index);
+  const isGood = await simulate({ seeds: all, processes: jobs, steps, profile, mutant, trace });
+  return mutant === undefined ? isGood : !isGood;
 }
 
-async function simulate(options: Options): Promise<boolean> {
-  const seeds = seedsOf(options);
-  const startedMs = performance.now();
-  let steps = 0;
-  const failed: RunResult[] = [];
-  const totals: Record<string, number> = {};
-  let done = 0;
-  const jobs = seeds.map((seed) => ({ seed, steps: options.steps, profile: options.profile }));
-  const trace = options.trace === true;
-  await runJobs({ processes: trace ? 1 : options.jobs, mutant: options.mutant, trace }, jobs, (result) => {
-    done += 1;
-    steps += result.steps;
-    for (const [name, value] of Object.entries(result.counts)) totals[name] = (totals[name] ?? 0) + value;
-    if (result.violation !== undefined) {
-      failed.push(result);
-      if (!trace) report(result, options.mutant);
-    }
-    if (options.seed !== undefined && result.violation === undefined)
-      console.log(`seed ${result.seed}: ${summary(result)}`);
-    if (done % PROGRESS_EVERY === 0 && done < seeds.length) console.log(`${done} of ${seeds.length} seeds`);
-    return "continue";
-  });
-  const seconds = (performance.now() - startedMs) / 1000;
-  console.log(listed(totals));
-  console.log(`${steps} steps in ${seconds.toFixed(1)} s: ${Math.round(steps / seconds)} steps/s`);
-  console.log(`${done - failed.length} passed, ${failed.length} failed`);
-  return options.mutant === undefined ? failed.length === 0 : failed.length > 0;
-}
-
-function summary({ profile, steps, hash, counts }: RunResult): string {
-  return `${profile}, ${steps} steps, ${listed(counts)}, transcript ${hash.slice(0, 16)}`;
-}
-
-/** The counters on one line. */
-function listed(counts: Readonly<Record<string, number>>): string {
-  return Object.entries(counts)
-    .map(([name, value]) => `${name} ${value}`)
-    .join(", ");
-}
-
-function report({ seed, profile, violation, transcript }: RunResult, mutant: string | undefined): void {
-  const again = `npm run simulate -- --seed ${seed}${mutant === undefined ? "" : ` --mutant ${mutant}`} --trace`;
-  console.log(transcript.join("\n"));
-  console.log(`seed ${seed} (${profile}) failed: ${violation}\n  replay: ${again}\n`);
-}
-
-/** Returns whether every mutant was caught. */
-async function simulateMutants(options: Options, seedsMax: number): Promise<boolean> {
-  let missed = 0;
-  const startedMs = performance.now();
-  for (const one of MUTANTS) if (!(await isCaught(one, options, seedsMax))) missed += 1;
-  console.log(`${((performance.now() - startedMs) / 1000).toFixed(1)} s`);
-  console.log(`${MUTANTS.length - missed} of ${MUTANTS.length} mutants caught`);
-  return missed === 0;
-}
-
-async function isCaught({ name, profile, from }: Mutant, options: Options, seedsMax: number): Promise<boolean> {
-  const begin = program.getOptionValueSource("from") === "default" ? (from ?? options.from) : options.from;
-  const jobs = seedsOf({ ...options, from: begin }, seedsMax).map((seed) => ({ seed, steps: options.steps, profile }));
-  let tried = 0;
-  const caught: RunResult[] = [];
-  await runJobs({ processes: options.jobs, mutant: name }, jobs, (result) => {
-    tried += 1;
-    if (result.violation !== undefined) caught.push(result);
-    return caught.length >= options.catches ? "stop" : "continue";
-  });
-  const first = caught[0];
-  console.log(`${name.padEnd(28)}caught in ${caught.length} of ${tried} seeds (${profile})`);
-  if (first !== undefined) console.log(`    seed ${first.seed}: ${first.violation!.split("\n")[0]!.slice(0, 200)}`);
-  return first !== undefined;
+function simulateMutants(options: Options, names: readonly string[]): Promise<boolean> {
+  const { seeds = MUTANT_SEEDS, known = false, catches = known ? 1 : CATCHES, jobs } = options;
+  const limits = { processes: jobs, seedsMax: seeds, catches, knownFirst: known };
+  return examineMutants(
+    names.map((name) => mutantNamed(name)!),
+    limits,
+  );
 }
 
 program.parse();
 const options = program.opts<Options>();
-const seedsMax = program.getOptionValueSource("seeds") === "default" ? MUTANT_SEEDS : options.seeds;
-const isGood = await (options.mutants === true ? simulateMutants(options, seedsMax) : simulate(options));
-process.exitCode = isGood ? 0 : 1;
+const names = options.mutants === true ? MUTANTS.map(({ name }) => name) : [options.mutant ?? ""];
+const isExamined = options.mutants === true || (options.mutant !== undefined && options.seed === undefined);
+process.exitCode = (await (isExamined ? simulateMutants(options, names) : simulateSeeds(options))) ? 0 : 1;

@@ -3,12 +3,14 @@
 import { type Configuration, decodeConfiguration } from "../../consensus/raft/configuration.ts";
 import { decodeEntry } from "../../consensus/raft/entry.ts";
 import { Raft } from "../../consensus/raft/raft.ts";
-import { Machine } from "../../meta-server/machine/machine.ts";
+import { type EpochCode, epochRegion } from "../../core/ids.ts";
+import { Machine, type TakenEntry } from "../../meta-server/machine/machine.ts";
 import { RaftChecker } from "./checks/raft-checker.ts";
-import { VolumeChecker } from "./checks/volume-checker.ts";
+import { show, showEpoch, VolumeChecker } from "./checks/volume-checker.ts";
 import { type Cluster, MEMBERS, REGIONS, type Region, type SimulatedServer } from "./cluster.ts";
 import { currentWorld } from "./environment/globals.ts";
 import type { StoredLevel } from "./environment/stored-level.ts";
+import { invariant } from "./environment/world.ts";
 
 const INDEX_KEY_BYTES = 8;
 const HARD_STATE = "\xffhardState";
@@ -49,12 +51,18 @@ export class Observers {
   /** The last committed configuration; absent: still the initial one. */
   readonly configurations = new Map<Region, Configuration>();
   readonly #states = new Map<string, ServerState>();
+  readonly #newcomers = new Set<SimulatedServer>();
   /** Called when a member has become leader. */
   onElected: (server: SimulatedServer) => void = () => {};
   /** Called when a region applies a part of another region's snapshot. */
   onBootstrap: (region: Region) => void = () => {};
 
+  /** When a region first committed that a later epoch has begun, in the logical time of the clients' history. */
+  readonly fences: { readonly region: Region; readonly epoch: number; readonly at: number }[] = [];
+  readonly #tick: () => number;
+
   constructor(cluster: Cluster, tick: () => number) {
+    this.#tick = tick;
     this.volumeChecker = new VolumeChecker({ nowMs: () => cluster.world.nowMs, tick });
     this.raftCheckers = Object.fromEntries(REGIONS.map((name) => [name, new RaftChecker(name)])) as Record<
       Region,
@@ -69,6 +77,17 @@ export class Observers {
     server.disk.onDurable = (path, puts) => {
       if (path.endsWith("/log")) this.#guard(() => this.#logWritten(server, path, puts));
     };
+  }
+
+  /** The server's disk was replaced by an empty one. */
+  diskReplaced(server: SimulatedServer): void {
+    this.raftCheckers[server.region].forget(server.member);
+    this.#newcomers.add(server);
+  }
+
+  /** Whether a server has lost its disk, and does not have again what it had acknowledged. */
+  isNewcomer(server: SimulatedServer): boolean {
+    return this.#newcomers.has(server);
   }
 
   /** Whether a server is a member of its group, by the last committed configuration. */
@@ -130,24 +149,46 @@ export class Observers {
     const { name } = state.server.host;
     const { process } = state.server.host;
     this.#guard(() => this.volumeChecker.observeHash(name, machine.version, machine.stateHash));
+    let fenceBefore = machine.facts.fence;
     machine.onTurn((turn) => {
       if (process?.alive !== true) return;
+      const { fence } = machine.facts;
+      if (fence > fenceBefore) this.fences.push({ region: state.server.region, epoch: fence, at: this.#tick() });
+      const isKnownFence = fenceBefore;
+      fenceBefore = fence;
       if (machine.facts.lastGeneration > machine.facts.generation) this.onBootstrap(state.server.region);
       this.#guard(() => {
-        for (const entry of turn.taken) this.volumeChecker.observeEntry(name, entry);
+        for (const entry of turn.taken) {
+          this.#checkFence(state.server, entry, isKnownFence);
+          this.volumeChecker.observeEntry(name, entry);
+        }
         this.volumeChecker.observeHash(name, turn.version, turn.stateHash);
       });
     });
   }
 
+  /** A region that is fenced takes no command in an epoch of its own before the one that fenced it. */
+  #checkFence({ host, region }: SimulatedServer, { version }: TakenEntry, fence: number): void {
+    invariant(
+      "a fence is final",
+      version.epoch >= fence || REGIONS[epochRegion(version.epoch)] !== region,
+      () => `${host.name} has taken ${show(version)} after the fence for epoch ${showEpoch(fence as EpochCode)}`,
+    );
+  }
+
   #logWritten(server: SimulatedServer, path: string, puts: ReadonlyMap<string, Uint8Array | undefined>): void {
-    const group = this.raftCheckers[server.region];
     const level = server.disk.openLevel(path);
     for (const [key, value] of puts) {
       if (value === undefined) continue;
-      if (key === HARD_STATE) group.observeHardState(server.member, JSON.parse(Buffer.from(value).toString()).term);
+      if (key === HARD_STATE) this.#hardStateWritten(server, value);
       else if (isIndexKey(key)) this.#entryWritten(server, level, indexOf(key), value);
     }
+  }
+
+  #hardStateWritten(server: SimulatedServer, value: Uint8Array): void {
+    const { term, newcomer } = JSON.parse(Buffer.from(value).toString());
+    this.raftCheckers[server.region].observeHardState(server.member, term);
+    if (newcomer === false) this.#newcomers.delete(server);
   }
 
   #entryWritten(server: SimulatedServer, level: StoredLevel, index: number, encoded: Uint8Array): void {

@@ -1,9 +1,10 @@
-import { AdminClient } from "../../proto/generated/admin.ts";
+import { AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
 import type { Cluster, Region } from "./cluster.ts";
 import { Host } from "./environment/world.ts";
 
 const ANSWER_MS = 40_000;
 const CHANGE_MS = 2_000;
+const STATUS_MS = 1_000;
 
 interface Answer {
   readonly ok: boolean;
@@ -21,6 +22,22 @@ export class Operator {
     this.#cluster = cluster;
     this.host = new Host(cluster.world, "operator", "home");
     this.host.begin();
+  }
+
+  /** What a region's leader says of it; undefined if none answers in time. */
+  async status(region: Region): Promise<RegionStatus | undefined> {
+    const { volume, regions } = this.#cluster.volume;
+    const answers = regions.get(region)!.meta.map(
+      (address) =>
+        new Promise<RegionStatus | undefined>((resolve) => {
+          const admin = new AdminClient(address, undefined as never);
+          admin.status({ volume }, {} as never, { deadline: Date.now() + STATUS_MS }, (error, answer) => {
+            admin.close();
+            resolve(error === null ? answer : undefined);
+          });
+        }),
+    );
+    return (await Promise.all(answers)).find((answer) => answer?.isLeader === true);
   }
 
   switchover(from: Region, to: Region): void {

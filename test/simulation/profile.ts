@@ -4,28 +4,31 @@ import type { Prng } from "./environment/prng.ts";
 /** The kinds of faults with their relative frequencies. */
 export type FaultWeights = Partial<Readonly<Record<FaultName, number>>>;
 
-export type FaultName =
-  | "crash"
-  | "crashLeader"
-  | "powerFailure"
-  | "partition"
-  | "isolateLeader"
-  | "strandLeader"
-  | "partitionRegions"
-  | "heal"
-  | "networkConditions"
-  | "slowDisk"
-  | "fullDisk"
-  | "readError"
-  | "clockSkew"
-  | "pause"
-  | "transferLeadership"
-  | "rivalCandidates"
-  | "gracefulStop"
-  | "resetConnections"
-  | "switchover"
-  | "promotion"
-  | "memberChange";
+export const FAULT_NAMES = [
+  "crash",
+  "destroyDisk",
+  "crashLeader",
+  "powerFailure",
+  "partition",
+  "isolateLeader",
+  "strandLeader",
+  "partitionRegions",
+  "heal",
+  "networkConditions",
+  "slowDisk",
+  "fullDisk",
+  "readError",
+  "clockSkew",
+  "pause",
+  "transferLeadership",
+  "rivalCandidates",
+  "gracefulStop",
+  "resetConnections",
+  "switchover",
+  "promotion",
+  "memberChange",
+] as const;
+export type FaultName = (typeof FAULT_NAMES)[number];
 
 /** What a seed's run is like: the faults, their frequency, and the workload. */
 export interface Profile {
@@ -51,6 +54,8 @@ export interface Profile {
   readonly readerThinkMsMax: number;
   readonly group: Partial<GroupTuning>;
   readonly changelog: { readonly retainHours: number; readonly retainGib: number };
+  /** Present: read leases are on, and the clocks of a region's servers differ by up to this much. */
+  readonly clockDriftPercent?: number;
   readonly startAlone: "wait" | "serve";
   readonly startAloneWaitMs: number;
 }
@@ -61,6 +66,7 @@ export const PROFILES = [
   "votes",
   "transfers",
   "deposed",
+  "leases",
   "disks",
   "mirror",
   "members",
@@ -71,6 +77,7 @@ export type ProfileName = (typeof PROFILES)[number];
 
 const MIXED: FaultWeights = {
   crash: 3,
+  destroyDisk: 1,
   crashLeader: 2,
   powerFailure: 1,
   partition: 2,
@@ -102,7 +109,18 @@ const FAULTS: Readonly<Record<ProfileName, FaultWeights>> = {
   transfers: { rivalCandidates: 10, crashLeader: 1 },
   /** Deposed leaders that do not know it yet. */
   deposed: { strandLeader: 8, isolateLeader: 1, clockSkew: 1, networkConditions: 1, pause: 1, transferLeadership: 1 },
-  disks: { crash: 3, powerFailure: 3, slowDisk: 2, fullDisk: 2, readError: 2, gracefulStop: 1, networkConditions: 1 },
+  /** The same with read leases: what a deposed leader answers then depends on its clock. */
+  leases: { strandLeader: 8, isolateLeader: 2, clockSkew: 2, transferLeadership: 3, networkConditions: 1, pause: 1 },
+  disks: {
+    crash: 3,
+    destroyDisk: 3,
+    powerFailure: 3,
+    slowDisk: 2,
+    fullDisk: 2,
+    readError: 2,
+    gracefulStop: 1,
+    networkConditions: 1,
+  },
   mirror: {
     partitionRegions: 4,
     heal: 3,
@@ -114,7 +132,7 @@ const FAULTS: Readonly<Record<ProfileName, FaultWeights>> = {
     pause: 1,
   },
   /** Members are replaced by new servers. */
-  members: { ...MIXED, memberChange: 12 },
+  members: { ...MIXED, memberChange: 12, destroyDisk: 2 },
   switchovers: { ...MIXED, switchover: 12, partitionRegions: 2 },
   promotions: { ...MIXED, promotion: 12, partitionRegions: 3, switchover: 2 },
 };
@@ -156,6 +174,16 @@ const FIXED: Partial<Readonly<Record<ProfileName, Partial<Omit<Profile, "group">
     slowProbability: 0.02,
     thinkMsMax: 100,
   },
+  leases: {
+    faultsMs: 45_000,
+    faultIntervalMsMax: 8_000,
+    crashPointProbability: 0,
+    networkDelaysMs: [5, 20],
+    slowProbability: 0.02,
+    thinkMsMax: 100,
+    readerThinkMsMax: 20,
+    clockDriftPercent: 50,
+  },
 };
 
 const ELECTION_TICKS: Partial<Readonly<Record<ProfileName, number>>> = {
@@ -163,6 +191,7 @@ const ELECTION_TICKS: Partial<Readonly<Record<ProfileName, number>>> = {
   votes: 3,
   deposed: 3,
   transfers: 10,
+  leases: 10,
 };
 
 export function drawProfile(prng: Prng, requested?: ProfileName): Profile {
@@ -210,6 +239,7 @@ export function drawProfile(prng: Prng, requested?: ProfileName): Profile {
     changelog: { retainHours: prng.pick([0, 0.002, 24]), retainGib: 1 },
     startAlone: prng.pick(["wait", "serve"]),
     startAloneWaitMs: prng.pick([1_000, 5_000]),
+    ...(prng.chance(1 / 3) ? { clockDriftPercent: prng.pick([10, 30]) } : {}),
     ...FIXED[name],
   };
 }

@@ -72,7 +72,7 @@ export default class SkippedTests implements Reporter {
     if (refused.length === 0) return;
     for (const { file, title } of refused) this.#vitest.logger.error(`SKIPPED  ${file} > ${title}`);
     this.#vitest.logger.error(
-      `${refused.length} tests were skipped that test/support/skipped-tests.ts does not permit: the run failed`,
+      `the run failed: test/support/skipped-tests.ts permits none of these ${refused.length} skips`,
     );
     process.exitCode = 1;
   }

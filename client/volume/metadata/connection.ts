@@ -20,6 +20,8 @@ export type RequestBody = NonNullable<Request["body"]>;
 export type Answer = Response | "lost" | "timeout";
 
 export interface ConnectionEvents {
+  /** Whether a server of the volume with this uuid may be used. If not, the stream is closed before anything of it counts. */
+  accepts(uuid: string): boolean;
   /** Called before the responses of the same frame are delivered. */
   onInvalidations(invalidations: readonly Invalidation[]): void;
   onVersion(version: WireVersion): void;
@@ -162,6 +164,10 @@ export class Connection {
     if (this.#ended) return;
     this.#receivedMs = performance.now();
     if (frame.welcome !== undefined) {
+      if (!this.#events.accepts(frame.welcome.uuid)) {
+        this.close();
+        return;
+      }
       this.#gotWelcome = true;
       this.#welcome(frame.welcome);
     }

@@ -52,7 +52,7 @@ export class Metadata {
     this.#region = region;
     this.#openFiles = what.openFiles;
     const reading = { consistency, maxStalenessMs, onPrimaryLoss, readTimeoutMs };
-    this.router = new Router({ volume, region, ...reading, logger, hello: (seen) => this.#hello(seen) }, events);
+    this.router = new Router({ volume, region, ...reading, logger, hello: (...seen) => this.#hello(...seen) }, events);
     this.session = new ClientSession({
       router: this.router,
       logger,
@@ -80,13 +80,14 @@ export class Metadata {
     return { uuid, regions, own: this.#own };
   }
 
-  #hello(seen: Version): Hello {
+  #hello(seen: Version, uuid: string): Hello {
     return {
       volume: this.#volume.volume,
       region: this.#region,
       client: this.#client,
       session: this.session.id,
       seen,
+      uuid,
       open: this.#openFiles(),
     };
   }

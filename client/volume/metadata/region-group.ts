@@ -18,8 +18,8 @@ import { CHANNEL_OPTIONS, Connection, type RequestBody } from "./connection.ts";
 export interface RegionGroupEvents {
   onInvalidations(region: string, invalidations: readonly Invalidation[]): void;
   onVersion(version: WireVersion): void;
-  /** A stream to the region's leader was opened. */
-  onStream(region: string): void;
+  /** Whether a server of the volume with this uuid may be used; it is empty before the volume is formatted. */
+  accepts(region: string, uuid: string): boolean;
   onStreamLost(region: string): void;
 }
 
@@ -164,6 +164,7 @@ export class RegionGroup {
     this.#hint = undefined;
     if (address === undefined || this.#closed) return undefined;
     const connection = new Connection(address, this.#hello(), {
+      accepts: (uuid) => this.#events.accepts(this.region, uuid),
       onInvalidations: (invalidations) => this.#events.onInvalidations(this.region, invalidations),
       onVersion: (version) => this.#events.onVersion(version),
       onEnd: (ended) => this.#onEnd(ended),
@@ -174,7 +175,6 @@ export class RegionGroup {
     this.#welcome = welcome;
     this.#downSinceMs = undefined;
     this.#logger.info({ region: this.region, address, role: welcome.role }, "connected to the metadata leader");
-    this.#events.onStream(this.region);
     return connection;
   }
 

@@ -17,7 +17,8 @@ export interface RouterOptions {
   readonly maxStalenessMs: number;
   readonly onPrimaryLoss: "serve" | "fail";
   readonly readTimeoutMs: number;
-  readonly hello: (seen: Version) => Hello;
+  /** `uuid`: of the volume; empty before the first welcome. */
+  readonly hello: (seen: Version, uuid: string) => Hello;
   readonly logger: Logger;
 }
 
@@ -50,6 +51,8 @@ export class Router {
   readonly #own: RegionGroup;
   #primary: string;
   #primaryEpoch = 0;
+  /** The volume's, from the first welcome. */
+  #uuid = "";
   /** Ends the wait of each request to the primary when another region becomes primary. */
   readonly #waiting = new Set<(answer: "unreachable") => void>();
   readonly #policy: ReadPolicy;
@@ -68,12 +71,12 @@ export class Router {
         region: description.name,
         volume: options.volume.volume,
         addresses: new MemberAddresses(description),
-        hello: () => options.hello(this.#policy.seen),
+        hello: () => options.hello(this.#policy.seen, this.#uuid),
         logger: options.logger,
         events: {
           onInvalidations: (_, invalidations) => events.onInvalidations(invalidations),
           onVersion: (version) => this.#noteEpoch(asVersion(version)),
-          onStream: () => {},
+          accepts: (region, uuid) => this.#accepts(region, uuid),
           onStreamLost: (region) => {
             if (region === options.region) events.onCachesLost("stream");
           },
@@ -240,6 +243,21 @@ export class Router {
     else logger.warn("the primary is out of reach: reads fail (onPrimaryLoss=fail)");
   }
 
+  /** A volume of the same name may be another one: made anew, or named by a wrong address in the volume file. */
+  #accepts(region: string, uuid: string): boolean {
+    if (this.#isOther(uuid)) {
+      const fields = { region, uuid, expected: this.#uuid };
+      this.#options.logger.error(fields, "not used: this region holds another volume of the same name");
+      return false;
+    }
+    this.#uuid ||= uuid;
+    return true;
+  }
+
+  #isOther(uuid: string): boolean {
+    return uuid !== "" && this.#uuid !== "" && uuid !== this.#uuid;
+  }
+
   #noteEpoch(version: Version): void {
     if (version.epoch <= this.#primaryEpoch) return;
     const first = this.#primaryEpoch === 0;
@@ -258,7 +276,8 @@ export class Router {
       [...this.#groups.values()].map(async (group) => {
         const status = await group.status(STATUS_MS);
         const epoch = status?.version?.epoch ?? 0;
-        if (status === undefined || epoch < best || epoch === 0 || !this.#groups.has(status.epochRegion)) return;
+        if (status === undefined || this.#isOther(status.uuid)) return;
+        if (epoch < best || epoch === 0 || !this.#groups.has(status.epochRegion)) return;
         best = epoch;
         this.#moveTo(status.epochRegion);
         this.#noteEpoch({ epoch: epoch as EpochCode, sequence: 0 as Sequence });

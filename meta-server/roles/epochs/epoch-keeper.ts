@@ -1,13 +1,20 @@
-import { randomUUID } from "node:crypto";
-import { FEATURE_LEVEL } from "../../../core/features.ts";
-import type { EpochCode, RegionIndex, Time } from "../../../core/ids.ts";
 import { regionNames } from "../../../core/regions.ts";
 import type { ServerContext } from "../../region/context.ts";
 import type { Follower } from "../follower/follower.ts";
 import type { Regions } from "../follower/regions.ts";
+import { type Formatted, format, formatWithout } from "./format.ts";
 import { LossReports } from "./loss-reports.ts";
 import { refuseSeal } from "./refuse-seal.ts";
-import { type Action, type EpochEvent, type Situation, type Step, stateOf, stepOf } from "./rules.ts";
+import {
+  type Action,
+  type EpochEvent,
+  type Situation,
+  type State,
+  type Step,
+  stateOf,
+  stepOf,
+  waits,
+} from "./rules.ts";
 
 const ROUND_MS = 100;
 const SEALED_ROUND_MS = 25;
@@ -26,13 +33,20 @@ export class EpochKeeper {
   readonly #regions: Regions;
   readonly #follower: Follower;
   readonly #lossReports: LossReports;
-  readonly #startedMs = Date.now();
-  readonly #unsubscribe: () => void;
+  readonly #unsubscribe: (() => void)[];
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
   #running = false;
-  #cleared = false;
-  #watchedMs = 0;
+  #leading = false;
+  /** The latest epoch that another region has confirmed. */
+  #laterEpoch = 0;
+  /** performance.now() when a cleared leader of this group was last known. */
+  #clearedLeaderMs = performance.now();
+  /** Whether this leader asks the other regions anew although its life is cleared. */
+  #asksAnew = false;
+  #askedMs = Number.NEGATIVE_INFINITY;
+  /** performance.now() when this leader began to wait for the other regions; 0: it does not. */
+  #waitingMs = 0;
   /** performance.now() when this leader first saw its epoch sealed; 0: it is not sealed. */
   #sealedMs = 0;
   #sealPatienceMs = SEAL_PATIENCE_MS;
@@ -43,13 +57,23 @@ export class EpochKeeper {
     this.#regions = regions;
     this.#follower = follower;
     this.#lossReports = new LossReports(context);
-    this.#unsubscribe = context.machine.onTurn(({ taken }) => this.#onTurn(taken.length > 0));
+    this.#unsubscribe = [
+      context.machine.onTurn(() => void this.#handle({ kind: "applied" })),
+      context.group.onChange(() => this.#onLeadership(context.group.leading)),
+    ];
+    this.#onLeadership(context.group.leading);
     this.#schedule(0);
   }
 
-  /** False while a primary that has just started does not know whether its epoch is still current. */
-  get cleared(): boolean {
-    return this.#cleared;
+  /**
+   * Whether this server may act in the epoch: it, or a leader that it was alive under, has asked every other region, and no
+   * later epoch is known.
+   */
+  get isCleared(): boolean {
+    const { facts, version } = this.#context.machine;
+    const { epoch } = version;
+    if (this.#asksAnew || this.#laterEpoch > epoch || facts.fence > epoch) return false;
+    return facts.isCleared(epoch, this.#context.lives.own);
   }
 
   /** Why the region refuses changes, or what it waits for; empty if neither. */
@@ -62,14 +86,50 @@ export class EpochKeeper {
     this.#sealPatienceMs = ms;
   }
 
-  /** A client has seen this epoch. */
-  epochSeen(epoch: EpochCode): void {
-    if (this.#context.group.leading) void this.#handle({ kind: "epochSeen", epoch });
+  /**
+   * A client or another region has seen this epoch of the volume with this uuid. That alone changes nothing: if the epoch is
+   * later, this region asks the others.
+   */
+  hint(epoch: number, uuid: string): void {
+    const { group, machine } = this.#context;
+    if (!group.leading || uuid === "" || uuid !== machine.tree.volume?.uuid) return;
+    if (epoch > Math.max(machine.version.epoch, machine.facts.fence)) void this.#handle({ kind: "hinted" });
   }
 
-  #onTurn(hasTaken: boolean): void {
-    const hasFresh = hasTaken && millis(this.#context.machine.lastTime) > this.#startedMs;
-    void this.#handle({ kind: "applied", hasFresh });
+  /** Formats the volume by an operator's order: see `formatWithout`. */
+  async format(without: readonly string[]): Promise<Formatted> {
+    const formatted = await formatWithout(this.#context, this.#regions, without);
+    if (formatted.ok) await this.clear();
+    return formatted;
+  }
+
+  /** Commits that this server and those that it hears may act in the epoch: it knows from elsewhere that it is current. */
+  async clear(): Promise<void> {
+    const { lives, machine, proposer } = this.#context;
+    const { epoch } = machine.version;
+    const alive = [lives.own, ...lives.heard.values()];
+    if (await proposer.local({ kind: "cleared", epoch, lives: alive })) this.#asksAnew = false;
+  }
+
+  /**
+   * A leader that has known no cleared leader for long may have slept through an epoch, so it asks anew. Its life is cleared
+   * all the same: this is a second net.
+   */
+  #onLeadership(leading: boolean): void {
+    if (leading === this.#leading) return;
+    this.#leading = leading;
+    const silentMs = performance.now() - this.#clearedLeaderMs;
+    this.#asksAnew = leading && silentMs > this.#context.volume.startAloneWaitMs;
+  }
+
+  #noteClearedLeader(): void {
+    const { group, lives, machine } = this.#context;
+    const { leader } = group.status();
+    const life = lives.heard.get(leader);
+    const isKnown = group.leading
+      ? this.isCleared
+      : life !== undefined && machine.facts.isCleared(machine.version.epoch, life);
+    if (isKnown) this.#clearedLeaderMs = performance.now();
   }
 
   #schedule(ms: number): void {
@@ -85,10 +145,9 @@ export class EpochKeeper {
     }
     this.#running = true;
     try {
-      if (this.#context.group.leading) {
-        this.#noteSeal();
-        await this.#handle({ kind: "round" });
-      }
+      this.#noteClearedLeader();
+      this.#noteWaiting();
+      if (this.#context.group.leading) await this.#handle({ kind: "round" });
     } catch (error) {
       this.#context.logger.error(error, "a round of the epoch keeper failed; it is retried");
     } finally {
@@ -97,15 +156,22 @@ export class EpochKeeper {
     }
   }
 
-  #noteSeal(): void {
-    if (this.#context.machine.role !== "sealed") this.#sealedMs = 0;
+  #noteWaiting(): void {
+    const { group, machine } = this.#context;
+    if (machine.role !== "sealed") this.#sealedMs = 0;
     else if (this.#sealedMs === 0) this.#sealedMs = performance.now();
+    if (!group.leading || !waits(this.#state, this.#situation())) this.#waitingMs = 0;
+    else if (this.#waitingMs === 0) this.#waitingMs = performance.now();
+  }
+
+  get #state(): State {
+    const { role, facts } = this.#context.machine;
+    return stateOf(role, this.isCleared, facts.diverged !== undefined);
   }
 
   /** Actions that need no waiting are carried out before this returns: turns rely on it. */
   #handle(event: EpochEvent): Promise<void> | void {
-    const state = stateOf(this.#context.machine.role, this.#cleared);
-    return this.#carryOut(stepOf(state, this.#situation(), event));
+    return this.#carryOut(stepOf(this.#state, this.#situation(), event));
   }
 
   #carryOut(step: Step): Promise<void> | void {
@@ -116,20 +182,24 @@ export class EpochKeeper {
   }
 
   #situation(): Situation {
-    const { volume: description, region, machine } = this.#context;
+    const { volume: description, region, machine, lives } = this.#context;
     const { tree, facts, version } = machine;
     const { nextInode = 0, nextSlice = 0 } = tree.volume ?? {};
-    const nowMs = Date.now();
+    const nowMs = performance.now();
     return {
       region,
       firstRegion: description.primary,
       startAlone: description.startAlone,
       startAloneWaitMs: description.startAloneWaitMs,
-      startedForMs: nowMs - this.#startedMs,
-      watchedForMs: nowMs - this.#watchedMs,
-      sealedForMs: this.#sealedMs === 0 ? 0 : performance.now() - this.#sealedMs,
+      waitedMs: this.#waitingMs === 0 ? 0 : nowMs - this.#waitingMs,
+      askedForMs: nowMs - this.#askedMs,
+      sealedForMs: this.#sealedMs === 0 ? 0 : nowMs - this.#sealedMs,
       sealPatienceMs: this.#sealPatienceMs,
-      cleared: this.#cleared,
+      isCleared: this.isCleared,
+      get hasNewLife() {
+        return [...lives.heard.values()].some((life) => !facts.isCleared(version.epoch, life));
+      },
+      laterEpoch: this.#laterEpoch,
       version,
       regionIndex: machine.regionIndex,
       regions: regionNames(tree.volume),
@@ -137,7 +207,7 @@ export class EpochKeeper {
       get isSealDeclined() {
         return facts.isRefused(version); // reads the store: evaluated only by the rule that needs it
       },
-      isDiverged: facts.diverged !== undefined,
+      sourceCommitted: this.#follower.sourceCommitted,
       fence: facts.fence,
       lastCounter: Math.max(nextInode, nextSlice),
     };
@@ -148,22 +218,21 @@ export class EpochKeeper {
       this.#message = message;
     },
     log: ({ level, fields, text }) => this.#context.logger[level](fields, text),
-    clear: () => {
-      this.#cleared = true;
+    ask: async () => {
+      this.#askedMs = performance.now();
+      const asked = { epoch: this.#context.machine.version.epoch };
+      const answers = await this.#regions.confirmAll();
+      await this.#handle({ kind: "answered", asked, answers });
     },
-    unclear: () => {
-      this.#cleared = false;
+    clear: () => this.clear(),
+    unclear: ({ laterEpoch }) => {
+      this.#laterEpoch = laterEpoch;
+    },
+    fence: async ({ epoch }) => {
+      await this.#context.proposer.local({ kind: "fence", epoch });
+      this.#follower.wake();
     },
     runRoundNow: () => this.#schedule(0),
-    survey: async () => {
-      const answers = await this.#regions.confirmAll();
-      const areMissingDown = [...answers.missing.keys()].every((other) => this.#regions.isDown(other));
-      await this.#handle({ kind: "surveyed", answers, areMissingDown });
-    },
-    watch: async () => {
-      this.#watchedMs = Date.now();
-      await this.#handle({ kind: "watched", answers: await this.#regions.confirmAll(), next: 0 });
-    },
     askTarget: async ({ to, seal }) => {
       const target = await this.#regions.confirm(to);
       if (typeof target !== "string") await this.#handle({ kind: "targetAnswered", to, seal, target });
@@ -182,40 +251,16 @@ export class EpochKeeper {
       const applied = await this.#context.proposer.internal(command);
       if (applied?.taken) await this.#carryOut(taken);
     },
-    format: () => this.#format(),
-    fence: async ({ epoch, failed }) => {
-      const fenced = await this.#context.proposer.local({ kind: "fence", epoch });
-      this.#follower.wake();
-      if (!fenced && failed !== undefined) await this.#handle(failed);
+    format: async () => {
+      if (await format(this.#context)) await this.clear();
     },
     followElsewhere: () => this.#follower.foundElsewhere(),
     wakeFollower: () => this.#follower.wake(),
   };
 
-  async #format(): Promise<void> {
-    const { volume, region, proposer, logger } = this.#context;
-    const regions = [...volume.regions.keys()];
-    const primary = regions.indexOf(region) as RegionIndex;
-    const uuid = randomUUID();
-    const features = FEATURE_LEVEL;
-    const applied = await proposer.internal({
-      kind: "format",
-      uuid,
-      volume: volume.volume,
-      regions,
-      primary,
-      features,
-    });
-    if (applied?.taken) logger.info({ volume: volume.volume, uuid, regions }, "volume formatted");
-  }
-
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
-    this.#unsubscribe();
+    for (const stop of this.#unsubscribe) stop();
   }
-}
-
-function millis(time: Time): number {
-  return time.seconds * 1000 + time.nanoseconds / 1e6;
 }

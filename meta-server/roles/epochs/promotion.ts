@@ -5,6 +5,7 @@ import { asVersion, versionText } from "../../../proto/versions.ts";
 import type { ServerContext } from "../../region/context.ts";
 import type { Follower } from "../follower/follower.ts";
 import type { Regions } from "../follower/regions.ts";
+import type { EpochKeeper } from "./epoch-keeper.ts";
 import { LossReports } from "./loss-reports.ts";
 
 export type Promoted =
@@ -20,7 +21,7 @@ export interface PromotionOptions {
 /** Makes this mirror the primary although the old primary cannot hand over, and reports what that may have lost. */
 export async function promote(
   context: ServerContext,
-  sources: { regions: Regions; follower: Follower },
+  sources: { regions: Regions; follower: Follower; keeper: EpochKeeper },
   options: PromotionOptions,
 ): Promise<Promoted> {
   const { machine, region } = context;
@@ -44,6 +45,7 @@ export async function promote(
     });
     if (!applied?.taken)
       return refuse(`the new epoch was not committed (${applied?.refusal ?? "no majority answered"}): try again`);
+    await sources.keeper.clear();
     const fork = machine.tree.epoch(applied.version.epoch)!.previous;
     context.logger.warn({ version: applied.version, fork }, "promoted by force: this region is the primary");
     const report = await new LossReports(context).ensure(answers);

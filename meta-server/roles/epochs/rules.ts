@@ -5,9 +5,11 @@
 import type { Beginning, Command } from "../../../core/commands.ts";
 import {
   COUNTER_LIMIT,
+  compareVersions,
   type EpochCode,
   epochCode,
   epochNumber,
+  epochRegion,
   type RegionIndex,
   type Version,
 } from "../../../core/ids.ts";
@@ -16,16 +18,17 @@ import { asVersion } from "../../../proto/versions.ts";
 import type { Role } from "../../machine/machine.ts";
 import type { Answers, Confirmed } from "../follower/regions.ts";
 
-const WATCH_EVERY_MS = 2_000;
-/** How long the first region waits before it formats the volume without an answer of regions whose servers are not running. */
-const DOWN_PATIENCE_MS = 3_000;
+const ASK_EVERY_MS = 2_000;
+/** A hint makes this region ask, however many come, at most this often. */
+const HINT_EVERY_MS = 1_000;
 /** The next epoch, with counters of its own, is begun when only this many ids are left. */
 const COUNTER_RESERVE = 2 ** 20;
-/** An epoch that is further ahead than this is not a real one. Each promotion by force leaves up to 16 numbers out. */
-const EPOCH_LEAP_MAX = 64 * 16;
 
-/** The machine's role, or `waiting`: a primary that does not know yet whether its epoch is still current. */
-export type State = Role | "waiting";
+/**
+ * The machine's role, or `waiting`: a primary that is not cleared, or `diverged`: a mirror whose state differs from the
+ * primary's.
+ */
+export type State = Role | "waiting" | "diverged";
 
 /** What the rules read besides the event. */
 export interface Situation {
@@ -34,65 +37,68 @@ export interface Situation {
   readonly firstRegion: string;
   readonly startAlone: "serve" | "wait";
   readonly startAloneWaitMs: number;
-  /** Since this server started. */
-  readonly startedForMs: number;
-  /** Since the other regions were last asked for their epochs. */
-  readonly watchedForMs: number;
+  /** How long this leader has waited for the other regions (see `waits`). */
+  readonly waitedMs: number;
+  /** Since the other regions were last asked. */
+  readonly askedForMs: number;
   /** Since this leader first saw its epoch sealed; 0 if it is not. */
   readonly sealedForMs: number;
   /** How long a sealed epoch waits for its target to take over before it may be taken back. */
   readonly sealPatienceMs: number;
-  /** Whether this server knows, as far as it can, that its epoch is current. */
-  readonly cleared: boolean;
+  /** Whether this server may act in its epoch: its life is named in a committed `cleared` entry, and nothing later is known. */
+  readonly isCleared: boolean;
+  /** Whether a member is connected whose life no `cleared` entry of this epoch names. */
+  readonly hasNewLife: boolean;
+  /** The latest epoch that another region has confirmed; 0: none. */
+  readonly laterEpoch: number;
   readonly version: Version;
   readonly regionIndex: RegionIndex | undefined;
   readonly regions: readonly string[];
   readonly sealedTo: RegionIndex | undefined;
   /** Whether this region has declined to begin an epoch from the seal at `version`. */
   readonly isSealDeclined: boolean;
-  /** Whether this region's state differs from the primary's: it begins no epoch. */
-  readonly isDiverged: boolean;
+  /** What the primary says it has committed, on the stream on which this region follows it now; undefined without one. */
+  readonly sourceCommitted: Version | undefined;
   /** The latest epoch because of which this region was fenced; 0: none. */
   readonly fence: number;
   /** The higher of the two id counters of the epoch. */
   readonly lastCounter: number;
 }
 
+/** What held when a round of questions began. */
+export interface Asked {
+  readonly epoch: number;
+}
+
 export type EpochEvent =
   /** Every 100 ms, and every 25 ms while the epoch is sealed. */
   | { readonly kind: "round" }
-  /** An unformatted region has asked the others whether they hold the volume. */
-  | {
-      readonly kind: "surveyed";
-      readonly answers: Answers;
-      /** Whether nothing listens at any address of the missing regions. */
-      readonly areMissingDown: boolean;
-    }
-  /** A primary has asked the other regions for their epochs. The answers before `next` have been judged. */
-  | { readonly kind: "watched"; readonly answers: Answers; readonly next: number }
+  /** The other regions were asked, by `ask`. */
+  | { readonly kind: "answered"; readonly asked: Asked; readonly answers: Answers }
   /** The loss report of a forced epoch is committed, or none is due. */
   | { readonly kind: "reported" }
   /** The region that the epoch is sealed to has answered. */
   | { readonly kind: "targetAnswered"; readonly to: string; readonly seal: Version; readonly target: Confirmed }
   /** That region has committed that it will not begin an epoch from this seal. */
   | { readonly kind: "declined"; readonly to: string; readonly seal: Version }
-  /** A client has seen this epoch. */
-  | { readonly kind: "epochSeen"; readonly epoch: EpochCode }
-  /** The machine applied a turn, at any member. `hasFresh`: it took a command that was stamped after this server started. */
-  | { readonly kind: "applied"; readonly hasFresh: boolean };
+  /** A client or another region speaks of a later epoch. */
+  | { readonly kind: "hinted" }
+  /** The machine applied a turn, at any member. */
+  | { readonly kind: "applied" };
 
 export type Action =
   /** Sets the message that the region's status shows. */
   | { readonly do: "say"; readonly message: string }
   | { readonly do: "log"; readonly level: "info" | "warn"; readonly fields: object; readonly text: string }
-  /** The epoch is known to be current: changes are accepted. */
+  /** Asks the leaders of all other regions; raises `answered`. */
+  | { readonly do: "ask" }
+  /** Commits that this server's life and those that it hears may act in the epoch. */
   | { readonly do: "clear" }
-  | { readonly do: "unclear" }
+  /** From here on this server may not act in its epoch: a later one is confirmed. */
+  | { readonly do: "unclear"; readonly laterEpoch: EpochCode }
+  /** Commits the fence. */
+  | { readonly do: "fence"; readonly epoch: EpochCode }
   | { readonly do: "runRoundNow" }
-  /** Raises `surveyed`. */
-  | { readonly do: "survey" }
-  /** Raises `watched`. */
-  | { readonly do: "watch" }
   /** Raises `targetAnswered`. */
   | { readonly do: "askTarget"; readonly to: string; readonly seal: Version }
   /** Asks the target to decline for good; raises `declined` if it does. */
@@ -102,8 +108,6 @@ export type Action =
   /** `taken`: the step that follows if the command is taken. */
   | { readonly do: "propose"; readonly command: Command; readonly taken: Step }
   | { readonly do: "format" }
-  /** Commits the fence. `failed`: the event that is raised if it could not be committed. */
-  | { readonly do: "fence"; readonly epoch: EpochCode; readonly failed: EpochEvent | undefined }
   /** Another region holds the volume: the follower looks for its primary. */
   | { readonly do: "followElsewhere" }
   | { readonly do: "wakeFollower" };
@@ -116,65 +120,87 @@ type Rule<K extends EpochEvent["kind"]> = (at: Situation, event: EventOf<K>) => 
 type Rules = { readonly [S in State]: { readonly [K in EpochEvent["kind"]]: Rule<K> } };
 
 const nothing = (): Step => [];
-
-/** Answers to what a primary or a sealed primary asked count in whatever state it is when they arrive. */
-const ANSWERS = { watched, reported, targetAnswered, declined };
+const hinted = (at: Situation): Step => (at.askedForMs < HINT_EVERY_MS ? [] : [{ do: "ask" }]);
+/** Only a region that is sealed waits for its target. */
+const UNSEALED = { targetAnswered: nothing, declined: nothing };
 
 export const RULES: Rules = {
   unformatted: {
-    round: (at) => (at.firstRegion === at.region ? [{ do: "survey" }] : []),
-    surveyed,
-    watched: nothing,
+    round: (at) => (at.firstRegion === at.region ? [{ do: "ask" }] : []),
+    answered: surveyed,
     reported: nothing,
-    targetAnswered: nothing,
-    declined: nothing,
-    epochSeen: nothing,
+    ...UNSEALED,
+    hinted: nothing,
     applied: nothing,
   },
   waiting: {
-    round: () => [{ do: "watch" }],
-    surveyed: nothing,
-    ...ANSWERS,
-    epochSeen,
-    // A command since this server's start was proposed by a leader that had asked the other regions; so was a new epoch.
-    applied: (_, { hasFresh }) => (hasFresh ? [{ do: "clear" }, say("")] : []),
+    round: (at) => (isOver(at) ? endedStep(at) : [{ do: "ask" }]),
+    answered,
+    reported,
+    ...UNSEALED,
+    hinted,
+    applied: nothing,
   },
   primary: {
-    round: (at) => (at.watchedForMs < WATCH_EVERY_MS ? [] : [{ do: "watch" }]),
-    surveyed: nothing,
-    ...ANSWERS,
-    epochSeen,
+    round: (at) => [
+      ...(at.hasNewLife ? [{ do: "clear" } as const] : []),
+      ...(at.askedForMs < ASK_EVERY_MS ? [] : [{ do: "ask" } as const]),
+    ],
+    answered,
+    reported,
+    ...UNSEALED,
+    hinted,
     applied: nothing,
   },
   sealed: {
     round: sealedRound,
-    surveyed: nothing,
-    ...ANSWERS,
-    epochSeen,
+    answered,
+    reported,
+    targetAnswered,
+    declined,
+    hinted,
     applied: nothing,
   },
   fenced: {
-    round: () => [
+    round: (at) => [
       say(
         "fenced: a later epoch has begun in another region, so changes are refused here; 'mirrorfs status' shows the primary",
       ),
+      ...(at.askedForMs < ASK_EVERY_MS ? [] : [{ do: "ask" } as const]),
     ],
-    surveyed: nothing,
-    ...ANSWERS,
-    epochSeen: nothing,
+    answered: raised,
+    reported: nothing,
+    ...UNSEALED,
+    hinted,
     applied: nothing,
   },
   mirror: {
     round: mirrorRound,
-    surveyed: nothing,
-    ...ANSWERS,
-    epochSeen: nothing,
+    answered: targetCleared,
+    reported: nothing,
+    ...UNSEALED,
+    hinted: nothing,
     applied: (at) => (isSealedToSelf(at) ? [{ do: "runRoundNow" }] : []),
+  },
+  diverged: {
+    round: () => [say("")],
+    answered: nothing,
+    reported: nothing,
+    ...UNSEALED,
+    hinted: nothing,
+    applied: nothing,
   },
 };
 
-export function stateOf(role: Role, cleared: boolean): State {
-  return role === "primary" && !cleared ? "waiting" : role;
+export function stateOf(role: Role, isCleared: boolean, isDiverged: boolean): State {
+  if (role === "primary") return isCleared ? "primary" : "waiting";
+  return role === "mirror" && isDiverged ? "diverged" : role;
+}
+
+/** Whether the region can do nothing but wait for the other regions. */
+export function waits(state: State, at: Situation): boolean {
+  if (state === "sealed") return !at.isCleared;
+  return state === "waiting" || state === "unformatted" || (state === "mirror" && isSealedToSelf(at));
 }
 
 export function stepOf(state: State, at: Situation, event: EpochEvent): Step {
@@ -182,10 +208,10 @@ export function stepOf(state: State, at: Situation, event: EpochEvent): Step {
 }
 
 /**
- * The volume's first region formats it, unless another region holds it already. A region that does not answer may hold it: a
- * primary group that has lost everything must not format a second volume.
+ * The volume's first region formats it once every other region has confirmed that it holds none. A region that does not answer
+ * may hold it: a primary group that has lost everything must not format a second volume, however long it waits.
  */
-function surveyed(at: Situation, { answers, areMissingDown }: EventOf<"surveyed">): Step {
+function surveyed(at: Situation, { answers }: EventOf<"answered">): Step {
   const { confirmed, missing } = answers;
   const holder = holderIn(confirmed);
   if (holder !== undefined) {
@@ -195,44 +221,42 @@ function surveyed(at: Situation, { answers, areMissingDown }: EventOf<"surveyed"
         : "another region holds the volume: looking for its primary, to follow it";
     return [say(message), { do: "followElsewhere" }];
   }
-  const patienceMs = areMissingDown ? Math.min(at.startAloneWaitMs, DOWN_PATIENCE_MS) : at.startAloneWaitMs;
-  if (missing.size === 0 || (at.startAlone === "serve" && at.startedForMs >= patienceMs)) return [{ do: "format" }];
-  return [say(`not formatted: ${waitingFor(missing, at)}, which may hold the volume already; ${START_THEM}`)];
+  if (missing.size === 0) return [{ do: "format" }];
+  const without = [...missing.keys()].map((region) => ` --without ${region}`).join("");
+  return [
+    say(
+      `not formatted: ${waitingFor(missing, at)}, which may hold the volume already: ${START_THEM}, or, if it never held it, run 'mirrorfs format${without}'`,
+    ),
+  ];
 }
 
 /**
- * A later epoch fences this region. Otherwise a primary that has started serves once all have answered, or as `startAlone`
- * says.
+ * A later epoch ends this one. Otherwise a primary that is not cleared, whose epoch may be sealed, is cleared once all regions
+ * have answered, or as `startAlone` says.
  */
-function watched(at: Situation, event: EventOf<"watched">): Step {
+function answered(at: Situation, event: EventOf<"answered">): Step {
   const { confirmed, missing } = event.answers;
-  const { next } = event;
-  const epochs = [...confirmed.values()].map(({ version }) => asVersion(version).epoch);
-  for (const [i, epoch] of epochs.entries()) {
-    if (i >= next && mustFence(at, epoch)) return fence(at, epoch, { ...event, next: i + 1 });
-  }
+  const later = latestIn(confirmed);
+  if (later > at.version.epoch) return isHandedOver(at, later) ? [{ do: "wakeFollower" }] : ended(at, later);
+  if (isOver(at)) return endedStep(at);
   const report: Action = { do: "reportLosses", reachable: confirmed };
-  if (at.cleared) return [report];
-  const isAlone = missing.size > 0;
-  if (isAlone && (at.startAlone === "wait" || at.startedForMs < at.startAloneWaitMs)) {
+  if (at.isCleared) return [report];
+  if (!isOfThisEpoch(at, event)) return [];
+  if (!isComplete(event) && !hasWaitedAlone(at)) {
     return [say(`changes are refused: ${waitingFor(missing, at)}, where a later epoch may have begun; ${START_THEM}`)];
   }
-  const fields = { missing: [...missing.keys()], waitedMs: at.startedForMs };
-  const warning: Action = { do: "log", level: "warn", fields, text: "serving without an answer from these regions" };
-  return [{ do: "clear" }, say(""), ...(isAlone ? [warning] : []), report];
+  return [{ do: "clear" }, say(""), ...aloneWarning(at, event), report];
 }
 
 /** Begins the next epoch, with counters of its own, before the ids of this one are used up. */
 function reported(at: Situation): Step {
-  if (at.lastCounter < COUNTER_LIMIT - COUNTER_RESERVE) return [];
+  if (!at.isCleared || at.lastCounter < COUNTER_LIMIT - COUNTER_RESERVE) return [];
   return [beginEpoch(at, at.version, { how: "counters" }, [])];
 }
 
-function epochSeen(at: Situation, { epoch }: EventOf<"epochSeen">): Step {
-  return mustFence(at, epoch) ? fence(at, epoch, undefined) : [];
-}
-
 function sealedRound(at: Situation): Step {
+  if (isOver(at)) return endedStep(at);
+  if (!at.isCleared) return [{ do: "ask" }];
   const to = at.regions[at.sealedTo!]!;
   return [
     say(`switchover to ${to}: changes wait for it to take over (${seconds(at.sealedForMs)} so far)`),
@@ -242,40 +266,104 @@ function sealedRound(at: Situation): Step {
 
 /** The epoch is taken back only after the target has declined for good: it could otherwise still begin the next one. */
 function targetAnswered(at: Situation, { to, seal, target }: EventOf<"targetAnswered">): Step {
-  if (asVersion(target.answer.version).epoch > seal.epoch) return [{ do: "wakeFollower" }];
-  return at.sealedForMs < at.sealPatienceMs ? [] : [{ do: "askToDecline", to, seal, address: target.address }];
+  const epoch = epochIn(target.answer);
+  if (epoch > at.version.epoch) return isHandedOver(at, epoch) ? [{ do: "wakeFollower" }] : ended(at, epoch);
+  if (!at.isCleared || at.sealedForMs < at.sealPatienceMs) return [];
+  return [{ do: "askToDecline", to, seal, address: target.address }];
 }
 
+/** Without clearance the next round asks the other regions first, and then the target again. */
 function declined(at: Situation, { to, seal }: EventOf<"declined">): Step {
+  if (!at.isCleared) return [];
   const text = "the switchover was aborted: its target declined, and this region remains the primary";
-  const taken: Step = [say(""), { do: "log", level: "warn", fields: { to }, text }];
+  const taken: Step = [{ do: "clear" }, say(""), { do: "log", level: "warn", fields: { to }, text }];
   return [beginEpoch(at, seal, { how: "resumed", declined: seal }, taken)];
 }
 
+/** A later epoch than the one that fenced this region is known. */
+function raised(at: Situation, { answers }: EventOf<"answered">): Step {
+  const later = latestIn(answers.confirmed);
+  return later > at.fence ? ended(at, later) : [];
+}
+
+/**
+ * The epoch that is sealed to this region is over only on the live word of the primary that the seal is the last it has
+ * committed. With more behind it the seal is history. Without a primary to follow, all regions are asked.
+ */
 function mirrorRound(at: Situation): Step {
-  const step: Action[] = [{ do: "unclear" }, say("")];
-  if (!isSealedToSelf(at) || at.isDiverged || at.isSealDeclined) return step;
+  if (!mayBegin(at)) return [say("")];
+  if (at.sourceCommitted === undefined) return [{ do: "ask" }];
+  return compareVersions(at.sourceCommitted, at.version) === 0 ? [say(""), takeOver(at)] : [say("")];
+}
+
+function targetCleared(at: Situation, event: EventOf<"answered">): Step {
+  const { confirmed, missing } = event.answers;
+  if (!mayBegin(at) || at.sourceCommitted !== undefined || !isOfThisEpoch(at, event)) return [];
+  if (latestIn(confirmed) > at.version.epoch) return [say("")];
+  if (isComplete(event) || hasWaitedAlone(at)) return [say(""), ...aloneWarning(at, event), takeOver(at)];
+  return [
+    say(
+      `the epoch is sealed to ${at.region}, which takes over once every region has answered: ${waitingFor(missing, at)}; ${START_THEM}`,
+    ),
+  ];
+}
+
+function takeOver(at: Situation): Action {
   const fields = { epoch: epochNumber(at.version.epoch) + 1 };
   const text = "took over as the primary, in the next epoch";
-  return [...step, beginEpoch(at, at.version, { how: "sealed" }, [{ do: "log", level: "info", fields, text }])];
+  const taken: Step = [{ do: "clear" }, { do: "log", level: "info", fields, text }];
+  return beginEpoch(at, at.version, { how: "sealed" }, taken);
+}
+
+function mayBegin(at: Situation): boolean {
+  return isSealedToSelf(at) && !at.isSealDeclined;
 }
 
 function isSealedToSelf({ sealedTo, regionIndex }: Situation): boolean {
   return sealedTo !== undefined && sealedTo === regionIndex;
 }
 
-/** Whether an epoch ends this one. Not if the region is fenced for it already, or if it is too far ahead to be real. */
-function mustFence({ version, fence: fencedFor }: Situation, epoch: EpochCode): boolean {
-  const leap = epochNumber(epoch) - epochNumber(version.epoch);
-  return epoch > version.epoch && leap <= EPOCH_LEAP_MAX && epoch > fencedFor;
+/** Whether the epoch is the one that this region's seal has handed over: it needs no fence, as nothing can follow the seal. */
+function isHandedOver({ version, sealedTo }: Situation, epoch: EpochCode): boolean {
+  return epochRegion(epoch) === sealedTo && epochNumber(epoch) === epochNumber(version.epoch) + 1;
 }
 
-function fence(at: Situation, epoch: EpochCode, failed: EpochEvent | undefined): Step {
+/** Whether a later epoch is confirmed, and the fence not committed yet. */
+function isOver(at: Situation): boolean {
+  return at.laterEpoch > at.version.epoch && at.laterEpoch > at.fence;
+}
+
+function ended(at: Situation, epoch: EpochCode): Step {
   const text = "a later epoch has begun in another region: this one is fenced";
   return [
+    { do: "unclear", laterEpoch: epoch },
     { do: "log", level: "warn", fields: { epoch, own: at.version.epoch }, text },
-    { do: "fence", epoch, failed },
+    { do: "fence", epoch },
   ];
+}
+
+/** The fence is proposed until it is committed. Nothing else is done before that. */
+function endedStep({ laterEpoch }: Situation): Step {
+  return [{ do: "fence", epoch: laterEpoch as EpochCode }];
+}
+
+function isOfThisEpoch({ version }: Situation, { asked }: EventOf<"answered">): boolean {
+  return asked.epoch === version.epoch;
+}
+
+/** Whether every region that counts has answered. */
+function isComplete({ answers }: EventOf<"answered">): boolean {
+  return answers.missing.size === 0;
+}
+
+function hasWaitedAlone({ startAlone, startAloneWaitMs, waitedMs }: Situation): boolean {
+  return startAlone === "serve" && waitedMs >= startAloneWaitMs;
+}
+
+function aloneWarning(at: Situation, { answers }: EventOf<"answered">): Step {
+  if (answers.missing.size === 0) return [];
+  const fields = { missing: [...answers.missing.keys()], waitedMs: at.waitedMs };
+  return [{ do: "log", level: "warn", fields, text: "serving without an answer from these regions" }];
 }
 
 /** Begins the epoch after that of `version`, with this region as its primary. */
@@ -286,9 +374,9 @@ function beginEpoch({ regionIndex }: Situation, version: Version, beginning: Beg
 
 const START_THEM = "start the metadata servers there (mirrorfs meta)";
 
-function waitingFor(missing: Answers["missing"], { startedForMs }: Situation): string {
+function waitingFor(missing: Answers["missing"], { waitedMs }: Situation): string {
   const names = [...missing].map(([region, against]) => (against === "" ? region : `${region}, where ${against}`));
-  return `waiting for ${names.join("; ")} (${seconds(startedForMs)} so far)`;
+  return `waiting for ${names.join("; ")} (${seconds(waitedMs)} so far)`;
 }
 
 function seconds(ms: number): string {
@@ -297,6 +385,15 @@ function seconds(ms: number): string {
 
 function say(message: string): Action {
   return { do: "say", message };
+}
+
+/** The latest epoch that a region has begun or applied, or because of which it is fenced. */
+function epochIn({ version, fence }: ConfirmAnswer): EpochCode {
+  return Math.max(asVersion(version).epoch, fence) as EpochCode;
+}
+
+function latestIn(confirmed: Answers["confirmed"]): EpochCode {
+  return Math.max(0, ...[...confirmed.values()].map(epochIn)) as EpochCode;
 }
 
 /** Of the regions that hold the volume, the one with the latest epoch. */

@@ -1,7 +1,7 @@
 import { pause } from "../../../base/waiting.ts";
 import { epochNumber } from "../../../core/ids.ts";
 import { regionIndex } from "../../../core/regions.ts";
-import type { RegionStatus } from "../../../proto/generated/admin.ts";
+import type { ConfirmAnswer } from "../../../proto/generated/admin.ts";
 import type { ServerContext } from "../../region/context.ts";
 import type { Regions } from "../follower/regions.ts";
 import type { EpochKeeper } from "./epoch-keeper.ts";
@@ -40,6 +40,7 @@ export async function switchover(
   const timeoutMs = options.timeoutMs || DEFAULT_TIMEOUT_MS;
   if (machine.role !== "primary") return refuse(`${region} is not the primary (${machine.primary} is)`);
   if (to === region) return refuse(`${to} is the primary already`);
+  if (!sources.keeper.isCleared) return refuse(`${region} ${sources.keeper.message}`);
   const index = regionIndex(machine.tree.volume, to);
   if (index === undefined) return refuse(`the volume has no region ${to}`);
   const unready = await untilReady(context, sources.regions, options, Date.now() + timeoutMs);
@@ -60,31 +61,39 @@ async function untilReady(
   deadlineMs: number,
 ): Promise<string | undefined> {
   for (;;) {
-    const status = await regions.ask(to);
-    const unready = unreadiness(status, machine.version, to, complete);
-    if (unready === undefined || Date.now() >= deadlineMs || status === undefined) return unready;
+    const target = await regions.confirm(to);
+    if (typeof target === "string") return unreachable(to, target);
+    const unready = unreadiness(target.answer, machine.version, to) ?? (complete && (await lacking(regions, to)));
+    if (!unready) return undefined;
+    if (Date.now() >= deadlineMs) return unready;
     await pause(STATUS_POLL_MS);
   }
 }
 
 function unreadiness(
-  status: RegionStatus | undefined,
+  target: ConfirmAnswer,
   version: { epoch: number; sequence: number },
   to: string,
-  complete: boolean,
 ): string | undefined {
-  if (status === undefined) return `${to} is out of reach: start its metadata servers (mirrorfs meta)`;
-  if (status.role !== "mirror") {
-    const why = status.message === "" ? "" : ` (${status.message})`;
-    return `${to} cannot take over: its role is ${status.role}, not mirror${why}`;
-  }
-  if (status.leader === "") return `${to} cannot take over: it has no leader`;
-  const behind = version.sequence - (status.version?.sequence ?? 0);
-  if (status.version?.epoch !== version.epoch || behind > BEHIND_MAX)
+  if (target.state !== "mirror") return `${to} cannot take over: it is ${target.state}, not mirror`;
+  const behind = version.sequence - (target.version?.sequence ?? 0);
+  if (target.version?.epoch !== version.epoch || behind > BEHIND_MAX)
     return `${to} is ${behind} commands behind: run it again when 'mirrorfs status' shows that ${to} has caught up`;
-  if (complete && status.pendingBlocks > 0)
-    return `${to} still lacks ${status.pendingBlocks} blocks: 'mirrorfs wait / --region ${to}' waits for them`;
   return undefined;
+}
+
+/** @returns which blocks the target lacks, or undefined if it holds all */
+async function lacking(regions: Regions, to: string): Promise<string | undefined> {
+  const status = await regions.ask(to);
+  if (status === undefined) return unreachable(to, "");
+  if (status.pendingBlocks === 0) return undefined;
+  return `${to} still lacks ${status.pendingBlocks} blocks: 'mirrorfs wait / --region ${to}' waits for them`;
+}
+
+function unreachable(to: string, against: string): string {
+  return against === ""
+    ? `${to} is out of reach, or has no leader: start its metadata servers (mirrorfs meta)`
+    : `${to} cannot take over: ${against}`;
 }
 
 async function settled(

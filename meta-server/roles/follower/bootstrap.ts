@@ -19,7 +19,7 @@ export async function bootstrap(
   address: string,
   onProgress: (keys: number) => void,
 ): Promise<void> {
-  const { machine, proposer, volume, region, logger } = context;
+  const { machine, proposer, volume, region } = context;
   const generation = machine.facts.lastGeneration + 1;
   const replaces = machine.version.epoch;
   const client = new ChangelogClient(address, channelCredentials(), PEER_OPTIONS);
@@ -64,5 +64,4 @@ export async function bootstrap(
         : "another epoch has begun in this region while the snapshot was loaded",
     );
   }
-  machine.sweep().catch((error) => logger.error(error, "the keys of the old generation could not be deleted"));
 }

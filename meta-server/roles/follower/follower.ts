@@ -27,6 +27,8 @@ export class Follower {
   readonly #options: FollowerOptions;
   readonly #questions: ReadQuestions;
   #session: FollowSession | undefined;
+  /** What the primary says on the present stream that it has committed. */
+  #sourceCommitted: Version | undefined;
   #heard: Version = NO_VERSION;
   #heardMs = Number.NEGATIVE_INFINITY;
   /** Versions that the primary has committed and this region has not applied, with the time of the news, oldest first. */
@@ -70,6 +72,11 @@ export class Follower {
   get heard(): Version {
     const { heard } = this.#context.machine.facts;
     return compareVersions(this.#heard, heard as Version) >= 0 ? this.#heard : (heard as Version);
+  }
+
+  /** What the primary that this region follows now has committed; undefined while it follows none. */
+  get sourceCommitted(): Version | undefined {
+    return this.#sourceCommitted;
   }
 
   get reachable(): boolean {
@@ -149,6 +156,7 @@ export class Follower {
     this.#session = session;
     const reason = await session.ended;
     this.#session = undefined;
+    this.#sourceCommitted = undefined;
     this.#questions.lost();
     if (answered?.answer === FollowAnswer.BOOTSTRAP) return this.#bootstrap(target.address);
     if (answered?.answer === FollowAnswer.FORKED) return this.#forked(target.address, answered.message);
@@ -225,6 +233,7 @@ export class Follower {
 
   #noteCommitted(committed: Version): void {
     this.#heardMs = performance.now();
+    this.#sourceCommitted = committed;
     if (compareVersions(committed, this.#heard) <= 0) return;
     this.#heard = committed;
     if (committed.sequence <= this.#context.machine.version.sequence) return;

@@ -37,8 +37,6 @@ export class Regions {
   readonly #context: ServerContext;
   readonly #clients = new Map<string, AdminClient>();
   #closed = false;
-  /** Addresses that refused the last connection. */
-  readonly #refusing = new Set<string>();
   readonly #addresses: ReadonlyMap<string, MemberAddresses>;
 
   constructor(context: ServerContext) {
@@ -119,12 +117,6 @@ export class Regions {
     return best;
   }
 
-  /** Whether every address of the region refused the last connection: its machines are up, its servers are not running. */
-  isDown(region: string): boolean {
-    const addresses = this.#addresses.get(region)?.all ?? [];
-    return addresses.every((address) => this.#refusing.has(address));
-  }
-
   /**
    * The address of the region's leader, found by its number: a region's own addresses may not be those that are reached from
    * here.
@@ -153,11 +145,7 @@ export class Regions {
         { volume: this.#context.volume.volume },
         new Metadata(),
         { deadline },
-        (error, status) => {
-          if (error?.details.includes("ECONNREFUSED")) this.#refusing.add(address);
-          else this.#refusing.delete(address);
-          resolve(error === null ? status : undefined);
-        },
+        (error, status) => resolve(error === null ? status : undefined),
       );
     });
   }

@@ -32,18 +32,41 @@ function refusalOf(
   const { members, commit } = group.status();
   const member = members.find((one) => one.id === id);
   if (member === undefined) return undefined; // the group refuses it, with its own message
-  if (type === "promote") {
-    const behind = behindOf(member, commit);
-    if (!member.learner || behind <= BEHIND_MAX) return undefined;
-    return { message: `member ${id} is ${behind} entries behind`, again: true, behind };
-  }
+  if (type === "promote") return member.learner ? refusalOfPromotion(members, member, commit) : undefined;
   const left = members.filter((one) => one !== member && !one.learner);
-  const quorum = Math.floor(left.length / 2) + 1;
-  const reachable = left.filter(({ active }) => active).length;
+  const { reachable, quorum } = reachableOf(left);
   if (member.learner || force || left.length === 0 || reachable >= quorum) return undefined;
   return {
     message: `without member ${id} only ${reachable} of the ${left.length} remaining voters can be reached, and ${quorum} are needed: start the others, or use --force`,
   };
+}
+
+/**
+ * A vote is given only to a learner that is there and has the log, and only where the larger group still has a majority. The
+ * leader could be lost right after the change, and the group then be unable to elect another one.
+ */
+function refusalOfPromotion(
+  members: readonly MemberProgress[],
+  member: MemberProgress,
+  commit: number,
+): Partial<ChangeMembersAnswer> | undefined {
+  const { id, active } = member;
+  const behind = behindOf(member, commit);
+  if (!active) return { message: `member ${id} cannot be reached: start it`, again: true, behind };
+  if (behind > BEHIND_MAX) return { message: `member ${id} is ${behind} entries behind`, again: true, behind };
+  const voters = members.filter((one) => one === member || !one.learner);
+  const { reachable, quorum } = reachableOf(voters);
+  if (reachable >= quorum) return undefined;
+  return {
+    message: `with member ${id} only ${reachable} of the ${voters.length} voters can be reached, and ${quorum} are needed: start the others`,
+    again: true,
+    behind,
+  };
+}
+
+function reachableOf(voters: readonly MemberProgress[]): { readonly reachable: number; readonly quorum: number } {
+  const reachable = voters.filter(({ active }) => active).length;
+  return { reachable, quorum: Math.floor(voters.length / 2) + 1 };
 }
 
 /** How many committed entries a member lacks. */

@@ -2,6 +2,8 @@ import type { Version } from "../../../core/ids.ts";
 import type {
   AdminAnswer,
   AdminServer,
+  ConfirmAnswer,
+  ConfirmRequest,
   HomeCount,
   InfoAnswer,
   LossReportAnswer,
@@ -44,7 +46,8 @@ export class AdminService {
     const leader = { onlyLeader: true };
     this.handlers = {
       status: unary(context, { onlyLeader: false }, () => sources.status.make()),
-      confirm: unary(context, leader, (request) => confirm(context, request)),
+      confirm: unary(context, leader, (request) => this.#confirm(request)),
+      format: unary(context, leader, ({ without }) => this.#format(without)),
       switchover: unary(context, leader, (request) => this.#switchover(request)),
       promote: unary(context, leader, (request) => this.#promote(request)),
       refuseSeal: unary(context, leader, ({ seal }) => this.#refuseSeal(asVersion(seal))),
@@ -53,6 +56,16 @@ export class AdminService {
       lossReport: unary(context, { onlyLeader: false }, () => this.#lossReport()),
       changeMembers: unary(context, leader, (request) => changeMembers(context.group, request)),
     };
+  }
+
+  #confirm(request: ConfirmRequest): Promise<ConfirmAnswer> {
+    this.#sources.keeper.hint(asVersion(request.version).epoch, request.uuid);
+    return confirm(this.#context, request);
+  }
+
+  async #format(without: readonly string[]): Promise<AdminAnswer> {
+    const formatted = await this.#sources.keeper.format(without);
+    return this.#answer(formatted.ok, formatted.message);
   }
 
   async #switchover(request: SwitchoverOptions): Promise<AdminAnswer> {

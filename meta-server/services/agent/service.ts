@@ -13,8 +13,8 @@ import type { LocalEntry } from "../../machine/local-entries.ts";
 import {
   decodeGarbage,
   decodeRecord,
-  GARBAGE_PREFIX,
   garbageKey,
+  garbagePrefix,
   type Pending,
   type RevokedIds,
   revokedKey,
@@ -147,7 +147,9 @@ export class AgentService {
   async #garbage(after: number, limit: number): Promise<GarbageSlices> {
     const applied = this.#appliedEverywhere();
     const oldestMs = this.#oldestMs();
-    const slices = await this.#page(GARBAGE_PREFIX, after === 0 ? undefined : garbageKey(after), limit, (value) => {
+    const { generation } = this.#context.machine.facts;
+    const from = after === 0 ? undefined : garbageKey(generation, after);
+    const slices = await this.#page(garbagePrefix(generation), from, limit, (value) => {
       const { slice, sequence, sinceMs, record } = decodeGarbage(value);
       return sequence > applied || sinceMs > oldestMs ? undefined : { id: slice, slice: asBuffer(record) };
     });

@@ -23,10 +23,17 @@ const FRAME_BYTES = 512 * 1024;
 const FRAME_ENTRIES = 1_024;
 const HEARTBEAT_MS = 150;
 
-export interface FollowStreamOptions {
+export interface ChangelogOptions {
   readonly reports: RegionReports;
   /** Whether this server leads the primary's group and its epoch is current as far as it can know. */
-  readonly isPrimary: () => boolean;
+  readonly isServing: () => boolean;
+  /** The same, also while the epoch is sealed: only then the log is given out as the primary's changelog. */
+  readonly mayFeed: () => boolean;
+  /** A mirror has seen this version of the volume with this uuid. */
+  readonly onSeen: (version: Version, uuid: string) => void;
+}
+
+export interface FollowStreamOptions extends ChangelogOptions {
   readonly onEnd: (stream: FollowStream) => void;
 }
 
@@ -88,6 +95,7 @@ export class FollowStream {
 
   async #start(hello: FollowHello): Promise<void> {
     this.#region = hello.region;
+    this.#options.onSeen(asVersion(hello.from), hello.uuid);
     const welcome = this.#refusal(hello) ?? (await this.#open(hello));
     this.#write({ welcome });
     if (welcome.answer !== FollowAnswer.FOLLOWING) this.end();
@@ -105,6 +113,7 @@ export class FollowStream {
     if (!this.#context.group.leading || machine.primary !== region) {
       return refuse(`${region}/${this.#context.member} is not the leader of the primary`);
     }
+    if (!this.#options.mayFeed()) return refuse(`${region} does not know whether its epoch is still current`);
     return undefined;
   }
 
@@ -152,6 +161,7 @@ export class FollowStream {
         this.end();
         return;
       }
+      if (!this.#options.mayFeed()) this.end();
       if (taken.length === 0 || this.#ended) return;
       for (let at = 0; at < taken.length && !this.#ended; at += FRAME_ENTRIES) {
         const frame = this.#entriesFrame(taken.slice(at, at + FRAME_ENTRIES));
@@ -176,6 +186,7 @@ export class FollowStream {
 
   /** A heartbeat while nothing else is sent: the primary's version, and the state hash there. */
   #heartbeat(): void {
+    if (this.#reader !== undefined && !this.#options.mayFeed()) this.end();
     if (this.#reader === undefined || this.#pumping || performance.now() - this.#sentMs < HEARTBEAT_MS * 0.9) return;
     const { machine } = this.#context;
     const level = this.#reader.version.sequence === machine.version.sequence;
@@ -189,7 +200,7 @@ export class FollowStream {
   #answer(numbers: readonly number[]): void {
     const { group, machine } = this.#context;
     group.readIndex((confirmed) => {
-      if (!confirmed || !this.#options.isPrimary()) return;
+      if (!confirmed || !this.#options.isServing()) return;
       const committed = machine.version;
       const readIndex: ReadIndexAnswer[] = numbers.map((number) => ({ number, committed }));
       this.#write({ readIndex });

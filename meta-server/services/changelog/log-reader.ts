@@ -1,8 +1,8 @@
 import type { Group, GroupEntry } from "../../../consensus/group.ts";
+import { isOnChangelog } from "../../../core/changelog.ts";
 import { decodeEntry } from "../../../core/codec.ts";
 import type { EpochCode, Sequence, Version } from "../../../core/ids.ts";
 import { versionAfter } from "../../../core/sequencer.ts";
-import type { Tree } from "../../../core/tree.ts";
 import type { Checkpoint } from "../../machine/checkpoints.ts";
 import { isLocal } from "../../machine/local-entries.ts";
 import type { Machine, TakenEntry } from "../../machine/machine.ts";
@@ -91,20 +91,5 @@ export class LogReader {
     const previous = this.version;
     this.#version = versionAfter(previous, command);
     return { previous, version: this.version, body };
-  }
-}
-
-/** Whether this version is a past or the present version of this history. */
-function isOnChangelog(tree: Tree, { epoch, sequence }: Version): boolean {
-  if (sequence === 0) return true;
-  if (epoch === tree.version.epoch) {
-    const first = tree.epoch(epoch)?.first ?? 1;
-    return sequence >= first && sequence <= tree.version.sequence;
-  }
-  for (let later = tree.version.epoch; ; ) {
-    const previous = tree.epoch(later)?.previous;
-    if (previous === undefined || previous.epoch < epoch || previous.sequence === 0) return false;
-    if (previous.epoch === epoch) return sequence <= previous.sequence && sequence >= (tree.epoch(epoch)?.first ?? 1);
-    later = previous.epoch;
   }
 }

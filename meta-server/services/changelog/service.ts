@@ -12,8 +12,7 @@ import type {
 import { gather } from "../../machine/snapshot.ts";
 import type { ServerContext } from "../../region/context.ts";
 import { asBuffer } from "../metadata/responses.ts";
-import { FollowStream } from "./follow-stream.ts";
-import type { RegionReports } from "./region-reports.ts";
+import { type ChangelogOptions, FollowStream } from "./follow-stream.ts";
 
 const PART_BYTES = 768 * 1024;
 /** How long the log is kept after a snapshot, so that the mirror can follow from there. */
@@ -22,14 +21,12 @@ const PIN_AFTER_MS = 120_000;
 /** The service for mirrors: the changelog, and snapshots of the volume. */
 export class ChangelogService {
   readonly #context: ServerContext;
-  readonly #reports: RegionReports;
-  readonly #isPrimary: () => boolean;
+  readonly #options: ChangelogOptions;
   readonly #streams = new Set<FollowStream>();
 
-  constructor(context: ServerContext, reports: RegionReports, isPrimary: () => boolean) {
+  constructor(context: ServerContext, options: ChangelogOptions) {
     this.#context = context;
-    this.#reports = reports;
-    this.#isPrimary = isPrimary;
+    this.#options = options;
     context.machine.onTurn((turn) => {
       for (const stream of this.#streams) stream.wake();
       if (turn.flipped) this.endStreams();
@@ -47,8 +44,7 @@ export class ChangelogService {
 
   #follow(stream: ServerDuplexStream<FollowerFrame, ChangelogFrame>): void {
     const follower = new FollowStream(this.#context, stream, {
-      reports: this.#reports,
-      isPrimary: this.#isPrimary,
+      ...this.#options,
       onEnd: (ended) => this.#streams.delete(ended),
     });
     this.#streams.add(follower);
@@ -56,8 +52,8 @@ export class ChangelogService {
 
   async #snapshot(stream: ServerWritableStream<SnapshotRequest, SnapshotPart>): Promise<void> {
     const { machine, volume, logger } = this.#context;
-    if (stream.request.volume !== volume.volume || machine.tree.volume === undefined || !this.#context.group.leading) {
-      stream.destroy(new Error("this server has no snapshot of that volume, or does not lead its group"));
+    if (stream.request.volume !== volume.volume || machine.tree.volume === undefined || !this.#options.mayFeed()) {
+      stream.destroy(new Error("this server has no snapshot of that volume, or does not lead the primary"));
       return;
     }
     const unpin = machine.pin(machine.version.sequence);

@@ -31,8 +31,8 @@ export interface MetadataOptions {
   /** False while a primary that has just started does not know whether its epoch is still current. */
   readonly mayServe: () => boolean;
   readonly askPrimary: AskPrimary;
-  /** A client has seen this version. */
-  readonly onSeen: (version: Version) => void;
+  /** A client has seen this version of the volume with this uuid. */
+  readonly onSeen: (version: Version, uuid: string) => void;
   readonly refusals: Refusals;
   /** A reader waits for these slices in this region. */
   readonly onBlocksRequested: (slices: readonly number[]) => void;
@@ -94,7 +94,7 @@ export class MetadataService {
     }
     this.#streams.add(stream);
     this.#options.clients.hello(hello);
-    if (hello.seen !== undefined) this.#options.onSeen(asVersion(hello.seen));
+    if (hello.seen !== undefined) this.#options.onSeen(asVersion(hello.seen), hello.uuid);
     return {
       uuid: machine.tree.volume?.uuid ?? "",
       region,

@@ -27,7 +27,7 @@ afterEach(async () => {
 
 test("a sweep deletes dead generations and keeps the live one", async () => {
   const generations = new Generations(store);
-  await Promise.all([generations.sweep(2), generations.sweep(2)]);
+  await Promise.all([generations.sweep(2, []), generations.sweep(2, [])]);
   const left: string[] = [];
   for await (const page of store.pages("")) for (const [key] of page) left.push(key);
   expect(left).toEqual([`${generationPrefix(2)}key`]);
@@ -37,9 +37,9 @@ test("a sweep deletes dead generations and keeps the live one", async () => {
 
 test("closing during a sweep waits for the page that is being deleted, and no sweep begins after it", async () => {
   const generations = new Generations(store);
-  const sweeping = generations.sweep(2);
+  const sweeping = generations.sweep(2, []);
   await generations.close();
   await store.close();
   await expect(sweeping).resolves.toBeUndefined();
-  await expect(generations.sweep(2)).resolves.toBeUndefined();
+  await expect(generations.sweep(2, [])).resolves.toBeUndefined();
 });

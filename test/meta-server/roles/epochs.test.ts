@@ -1,6 +1,7 @@
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import type { RegionIndex, SliceId } from "../../../core/ids.ts";
 import { epochNumber } from "../../../core/ids.ts";
+import { Regions } from "../../../meta-server/roles/follower/regions.ts";
 import type { AdminAnswer, LossReportAnswer, PromoteAnswer } from "../../../proto/generated/admin.ts";
 import { Status } from "../../../proto/generated/metadata.ts";
 import { asVersion } from "../../../proto/versions.ts";
@@ -11,6 +12,7 @@ let volume: TestVolume;
 const clients: RawClient[] = [];
 
 afterEach(async () => {
+  vi.restoreAllMocks();
   for (const client of clients.splice(0)) client.close();
   await volume.close();
 });
@@ -190,8 +192,7 @@ test("a promotion by force is refused while it is not needed, makes a loss repor
   expect((await old.mutate(makeCommand(1, "no"))).status).toBe(Status.NOT_PRIMARY);
 });
 
-// Promise: A fenced region can be promoted, and continues from its own past
-test("a fenced region is promoted when the later primary is gone, and is the primary also after a restart", async () => {
+test("A fenced region can be promoted, and continues from its own past, also after a restart", async () => {
   const client = await start({ aws: 1, gcp: 1 });
   await volume.stop("gcp");
   await client.make(1, "never mirrored");
@@ -246,13 +247,30 @@ test("an old primary that acknowledged nothing after the fork follows without in
   });
 });
 
-test("a client that has seen a later epoch fences a primary that does not know of it", async () => {
+test("A hint of a later epoch fences nobody: it makes a region ask the others, at most once a second", async () => {
+  const rounds = vi.spyOn(Regions.prototype, "confirmAll");
   const client = await start({ aws: 1, gcp: 1 });
   await volume.stop("gcp");
-  const { address, version } = await volume.leader("aws");
-  const seen = { epoch: version!.epoch + 17, sequence: version!.sequence + 5 };
-  const informed = new RawClient(address, { seen });
-  clients.push(informed);
-  await volume.leader("aws", (status) => status.role === "fenced");
-  expect((await client.mutate(makeCommand(1, "no"))).status).toBe(Status.NOT_PRIMARY);
+  const { address, version, uuid } = await volume.leader("aws");
+  const seen = { epoch: version!.epoch + 16 * 1_000, sequence: version!.sequence + 5 };
+  const roundsOf = async (hint: { uuid: string }) => {
+    await until("a round of questions", () => rounds.mock.calls.length > 0 || undefined);
+    rounds.mockClear();
+    for (let i = 0; i < 9; i += 1) {
+      const liar = new RawClient(address, { seen, ...hint });
+      clients.push(liar);
+      await liar.welcome;
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+    return rounds.mock.calls.length;
+  };
+  rounds.mockClear();
+  const own = await roundsOf({ uuid: "of another volume" });
+  expect(own, "without a hint it asks every two seconds").toBeLessThanOrEqual(1);
+  rounds.mockClear();
+  const hinted = await roundsOf({ uuid });
+  expect(hinted).toBeGreaterThanOrEqual(1);
+  expect(hinted, "in 1.8 s").toBeLessThanOrEqual(2);
+  expect((await volume.leader("aws")).role).toBe("primary");
+  expect((await client.mutate(makeCommand(1, "goes on"))).status).toBe(Status.OK);
 });

@@ -121,6 +121,7 @@ test("A mirror that was away for longer than the changelog reaches takes a snaps
   const servers = { groupTuning: { keepEntries: 100, cutStep: 100 } };
   volume = await TestVolume.create({ aws: 1, gcp: 1 }, { changelog: { retainHours: 0, retainGib: 0 }, servers });
   await volume.start("aws");
+  await volume.formatWithout(["gcp"]);
   const client = await writer();
   const file = await client.make(1, "sliced");
   const granted = outcomeOf(await client.mutate({ kind: "grantSlices", count: 8 })) as { grant: { first: SliceId } };
@@ -142,6 +143,7 @@ test("a snapshot that lacks a key is refused, the status says so, and the next w
   const servers = { groupTuning: { keepEntries: 100, cutStep: 100 } };
   volume = await TestVolume.create({ aws: 1, gcp: 1 }, { changelog: { retainHours: 0, retainGib: 0 }, servers });
   await volume.start("aws");
+  await volume.formatWithout(["gcp"]);
   const client = await writer();
   await Promise.all(Array.from({ length: 2_000 }, (_, i) => client.make(1, `r${i}`)));
   await new Promise((resolve) => setTimeout(resolve, 2_500));
@@ -186,6 +188,7 @@ test("an unlinked file that is open at a mirror is kept through a snapshot that 
   const servers = { groupTuning: { keepEntries: 100, cutStep: 100 } };
   volume = await TestVolume.create({ aws: 1, gcp: 1 }, { changelog: { retainHours: 0, retainGib: 0 }, servers });
   await volume.start("aws");
+  await volume.formatWithout(["gcp"]);
   const client = await writer();
   const session = 77 as SessionId;
   const open = { kind: "openSession", session, client: "at gcp", region: 1 as RegionIndex } as const;

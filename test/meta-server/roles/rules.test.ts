@@ -11,6 +11,7 @@ import {
 } from "../../../core/ids.ts";
 import {
   type Action,
+  type Asked,
   type EpochEvent,
   RULES,
   type Situation,
@@ -18,6 +19,7 @@ import {
   type Step,
   stateOf,
   stepOf,
+  waits,
 } from "../../../meta-server/roles/epochs/rules.ts";
 import type { ConfirmAnswer } from "../../../proto/generated/admin.ts";
 
@@ -35,49 +37,52 @@ const CALM: Situation = {
   firstRegion: "aws",
   startAlone: "serve",
   startAloneWaitMs: 10_000,
-  startedForMs: 60_000,
-  watchedForMs: 60_000,
+  waitedMs: 5_000,
+  askedForMs: 500,
   sealedForMs: 0,
   sealPatienceMs: 10_000,
-  cleared: true,
+  isCleared: true,
+  hasNewLife: false,
+  laterEpoch: 0,
   version: version(2),
   regionIndex: AWS,
-  regions: ["aws", "gcp"],
+  regions: ["aws", "gcp", "azure"],
   sealedTo: undefined,
   isSealDeclined: false,
-  isDiverged: false,
+  sourceCommitted: undefined,
   fence: 0,
   lastCounter: 1000,
 };
 
-const gcp = (state: string, epoch?: number): ConfirmAnswer => ({
+const gcp = (state: string, epoch?: number, fence = 0): ConfirmAnswer => ({
   uuid: state === "unformatted" ? "" : "u",
   region: "gcp",
   version: epoch === undefined ? undefined : version(epoch, state === "primary" ? GCP : AWS),
   chain: [],
   state,
   sealedTo: "",
-  fence: 0,
+  fence,
 });
 const answers = (...all: ConfirmAnswer[]) => new Map(all.map((answer, i) => [`${answer.region}${i || ""}`, answer]));
 const nobody = new Map<string, ConfirmAnswer>();
-const against = (missing: readonly string[]) => new Map(missing.map((region) => [region, ""]));
 
 const round: EpochEvent = { kind: "round" };
 const reported: EpochEvent = { kind: "reported" };
-const surveyed = (
-  confirmed = answers(gcp("unformatted")),
-  missing: string[] = [],
-  areMissingDown = false,
+const hinted: EpochEvent = { kind: "hinted" };
+const applied: EpochEvent = { kind: "applied" };
+const declined: EpochEvent = { kind: "declined", to: "gcp", seal: version(2) };
+/** `missing`: the regions that did not answer, or what one of their servers said against it. */
+const answered = (
+  confirmed = answers(gcp("mirror", 2)),
+  missing: readonly string[] | Record<string, string> = [],
+  asked: Partial<Asked> = {},
 ): EpochEvent => ({
-  kind: "surveyed",
-  answers: { confirmed, missing: against(missing) },
-  areMissingDown,
-});
-const watched = (confirmed = answers(gcp("mirror", 2)), missing: string[] = [], next = 0): EpochEvent => ({
-  kind: "watched",
-  answers: { confirmed, missing: against(missing) },
-  next,
+  kind: "answered",
+  asked: { epoch: version(2).epoch, ...asked },
+  answers: {
+    confirmed,
+    missing: new Map(Array.isArray(missing) ? missing.map((region) => [region, ""]) : Object.entries(missing)),
+  },
 });
 const targetAnswered = (answer: ConfirmAnswer): EpochEvent => ({
   kind: "targetAnswered",
@@ -85,9 +90,6 @@ const targetAnswered = (answer: ConfirmAnswer): EpochEvent => ({
   seal: version(2),
   target: { answer, address: "gcp:1" },
 });
-const declined: EpochEvent = { kind: "declined", to: "gcp", seal: version(2) };
-const epochSeen = (number: number): EpochEvent => ({ kind: "epochSeen", epoch: epochCode(number, GCP) });
-const applied = (hasFresh: boolean): EpochEvent => ({ kind: "applied", hasFresh });
 
 function beginningOf(command: CommandOf<"beginEpoch">): string {
   return command.how === "resumed" ? `resumed ${command.declined.sequence}` : command.how;
@@ -101,8 +103,10 @@ function lineOf(action: Action): string {
       return `say: ${action.message}`;
     case "log":
       return `${action.level}: ${action.text}`;
+    case "unclear":
+      return `unclear for ${epoch(action.laterEpoch)}`;
     case "fence":
-      return `fence ${epoch(action.epoch)}${action.failed?.kind === "watched" ? `, else watched from ${action.failed.next}` : ""}`;
+      return `fence ${epoch(action.epoch)}`;
     case "askTarget":
     case "askToDecline":
       return `${action.do} ${action.to}`;
@@ -119,233 +123,274 @@ function lineOf(action: Action): string {
 
 const linesOf = (step: Step) => step.map(lineOf);
 
-const FENCED = "warn: a later epoch has begun in another region: this one is fenced";
+const OVER = "warn: a later epoch has begun in another region: this one is fenced";
+const ended = (epoch: string) => [`unclear for ${epoch}`, OVER, `fence ${epoch}`];
+const ALONE = "warn: serving without an answer from these regions";
 const TAKEN_BACK =
-  "begin 3@0 resumed 7; taken: say: ; taken: warn: the switchover was aborted: its target declined, and this region remains the primary";
+  "begin 3@0 resumed 7; taken: clear; taken: say: ; taken: warn: the switchover was aborted: its target declined, and this region remains the primary";
+const TAKEN_OVER = "begin 3@0 sealed; taken: clear; taken: info: took over as the primary, in the next epoch";
 const SEALED_TO_GCP = "say: switchover to gcp: changes wait for it to take over (0 s so far)";
+const FENCED =
+  "say: fenced: a later epoch has begun in another region, so changes are refused here; 'mirrorfs status' shows the primary";
+const WAITS_FOR_GCP =
+  "say: changes are refused: waiting for gcp (5 s so far), where a later epoch may have begun; start the metadata servers there (mirrorfs meta)";
+const NOT_FORMATTED =
+  "say: not formatted: waiting for gcp (5 s so far), which may hold the volume already: start the metadata servers there (mirrorfs meta), or, if it never held it, run 'mirrorfs format --without gcp'";
+const FOLLOWS = ["say: another region holds the volume: looking for its primary, to follow it", "followElsewhere"];
 
 type Case = readonly [why: string, at: Partial<Situation>, event: EpochEvent, step: readonly string[]];
 type Cases = { readonly [S in State]: readonly Case[] };
 
-const UNCLEARED: Partial<Situation> = { cleared: false, startedForMs: 5_000 };
+const UNCLEARED: Partial<Situation> = { isCleared: false };
 const USED_UP = { lastCounter: COUNTER_LIMIT - 2 ** 20 };
 const SEALED: Partial<Situation> = { sealedTo: GCP, sealedForMs: 500 };
+const TARGET: Partial<Situation> = { isCleared: false, version: version(2, GCP), sealedTo: AWS };
+const ASKED_OF_GCP: Partial<Asked> = { epoch: version(2, GCP).epoch };
 
-/** Answers to what a primary or a sealed primary asked: they count in every state in which they may arrive. */
-const ANSWERED: readonly Case[] = [
-  ["nothing new", {}, watched(), ["reportLosses"]],
-  ["a later epoch", {}, watched(answers(gcp("primary", 3))), [FENCED, "fence 3@1, else watched from 1"]],
+/** A later epoch ends every epoch of this region, whatever else it waits for, and however far ahead it is. */
+const OVERTAKEN: readonly Case[] = [
+  ["a later epoch", {}, answered(answers(gcp("primary", 3))), ended("3@1")],
+  ["a later epoch at a region that follows it", {}, answered(answers(gcp("mirror", 3))), ended("3@0")],
+  ["a region that is fenced by a later epoch", {}, answered(answers(gcp("fenced", 1, version(4).epoch))), ended("4@0")],
+  ["the latest of two", {}, answered(answers(gcp("mirror", 3), gcp("primary", 4))), ended("4@1")],
   [
-    "a later epoch for which the fence was not committed",
+    "an epoch that is thousands ahead (defect: more than 64 was never fenced)",
     {},
-    watched(answers(gcp("primary", 3)), [], 1),
-    ["reportLosses"],
+    answered(answers(gcp("primary", 8000))),
+    ended("8000@1"),
   ],
   [
-    "two later epochs, and the fence for the first was not committed",
+    "a later epoch, although another region does not answer",
     {},
-    watched(answers(gcp("mirror", 3), gcp("primary", 4)), [], 1),
-    [FENCED, "fence 4@1, else watched from 2"],
+    answered(answers(gcp("primary", 3)), ["azure"]),
+    ended("3@1"),
   ],
   [
-    "an epoch for which it is fenced already",
-    { fence: version(3, GCP).epoch },
-    watched(answers(gcp("primary", 3))),
-    ["reportLosses"],
+    "the fence for a later epoch is not committed, and that region does not answer now",
+    { isCleared: false, laterEpoch: version(3, GCP).epoch },
+    answered(answers(gcp("mirror", 2))),
+    ["fence 3@1"],
   ],
-  ["an epoch too far ahead to be real", {}, watched(answers(gcp("primary", 1027))), ["reportLosses"]],
-  ["a region that does not answer, while this one serves", {}, watched(nobody, ["gcp"]), ["reportLosses"]],
-  ["enough ids left", { lastCounter: USED_UP.lastCounter - 1 }, reported, []],
-  ["ids almost used up", USED_UP, reported, ["begin 3@0 counters"]],
-  ["the target has begun", SEALED, targetAnswered(gcp("primary", 3)), ["wakeFollower"]],
-  [
-    "the target has not begun in time",
-    { ...SEALED, sealedForMs: 10_000 },
-    targetAnswered(gcp("mirror", 2)),
-    ["askToDecline gcp"],
-  ],
-  ["the target has not begun yet", { ...SEALED, sealedForMs: 9_999 }, targetAnswered(gcp("mirror", 2)), []],
-  ["the target has declined", SEALED, declined, [TAKEN_BACK]],
 ];
 
-const NOT_FIRST: readonly Case[] = [["answers from before the volume was formatted", {}, surveyed(), []]];
-
-const SEEN: readonly Case[] = [
-  ["a client has seen a later epoch", {}, epochSeen(3), [FENCED, "fence 3@1"]],
-  ["a client has seen this epoch", { version: version(3, GCP) }, epochSeen(3), []],
-  ["a client has seen an epoch for which it is fenced already", { fence: version(3, GCP).epoch }, epochSeen(3), []],
-  ["the furthest epoch that counts as real", {}, epochSeen(1026), [FENCED, "fence 1026@1"]],
-  ["an epoch too far ahead to be real", {}, epochSeen(1027), []],
+const HINTED: readonly Case[] = [
+  ["a later epoch is spoken of: that alone fences nobody", { askedForMs: 1_000 }, hinted, ["ask"]],
+  ["a later epoch is spoken of again within a second", { askedForMs: 999 }, hinted, []],
 ];
 
-const DEAF: readonly Case[] = [["a client has seen a later epoch", {}, epochSeen(3), []]];
-const TURNS: readonly Case[] = [["a turn", {}, applied(true), []]];
+const UNSEALED: readonly Case[] = [
+  ["it is not sealed", { ...SEALED, sealedForMs: 10_000 }, targetAnswered(gcp("mirror", 2)), []],
+  ["it is not sealed, so there is nothing to take back", {}, declined, []],
+];
+const NO_REPORT: readonly Case[] = [["it makes no report", USED_UP, reported, []]];
+const TURNS: readonly Case[] = [["a turn", { sealedTo: GCP }, applied, []]];
 
 const CASES: Cases = {
   unformatted: [
-    ["the first region asks whether another holds the volume", {}, round, ["survey"]],
+    ["the first region asks whether another holds the volume", {}, round, ["ask"]],
     ["any other region waits", { firstRegion: "gcp" }, round, []],
-    ["no region holds the volume", {}, surveyed(), ["format"]],
-    [
-      "another region holds it",
-      {},
-      surveyed(answers(gcp("primary", 3))),
-      ["say: another region holds the volume: looking for its primary, to follow it", "followElsewhere"],
-    ],
+    ["no region holds the volume", {}, answered(answers(gcp("unformatted"))), ["format"]],
+    ["another region holds it", {}, answered(answers(gcp("primary", 3))), FOLLOWS],
     [
       "this region had it and lost it",
       {},
-      surveyed(answers(gcp("mirror", 1))),
+      answered(answers(gcp("mirror", 1))),
       [
         "say: aws was the primary and has lost its state, and gcp still holds the volume: run 'mirrorfs promote --region gcp --force'",
         "followElsewhere",
       ],
     ],
+    ["its primary may be the region that does not answer", {}, answered(answers(gcp("mirror", 1)), ["azure"]), FOLLOWS],
+    ["of two that hold it the later epoch counts", {}, answered(answers(gcp("mirror", 1), gcp("primary", 2))), FOLLOWS],
+    ["one does not answer", {}, answered(nobody, ["gcp"]), [NOT_FORMATTED]],
     [
-      "of two that hold it the later epoch counts",
+      "one does not answer, however long it is waited for (defect: formatted after a mere wait)",
+      { waitedMs: 86_400_000 },
+      answered(nobody, ["gcp"]),
+      [NOT_FORMATTED.replace("5 s", "86400 s")],
+    ],
+    [
+      "two do not answer, and a server of one holds another volume",
       {},
-      surveyed(answers(gcp("mirror", 1), gcp("primary", 2))),
-      ["say: another region holds the volume: looking for its primary, to follow it", "followElsewhere"],
-    ],
-    [
-      "its primary may be the region that does not answer",
-      {},
-      surveyed(answers(gcp("mirror", 1)), ["azure"]),
-      ["say: another region holds the volume: looking for its primary, to follow it", "followElsewhere"],
-    ],
-    [
-      "a server of one speaks against it",
-      { startedForMs: 5_000 },
-      {
-        kind: "surveyed",
-        answers: { confirmed: nobody, missing: new Map([["gcp", "another volume is held"]]) },
-        areMissingDown: false,
-      },
+      answered(nobody, { gcp: "another volume is held", azure: "" }),
       [
-        "say: not formatted: waiting for gcp, where another volume is held (5 s so far), which may hold the volume already; start the metadata servers there (mirrorfs meta)",
+        NOT_FORMATTED.replace("waiting for gcp", "waiting for gcp, where another volume is held; azure").replace(
+          "--without gcp",
+          "--without gcp --without azure",
+        ),
       ],
     ],
-    [
-      "one does not answer yet",
-      { startedForMs: 9_999 },
-      surveyed(nobody, ["gcp"]),
-      [
-        "say: not formatted: waiting for gcp (9 s so far), which may hold the volume already; start the metadata servers there (mirrorfs meta)",
-      ],
-    ],
-    ["one does not answer in time", { startedForMs: 10_000 }, surveyed(nobody, ["gcp"]), ["format"]],
-    [
-      "one does not answer, and startAlone is wait",
-      { startAlone: "wait" },
-      surveyed(nobody, ["gcp"], true),
-      [
-        "say: not formatted: waiting for gcp (60 s so far), which may hold the volume already; start the metadata servers there (mirrorfs meta)",
-      ],
-    ],
-    [
-      "the servers of one are not running",
-      { startedForMs: 2_999 },
-      surveyed(nobody, ["gcp"], true),
-      [
-        "say: not formatted: waiting for gcp (2 s so far), which may hold the volume already; start the metadata servers there (mirrorfs meta)",
-      ],
-    ],
-    [
-      "the servers of one are not running for too long",
-      { startedForMs: 3_000 },
-      surveyed(nobody, ["gcp"], true),
-      ["format"],
-    ],
-    ["it never asked for epochs", {}, watched(answers(gcp("primary", 3))), []],
-    ["it makes no report", USED_UP, reported, []],
-    ["it has no seal", {}, targetAnswered(gcp("primary", 3)), []],
-    ["it has no seal to decline", {}, declined, []],
-    ...DEAF,
+    ["a later epoch is spoken of", { askedForMs: 60_000 }, hinted, []],
+    ...UNSEALED,
+    ...NO_REPORT,
     ...TURNS,
   ],
   waiting: [
-    ["asks at every round", { ...UNCLEARED, watchedForMs: 0 }, round, ["watch"]],
-    ["all have answered", UNCLEARED, watched(), ["clear", "say: ", "reportLosses"]],
+    ["asks at every round", { ...UNCLEARED, askedForMs: 0 }, round, ["ask"]],
     [
-      "one does not answer yet",
+      "proposes the fence until it is committed, and does nothing else",
+      { ...UNCLEARED, laterEpoch: version(3, GCP).epoch },
+      round,
+      ["fence 3@1"],
+    ],
+    ["all have answered", UNCLEARED, answered(), ["clear", "say: ", "reportLosses"]],
+    ["all have answered, but were asked in another epoch", UNCLEARED, answered(undefined, [], { epoch: 1 }), []],
+    ["one does not answer yet", UNCLEARED, answered(nobody, ["gcp"]), [WAITS_FOR_GCP]],
+    [
+      "a server of one speaks against it",
       UNCLEARED,
-      watched(nobody, ["gcp"]),
-      [
-        "say: changes are refused: waiting for gcp (5 s so far), where a later epoch may have begun; start the metadata servers there (mirrorfs meta)",
-      ],
+      answered(nobody, { gcp: "gcp holds another volume" }),
+      [WAITS_FOR_GCP.replace("for gcp", "for gcp, where gcp holds another volume")],
     ],
     [
       "one does not answer in time",
-      { cleared: false, startedForMs: 10_000 },
-      watched(nobody, ["gcp"]),
-      ["clear", "say: ", "warn: serving without an answer from these regions", "reportLosses"],
+      { ...UNCLEARED, waitedMs: 10_000 },
+      answered(nobody, ["gcp"]),
+      ["clear", "say: ", ALONE, "reportLosses"],
     ],
     [
       "one does not answer, and startAlone is wait",
-      { cleared: false, startAlone: "wait" },
-      watched(nobody, ["gcp"]),
-      [
-        "say: changes are refused: waiting for gcp (60 s so far), where a later epoch may have begun; start the metadata servers there (mirrorfs meta)",
-      ],
+      { ...UNCLEARED, startAlone: "wait", waitedMs: 60_000 },
+      answered(nobody, ["gcp"]),
+      [WAITS_FOR_GCP.replace("5 s", "60 s")],
     ],
-    ["a later epoch", UNCLEARED, watched(answers(gcp("primary", 3))), [FENCED, "fence 3@1, else watched from 1"]],
-    ["its group has proposed since this server started", UNCLEARED, applied(true), ["clear", "say: "]],
-    ["its group had proposed only before this server started", UNCLEARED, applied(false), []],
-    ...ANSWERED,
-    ...SEEN,
-    ...NOT_FIRST,
+    ["ids almost used up, while it is not cleared", { ...USED_UP, ...UNCLEARED }, reported, []],
+    ...OVERTAKEN,
+    ...HINTED,
+    ...UNSEALED,
+    ...TURNS,
   ],
   primary: [
-    ["asks every two seconds", { watchedForMs: 2_000 }, round, ["watch"]],
-    ["has asked less than two seconds ago", { watchedForMs: 1_999 }, round, []],
-    ...ANSWERED,
-    ...SEEN,
-    ...NOT_FIRST,
+    ["asks every two seconds", { askedForMs: 2_000 }, round, ["ask"]],
+    ["has asked less than two seconds ago", { askedForMs: 1_999 }, round, []],
+    ["a member has started anew", { hasNewLife: true }, round, ["clear"]],
+    ["nothing new", {}, answered(), ["reportLosses"]],
+    ["a region that does not answer, while this one serves", {}, answered(nobody, ["gcp"]), ["reportLosses"]],
+    ["enough ids left", { lastCounter: USED_UP.lastCounter - 1 }, reported, []],
+    ["ids almost used up", USED_UP, reported, ["begin 3@0 counters"]],
+    ...OVERTAKEN,
+    ...HINTED,
+    ...UNSEALED,
     ...TURNS,
   ],
   sealed: [
     ["asks its target", SEALED, round, [SEALED_TO_GCP, "askTarget gcp"]],
-    ...ANSWERED,
-    ...SEEN,
-    ...NOT_FIRST,
+    ["asks all regions first while it is not cleared", { ...SEALED, ...UNCLEARED }, round, ["ask"]],
+    [
+      "proposes the fence until it is committed, and does nothing else",
+      { ...SEALED, ...UNCLEARED, laterEpoch: version(3).epoch },
+      round,
+      ["fence 3@0"],
+    ],
+    ["all have answered", { ...SEALED, ...UNCLEARED }, answered(), ["clear", "say: ", "reportLosses"]],
+    ["one does not answer", { ...SEALED, ...UNCLEARED }, answered(nobody, ["gcp"]), [WAITS_FOR_GCP]],
+    ["ids almost used up", { ...SEALED, lastCounter: 0 }, reported, []],
+    ["the target has begun", SEALED, targetAnswered(gcp("primary", 3)), ["wakeFollower"]],
+    ["the target has begun, as another region reports", SEALED, answered(answers(gcp("primary", 3))), ["wakeFollower"]],
+    ["the target is in an epoch that was begun by force", SEALED, targetAnswered(gcp("primary", 16)), ended("16@1")],
+    [
+      "the target has not begun in time",
+      { ...SEALED, sealedForMs: 10_000 },
+      targetAnswered(gcp("mirror", 2)),
+      ["askToDecline gcp"],
+    ],
+    [
+      "the target has not begun in time, but this leader is not cleared",
+      { ...SEALED, ...UNCLEARED, sealedForMs: 10_000 },
+      targetAnswered(gcp("mirror", 2)),
+      [],
+    ],
+    ["the target has not begun yet", { ...SEALED, sealedForMs: 9_999 }, targetAnswered(gcp("mirror", 2)), []],
+    ["the target has declined", SEALED, declined, [TAKEN_BACK]],
+    ["the target has declined, but this leader is not cleared", { ...SEALED, ...UNCLEARED }, declined, []],
+    ...OVERTAKEN,
+    ...HINTED,
     ...TURNS,
   ],
   fenced: [
+    ["refuses", { fence: version(3).epoch }, round, [FENCED]],
+    ["goes on asking", { fence: version(3).epoch, askedForMs: 2_000 }, round, [FENCED, "ask"]],
+    ["the epoch that fenced it", { fence: version(3, GCP).epoch }, answered(answers(gcp("primary", 3))), []],
     [
-      "refuses",
-      {},
-      round,
-      [
-        "say: fenced: a later epoch has begun in another region, so changes are refused here; 'mirrorfs status' shows the primary",
-      ],
+      "a still later epoch raises the fence",
+      { fence: version(3).epoch },
+      answered(answers(gcp("primary", 4))),
+      ended("4@1"),
     ],
-    ...ANSWERED,
-    ...DEAF,
-    ...NOT_FIRST,
+    ...HINTED,
+    ...UNSEALED,
+    ...NO_REPORT,
     ...TURNS,
   ],
   mirror: [
-    ["follows", { version: version(2, GCP) }, round, ["unclear", "say: "]],
+    ["follows", { version: version(2, GCP) }, round, ["say: "]],
     [
-      "the epoch is sealed to it",
-      { version: version(2, GCP), sealedTo: AWS },
+      "the seal is the last that the primary has committed",
+      { ...TARGET, sourceCommitted: version(2, GCP) },
       round,
-      ["unclear", "say: ", "begin 3@0 sealed; taken: info: took over as the primary, in the next epoch"],
+      ["say: ", TAKEN_OVER],
     ],
-    ["it has declined this seal", { sealedTo: AWS, isSealDeclined: true }, round, ["unclear", "say: "]],
     [
-      "the epoch is sealed to it, and its state differs from the primary's (defect 16)",
-      { version: version(2, GCP), sealedTo: AWS, isDiverged: true },
+      "the seal is history: the primary has committed more",
+      { ...TARGET, sourceCommitted: { ...version(2, GCP), sequence: 8 as Sequence } },
       round,
-      ["unclear", "say: "],
+      ["say: "],
     ],
-    ["the epoch is sealed to another mirror", { sealedTo: GCP }, round, ["unclear", "say: "]],
-    ["the volume does not know its region", { regionIndex: undefined }, round, ["unclear", "say: "]],
-    ["a turn seals the epoch to it", { sealedTo: AWS }, applied(false), ["runRoundNow"]],
-    ["a turn seals the epoch to another region", { sealedTo: GCP }, applied(true), []],
-    ...ANSWERED,
-    ...DEAF,
-    ...NOT_FIRST,
+    ["there is no primary to follow: it asks all regions", TARGET, round, ["ask"]],
+    [
+      "it has declined this seal",
+      { ...TARGET, isSealDeclined: true, sourceCommitted: version(2, GCP) },
+      round,
+      ["say: "],
+    ],
+    ["the epoch is sealed to another mirror", { sealedTo: GCP }, round, ["say: "]],
+    ["the volume does not know its region", { regionIndex: undefined }, round, ["say: "]],
+    ["all have answered", TARGET, answered(answers(gcp("sealed", 1)), [], ASKED_OF_GCP), ["say: ", TAKEN_OVER]],
+    [
+      "all have answered, and one has a later epoch",
+      TARGET,
+      answered(answers(gcp("primary", 18)), [], ASKED_OF_GCP),
+      ["say: "],
+    ],
+    [
+      "one does not answer",
+      TARGET,
+      answered(nobody, ["gcp"], ASKED_OF_GCP),
+      [
+        "say: the epoch is sealed to aws, which takes over once every region has answered: waiting for gcp (5 s so far); start the metadata servers there (mirrorfs meta)",
+      ],
+    ],
+    [
+      "one does not answer in time",
+      { ...TARGET, waitedMs: 10_000 },
+      answered(nobody, ["gcp"], ASKED_OF_GCP),
+      ["say: ", ALONE, TAKEN_OVER],
+    ],
+    [
+      "all have answered, but it follows the primary again",
+      { ...TARGET, sourceCommitted: version(2, GCP) },
+      answered(nobody, [], ASKED_OF_GCP),
+      [],
+    ],
+    ["all have answered, but were asked in another epoch", TARGET, answered(nobody), []],
+    ["answers to what it asked when it was the primary", {}, answered(answers(gcp("primary", 3))), []],
+    ["a turn seals the epoch to it", { sealedTo: AWS }, applied, ["runRoundNow"]],
+    ["a later epoch is spoken of: its follower looks for it", { askedForMs: 60_000 }, hinted, []],
+    ...UNSEALED,
+    ...NO_REPORT,
+    ...TURNS,
+  ],
+  diverged: [
+    [
+      "begins nothing, although the epoch is sealed to it (defect 16)",
+      { ...TARGET, sourceCommitted: version(2, GCP) },
+      round,
+      ["say: "],
+    ],
+    ["answers to what it asked", TARGET, answered(nobody, [], ASKED_OF_GCP), []],
+    ["a later epoch is spoken of", { askedForMs: 60_000 }, hinted, []],
+    ...UNSEALED,
+    ...NO_REPORT,
     ...TURNS,
   ],
 };
@@ -365,8 +410,26 @@ test("every cell of the table has an expectation", () => {
   }
 });
 
-test("a primary that is not cleared is waiting, and every other role is its own state", () => {
-  expect(stateOf("primary", false)).toBe("waiting");
-  for (const role of ["primary", "mirror", "sealed", "fenced", "unformatted"] as const)
-    expect([stateOf(role, true), role === "primary" || stateOf(role, false) === role]).toEqual([role, true]);
+test("a primary that is not cleared is waiting, a mirror may have diverged, and every other role is its own state", () => {
+  expect(stateOf("primary", false, false)).toBe("waiting");
+  expect(stateOf("mirror", false, true)).toBe("diverged");
+  for (const role of ["primary", "mirror", "sealed", "fenced", "unformatted"] as const) {
+    expect(stateOf(role, true, false)).toBe(role);
+    expect(role === "primary" || stateOf(role, false, false) === role, role).toBe(true);
+  }
+});
+
+test("a region waits for others while it can do nothing else", () => {
+  const waiting = (state: State, at: Partial<Situation>) => waits(state, { ...CALM, ...at });
+  expect([waiting("unformatted", {}), waiting("waiting", {}), waiting("sealed", UNCLEARED)]).toEqual([
+    true,
+    true,
+    true,
+  ]);
+  expect([waiting("mirror", TARGET), waiting("mirror", { sealedTo: GCP })]).toEqual([true, false]);
+  expect([waiting("primary", {}), waiting("sealed", SEALED), waiting("fenced", UNCLEARED)]).toEqual([
+    false,
+    false,
+    false,
+  ]);
 });

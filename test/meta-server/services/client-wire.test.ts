@@ -44,7 +44,7 @@ async function send(...frames: readonly Uint8Array[]): Promise<ServiceError> {
   return error;
 }
 
-const hello = { volume: "test", region: "", client: "raw", session: 7, seen: undefined, open: [] };
+const hello = { volume: "test", region: "", client: "raw", session: 7, seen: undefined, uuid: "", open: [] };
 const helloFrame = (changed: object) => ClientFrame.encode({ hello: { ...hello, ...changed }, requests: [] }).finish();
 
 const nothing = ClientFrame.encode({ hello: undefined, requests: [] }).finish();

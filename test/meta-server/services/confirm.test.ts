@@ -33,7 +33,7 @@ test("a leader confirms what its region has committed, with its chain of epochs;
   });
 });
 
-test("a leader that its group no longer confirms does not count, although it does not know that yet", async () => {
+test("A region counts as asked only by the word of a leader that its group has just confirmed", async () => {
   volume = await TestVolume.create({ aws: 3 });
   await volume.start("aws");
   const { address, member } = await volume.leader("aws", ({ role }) => role === "primary");

@@ -25,7 +25,13 @@ test("a mirror's stream that cannot be opened is ended, and the reason is logged
   } as unknown as ServerContext;
   const stream = Object.assign(new EventEmitter(), { write: vi.fn(), end: vi.fn() });
   const onEnd = vi.fn();
-  new FollowStream(context, stream as never, { reports: new RegionReports(), isPrimary: () => true, onEnd });
+  new FollowStream(context, stream as never, {
+    reports: new RegionReports(),
+    isServing: () => true,
+    mayFeed: () => true,
+    onSeen: () => {},
+    onEnd,
+  });
   const hello = { volume: "test", uuid: "u", region: "gcp", from: { epoch: 16, sequence: 5 }, stateHash: "" };
   stream.emit("data", { hello, report: undefined, readIndex: [] });
   await vi.waitFor(() => expect(onEnd).toHaveBeenCalledOnce());
@@ -57,7 +63,9 @@ test("a mirror that parted from the history is refused with the earlier of the t
   const stream = Object.assign(new EventEmitter(), { write: vi.fn(), end: vi.fn() });
   new FollowStream(context, stream as never, {
     reports: new RegionReports(),
-    isPrimary: () => true,
+    isServing: () => true,
+    mayFeed: () => true,
+    onSeen: () => {},
     onEnd: () => {},
   });
   const chain = [

@@ -44,6 +44,25 @@ test("a learner that is far behind is not promoted, and the refusal says how far
   expect(await level.ask("promote", 4)).toMatchObject({ ok: true });
 });
 
+test("a learner that the leader cannot reach is not promoted, however short the log is", async () => {
+  const away = leader(member(1), member(2), member(3), member(4, { learner: true, matched: 9_990, active: false }));
+  expect(await away.ask("promote", 4)).toMatchObject({ ok: false, again: true, message: expect.stringContaining("4") });
+  expect(away.asked).toEqual([]);
+});
+
+test("a promotion after which the reachable voters would be no majority is refused", async () => {
+  const learner = member(4, { learner: true });
+  const two = leader(member(1), member(2, { active: false }), member(3, { active: false }), learner);
+  expect(await two.ask("promote", 4)).toMatchObject({
+    ok: false,
+    again: true,
+    message: expect.stringContaining("only 2 of the 4 voters can be reached, and 3 are needed"),
+  });
+  expect(two.asked).toEqual([]);
+  const three = leader(member(1), member(2), member(3, { active: false }), learner);
+  expect(await three.ask("promote", 4)).toMatchObject({ ok: true });
+});
+
 test("a removal that would leave no reachable majority is refused, unless it is forced", async () => {
   const { ask, asked } = leader(member(1), member(2), member(3, { active: false }), member(4, { learner: true }));
   expect(await ask("remove", 2)).toMatchObject({

@@ -16,6 +16,8 @@ export interface Model<Op, State> {
 export interface Timed<Op> {
   readonly invokedAt: number;
   readonly completedAt: number;
+  /** A hint at its place in the sequence: among the operations that may come next, the one with the lowest is tried first. */
+  readonly place?: number;
   readonly operation: Op;
 }
 
@@ -37,6 +39,15 @@ interface Event {
 
 const STEPS_MAX = 2_000_000;
 
+/** A choice of the search: the operations that could come next in `state`, and how many of them have been tried. */
+interface Choice<State> {
+  readonly state: State;
+  readonly candidates: readonly Event[];
+  tried: number;
+  /** The one that has been linearized. */
+  chosen: Event | undefined;
+}
+
 export function checkLinearizable<Op, State>(
   model: Model<NoInfer<Op>, State>,
   history: readonly Timed<Op>[],
@@ -45,40 +56,48 @@ export function checkLinearizable<Op, State>(
   const head = linkEvents(history);
   const linearized = new Uint8Array(Math.ceil(history.length / 8));
   const visited = new Set<string>();
-  const stack: { readonly event: Event; readonly state: State }[] = [];
-  let state = model.initial;
+  const choice = (state: State): Choice<State> => {
+    return { state, candidates: candidatesAfter(head, history), tried: 0, chosen: undefined };
+  };
+  const stack = [choice(model.initial)];
   let longest: number[] = [];
-  let at = head.next;
   for (let steps = 0; head.next !== undefined; steps++) {
     if (steps > stepsMax) return { ok: undefined };
-    if (at?.isInvocation === true) {
-      const after = model.step(state, history[at.number]!.operation);
-      if (after !== undefined) {
-        flip(linearized, at.number);
-        const name = `${Buffer.from(linearized).toString("latin1")}|${model.nameOf(after)}`;
-        if (!visited.has(name)) {
-          visited.add(name);
-          stack.push({ event: at, state });
-          state = after;
-          lift(at);
-          at = head.next;
-          continue;
-        }
-        flip(linearized, at.number);
-      }
-      at = at.next;
+    const top = stack.at(-1)!;
+    if (top.chosen !== undefined) {
+      flip(linearized, top.chosen.number);
+      unlift(top.chosen);
+      top.chosen = undefined;
+    }
+    const event = top.candidates[top.tried++];
+    if (event === undefined) {
+      if (stack.length - 1 > longest.length) longest = stack.slice(0, -1).map(({ chosen }) => chosen!.number);
+      stack.pop();
+      if (stack.length === 0) return notLinearizable(history, longest);
       continue;
     }
-    // A completion whose operation is not linearized yet: backtrack.
-    if (stack.length > longest.length) longest = stack.map(({ event }) => event.number);
-    const last = stack.pop();
-    if (last === undefined) return notLinearizable(history, longest);
-    state = last.state;
-    flip(linearized, last.event.number);
-    unlift(last.event);
-    at = last.event.next;
+    const after = model.step(top.state, history[event.number]!.operation);
+    if (after === undefined) continue;
+    flip(linearized, event.number);
+    const name = `${Buffer.from(linearized).toString("latin1")}|${model.nameOf(after)}`;
+    if (visited.has(name)) {
+      flip(linearized, event.number);
+      continue;
+    }
+    visited.add(name);
+    top.chosen = event;
+    lift(event);
+    stack.push(choice(after));
   }
   return { ok: true };
+}
+
+/** The operations that were invoked before the first of those that are left completed: one of them comes next. */
+function candidatesAfter<Op>(head: Event, history: readonly Timed<Op>[]): Event[] {
+  const candidates: Event[] = [];
+  for (let at = head.next; at?.isInvocation === true; at = at.next) candidates.push(at);
+  const placeOf = ({ number }: Event) => history[number]!.place ?? Number.POSITIVE_INFINITY;
+  return candidates.length === 1 ? candidates : candidates.sort((a, b) => placeOf(a) - placeOf(b) || a.at - b.at);
 }
 
 function notLinearizable<Op>(history: readonly Timed<Op>[], longest: readonly number[]): Verdict<Op> {

@@ -64,18 +64,28 @@ export class RaftChecker {
   /** Called after each turn of a member. Election safety: at most one leader per term. */
   observe({ id, role, term, log }: MemberView): void {
     const name = `${this.#group}-${id}`;
-    invariant(log.applied <= log.commit, () => `${name} has applied ${log.applied} but committed ${log.commit}`);
     invariant(
+      "state machine safety",
+      log.applied <= log.commit,
+      () => `${name} has applied ${log.applied} but committed ${log.commit}`,
+    );
+    invariant(
+      "state machine safety",
       log.commit <= log.lastIndex,
       () => `${name} has committed ${log.commit} of only ${log.lastIndex} entries`,
     );
-    invariant(term >= (this.#durableTerm.get(id) ?? 0), () => `the term of ${name} went back to ${term}`);
+    invariant(
+      "terms never go back",
+      term >= (this.#durableTerm.get(id) ?? 0),
+      () => `the term of ${name} went back to ${term}`,
+    );
     this.#observeDurable(id, log);
     if (role !== "leader") return;
     const known = this.#leaders.get(term);
     invariant(
+      "election safety",
       known === undefined || known === id,
-      () => `election safety: ${known} and ${id} of ${this.#group} both lead term ${term}`,
+      () => `${known} and ${id} of ${this.#group} both lead term ${term}`,
     );
     if (known !== undefined) return;
     this.#leaders.set(term, id);
@@ -91,6 +101,7 @@ export class RaftChecker {
     let term: number | undefined = before.term;
     for (let index = before.index; index > last; index--) term = this.#entries.get(`${index}@${term}`)?.previousTerm;
     invariant(
+      "log matching",
       term !== log.term(last),
       () =>
         `${this.#group}-${id} dropped its durable entries after ${last} of ${before.index}, which no other replaced`,
@@ -100,8 +111,18 @@ export class RaftChecker {
   /** A member's durable term never decreases. */
   observeHardState(id: number, term: number): void {
     const before = this.#durableTerm.get(id) ?? 0;
-    invariant(term >= before, () => `the durable term of ${this.#group}-${id} went back from ${before} to ${term}`);
+    invariant(
+      "terms never go back",
+      term >= before,
+      () => `the durable term of ${this.#group}-${id} went back from ${before} to ${term}`,
+    );
     this.#durableTerm.set(id, term);
+  }
+
+  /** The member has lost its disk. */
+  forget(id: number): void {
+    this.#durableTerm.delete(id);
+    this.#durable.delete(id);
   }
 
   /** Log matching: an index and a term identify one entry and all entries before it. */
@@ -114,8 +135,9 @@ export class RaftChecker {
     }
     const fits = previousTerm === undefined || known.previousTerm === undefined || previousTerm === known.previousTerm;
     invariant(
+      "log matching",
       fits && isSame(known.encoded, entry.encoded),
-      () => `log matching: there are two entries ${name}, the second at ${this.#group}-${id}`,
+      () => `there are two entries ${name}, the second at ${this.#group}-${id}`,
     );
   }
 
@@ -130,16 +152,18 @@ export class RaftChecker {
       const known = this.#committed[index];
       if (known === undefined || known.term >= first.term) continue;
       invariant(
+        "leader completeness",
         termAt(index) === known.term,
-        () => `leader completeness: ${this.#group}-${id} leads term ${first.term} without the committed entry ${index}`,
+        () => `${this.#group}-${id} leads term ${first.term} without the committed entry ${index}`,
       );
     }
     const beyond = this.#committed.findIndex(
       (known, index) => index >= first.index && known !== undefined && known.term < first.term,
     );
     invariant(
+      "leader completeness",
       beyond === -1,
-      () => `leader completeness: ${this.#group}-${id} leads term ${first.term} without the committed entry ${beyond}`,
+      () => `${this.#group}-${id} leads term ${first.term} without the committed entry ${beyond}`,
     );
   }
 
@@ -151,9 +175,10 @@ export class RaftChecker {
       return;
     }
     invariant(
+      "state machine safety",
       known.term === term && isSame(known.encoded, encoded),
       () =>
-        `state machine safety: ${this.#group}-${id} applies an entry of term ${term} at ${index}, where ${this.#group}-${known.by} applied a different one, of term ${known.term}`,
+        `${this.#group}-${id} applies an entry of term ${term} at ${index}, where ${this.#group}-${known.by} applied a different one, of term ${known.term}`,
     );
   }
 }

@@ -1,11 +1,21 @@
 import { decodeEntry, encodeFollowed } from "../../../core/codec.ts";
 import type { Command, Outcome } from "../../../core/commands.ts";
 import { applyEntry } from "../../../core/entries.ts";
-import type { ByteString, EpochCode, Inode, SessionId, SliceId, Version } from "../../../core/ids.ts";
+import {
+  type ByteString,
+  type EpochCode,
+  epochNumber,
+  epochRegion,
+  type Inode,
+  type SessionId,
+  type SliceId,
+  type Version,
+} from "../../../core/ids.ts";
 import { checkInvariants } from "../../../core/invariants.ts";
 import { Tree } from "../../../core/tree.ts";
 import type { TakenEntry } from "../../../meta-server/machine/machine.ts";
 import { invariant } from "../environment/world.ts";
+import { type Content, contentOf } from "./content.ts";
 import { Versions } from "./versions.ts";
 
 /** A command of the changelog, as the first server applied it. */
@@ -21,9 +31,12 @@ export interface KnownEntry {
   readonly appliedAt: number;
 }
 
-export interface SeenAttributes {
+/** What a read may return of an inode. */
+export interface SeenInode {
   readonly links: number;
-  readonly uid: number;
+  readonly owner: number;
+  readonly size: number;
+  readonly content: Content | undefined;
 }
 
 /** A reference replica in memory: what applying the changelog must result in. */
@@ -33,7 +46,7 @@ class Reference {
 
   apply(entry: TakenEntry): ReturnType<typeof applyEntry> & { taken: true } {
     const applied = applyEntry(this.tree, decodeEntry(encodeFollowed(entry.previous, entry.body)));
-    invariant(applied.taken, () => `${show(entry.version)} is on the changelog but core refuses it`);
+    invariant("one changelog", applied.taken, () => `${show(entry.version)} is on the changelog but core refuses it`);
     const { puts } = this.tree.takeTurn();
     for (const [key, value] of puts) {
       if (value === undefined) this.pairs.delete(key as ByteString);
@@ -53,10 +66,11 @@ const INVARIANTS_EVERY = 64;
 export class VolumeChecker {
   readonly entries = new Map<string, KnownEntry>();
   readonly names = new Versions<Inode | undefined>((version) => this.#epochStart(version));
-  readonly attributes = new Versions<SeenAttributes | undefined>((version) => this.#epochStart(version));
+  readonly inodes = new Versions<SeenInode | undefined>((version) => this.#epochStart(version));
   /** The epochs begun by force, each with the last version that it shares with the epoch before. */
   readonly forks: { readonly epoch: EpochCode; readonly fork: Version; readonly atMs: number }[] = [];
   readonly sessions = new Set<SessionId>();
+  readonly #openSessions = new Versions<boolean>((version) => this.#epochStart(version));
   readonly #clock: { readonly nowMs: () => number; readonly tick: () => number };
   readonly #tips = new Map<string, Reference>();
   readonly #epochs = new Map<number, Version>();
@@ -82,8 +96,9 @@ export class VolumeChecker {
     const known = this.entries.get(name);
     if (known !== undefined) {
       invariant(
+        "one changelog",
         show(known.previous) === show(entry.previous) && Buffer.compare(known.body, entry.body) === 0,
-        () => `the changelog is immutable: ${by} has applied a different command as ${name}`,
+        () => `${by} has applied a different command as ${name}`,
       );
       return;
     }
@@ -94,10 +109,11 @@ export class VolumeChecker {
   observeHash(by: string, version: Version, stateHash: string): void {
     if (version.sequence === 0) return;
     const known = this.entries.get(show(version));
-    invariant(known !== undefined, () => `${by} is at ${show(version)}, which no server has applied`);
+    invariant("one changelog", known !== undefined, () => `${by} is at ${show(version)}, which no server has applied`);
     invariant(
+      "one state",
       known!.stateHash === stateHash,
-      () => `state hash: ${by} has ${stateHash} at ${show(version)}, not ${known!.stateHash}`,
+      () => `${by} has ${stateHash} at ${show(version)}, not ${known!.stateHash}`,
     );
   }
 
@@ -107,6 +123,7 @@ export class VolumeChecker {
     let reference = this.#tips.get(before);
     if (reference === undefined) {
       invariant(
+        "one changelog",
         previous.sequence === 0 ? this.entries.size === 0 : this.entries.has(before),
         () => `a gap in the changelog: ${by} applies ${show(version)} after ${before}, which no server has applied`,
       );
@@ -114,6 +131,7 @@ export class VolumeChecker {
     }
     const applied = reference.apply(entry);
     invariant(
+      "one changelog",
       show(applied.version) === show(version),
       () => `${by} numbers ${show(applied.version)} as ${show(version)}`,
     );
@@ -127,9 +145,9 @@ export class VolumeChecker {
     const { stamp, command } = decodeEntry(encodeFollowed(previous, body));
     const { tree } = reference;
     invariant(
+      "one changelog",
       stamp.epoch === previous.epoch,
-      () =>
-        `${show(version)} was proposed in epoch ${stamp.epoch >> 4}.${stamp.epoch & 15}, not in that of its predecessor`,
+      () => `${show(version)} was proposed in epoch ${showEpoch(stamp.epoch)}, not in that of its predecessor`,
     );
     if (version.epoch !== previous.epoch)
       this.#recordEpoch(entry, command.kind === "beginEpoch" && command.how === "forced");
@@ -151,7 +169,7 @@ export class VolumeChecker {
       }
     }
     this.#recordInodes(applied, command, version, tree);
-    if (command.kind === "openSession") this.sessions.add(command.session);
+    this.#recordSession(command, version);
     if (command.kind === "grantSlices" && applied.outcome.ok) {
       this.#grants.push({ session: stamp.session, version, ...applied.outcome.grant! });
     }
@@ -179,13 +197,26 @@ export class VolumeChecker {
     }
     for (const inode of inodes) {
       const now = tree.attributes(inode);
-      this.attributes.put(String(inode), version, now && { links: now.links, uid: now.uid });
+      const content = now?.kind === "file" ? contentOf(tree.chunk(inode, 0)) : undefined;
+      const seen = now && { links: now.links, owner: now.uid, size: now.size, content };
+      this.inodes.put(String(inode), version, seen);
     }
+  }
+
+  #recordSession(command: Command, version: Version): void {
+    if (command.kind !== "openSession" && command.kind !== "closeSession") return;
+    if (command.kind === "openSession") this.sessions.add(command.session);
+    this.#openSessions.put(String(command.session), version, command.kind === "openSession");
+  }
+
+  /** Whether a session is open in the state of this version. */
+  isSessionOpenAt(session: SessionId, version: Version): boolean {
+    return this.#openSessions.at(String(session), version) === true;
   }
 
   #recordEpoch({ previous, version }: TakenEntry, forced: boolean): void {
     const known = this.#epochs.get(version.epoch);
-    invariant(known === undefined, () => `epoch ${version.epoch} begins twice`);
+    invariant("one changelog", known === undefined, () => `epoch ${showEpoch(version.epoch)} begins twice`);
     this.#epochs.set(version.epoch, previous);
     if (forced) this.forks.push({ epoch: version.epoch, fork: previous, atMs: this.#clock.nowMs() });
   }
@@ -200,11 +231,13 @@ export class VolumeChecker {
         this.isBefore(grant.version, version),
     );
     invariant(
+      "slice ids",
       isGranted,
       () => `slice ${id} is named at ${show(version)} by session ${session}, to which it was not granted`,
     );
     const before = this.#usedSlices.get(id);
     invariant(
+      "slice ids",
       before === undefined || !this.isBefore(before, version),
       () => `slice ${id} is reused at ${show(version)}`,
     );
@@ -239,16 +272,20 @@ export class VolumeChecker {
   checkTips(): void {
     for (const [name, { pairs }] of this.#tips) {
       const errors = checkInvariants(pairs);
-      invariant(errors.length === 0, () => `the tree at ${name}: ${errors.join("; ")}`);
+      invariant("sound tree", errors.length === 0, () => `the tree at ${name}: ${errors.join("; ")}`);
     }
   }
 }
 
 function checkTree(pairs: Map<ByteString, Uint8Array>, version: Version): void {
   const errors = checkInvariants(pairs);
-  invariant(errors.length === 0, () => `the tree at ${show(version)}: ${errors.join("; ")}`);
+  invariant("sound tree", errors.length === 0, () => `the tree at ${show(version)}: ${errors.join("; ")}`);
 }
 
-export function show({ epoch, sequence }: { readonly epoch: number; readonly sequence: number }): string {
-  return `${epoch >> 4}.${epoch & 15}:${sequence}`;
+export function show({ epoch, sequence }: Version): string {
+  return `${showEpoch(epoch)}:${sequence}`;
+}
+
+export function showEpoch(epoch: EpochCode): string {
+  return `${epochNumber(epoch)}.${epochRegion(epoch)}`;
 }

@@ -74,12 +74,17 @@ export class Network {
     this.#pipes.delete(pipe);
   }
 
-  /** Resets all connections between two hosts. */
-  reset(a: Host, b: Host): void {
+  /** Resets all connections between two hosts. @returns whether there was one */
+  reset(a: Host, b: Host): boolean {
+    let isReset = false;
     for (const pipe of [...this.#pipes]) {
       const { from, to } = pipe.options;
-      if ((from === a && to === b) || (from === b && to === a)) pipe.break();
+      if ((from === a && to === b) || (from === b && to === a)) {
+        pipe.break();
+        isReset = true;
+      }
     }
+    return isReset;
   }
 
   delayMs(from: Host, to: Host): number {

@@ -1,3 +1,4 @@
+import type { Truth } from "../checks/truths.ts";
 import { Prng } from "./prng.ts";
 
 /** Wall time at the beginning of every run: in the past, so that it cannot be mistaken for real time. */
@@ -18,13 +19,20 @@ export interface ScheduledEvent {
 /** Node's internal function that runs all pending ticks and microtasks, called from within a macrotask. */
 const drain = (globalThis.process as unknown as { _tickCallback(): void })._tickCallback;
 
+/** One of the truths does not hold. Any other error is one of the simulator itself. */
 export class Violation extends Error {
   override readonly name = "Violation";
+  readonly truth: Truth;
+
+  constructor(truth: Truth, message: string) {
+    super(message);
+    this.truth = truth;
+  }
 }
 
 /** Throws a Violation unless `holds`. */
-export function invariant(holds: boolean, message: () => string): void {
-  if (!holds) throw new Violation(message());
+export function invariant(truth: Truth, holds: boolean, message: () => string): void {
+  if (!holds) throw new Violation(truth, message());
 }
 
 /**
@@ -86,7 +94,7 @@ export class World {
         continue;
       }
       this.#stepsAtSameTime = event.atMs === this.nowMs ? this.#stepsAtSameTime + 1 : 0;
-      if (this.#stepsAtSameTime > SAME_TIME_STEPS_MAX) throw new Violation("livelock: time does not advance");
+      if (this.#stepsAtSameTime > SAME_TIME_STEPS_MAX) throw new Error("livelock: time does not advance");
       this.nowMs = event.atMs;
       this.steps++;
       this.#step(event);
@@ -109,13 +117,12 @@ export class World {
     this.current = undefined;
   }
 
-  /** An uncaught error is a violation, unless its process has ended already. */
+  /** An uncaught error of a server is a violation, unless its process has ended already; any other one is the simulator's. */
   uncaught(error: Error, process: Process | undefined): void {
-    if (error instanceof Violation) this.reportViolation(error);
-    else if (process === undefined) this.reportViolation(error);
-    else if (process.alive) {
-      this.reportViolation(new Violation(`${process.host.name}: uncaught error: ${error.stack}`));
-    }
+    if (process?.alive === false && !(error instanceof Violation)) return;
+    const isServers = process?.host.isServer === true && !(error instanceof Violation);
+    const named = () => new Violation("servers run", `${process!.host.name}: uncaught error: ${error.stack}`);
+    this.reportViolation(isServers ? named() : error);
   }
 
   #push(event: ScheduledEvent): void {
@@ -171,6 +178,8 @@ export class Host {
   readonly region: string;
   readonly world: World;
   process: Process | undefined;
+  /** Whether it runs a metadata server. */
+  isServer = false;
   /** Called between two steps of a turn, where a crash is hardest to survive. */
   onCrashPoint: (step: string) => void = () => {};
   pausedUntilMs = 0;

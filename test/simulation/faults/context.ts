@@ -53,6 +53,14 @@ export class FaultContext {
     });
   }
 
+  /** The rates that the clocks of servers may run at: with read leases they keep within the promised drift. */
+  get clockRates(): { readonly slowest: number; readonly fastest: number } {
+    const { clockDriftPercent } = this.profile;
+    return clockDriftPercent === undefined
+      ? { slowest: 0.1, fastest: 1.3 }
+      : { slowest: 1, fastest: 1 + clockDriftPercent / 100 };
+  }
+
   leaderOf(region: Region): SimulatedServer | undefined {
     return this.cluster
       .of(region)

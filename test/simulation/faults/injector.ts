@@ -17,6 +17,7 @@ export class FaultInjector {
   readonly #leadership: LeadershipFaults;
   readonly #membership: MembershipFaults;
   readonly #regions: RegionFaults;
+  readonly #hits = new Map<FaultName, number>();
 
   constructor(targets: FaultTargets) {
     const context = new FaultContext(targets);
@@ -26,15 +27,20 @@ export class FaultInjector {
     this.#leadership = new LeadershipFaults(context, this.#processes, this.#network);
     this.#membership = new MembershipFaults(context, this.#processes);
     this.#regions = new RegionFaults(context, this.#processes, this.#network);
+    this.#processes.onBroken = (fault) => this.#hit(fault);
     context.network.wanMs = context.profile.wanMs;
     for (const server of context.cluster.servers) this.#processes.enableCrashPoints(server);
     context.observers.onElected = (server) => this.#leadership.onElected(server);
     context.observers.onBootstrap = (region) => this.#regions.onBootstrap(region);
   }
 
-  counts(): { readonly crashes: number; readonly brokenDisks: number; readonly memberChanges: number } {
-    const { crashes, brokenDisks } = this.#processes;
-    return { crashes, brokenDisks, memberChanges: this.#membership.memberChanges };
+  /** How often each kind of fault hit something. */
+  get hits(): ReadonlyMap<FaultName, number> {
+    return this.#hits;
+  }
+
+  counts(): { readonly crashes: number; readonly memberChanges: number } {
+    return { crashes: this.#processes.crashes, memberChanges: this.#membership.memberChanges };
   }
 
   begin(): void {
@@ -65,6 +71,13 @@ export class FaultInjector {
     this.#keepRunning();
   }
 
+  /** Orders of the operator while nothing fails: now and then a switchover, and a member that is replaced. */
+  calm(): void {
+    const { prng, cluster } = this.#context;
+    if (prng.chance(0.5)) this.#regions.switchover();
+    if (prng.chance(0.2)) this.#membership.change(prng.pick(cluster.servers).region);
+  }
+
   /** Polls, since a graceful stop that began before the end may complete only now. */
   #keepRunning(): void {
     for (const server of this.#context.cluster.servers) {
@@ -90,33 +103,40 @@ export class FaultInjector {
     for (const [name, weight] of entries) {
       left -= weight;
       if (left > 0) continue;
-      this.#faults[name](prng.pick(cluster.servers));
+      if (this.#faults[name](prng.pick(cluster.servers))) this.#hit(name);
       return;
     }
   }
 
-  readonly #faults: { readonly [K in FaultName]: (server: SimulatedServer) => void } = {
+  #hit(name: FaultName): void {
+    this.#hits.set(name, (this.#hits.get(name) ?? 0) + 1);
+  }
+
+  /** Each injects its fault, and returns whether it hits anything; `false` also where that shows only later. */
+  readonly #faults: { readonly [K in FaultName]: (server: SimulatedServer) => boolean } = {
     crash: (server) => this.#processes.crash(server),
     crashLeader: (server) => this.#processes.crash(this.#leaderNear(server)),
+    destroyDisk: (server) => this.#processes.destroyDisk(server),
     powerFailure: (server) => this.#processes.powerFailure(server.region),
     gracefulStop: (server) => this.#processes.gracefulStop(server),
     pause: (server) => this.#pause(server),
     clockSkew: (server) => this.#skewClock(server),
-    slowDisk: ({ disk }) => {
+    slowDisk: ({ disk, isUp }) => {
       disk.delayMsMax = this.#context.prng.pick(this.#context.profile.diskDelaysMs);
+      return isUp;
     },
-    fullDisk: (server) => this.#processes.breakDisk(server, "full"),
-    readError: (server) => this.#processes.breakDisk(server, "read-error"),
+    fullDisk: (server) => this.#breakDisk(server, "full"),
+    readError: (server) => this.#breakDisk(server, "read-error"),
     partition: () => this.#network.partition(),
     partitionRegions: () => this.#network.partitionRegions(this.#context.prng.pick(["aws", "gcp", "both"])),
     isolateLeader: (server) =>
       this.#network.isolate(this.#leaderNear(server), this.#context.prng.pick(["in", "out", "both"])),
     strandLeader: (server) => this.#network.strand(this.#leaderNear(server)),
-    heal: () => this.#network.heal(),
+    heal: () => this.#heal(),
     networkConditions: () => this.#network.changeConditions(),
     resetConnections: (server) => {
       const { cluster, network, prng } = this.#context;
-      network.reset(server.host, prng.pick(cluster.servers).host);
+      return network.reset(server.host, prng.pick(cluster.servers).host);
     },
     transferLeadership: (server) => this.#leadership.transfer(this.#leaderNear(server)),
     rivalCandidates: (server) => this.#leadership.rivalCandidates(this.#leaderNear(server)),
@@ -130,16 +150,30 @@ export class FaultInjector {
     return this.#context.leaderOf(server.region) ?? server;
   }
 
-  #pause({ host }: SimulatedServer): void {
+  #breakDisk(server: SimulatedServer, fault: "full" | "read-error"): boolean {
+    this.#processes.breakDisk(server, fault);
+    return false;
+  }
+
+  #heal(): boolean {
+    const isCut = !this.#context.network.isWhole;
+    this.#network.heal();
+    return isCut;
+  }
+
+  #pause({ host, isUp }: SimulatedServer): boolean {
     const { world, prng } = this.#context;
     host.pausedUntilMs = world.nowMs + prng.between(50, 4_000);
     world.log(`${host.name} is paused until ${Math.round(host.pausedUntilMs)}`);
+    return isUp;
   }
 
-  #skewClock({ host }: SimulatedServer): void {
-    const { world, prng } = this.#context;
-    host.rate = prng.pick([0.5, 0.8, 1, 1, 1.3]);
+  #skewClock({ host, isUp }: SimulatedServer): boolean {
+    const { world, prng, clockRates, profile } = this.#context;
+    const rates = profile.clockDriftPercent === undefined ? [0.5, 0.8, 1, 1, 1.3] : [1, clockRates.fastest];
+    host.rate = prng.pick(rates);
     host.skewMs = prng.between(-5_000, 5_000);
     world.log(`${host.name}: its clock runs at rate ${host.rate}, ${Math.round(host.skewMs)} ms ahead`);
+    return isUp;
   }
 }

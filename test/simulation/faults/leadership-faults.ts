@@ -17,19 +17,20 @@ export class LeadershipFaults {
     this.#network = network;
   }
 
-  transfer(server: SimulatedServer): void {
+  transfer(server: SimulatedServer): boolean {
     const leader = this.#leading(server);
-    if (leader === undefined) return;
+    if (leader === undefined) return false;
     const to = this.#context.prng.pick(this.#othersThan(server)).member;
     this.#context.log(`${server.host.name} transfers leadership to ${to}`);
     this.#context.world.turn(leader.process, () => leader.raft.step({ type: "transfer", to }));
+    return true;
   }
 
   /** Makes both followers candidates at the same time: the old leader's vote decides between them. */
-  rivalCandidates(server: SimulatedServer): void {
+  rivalCandidates(server: SimulatedServer): boolean {
     const { prng, world } = this.#context;
     const leader = this.#leading(server);
-    if (leader === undefined) return;
+    if (leader === undefined) return false;
     this.#context.log(`${server.host.name} transfers leadership to both others`);
     const others = this.#othersThan(server);
     const hosts = others.map(({ host }) => host);
@@ -40,6 +41,7 @@ export class LeadershipFaults {
     for (const { disk } of [server, ...others]) disk.delayMsMax = 2;
     others[prng.below(others.length)]!.disk.delayMsMax = 300; // slow to persist its own vote, so it campaigns late
     this.#deciders.set(server.region, server);
+    return true;
   }
 
   /** The first moments of a term are the most dangerous ones: crash the new leader there. */

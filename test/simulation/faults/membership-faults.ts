@@ -21,15 +21,16 @@ export class MembershipFaults {
   }
 
   /** Adds a new server as a learner, promotes it, and removes a member. Each step may fail, and is retried. */
-  change(region: Region): void {
+  change(region: Region): boolean {
     const { cluster, operator, world } = this.#context;
     const waiting = this.#spares.get(region);
-    if (this.#changing.has(region) || (waiting === undefined && cluster.of(region).length >= SERVERS_MAX)) return;
+    if (this.#changing.has(region) || (waiting === undefined && cluster.of(region).length >= SERVERS_MAX)) return false;
     this.#changing.add(region);
     const spare = waiting ?? this.#addSpare(region);
     world.turn(operator.host.process!, () => {
       this.#replace(region, spare).then(() => this.#changing.delete(region));
     });
+    return true;
   }
 
   #addSpare(region: Region): SimulatedServer {
@@ -58,9 +59,8 @@ export class MembershipFaults {
   /** @returns whether the change was committed, as observed: the operator's own answer may be lost. */
   async #step(region: Region, change: "add" | "promote" | "remove", server: SimulatedServer): Promise<boolean> {
     const { observers, operator, prng } = this.#context;
-    for (let attempt = 0; this.#context.isActive && attempt < CHANGE_ATTEMPTS; attempt++) {
+    for (let attempt = 0; attempt < CHANGE_ATTEMPTS; attempt++) {
       await new Promise((resolve) => setTimeout(resolve, prng.between(50, 1_000)));
-      if (!this.#context.isActive) return false;
       const { member, address } = server;
       await operator.changeMembers(region, change, member, address);
       const known = observers.configurations.get(region)?.members.find(({ id }) => id === member);

@@ -5,8 +5,8 @@ import type { FaultContext } from "./context.ts";
 export class ProcessFaults {
   readonly #context: FaultContext;
   crashes = 0;
-  /** Servers that stopped because of their disk. */
-  brokenDisks = 0;
+  /** Called for each server that stopped because of its disk. */
+  onBroken: (fault: "fullDisk" | "readError") => void = () => {};
 
   constructor(context: FaultContext) {
     this.#context = context;
@@ -23,15 +23,39 @@ export class ProcessFaults {
   }
 
   /** Kills the process, sometimes with its machine's power, and restarts it later. */
-  crash(server: SimulatedServer): void {
-    this.#crash(server, this.#context.prng.chance(0.3));
+  crash(server: SimulatedServer): boolean {
+    return this.#crash(server, this.#context.prng.chance(0.3));
   }
 
-  #crash(server: SimulatedServer, power: boolean): void {
-    if (!server.isUp) return;
+  /** @returns whether it was up */
+  #crash(server: SimulatedServer, power: boolean): boolean {
+    if (!server.isUp) return false;
     this.crashes++;
     server.crash(power);
     this.#restartLater(server);
+    return true;
+  }
+
+  /**
+   * A machine and its disk are lost, and it comes back with an empty one. A group bears the loss of a minority of its
+   * voters: no more are emptied before those have caught up.
+   */
+  destroyDisk({ region }: SimulatedServer): boolean {
+    const { cluster, observers, prng } = this.#context;
+    const members = cluster.of(region).filter((server) => observers.isMember(server));
+    const lost = members.filter((server) => observers.isNewcomer(server)).length;
+    const minority = Math.floor((members.length - 1) / 2) - lost;
+    if (minority < 1) return false;
+    const left = members.filter((server) => !observers.isNewcomer(server));
+    for (let count = 1 + prng.below(minority); count > 0; count--) {
+      const [server] = left.splice(prng.below(left.length), 1);
+      this.#context.log(`${server!.host.name} loses its disk`);
+      const wasUp = this.#crash(server!, true);
+      server!.replaceDisk();
+      observers.diskReplaced(server!);
+      if (!wasUp) this.#restartLater(server!);
+    }
+    return true;
   }
 
   /** Kills the process and starts it again at once. */
@@ -41,8 +65,10 @@ export class ProcessFaults {
     server.start();
   }
 
-  powerFailure(region: Region): void {
-    for (const server of this.#context.cluster.of(region)) this.#crash(server, true);
+  powerFailure(region: Region): boolean {
+    let isHit = false;
+    for (const server of this.#context.cluster.of(region)) if (this.#crash(server, true)) isHit = true;
+    return isHit;
   }
 
   /** The server stops at its next use of the disk, and restarts after an operator has repaired it. */
@@ -51,22 +77,23 @@ export class ProcessFaults {
     this.#context.log(`${server.host.name}: ${fault}`);
     server.disk.fault = fault;
     this.#context.later(prng.between(200, 3_000), () => {
-      if (server.isBroken) this.brokenDisks++;
+      if (server.isBroken) this.onBroken(fault === "full" ? "fullDisk" : "readError");
       else this.#crash(server, false); // it had not used its disk yet: the repair restarts it all the same
       server.disk.fault = "none";
       this.#restartLater(server);
     });
   }
 
-  gracefulStop(server: SimulatedServer): void {
+  gracefulStop(server: SimulatedServer): boolean {
     const { world, prng } = this.#context;
     const { process } = server.host;
-    if (process === undefined) return;
+    if (process === undefined) return false;
     world.turn(process, () => void server.stop());
     this.#context.later(prng.between(2_500, 4_000), () => {
       if (server.host.process === process) server.crash(false);
       this.#restartLater(server);
     });
+    return true;
   }
 
   #restartLater(server: SimulatedServer): void {

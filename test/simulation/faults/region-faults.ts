@@ -15,13 +15,14 @@ export class RegionFaults {
     this.#network = network;
   }
 
-  switchover(): void {
+  switchover(): boolean {
     const from = this.#context.primary();
     this.#context.operator.switchover(from, otherThan(from));
+    return true;
   }
 
   /** The primary is cut off or loses its power (or an operator makes a mistake), and the mirror is promoted. */
-  promote(): void {
+  promote(): boolean {
     const { operator, prng, world } = this.#context;
     const primary = this.#context.primary();
     const reason = prng.pick(["partition", "powerFailure", "mistake"]);
@@ -31,6 +32,7 @@ export class RegionFaults {
       world.after(prng.between(3_000, 12_000), () => this.#network.heal());
     }
     this.#context.later(prng.between(50, 3_000), () => operator.promote(otherThan(primary)));
+    return true;
   }
 
   /** Promotes a mirror while it is bootstrapping from a snapshot. */

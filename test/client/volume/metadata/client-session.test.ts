@@ -68,7 +68,7 @@ function client(
       onPrimaryLoss: options.onPrimaryLoss ?? "serve",
       readTimeoutMs: 3000,
       logger: pino({ level: "silent" }),
-      hello: (seen) => ({ volume: "v", region, client: "c", session: session.id, seen, open: [] }),
+      hello: (seen, uuid) => ({ volume: "v", region, client: "c", session: session.id, seen, uuid, open: [] }),
     },
     { onInvalidations: () => lost.push("invalidated"), onCachesLost: (reason) => lost.push(reason) },
   );
