@@ -86,8 +86,8 @@ export const SEMANTICS: readonly Fault[] = [
     replacements: [
       {
         file: "client/volume/filesystem/mount-state.ts",
-        text: "posixOwners.size + flockOwners.size > 0) handle.broken = true;",
-        by: "posixOwners.size + flockOwners.size > 0) handle.broken = false;",
+        text: "lockOwners?.any) handle.broken = true;",
+        by: "lockOwners?.any) handle.broken = false;",
       },
     ],
     test: "test/semantics/failures.test.ts",
