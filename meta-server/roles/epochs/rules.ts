@@ -240,7 +240,7 @@ function answered(at: Situation, event: EventOf<"answered">): Step {
   if (later > at.version.epoch) return isHandedOver(at, later) ? [{ do: "wakeFollower" }] : ended(at, later);
   if (isOver(at)) return endedStep(at);
   const report: Action = { do: "reportLosses", reachable: confirmed };
-  if (at.isCleared) return [report];
+  if (at.isCleared) return [say(""), report];
   if (!isOfThisEpoch(at, event)) return [];
   if (!isComplete(event) && !hasWaitedAlone(at)) {
     return [say(`changes are refused: ${waitingFor(missing, at)}, where a later epoch may have begun; ${START_THEM}`)];
