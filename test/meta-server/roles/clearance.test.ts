@@ -4,7 +4,8 @@ import { afterEach, expect, test, vi } from "vitest";
 import type { VolumeDescription } from "../../../config/volume-description.ts";
 import type { AdminAnswer } from "../../../proto/generated/admin.ts";
 import { Status } from "../../../proto/generated/metadata.ts";
-import { TestVolume, until } from "../harness.ts";
+import { until } from "../../support/until.ts";
+import { TestVolume } from "../harness.ts";
 import { RawClient } from "../raw-client.ts";
 
 /** Long enough for a leader to have known a cleared leader before it. */
