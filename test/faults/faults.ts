@@ -6,6 +6,7 @@ import { CORE } from "./core.ts";
 import { EPOCHS } from "./epochs.ts";
 import type { Fault } from "./fault.ts";
 import { FILE_CONTENTS } from "./file-contents.ts";
+import { LEVELS } from "./levels.ts";
 import { MIRRORING } from "./mirroring.ts";
 import { PROMISES } from "./promises.ts";
 import { SEMANTICS } from "./semantics.ts";
@@ -18,6 +19,7 @@ export const FAULTS: readonly Fault[] = [
   ...PROMISES,
   ...FILE_CONTENTS,
   ...MIRRORING,
+  ...LEVELS,
   ...CONSENSUS_MEMBERSHIP,
   ...CONSENSUS_LEASES,
   ...CONSENSUS_RUNTIME,

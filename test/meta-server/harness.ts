@@ -66,7 +66,8 @@ export class TestVolume {
     return made.link;
   }
 
-  async start(region: string, member?: number): Promise<void> {
+  /** `supports`: the highest feature level that the servers know, if not the program's. */
+  async start(region: string, member?: number, supports?: number): Promise<void> {
     const { meta } = this.volume.regions.get(region)!;
     const members = member === undefined ? meta.map((_, index) => index + 1) : [member];
     await Promise.all(
@@ -78,6 +79,7 @@ export class TestVolume {
           dataDir: join(this.directory, `${region}-${id}`),
           logger: logger.child({ at: `${region}/${id}` }),
           ...this.#tuning,
+          ...(supports === undefined ? {} : { supports }),
           onFatal: (error) => {
             throw error;
           },

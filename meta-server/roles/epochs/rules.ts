@@ -247,7 +247,7 @@ function answered(at: Situation, event: EventOf<"answered">): Step {
   if (isOver(at)) return endedStep(at);
   const back = returned(at, event);
   const report: Action = { do: "reportLosses", reachable: confirmed };
-  if (at.isCleared) return [...back, report];
+  if (at.isCleared) return [say(""), ...back, report];
   if (!isOfThisEpoch(at, event)) return [];
   if (!isComplete(event) && !hasWaitedAlone(at)) {
     const message = `changes are refused: ${waitingFor(missing, at)}, where a later epoch may have begun; ${orElse(missing)}`;

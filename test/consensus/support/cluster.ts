@@ -98,6 +98,8 @@ export class Cluster {
       region: "r",
       self: id,
       address: members[id - 1]!.address,
+      supports: 1,
+      required: () => 1,
       logger,
       refusals,
       ...identity,

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import pino from "pino";
 import { afterEach, expect, test, vi } from "vitest";
 import type { VolumeDescription } from "../../../config/volume-description.ts";
-import type { AdminAnswer } from "../../../proto/generated/admin.ts";
+import { type AdminAnswer, PromoteRequest } from "../../../proto/generated/admin.ts";
 import { Status } from "../../../proto/generated/metadata.ts";
 import { until } from "../../support/until.ts";
 import { logger, TestVolume } from "../harness.ts";
@@ -169,7 +169,9 @@ test("an epoch that a switchover, its way back, or a promotion has begun needs n
   expect(back).toMatchObject({ ok: true });
   expect(await change("aws")).toBe(Status.OK);
   await volume.stop("aws");
-  expect(await call("gcp", "promote", { force: true, evenIfAlive: false })).toMatchObject({ ok: true });
+  expect(await call("gcp", "promote", PromoteRequest.fromPartial({ force: true, volume: "test" }))).toMatchObject({
+    ok: true,
+  });
   expect(await change("gcp")).toBe(Status.OK);
 });
 

@@ -242,9 +242,15 @@ const CASES: Cases = {
     ["asks every two seconds", { askedForMs: 2_000 }, round, ["ask"]],
     ["has asked less than two seconds ago", { askedForMs: 1_999 }, round, []],
     ["a member has started anew", { hasNewLife: true }, round, ["clear"]],
-    ["nothing new", {}, answered(), ["reportLosses"]],
-    ["a region that was declared gone answers", { excused: ["gcp"] }, answered(), ["countAgain", "reportLosses"]],
-    ["a region that does not answer, while this one serves", {}, answered(nobody, ["gcp"]), ["reportLosses"]],
+    // Whatever it said when it led the region before, while another member formatted the volume, is over.
+    ["nothing new", {}, answered(), ["say: ", "reportLosses"]],
+    ["a region that does not answer, while this one serves", {}, answered(nobody, ["gcp"]), ["say: ", "reportLosses"]],
+    [
+      "a region that was declared gone answers",
+      { excused: ["gcp"] },
+      answered(),
+      ["say: ", "countAgain", "reportLosses"],
+    ],
     ["enough ids left", { lastCounter: USED_UP.lastCounter - 1 }, reported, []],
     ["ids almost used up", USED_UP, reported, ["begin 3@0 counters"]],
     ...OVERTAKEN,
