@@ -122,8 +122,8 @@ export const CLEARANCE: readonly Fault[] = [
     replacements: [
       {
         file: "meta-server/services/changelog/follow-stream.ts",
-        text: "    if (!this.#options.mayFeed()) return refuse(`${region} does not know whether its epoch is still current`);\n",
-        by: "",
+        text: "if (!this.#options.mayFeed()) return refuse(",
+        by: "if (machine === undefined) return refuse(",
       },
     ],
     test: CLEARANCE_TEST,
@@ -162,8 +162,13 @@ export const CLEARANCE: readonly Fault[] = [
   },
   {
     name: "follows-its-fence-only",
-    about: "a fenced region follows the epoch that it was fenced for, and no other",
+    about: "a fenced region follows the epoch that it was fenced for, and no other, and never raises its fence",
     replacements: [
+      {
+        file: RULES,
+        text: "return later > at.fence ? ended(at, later) : [];",
+        by: "return later > 0 ? [] : ended(at, later);",
+      },
       {
         file: "meta-server/roles/follower/follower.ts",
         text: `if (status.role === "unformatted") continue;`,
