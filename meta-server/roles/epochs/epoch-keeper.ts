@@ -51,6 +51,8 @@ export class EpochKeeper {
   #sealedMs = 0;
   #sealPatienceMs = SEAL_PATIENCE_MS;
   #message = "";
+  /** The last message without its duration: each is logged once. */
+  #logged = "";
 
   constructor(context: ServerContext, regions: Regions, follower: Follower) {
     this.#context = context;
@@ -221,6 +223,10 @@ export class EpochKeeper {
   readonly #handlers: Handlers = {
     say: ({ message }) => {
       this.#message = message;
+      const subject = message.replace(/ \(\d+ s so far\)/, "");
+      if (subject !== "" && subject !== this.#logged)
+        this.#context.logger.info({ region: this.#context.region }, message);
+      this.#logged = subject;
     },
     log: ({ level, fields, text }) => this.#context.logger[level](fields, text),
     ask: async () => {

@@ -1,11 +1,12 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import pino from "pino";
 import { afterEach, expect, test, vi } from "vitest";
 import type { VolumeDescription } from "../../../config/volume-description.ts";
 import { type AdminAnswer, PromoteRequest } from "../../../proto/generated/admin.ts";
 import { Status } from "../../../proto/generated/metadata.ts";
 import { until } from "../../support/until.ts";
-import { TestVolume } from "../harness.ts";
+import { logger, TestVolume } from "../harness.ts";
 import { RawClient } from "../raw-client.ts";
 
 /** Long enough for a leader to have known a cleared leader before it. */
@@ -189,11 +190,17 @@ test("a primary that starts again refuses a switchover, and says for what it wai
 
 test("A volume is created once every region has said that it holds none, or by an order that names those that cannot, and never after a mere wait", async () => {
   volume = await TestVolume.create({ aws: 1, gcp: 1 }, { startAloneWaitMs: 0 });
+  const log = pino({ level: "silent" });
+  const logged = vi.spyOn(log, "info");
+  vi.spyOn(logger, "child").mockReturnValue(log as never);
   await volume.start("aws");
   const { address, message } = await waiting("aws", "gcp");
-  expect(message).toMatch(/run 'mirrorfs format --without gcp'/);
+  const order = /waiting for gcp .* run 'mirrorfs format --without gcp'/;
+  expect(message).toMatch(order);
+  const told = () => logged.mock.calls.filter(([, text]) => order.test(String(text)));
   await new Promise((resolve) => setTimeout(resolve, 4_000));
   expect((await volume.status(address)).role).toBe("unformatted");
+  expect(told(), "the log says so, once").toHaveLength(1);
   await volume.start("gcp");
   await isTaken("aws");
   await volume.leader("gcp", ({ role }) => role === "mirror");
