@@ -9,6 +9,8 @@ export interface VolumeStatus {
   /** Number of the highest epoch that any region is in; 0 when none answered. */
   readonly epoch: number;
   readonly primary: string;
+  /** The volume's feature level; null when no server answers, 0 before it is formatted. */
+  readonly features: number | null;
   readonly regions: Readonly<Record<string, RegionSummary>>;
 }
 
@@ -43,6 +45,8 @@ export interface MemberSummary {
   /** "voter" | "learner" | "joining" | "removed" | "unknown" */
   readonly membership: string;
   readonly sequence: number | null;
+  /** The highest feature level that it knows; null when it does not answer. */
+  readonly supports: number | null;
   /** Log entries that it lacks, as the leader knows; null without a leader. */
   readonly behind: number | null;
   /** Bytes received of a snapshot that is being sent to it; null when there is none. */
@@ -69,6 +73,7 @@ export async function volumeStatus(volume: VolumeDescription): Promise<VolumeSta
     volume: volume.volume,
     epoch: epochNumberOf(newest?.version),
     primary,
+    features: newest?.features ?? null,
     regions: Object.fromEntries(regions),
   };
 }
@@ -99,6 +104,7 @@ export function memberSummaries(
       leader: status?.isLeader ?? false,
       membership: status?.membership || knownAs,
       sequence: status?.version?.sequence ?? null,
+      supports: status?.supports ?? null,
       behind: region?.isLeader === true && known !== undefined ? known.behind : null,
       snapshotBytes: known?.snapshotBytes || null,
       refused: status?.refused ?? {},

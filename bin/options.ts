@@ -44,6 +44,15 @@ export function readVolume(options: { config?: string }): VolumeDescription {
   return readVolumeFile(options.config);
 }
 
+/**
+ * The feature level that a server or agent claims to know, from MIRRORFS_TEST_FEATURES: for tests in which several versions of
+ * the program work together. Undefined without it: the program's own.
+ */
+export function testedLevel(): number | undefined {
+  const text = process.env.MIRRORFS_TEST_FEATURES;
+  return text === undefined ? undefined : integer(1)(text);
+}
+
 /** @throws UserError (exit 2) when the volume has no such region. */
 export function regionOf(volume: VolumeDescription, name: string): RegionDescription {
   const region = volume.regions.get(name);

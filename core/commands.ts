@@ -79,6 +79,7 @@ export type Command =
     }
   | ({ readonly kind: "beginEpoch"; readonly epoch: EpochCode } & Beginning)
   | { readonly kind: "seal"; readonly to: RegionIndex }
+  | { readonly kind: "setFeatures"; readonly level: number }
   | { readonly kind: "regionProgress"; readonly region: RegionIndex; readonly version: Version }
   // Sessions. The client draws the id (random, below 2^53), so that a retry opens the same session.
   | { readonly kind: "openSession"; readonly session: SessionId; readonly client: string; readonly region: RegionIndex }
@@ -203,6 +204,7 @@ export const COMMANDS: { readonly [K in CommandKind]: CommandTraits } = {
   removexattr: { code: 16, keepsOutcome: true, fromClient: true },
   lock: { code: 17, keepsOutcome: true, fromClient: true },
   reap: { code: 18, keepsOutcome: true, fromClient: false },
+  setFeatures: { code: 19, keepsOutcome: false, fromClient: false },
 };
 
 /** Added to a command by the leader that proposes it; part of the log entry. */

@@ -1,5 +1,5 @@
 /**
- * The commands about the volume, its epochs and its regions. The sequencer computes their effect on version and seal; the
+ * The commands about the volume, its feature level, its epochs and its regions. The sequencer computes their effect on version and seal; the
  * handlers here update the records.
  */
 
@@ -10,10 +10,11 @@ import { compareVersions, NO_VERSION, type RegionIndex, ROOT_INODE } from "./ids
 import { newRegions } from "./regions.ts";
 import { RESERVED_DIRECTORIES } from "./reserved.ts";
 
-export const epochHandlers: Handlers<"format" | "beginEpoch" | "seal" | "regionProgress"> = {
+export const epochHandlers: Handlers<"format" | "beginEpoch" | "seal" | "setFeatures" | "regionProgress"> = {
   format,
   beginEpoch,
   seal: () => DONE,
+  setFeatures,
   regionProgress,
 };
 
@@ -66,6 +67,13 @@ function beginEpoch(context: Context, command: CommandOf<"beginEpoch">): Outcome
   const { tree, sequence, previous } = context;
   tree.putVolume({ ...tree.volume!, nextInode: 1, nextSlice: 1 });
   tree.putEpoch(command.epoch, { first: sequence, previous, how: command.how });
+  return DONE;
+}
+
+/** Raises the volume's feature level by one. EINVAL: any other level. */
+function setFeatures({ tree }: Context, { level }: CommandOf<"setFeatures">): Outcome {
+  if (level !== tree.features + 1) return fail("EINVAL");
+  tree.putVolume({ ...tree.volume!, features: level });
   return DONE;
 }
 

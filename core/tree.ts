@@ -103,6 +103,11 @@ export class Tree {
     return this.#volume;
   }
 
+  /** The feature level (features.ts); 0 before `format`. Handlers and codecs ask it where a rule depends on the level. */
+  get features(): number {
+    return this.#volume?.features ?? 0;
+  }
+
   putVolume(volume: Volume): void {
     this.#volume = volume;
     this.#volumeDirty = true;

@@ -8,6 +8,7 @@ import { openGroup } from "../consensus/raft-group.ts";
 import type { GroupOptions } from "../consensus/runtime/group-options.ts";
 import type { GroupTuning } from "../consensus/runtime/tuning.ts";
 import { GrpcTransport } from "../consensus/transport/grpc-transport.ts";
+import { FEATURE_LEVEL } from "../core/features.ts";
 import { serverCredentials } from "../proto/credentials.ts";
 import { Refusals } from "../proto/refusals.ts";
 import { Machine } from "./machine/machine.ts";
@@ -25,6 +26,8 @@ export interface MetaServerOptions {
   readonly listen?: string;
   /** The group exists already: an empty data directory waits until this member is added to it, instead of starting a group. */
   readonly join?: boolean;
+  /** The highest feature level that the server knows, if not the program's. For tests of servers of several versions. */
+  readonly supports?: number;
   readonly tuning?: Partial<RegionServerTuning>;
   readonly groupTuning?: Partial<GroupTuning>;
   /** Called after the server has stopped because its disk or an invariant failed. Without it the process exits with 1. */
@@ -41,7 +44,8 @@ const SERVER_OPTIONS: ServerOptions = {
 
 /**
  * Runs one metadata server of a region.
- * @throws UserError for an unknown region or member, a data directory of another server, or an address that cannot be bound.
+ * @throws UserError for an unknown region or member, a data directory of another server or of a feature level that this
+ *   server does not know, or an address that cannot be bound.
  */
 export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(): Promise<void> }> {
   const { volume, region, member, logger } = options;
@@ -52,7 +56,9 @@ export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(
   const cluster = () => machine.tree.volume?.uuid ?? "";
   const refusals = new Refusals(logger);
   const self = { volume: volume.volume, region, self: member, address };
-  const transport = new GrpcTransport({ ...self, cluster, logger, refusals });
+  const supports = options.supports ?? FEATURE_LEVEL;
+  const required = () => machine.tree.features;
+  const transport = new GrpcTransport({ ...self, cluster, supports, required, logger, refusals });
   life.transport = transport;
   server.addService(transport.service, transport.handlers);
   const groupOptions: GroupOptions = {
@@ -72,7 +78,7 @@ export async function runMetaServer(options: MetaServerOptions): Promise<{ stop(
   life.isStarted = true;
   const regionServer = startRegionServer(
     server,
-    { volume, region, member, group, machine, lives: transport.lives, logger },
+    { volume, region, member, group, machine, lives: transport.lives, logger, supports },
     options.tuning ?? {},
   );
   logger.info({ region, member, address }, "metadata server started");
@@ -131,15 +137,21 @@ class Life {
 }
 
 /** Opens the data directory: the log, and the state machine on the stored state. */
-async function openData({ dataDir, volume, region, member }: MetaServerOptions, life: Life) {
+async function openData({ dataDir, volume, region, member, supports }: MetaServerOptions, life: Life) {
   const identity = { volume: volume.volume, region, member };
   const onFailed = (error: Error) => {
     if (life.isStarted) life.fail(error); // before that, runMetaServer throws the error itself
   };
   const { log, state } = await openDataDirectory(dataDir, identity, { onFailed });
   const retain = { hours: volume.changelog.retainHours, gib: volume.changelog.retainGib };
-  const machine = await Machine.open(state, { region, retain, onError: (error) => life.fail(error) });
-  return { log, machine };
+  try {
+    const onError = (error: Error) => life.fail(error);
+    return { log, machine: await Machine.open(state, { region, retain, supports, onError }) };
+  } catch (error) {
+    await log.close();
+    await state.close();
+    throw error;
+  }
 }
 
 /** Binds the server and opens the group. If either fails, the port is free again and the stores are closed. */

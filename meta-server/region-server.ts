@@ -46,6 +46,7 @@ export interface RegionServerOptions {
   readonly machine: Machine;
   readonly lives: Lives;
   readonly logger: Logger;
+  readonly supports: number;
 }
 
 /** Wires one member's parts together, registers its services and starts its timers. `close` ends all of it. */

@@ -10,6 +10,7 @@ import { pause } from "../base/waiting.ts";
 import { membersOf, type VolumeDescription } from "../config/volume-description.ts";
 import { decodeSlice, encodeSlice, newSlice } from "../core/codec.ts";
 import type { Slice } from "../core/commands.ts";
+import { FEATURE_LEVEL } from "../core/features.ts";
 import type { RegionIndex, SliceId } from "../core/ids.ts";
 import { claimBucket } from "../object-store/marker.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
@@ -32,6 +33,8 @@ export interface RunAgentOptions {
   /** Most blocks in flight; 64 by default: enough small blocks to hide a latency of 80 ms. `BYTES_IN_FLIGHT` bounds large ones. */
   readonly concurrency?: number;
   readonly bytesPerSecond?: number;
+  /** The highest feature level that the agent knows, if not the program's. For tests of servers of several versions. */
+  readonly supports?: number;
   readonly collectIntervalMs?: number;
   readonly statusIntervalMs?: number;
 }
@@ -61,6 +64,7 @@ export async function runAgent(options: RunAgentOptions): Promise<RunningAgent> 
     members: membersOf(region).map(({ address }) => address),
     volume: volume.volume,
     agent: name,
+    supports: options.supports ?? FEATURE_LEVEL,
     logger,
   });
   try {

@@ -28,6 +28,8 @@ export interface MetadataLinkOptions {
   readonly volume: string;
   /** This agent's name in the metadata servers' logs. */
   readonly agent: string;
+  /** The highest feature level that this agent knows. */
+  readonly supports: number;
   readonly logger: Logger;
 }
 
@@ -64,7 +66,8 @@ export class MetadataLink {
   }
 
   regions(): Promise<RegionsAnswer> {
-    return this.#ask((client, ...rest) => client.regions({ volume: this.#options.volume }, ...rest));
+    const { volume, supports } = this.#options;
+    return this.#ask((client, ...rest) => client.regions({ volume, supports }, ...rest));
   }
 
   /** @throws unless the leader acknowledged it. */
@@ -120,8 +123,8 @@ export class MetadataLink {
 
   /** @returns whether this member sent anything: it leads. */
   #watchOnce(member: number, watcher: Watcher): Promise<boolean> {
-    const { volume, agent, logger } = this.#options;
-    const stream = this.#clients[member]!.watchPending({ volume, agent });
+    const { volume, agent, supports, logger } = this.#options;
+    const stream = this.#clients[member]!.watchPending({ volume, agent, supports });
     this.#watched = { member, end: () => stream.cancel() };
     return new Promise((resolve) => {
       let leads = false;

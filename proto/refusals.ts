@@ -10,6 +10,8 @@ export type RefusalKind =
   | "region"
   | "member"
   | "format"
+  /** A peer that does not know the feature level of the volume. */
+  | "features"
   /** A frame that cannot be decoded or is not valid here, or that is too large. */
   | "malformed"
   | "oversized"

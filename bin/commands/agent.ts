@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { createLogger } from "../../base/logger.ts";
 import { keepFilesPrivate } from "../../base/private-files.ts";
-import { integer, readVolume, regionOf, withConfig, withLogLevel } from "../options.ts";
+import { integer, readVolume, regionOf, testedLevel, withConfig, withLogLevel } from "../options.ts";
 import { serve } from "../serve.ts";
 
 export function addAgent(program: Command): void {
@@ -22,6 +22,7 @@ export function addAgent(program: Command): void {
         logger,
         concurrency: options.concurrency,
         bytesPerSecond: options.bytesPerSecond,
+        supports: testedLevel(),
       });
       await serve(running, logger);
     });

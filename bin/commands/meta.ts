@@ -3,7 +3,7 @@ import { createLogger } from "../../base/logger.ts";
 import { keepFilesPrivate } from "../../base/private-files.ts";
 import { UserError } from "../../base/user-error.ts";
 import { REMOVED } from "../../config/volume-description.ts";
-import { integer, readVolume, regionOf, withConfig, withLogLevel } from "../options.ts";
+import { integer, readVolume, regionOf, testedLevel, withConfig, withLogLevel } from "../options.ts";
 import { serve } from "../serve.ts";
 
 export function addMeta(program: Command): void {
@@ -40,6 +40,7 @@ export function addMeta(program: Command): void {
         logger,
         listen: options.listen,
         join: options.join ?? false,
+        supports: testedLevel(),
         onFatal: (error) => {
           logger.fatal({ err: error }, "stopped");
           ended.reject(new UserError(`metadata server ${region.name}/${options.id} stopped: ${error.message}`));

@@ -27,6 +27,9 @@ export interface GrpcTransportOptions {
   readonly address: string;
   /** The volume's uuid; "" while it is unknown. */
   readonly cluster?: () => string;
+  /** The highest feature level that this member knows, and the one that its peers must know. */
+  readonly supports?: number;
+  readonly required?: () => number;
   readonly logger: Logger;
   readonly refusals: Refusals;
 }
@@ -86,6 +89,8 @@ export class GrpcTransport implements Transport {
       address: options.address,
       cluster: options.cluster ?? (() => ""),
       life: Math.floor(Math.random() * 2 ** 48),
+      supports: options.supports ?? 0,
+      required: options.required ?? (() => 0),
     };
     const claims = this.#claims;
     this.lives = {

@@ -19,6 +19,10 @@ export interface PeerIdentity {
   readonly cluster: () => string;
   /** Random, for each start of the process. */
   readonly life: number;
+  /** The highest feature level of entries that this member's machine can apply. */
+  readonly supports: number;
+  /** The level that the state of this member's machine is at: a peer must support it. */
+  readonly required: () => number;
 }
 
 /** Why two servers do not belong to one group, as a line for the operator. */
@@ -28,8 +32,8 @@ export interface Mismatch {
 }
 
 export function makeHello(identity: PeerIdentity, to: number): RaftHello {
-  const { volume, region, self: from, address, life } = identity;
-  return { format: FORMAT, volume, region, cluster: identity.cluster(), from, to, address, life };
+  const { volume, region, self: from, address, life, supports } = identity;
+  return { format: FORMAT, volume, region, cluster: identity.cluster(), from, to, address, life, supports };
 }
 
 /**
@@ -49,5 +53,11 @@ export function mismatchOf(identity: PeerIdentity, hello: RaftHello): Mismatch |
     return { kind: "member", line: `claims to be member ${hello.from}, which cannot be a peer of member ${self}` };
   if (hello.cluster !== "" && cluster !== "" && hello.cluster !== cluster)
     return { kind: "volume", line: `belongs to the volume with uuid ${hello.cluster}, expected ${cluster}` };
+  const level = identity.required();
+  if (hello.supports < level)
+    return {
+      kind: "features",
+      line: `supports feature level ${hello.supports}, and the volume is at ${level}: start a newer program there`,
+    };
   return undefined;
 }

@@ -70,6 +70,11 @@ const codecs: { readonly [K in CommandKind]: Codec<K> } = {
     write: (w, c) => w.uint(checkRegion(c.to)),
     read: (r) => ({ to: checkRegion(r.uint()) }),
   },
+  // Every version of the program must be able to read it: its encoding never changes.
+  setFeatures: {
+    write: (w, c) => w.uint(c.level),
+    read: (r) => ({ level: r.uint() }),
+  },
   regionProgress: {
     write(w, c) {
       w.uint(checkRegion(c.region));

@@ -36,7 +36,7 @@ export interface VolumeRegion {
 export interface Volume {
   readonly uuid: string;
   readonly volume: string;
-  /** The level that decides which rules and encodings apply (core/features.ts). */
+  /** The feature level: decides which rules and encodings apply (core/features.ts). */
   readonly features: number;
   /** By region index. */
   readonly regions: readonly VolumeRegion[];
@@ -133,9 +133,9 @@ export const RECORDS = {
   volume: record<Volume>(
     "volume",
     (w, v) => {
+      w.uint(v.features);
       w.text(v.uuid);
       w.text(v.volume);
-      w.uint(v.features);
       w.uint(v.regions.length);
       for (const region of v.regions) writeRegion(w, region);
       writeVersion(w, v.version);
@@ -149,9 +149,9 @@ export const RECORDS = {
       w.uint(v.lostBytes);
     },
     (r) => ({
+      features: r.uint(),
       uuid: r.text(),
       volume: r.text(),
-      features: r.uint(),
       regions: r.list(3, () => readRegion(r)),
       version: readVersion(r),
       sealedTo: readSealed(r),
@@ -261,6 +261,13 @@ export const RECORDS = {
 };
 
 const NO_BYTES = new Uint8Array(0);
+
+/** The feature level in an encoded volume. It comes first, so that every version of the program can read it. */
+export function featuresIn(volume: Uint8Array): number {
+  const r = new Reader(volume, "volume");
+  r.format(FORMAT);
+  return r.uint();
+}
 
 function writeRegion(w: Writer, region: VolumeRegion): void {
   w.text(region.name);

@@ -1,9 +1,13 @@
+import { UserError } from "../../base/user-error.ts";
 import type { GroupEntry, MachineSnapshot, StateMachine } from "../../consensus/group.ts";
 import { isOnChangelog } from "../../core/changelog.ts";
+import { featuresIn } from "../../core/codec/records.ts";
 import { decodeEntry, type Entry } from "../../core/codec.ts";
 import type { Outcome, Stamp } from "../../core/commands.ts";
 import { applyEntry, type Refusal } from "../../core/entries.ts";
+import { FEATURE_LEVEL, levelIn, tooOld } from "../../core/features.ts";
 import { epochRegion, type RegionIndex, type Time, type Version } from "../../core/ids.ts";
+import { VOLUME_KEY } from "../../core/keys.ts";
 import { regionIndex } from "../../core/regions.ts";
 import type { Effects, Tree } from "../../core/tree.ts";
 import type { StateStore } from "../storage/state-store.ts";
@@ -68,6 +72,8 @@ const RECENT_HASHES = 4_096;
 export interface MachineOptions {
   readonly region: string;
   readonly retain: Retention;
+  /** The highest feature level that this server knows. */
+  readonly supports?: number;
   /** The disk failed: from here on nothing may be acknowledged. */
   readonly onError: (error: Error) => void;
 }
@@ -104,8 +110,10 @@ export class Machine implements StateMachine {
     this.#retention = new LogRetention(this.checkpoints, options.retain);
   }
 
+  /** @throws UserError if the volume is at a feature level that this server does not know. */
   static async open(store: StateStore, options: MachineOptions): Promise<Machine> {
     const machine = new Machine(new TurnStore(store), options);
+    machine.#requireSupport(machine.tree.features);
     await machine.#load();
     return machine;
   }
@@ -115,6 +123,12 @@ export class Machine implements StateMachine {
     await this.refusedEntries.load(this.#store.pages(REFUSED_ENTRY_PREFIX));
     if (this.#index === 0) this.checkpoints.addGenesis(Date.now(), this.#put);
     this.#rememberHash();
+  }
+
+  /** Before anything of that level is applied, since it would be applied by other rules than elsewhere. */
+  #requireSupport(level: number): void {
+    const reason = tooOld(level, this.#options.supports ?? FEATURE_LEVEL);
+    if (reason !== undefined) throw new UserError(reason, 2);
   }
 
   #readApplied(): void {
@@ -223,6 +237,7 @@ export class Machine implements StateMachine {
 
   #applyCommand({ data }: GroupEntry): Applied {
     const entry = decodeEntry(data);
+    this.#requireSupport(levelIn(entry.command) ?? 0);
     const previous = this.tree.version;
     const refusal = this.#refusalOf(entry);
     const result = refusal === undefined ? applyEntry(this.tree, entry) : ({ taken: false, refusal } as const);
@@ -280,9 +295,15 @@ export class Machine implements StateMachine {
       facts: this.facts,
       tree: this.tree,
       version: this.version,
-      load: (entry) => this.#generations.load(entry, this.facts, this.#options.region),
+      load: (entry) => this.#loadPart(entry),
       flip: (entry) => this.#flip(entry),
     };
+  }
+
+  #loadPart(entry: Extract<LocalEntry, { kind: "load" }>): void {
+    const volume = entry.pairs.find(([key]) => key === VOLUME_KEY);
+    if (volume !== undefined) this.#requireSupport(featuresIn(volume[1]));
+    this.#generations.load(entry, this.facts, this.#options.region);
   }
 
   #flip(entry: Extract<LocalEntry, { kind: "flip" }>): void {
@@ -385,6 +406,7 @@ export class Machine implements StateMachine {
     await restoreStore(this.#store, parts);
     this.facts.load();
     this.#view = new VolumeView(this.#store, this.facts.generation);
+    this.#requireSupport(this.tree.features);
     this.#readApplied();
     this.#hashes.clear();
     this.#flipped = true;

@@ -46,6 +46,17 @@ export function checkRequest(context: ServerContext, request: { volume: string }
   if (onlyLeader && !group.leading) throw new RefusedCall(status.UNAVAILABLE, `${region}/${member} ${NOT_THE_LEADER}`);
 }
 
+/**
+ * Ends a stream with an error, which the caller gets. The event makes gRPC send the status; `destroy` would close the stream
+ * on this side only, and leave the caller waiting.
+ */
+export function failStream(
+  stream: { emit(event: "error", error: Error): boolean },
+  error: Partial<ServiceError>,
+): void {
+  stream.emit("error", Object.assign(new Error(error.details), error));
+}
+
 /** The gRPC error of a thrown error. Logs it, unless it is a refusal. */
 export function serviceError(context: ServerContext, error: Error): Partial<ServiceError> {
   if (error instanceof RefusedCall) return { code: error.code, details: error.message };

@@ -27,6 +27,7 @@ export const protobufFileName = "agent.proto";
 
 export interface RegionsRequest {
   volume: string;
+  supports: number;
 }
 
 export interface RegionsAnswer {
@@ -39,6 +40,7 @@ export interface RegionsAnswer {
 export interface WatchPendingRequest {
   volume: string;
   agent: string;
+  supports: number;
 }
 
 export interface PendingSlice {
@@ -126,13 +128,16 @@ export interface ReportMissingRequest {
 }
 
 function createBaseRegionsRequest(): RegionsRequest {
-  return { volume: "" };
+  return { volume: "", supports: 0 };
 }
 
 export const RegionsRequest: MessageFns<RegionsRequest> = {
   encode(message: RegionsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.volume !== "") {
       writer.uint32(10).string(message.volume);
+    }
+    if (message.supports !== 0) {
+      writer.uint32(16).uint32(message.supports);
     }
     return writer;
   },
@@ -158,6 +163,14 @@ export const RegionsRequest: MessageFns<RegionsRequest> = {
             message.volume = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.supports = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -176,6 +189,7 @@ export const RegionsRequest: MessageFns<RegionsRequest> = {
   fromPartial(object: DeepPartial<RegionsRequest>): RegionsRequest {
     const message = createBaseRegionsRequest();
     message.volume = object.volume ?? "";
+    message.supports = object.supports ?? 0;
     return message;
   },
 };
@@ -272,7 +286,7 @@ export const RegionsAnswer: MessageFns<RegionsAnswer> = {
 };
 
 function createBaseWatchPendingRequest(): WatchPendingRequest {
-  return { volume: "", agent: "" };
+  return { volume: "", agent: "", supports: 0 };
 }
 
 export const WatchPendingRequest: MessageFns<WatchPendingRequest> = {
@@ -282,6 +296,9 @@ export const WatchPendingRequest: MessageFns<WatchPendingRequest> = {
     }
     if (message.agent !== "") {
       writer.uint32(18).string(message.agent);
+    }
+    if (message.supports !== 0) {
+      writer.uint32(24).uint32(message.supports);
     }
     return writer;
   },
@@ -315,6 +332,14 @@ export const WatchPendingRequest: MessageFns<WatchPendingRequest> = {
             message.agent = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.supports = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -334,6 +359,7 @@ export const WatchPendingRequest: MessageFns<WatchPendingRequest> = {
     const message = createBaseWatchPendingRequest();
     message.volume = object.volume ?? "";
     message.agent = object.agent ?? "";
+    message.supports = object.supports ?? 0;
     return message;
   },
 };

@@ -67,6 +67,8 @@ export interface FollowHello {
   stateHash: string;
   /** the epochs of the mirror's history, from the first to that of `from` */
   chain: WireEpoch[];
+  /** the highest feature level that the mirror's leader knows */
+  supports: number;
 }
 
 export interface FollowReport {
@@ -230,7 +232,7 @@ export const FollowerFrame: MessageFns<FollowerFrame> = {
 };
 
 function createBaseFollowHello(): FollowHello {
-  return { volume: "", uuid: "", region: "", from: undefined, stateHash: "", chain: [] };
+  return { volume: "", uuid: "", region: "", from: undefined, stateHash: "", chain: [], supports: 0 };
 }
 
 export const FollowHello: MessageFns<FollowHello> = {
@@ -252,6 +254,9 @@ export const FollowHello: MessageFns<FollowHello> = {
     }
     for (const v of message.chain) {
       WireEpoch.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.supports !== 0) {
+      writer.uint32(56).uint32(message.supports);
     }
     return writer;
   },
@@ -317,6 +322,14 @@ export const FollowHello: MessageFns<FollowHello> = {
             message.chain.push(WireEpoch.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.supports = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -342,6 +355,7 @@ export const FollowHello: MessageFns<FollowHello> = {
       : undefined;
     message.stateHash = object.stateHash ?? "";
     message.chain = object.chain?.map((e) => WireEpoch.fromPartial(e)) || [];
+    message.supports = object.supports ?? 0;
     return message;
   },
 };

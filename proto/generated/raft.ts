@@ -34,6 +34,8 @@ export interface RaftHello {
   address: string;
   /** changes with each start: distinguishes two servers that claim to be the same member */
   life: number;
+  /** the highest feature level that the sender knows */
+  supports: number;
 }
 
 /** The first frame of a stream carries only the hello; each later one all messages that were queued in one turn of the event loop. */
@@ -146,7 +148,7 @@ export interface SnapshotProgress {
 }
 
 function createBaseRaftHello(): RaftHello {
-  return { format: 0, volume: "", region: "", cluster: "", from: 0, to: 0, address: "", life: 0 };
+  return { format: 0, volume: "", region: "", cluster: "", from: 0, to: 0, address: "", life: 0, supports: 0 };
 }
 
 export const RaftHello: MessageFns<RaftHello> = {
@@ -174,6 +176,9 @@ export const RaftHello: MessageFns<RaftHello> = {
     }
     if (message.life !== 0) {
       writer.uint32(65).double(message.life);
+    }
+    if (message.supports !== 0) {
+      writer.uint32(72).uint32(message.supports);
     }
     return writer;
   },
@@ -255,6 +260,14 @@ export const RaftHello: MessageFns<RaftHello> = {
             message.life = reader.double();
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.supports = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -280,6 +293,7 @@ export const RaftHello: MessageFns<RaftHello> = {
     message.to = object.to ?? 0;
     message.address = object.address ?? "";
     message.life = object.life ?? 0;
+    message.supports = object.supports ?? 0;
     return message;
   },
 };

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { callLeader, waitAtLeader } from "../../admin/client.ts";
 import { ROOT_INODE } from "../../core/ids.ts";
+import { PromoteRequest } from "../../proto/generated/admin.ts";
 import { Freshness } from "../../proto/generated/metadata.ts";
 import { run } from "../e2e/cloud.ts";
 import type { RawClient } from "../meta-server/raw-client.ts";
@@ -10,7 +11,7 @@ import { clouds, measureCopy } from "../mirror-agent/measure-copy.ts";
 import { dropKernelCaches, remount } from "./caches.ts";
 import { type BenchCloud, connectToLeader, onCloud } from "./cloud.ts";
 import { percentile, type Row, row } from "./row.ts";
-import { succeedIn } from "./succeed.ts";
+import { succeed, succeedIn } from "./succeed.ts";
 
 const RTT_MS = 80;
 const CREATES = 400;
@@ -117,6 +118,7 @@ async function openAtMirror(on: BenchCloud, files: number): Promise<{ farMs: num
     cloud.wan.setDelay(delayMs);
     await remount(on, "gcp");
     await dropKernelCaches();
+    await succeed("stat", [cloud.places.mountPoint("gcp")]); // so that the new mount is connected
     const startedMs = performance.now();
     const read = await succeedIn(join(cloud.places.mountPoint("gcp"), "small"), 'cat "$@"', names);
     if (read !== names.map((name) => `${name}\n`).join("")) throw new Error("cat read something else");
@@ -162,7 +164,7 @@ async function promote(on: BenchCloud): Promise<number> {
     volume,
     volume.regions.get("aws")!,
     "promote",
-    { volume: volume.volume, force: true, evenIfAlive: false },
+    PromoteRequest.fromPartial({ volume: volume.volume, force: true }),
     35_000,
   );
   if (!answer.ok) throw new Error(answer.message);

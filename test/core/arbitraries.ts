@@ -72,6 +72,7 @@ const commandsByKind: {
     fc.record({ epoch, how: fc.constant("resumed" as const), declined: fc.record({ epoch, sequence: id<never>() }) }),
   ),
   seal: fc.record({ to: region }),
+  setFeatures: fc.record({ level: uint }),
   regionProgress: fc.record({ region, version: fc.record({ epoch: id<never>(), sequence: id<never>() }) }),
   openSession: fc.record({ session: id<never>(), client: text, region }),
   closeSession: fc.record({ session: id<never>() }),

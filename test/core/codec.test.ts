@@ -143,7 +143,8 @@ describe("codes", () => {
     const codes = Object.entries(COMMANDS).map(([kind, { code }]) => `${code} ${kind}`);
     expect(codes.join(", ")).toBe(
       "0 format, 1 beginEpoch, 2 seal, 3 regionProgress, 4 openSession, 5 closeSession, 6 grantSlices, 7 make, 8 link, " +
-        "9 unlink, 10 rmdir, 11 rename, 12 setattr, 13 write, 14 fallocate, 15 setxattr, 16 removexattr, 17 lock, 18 reap",
+        "9 unlink, 10 rmdir, 11 rename, 12 setattr, 13 write, 14 fallocate, 15 setxattr, 16 removexattr, 17 lock, 18 reap, " +
+        "19 setFeatures",
     );
     fc.assert(
       fc.property(command, (value) => {

@@ -69,10 +69,11 @@ export class Reference {
 
   /** Total: a new kind of command does not compile before the reference knows it. */
   readonly #handlers: { readonly [K in CommandKind]: Handler<K> } = {
-    // The constructor does what format does. Epochs are not visible in the tree; entries.test.ts tests them.
+    // The constructor does what format does. Epochs and levels are not visible in the tree; entries.test.ts tests them.
     format: () => OK,
     beginEpoch: () => OK,
     seal: () => OK,
+    setFeatures: () => OK,
     regionProgress: () => OK,
     openSession: () => OK,
     closeSession: (command) => {

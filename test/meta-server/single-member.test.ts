@@ -1,8 +1,14 @@
+import type { ClientReadableStream, ServiceError } from "@grpc/grpc-js";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { decodeAttributes, decodeChunk } from "../../core/codec.ts";
 import type { ByteString, Inode } from "../../core/ids.ts";
+import { channelCredentials } from "../../proto/credentials.ts";
+import { AdminClient } from "../../proto/generated/admin.ts";
+import { AgentClient } from "../../proto/generated/agent.ts";
+import { ChangelogClient } from "../../proto/generated/changelog.ts";
 import { Status } from "../../proto/generated/metadata.ts";
-import { TestVolume, until } from "./harness.ts";
+import { until } from "../support/until.ts";
+import { TestVolume } from "./harness.ts";
 import { makeCommand, outcomeOf, RawClient } from "./raw-client.ts";
 
 let volume: TestVolume;
@@ -115,6 +121,23 @@ async function attributesOfRoot() {
   const answer = await client.ask({ $case: "getAttributes", value: { inode: 1 } });
   return decodeAttributes(answer.attributes);
 }
+
+test("a stream that a server refuses ends at the caller, with the reason", async () => {
+  const [agents, changelog, admin] = [AgentClient, ChangelogClient, AdminClient].map(
+    (Service) => new Service(address, channelCredentials()),
+  ) as [AgentClient, ChangelogClient, AdminClient];
+  const reasonOf = (stream: ClientReadableStream<unknown>) =>
+    new Promise((resolve) => {
+      stream.on("error", ({ details }: ServiceError) => resolve(details));
+      stream.on("end", () => resolve("ended"));
+      stream.resume();
+    });
+  const other = "this is volume test, not other";
+  expect(await reasonOf(agents.watchPending({ volume: "other", agent: "a", supports: 1 }))).toBe(other);
+  expect(await reasonOf(admin.wait({ volume: "other", path: "/", atLeast: undefined }))).toBe(other);
+  expect(await reasonOf(changelog.snapshot({ volume: "other", region: "gcp" }))).toContain("no snapshot");
+  for (const one of [agents, changelog, admin]) one.close();
+});
 
 test("a request that is sent again gets the same answer and is not repeated", async () => {
   const command = makeCommand(1, "once");

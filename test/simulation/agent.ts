@@ -49,7 +49,7 @@ export class SimulatedAgent {
     const { volume } = this.#cluster;
     const pending = await new Promise<number[]>((resolve) => {
       const found: number[] = [];
-      const watch = client.watchPending({ volume: volume.volume, agent: this.host.name });
+      const watch = client.watchPending({ volume: volume.volume, agent: this.host.name, supports: 1 });
       const end = () => {
         clearTimeout(timer);
         watch.cancel();

@@ -108,7 +108,9 @@ export class EpochKeeper {
     const { lives, machine, proposer } = this.#context;
     const { epoch } = machine.version;
     const alive = [lives.own, ...lives.heard.values()];
-    if (await proposer.local({ kind: "cleared", epoch, lives: alive })) this.#asksAnew = false;
+    if (!(await proposer.local({ kind: "cleared", epoch, lives: alive }))) return;
+    this.#asksAnew = false;
+    this.#message = "";
   }
 
   /**
@@ -165,8 +167,7 @@ export class EpochKeeper {
   }
 
   get #state(): State {
-    const { role, facts } = this.#context.machine;
-    return stateOf(role, this.isCleared, facts.diverged !== undefined);
+    return stateOf(this.#context.machine.state, this.isCleared);
   }
 
   /** Actions that need no waiting are carried out before this returns: turns rely on it. */
@@ -199,6 +200,9 @@ export class EpochKeeper {
       get hasNewLife() {
         return [...lives.heard.values()].some((life) => !facts.isCleared(version.epoch, life));
       },
+      get hasClearedPeer() {
+        return [...lives.heard.values()].some((life) => facts.isCleared(version.epoch, life));
+      },
       laterEpoch: this.#laterEpoch,
       version,
       regionIndex: machine.regionIndex,
@@ -207,6 +211,7 @@ export class EpochKeeper {
       get isSealDeclined() {
         return facts.isRefused(version); // reads the store: evaluated only by the rule that needs it
       },
+      excused: facts.excused,
       sourceCommitted: this.#follower.sourceCommitted,
       fence: facts.fence,
       lastCounter: Math.max(nextInode, nextSlice),
@@ -220,11 +225,18 @@ export class EpochKeeper {
     log: ({ level, fields, text }) => this.#context.logger[level](fields, text),
     ask: async () => {
       this.#askedMs = performance.now();
-      const asked = { epoch: this.#context.machine.version.epoch };
+      const { version, facts } = this.#context.machine;
+      const asked = { epoch: version.epoch, excused: facts.excused };
       const answers = await this.#regions.confirmAll();
       await this.#handle({ kind: "answered", asked, answers });
     },
     clear: () => this.clear(),
+    countAgain: async ({ region }) => {
+      await this.#context.proposer.local({ kind: "excused", region, isGone: false });
+    },
+    transferLeadership: async () => {
+      await this.#context.group.transferLeadership();
+    },
     unclear: ({ laterEpoch }) => {
       this.#laterEpoch = laterEpoch;
     },

@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-import { FEATURE_LEVEL } from "../../../core/features.ts";
 import type { RegionIndex } from "../../../core/ids.ts";
 import type { ServerContext } from "../../region/context.ts";
 import type { Regions } from "../follower/regions.ts";
@@ -10,13 +9,12 @@ export interface Formatted {
 }
 
 /** Formats the volume, with this region as its first primary. @returns whether the command was taken */
-export async function format({ volume, region, proposer, logger }: ServerContext): Promise<boolean> {
+export async function format({ volume, region, proposer, logger, supports }: ServerContext): Promise<boolean> {
   const regions = [...volume.regions.keys()];
   const primary = regions.indexOf(region) as RegionIndex;
   const uuid = randomUUID();
-  const features = FEATURE_LEVEL;
   const named = { uuid, volume: volume.volume };
-  const applied = await proposer.internal({ kind: "format", ...named, regions, primary, features });
+  const applied = await proposer.internal({ kind: "format", ...named, regions, primary, features: supports });
   if (applied?.taken) logger.info({ volume: volume.volume, uuid, regions }, "volume formatted");
   return applied?.taken ?? false;
 }

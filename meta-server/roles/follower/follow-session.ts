@@ -70,13 +70,14 @@ export class FollowSession {
     this.#stream.on("data", (frame: ChangelogFrame) => this.#receive(frame));
     this.#stream.on("error", (error: Error) => this.close(error.message));
     this.#stream.on("end", () => this.close("the primary ended the stream"));
-    const { machine, volume, region } = context;
+    const { machine, volume, region, supports } = context;
     const hello = {
       volume: volume.volume,
       uuid: machine.tree.volume?.uuid ?? "",
       region,
       from: machine.version,
       stateHash: machine.stateHash,
+      supports,
       chain: chainOf(machine.tree),
     };
     this.#stream.write({ hello, report: undefined, readIndex: [] });

@@ -2,9 +2,14 @@ import { type ClientOptions, status as grpcStatus, Metadata } from "@grpc/grpc-j
 import { MemberAddresses } from "../../../config/member-addresses.ts";
 import { compareVersions } from "../../../core/ids.ts";
 import { channelCredentials } from "../../../proto/credentials.ts";
-import { AdminClient, type ConfirmAnswer, type RegionStatus } from "../../../proto/generated/admin.ts";
+import {
+  AdminClient,
+  type ConfirmAnswer,
+  type ConfirmRequest,
+  type RegionStatus,
+} from "../../../proto/generated/admin.ts";
 import { asVersion } from "../../../proto/versions.ts";
-import type { ServerContext } from "../../region/context.ts";
+import { confirmedState, type ServerContext } from "../../region/context.ts";
 
 /** Each client has its own subchannels and a short back-off, so that a server is reached soon after it is back. */
 export const PEER_OPTIONS: ClientOptions = {
@@ -37,6 +42,8 @@ export class Regions {
   readonly #context: ServerContext;
   readonly #clients = new Map<string, AdminClient>();
   #closed = false;
+  /** performance.now() when each region last asked this one as a primary that waits for clearance. */
+  readonly #clearanceAsked = new Map<string, number>();
   readonly #addresses: ReadonlyMap<string, MemberAddresses>;
 
   constructor(context: ServerContext) {
@@ -117,6 +124,21 @@ export class Regions {
     return best;
   }
 
+  /** The status of each member of a region's group, by its leader's list; undefined if no leader answers. Never rejects. */
+  async askMembers(
+    region: string,
+    timeoutMs: number = ANSWER_MS,
+  ): Promise<{ readonly id: number; readonly status: RegionStatus | undefined }[] | undefined> {
+    const leader = await this.ask(region, timeoutMs);
+    if (leader?.isLeader !== true) return undefined;
+    return Promise.all(
+      leader.members.map(async ({ id, address }) => {
+        const status = await this.#statusOf(this.#addresses.get(region)?.of(id) ?? address, timeoutMs);
+        return { id, status: status?.region === region && status.member === id ? status : undefined };
+      }),
+    );
+  }
+
   /**
    * The address of the region's leader, found by its number: a region's own addresses may not be those that are reached from
    * here.
@@ -126,6 +148,23 @@ export class Regions {
     if (leader === undefined) return undefined;
     // A member that was added after this server read the volume file has only the address that its own group reports.
     return this.#addresses.get(region)?.of(leader) ?? status.members.find(({ id }) => id === leader)?.address;
+  }
+
+  /** The status of every member of the other regions that answers. */
+  async askAllMembers(timeoutMs: number = ANSWER_MS): Promise<RegionStatus[]> {
+    const addresses = this.others.flatMap((region) => this.#addresses.get(region)?.all ?? []);
+    const statuses = await Promise.all(addresses.map((address) => this.#statusOf(address, timeoutMs)));
+    return statuses.filter((status) => status !== undefined);
+  }
+
+  /** Another region has asked this one what it has committed. */
+  noteQuestion({ region, state }: ConfirmRequest): void {
+    if (state === "waiting") this.#clearanceAsked.set(region, performance.now());
+  }
+
+  /** How long ago the region asked this one for clearance; Infinity if it has not. */
+  clearanceAskedMs(region: string): number {
+    return performance.now() - (this.#clearanceAsked.get(region) ?? Number.NEGATIVE_INFINITY);
   }
 
   /** The client of one member; made once and kept. */
@@ -153,7 +192,8 @@ export class Regions {
   #confirmAt(address: string, region: string, timeoutMs: number): Promise<ConfirmAnswer | string> {
     const { volume, machine, lives, region: own } = this.#context;
     const uuid = machine.tree.volume?.uuid ?? "";
-    const request = { volume: volume.volume, uuid, region: own, version: machine.version, life: lives.own };
+    const state = confirmedState(this.#context);
+    const request = { volume: volume.volume, uuid, region: own, version: machine.version, life: lives.own, state };
     return new Promise((resolve) => {
       const deadline = Date.now() + timeoutMs;
       this.admin(address).confirm(request, new Metadata(), { deadline }, (error, answer) => {

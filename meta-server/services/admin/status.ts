@@ -26,7 +26,7 @@ export class StatusReport {
   }
 
   async make(): Promise<RegionStatus> {
-    const { volume, region, member, group, machine } = this.#context;
+    const { volume, region, member, group, machine, supports } = this.#context;
     const { role, members, membership } = this.#members();
     const { totals } = machine.facts;
     const { follower, agents } = this.#sources;
@@ -56,6 +56,8 @@ export class StatusReport {
       inodes: stored?.inodes ?? 0,
       usedBytes: stored?.usedBytes ?? 0,
       membership,
+      features: machine.tree.features,
+      supports,
       refused: this.#refused(),
     };
   }

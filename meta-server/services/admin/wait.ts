@@ -1,4 +1,4 @@
-import { type ServerWritableStream, status } from "@grpc/grpc-js";
+import type { ServerWritableStream } from "@grpc/grpc-js";
 import { pause } from "../../../base/waiting.ts";
 import { decodeAttributes } from "../../../core/codec.ts";
 import { compareVersions } from "../../../core/ids.ts";
@@ -6,7 +6,7 @@ import type { WaitProgress, WaitRequest } from "../../../proto/generated/admin.t
 import { asVersion } from "../../../proto/versions.ts";
 import { leaderAddress, type ServerContext } from "../../region/context.ts";
 import { resolvePath } from "../../region/paths.ts";
-import { checkRequest, serviceError } from "../unary.ts";
+import { checkRequest, failStream, serviceError } from "../unary.ts";
 import { pendingBelow } from "./trees.ts";
 
 const POLL_MS = 20;
@@ -57,7 +57,7 @@ export async function waitForTree(
     }
     stream.end();
   } catch (error) {
-    stream.destroy(Object.assign(new Error(), { code: status.INTERNAL, ...serviceError(context, error as Error) }));
+    failStream(stream, serviceError(context, error as Error));
   }
 }
 

@@ -1,4 +1,5 @@
 import { status } from "@grpc/grpc-js";
+import { tooOld } from "../../../core/features.ts";
 import type { RegionIndex, SliceId } from "../../../core/ids.ts";
 import { regionNames } from "../../../core/regions.ts";
 import type {
@@ -22,7 +23,7 @@ import {
 } from "../../machine/local-keys.ts";
 import type { ServerContext } from "../../region/context.ts";
 import { asBuffer } from "../metadata/responses.ts";
-import { checkRequest, RefusedCall, serviceError, unary } from "../unary.ts";
+import { checkRequest, failStream, RefusedCall, serviceError, unary } from "../unary.ts";
 import { PendingWatch } from "./pending-watch.ts";
 
 const GARBAGE_PAGE_MAX = 1_000;
@@ -104,12 +105,16 @@ export class AgentService {
     const context = this.#context;
     const leader = { onlyLeader: true };
     return {
-      regions: unary(context, { onlyLeader: false }, () => this.#regions()),
+      regions: unary(context, { onlyLeader: false }, ({ supports }) => {
+        this.#requireSupport(supports);
+        return this.#regions();
+      }),
       watchPending: (stream) => {
         try {
           checkRequest(context, stream.request, true);
+          this.#requireSupport(stream.request.supports);
         } catch (error) {
-          stream.destroy(Object.assign(new Error(), serviceError(context, error as Error)));
+          failStream(stream, serviceError(context, error as Error));
           return;
         }
         this.#watches.add(new PendingWatch(context, stream, (watch) => this.#watches.delete(watch)));
@@ -126,6 +131,11 @@ export class AgentService {
         this.#commit({ kind: "missing", slices, nowMs: Date.now() }, slices),
       ),
     };
+  }
+
+  #requireSupport(supports: number): void {
+    const reason = tooOld(this.#context.machine.tree.features, supports);
+    if (reason !== undefined) throw new RefusedCall(status.FAILED_PRECONDITION, reason);
   }
 
   #regions(): RegionsAnswer {

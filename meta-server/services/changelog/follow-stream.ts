@@ -110,6 +110,12 @@ export class FollowStream {
     if (hello.uuid !== "" && hello.uuid !== uuid) {
       return refuse(`this is another volume of the same name: its uuid is ${uuid}, not ${hello.uuid}`);
     }
+    const { features } = machine.tree;
+    if (hello.supports < features) {
+      return refuse(
+        `the volume is at feature level ${features}, and the leader of ${hello.region} supports ${hello.supports}: start a newer program there`,
+      );
+    }
     if (!this.#context.group.leading || machine.primary !== region) {
       return refuse(`${region}/${this.#context.member} is not the leader of the primary`);
     }

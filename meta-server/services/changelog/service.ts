@@ -1,4 +1,4 @@
-import type { ServerDuplexStream, ServerWritableStream } from "@grpc/grpc-js";
+import { type ServerDuplexStream, type ServerWritableStream, status } from "@grpc/grpc-js";
 import { waitForDrain } from "../../../base/wait-for-drain.ts";
 import { RECORDS } from "../../../core/codec/records.ts";
 import { HASH_KEY, VOLUME_KEY } from "../../../core/keys.ts";
@@ -12,6 +12,7 @@ import type {
 import { gather } from "../../machine/snapshot.ts";
 import type { ServerContext } from "../../region/context.ts";
 import { asBuffer } from "../metadata/responses.ts";
+import { failStream } from "../unary.ts";
 import { type ChangelogOptions, FollowStream } from "./follow-stream.ts";
 
 const PART_BYTES = 768 * 1024;
@@ -53,7 +54,8 @@ export class ChangelogService {
   async #snapshot(stream: ServerWritableStream<SnapshotRequest, SnapshotPart>): Promise<void> {
     const { machine, volume, logger } = this.#context;
     if (stream.request.volume !== volume.volume || machine.tree.volume === undefined || !this.#options.mayFeed()) {
-      stream.destroy(new Error("this server has no snapshot of that volume, or does not lead the primary"));
+      const details = "this server has no snapshot of that volume, or does not lead the primary";
+      failStream(stream, { code: status.UNAVAILABLE, details });
       return;
     }
     const unpin = machine.pin(machine.version.sequence);

@@ -1,7 +1,7 @@
 /** Reads: one answer for each kind, from the state as it is now. */
 import { RECORDS } from "../../../core/codec/records.ts";
 import { decodeChunk, INODE_KINDS } from "../../../core/codec.ts";
-import type { ByteString, Inode, SliceId } from "../../../core/ids.ts";
+import { type ByteString, type Inode, ROOT_INODE, type SliceId } from "../../../core/ids.ts";
 import { attributesKey, entryKey, keyName, xattrKey } from "../../../core/keys.ts";
 import { isHidden } from "../../../core/reserved.ts";
 import type {
@@ -166,13 +166,14 @@ function holds(machine: Machine, { parent, name, inode }: Belief): boolean {
 async function readDirectory(machine: Machine, id: number, request: ReadDirectory): Promise<Response> {
   const inode = request.inode as Inode;
   const limit = Math.min(request.limit || PAGE_ENTRIES, PAGE_ENTRIES_MAX);
+  const wanted = inode === ROOT_INODE ? limit + 1 : limit; // one entry of the root is hidden
   const prefix = entryKey(inode, "" as ByteString);
   const after = request.after.length === 0 ? undefined : prefix + latin1(request.after);
   for (let attempt = 1; ; attempt += 1) {
     const before = machine.tree.attributes(inode);
     if (before === undefined) return failed(id, "ENOENT", machine.version);
     if (before.kind !== "directory") return failed(id, "ENOTDIR", machine.version);
-    const found = await machine.view.range(prefix, after, limit + 1); // one of them may be hidden
+    const found = await machine.view.range(prefix, after, wanted);
     const page = found
       .filter(([key]) => !isHidden(inode, keyName(key)))
       .slice(0, limit)
@@ -182,7 +183,7 @@ async function readDirectory(machine: Machine, id: number, request: ReadDirector
     if (machine.tree.attributes(inode)?.changed !== before.changed && attempt < STABLE_ATTEMPTS) continue;
     const answer = response(id, Status.OK, machine.version);
     answer.entries = page.map((entry) => directoryEntry(machine, entry, cold));
-    answer.end = found.length <= limit;
+    answer.end = found.length < wanted;
     return answer;
   }
 }

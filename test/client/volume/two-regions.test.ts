@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type Logger, pino } from "pino";
 import { afterEach, expect, test } from "vitest";
 import { channelCredentials } from "../../../proto/credentials.ts";
-import { AdminClient, type RegionStatus } from "../../../proto/generated/admin.ts";
+import { AdminClient, PromoteRequest, type RegionStatus } from "../../../proto/generated/admin.ts";
 import { AgentClient, type PendingSlices } from "../../../proto/generated/agent.ts";
 import { O_CREAT, O_RDONLY, O_RDWR, O_WRONLY, World } from "../support/world.ts";
 
@@ -59,7 +59,7 @@ test("A block that is not copied yet is read from its home", async () => {
 async function promote(of: World, region: string): Promise<void> {
   const client = admin(of, region);
   const answer = await new Promise<{ ok: boolean; message: string }>((resolve, reject) =>
-    client.promote({ volume: "test", force: true, evenIfAlive: false }, (error, reply) =>
+    client.promote(PromoteRequest.fromPartial({ volume: "test", force: true }), (error, reply) =>
       error === null ? resolve(reply) : reject(error),
     ),
   );
@@ -83,7 +83,7 @@ async function pendingBlocks(of: World, region: string): Promise<number> {
 /** Copies all that is pending in the region and reports it, as the region's agent would. */
 async function reportAllResident(of: World, region: string): Promise<void> {
   const agent = new AgentClient(of.volume.regions.get(region)!.meta[0]!, channelCredentials());
-  const watch = agent.watchPending({ volume: "test", agent: "a" });
+  const watch = agent.watchPending({ volume: "test", agent: "a", supports: 1 });
   watch.on("error", () => {});
   const [{ slices }] = (await once(watch, "data")) as [PendingSlices];
   watch.cancel();
@@ -158,7 +158,7 @@ test("A write waits up to writeTimeoutMs for a primary and is then carried out o
     await expect(write()).rejects.toThrow("EIO");
     const tookMs = performance.now() - startedMs;
     expect(tookMs).toBeGreaterThanOrEqual(writeTimeoutMs);
-    expect(tookMs).toBeLessThan(3 * writeTimeoutMs);
+    expect(tookMs).toBeLessThan(writeTimeoutMs + 10_000); // the machine may be busy; by default it would be a minute
   }
   await world.startServer("aws");
   await writing;

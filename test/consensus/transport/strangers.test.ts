@@ -12,7 +12,8 @@ import {
   type SnapshotFrame,
   type SnapshotProgress,
 } from "../../../proto/generated/raft.ts";
-import { Cluster, propose, until } from "../support/cluster.ts";
+import { until } from "../../support/until.ts";
+import { Cluster, propose } from "../support/cluster.ts";
 
 // Streams and messages on the peers' port that no correct member sends are refused, logged and counted, and the server continues.
 
@@ -42,7 +43,18 @@ afterAll(async () => {
 const group = () => cluster.running.get(target)!.group;
 
 function hello(change: Partial<RaftHello> = {}): RaftHello {
-  return { format: 3, volume: "v", region: "r", cluster: UUID, from: 9, to: target, address: "", life: 1, ...change };
+  return {
+    format: 3,
+    volume: "v",
+    region: "r",
+    cluster: UUID,
+    from: 9,
+    to: target,
+    address: "",
+    life: 1,
+    supports: 1,
+    ...change,
+  };
 }
 
 /** The refusals received on one stream that sends this hello and then the frames; "" is an acceptance. */
@@ -87,6 +99,7 @@ test.each([
   ["volume", { cluster: "22222222-2222-2222-2222-222222222222" }, /belongs to the volume with uuid 2222/],
   ["region", { region: "elsewhere" }, /belongs to region elsewhere/],
   ["format", { format: 2 }, /speaks raft format 2/],
+  ["features", { supports: 0 }, /supports feature level 0, and the volume is at 1: start a newer program there/],
   ["member", { to: 7 }, /looks for member 7/],
 ] as const)("a hello of another %s", async (kind, change, line) => {
   await isRefused(kind, async () => expect(await exchange(hello(change))).toEqual([expect.stringMatching(line)]));

@@ -27,7 +27,9 @@ test("a switchover to a mirror whose state differs is refused before the epoch i
   const { context, internal } = contextOf("aws", "primary");
   const message = "stopped following: the state hash differs";
   const status = { role: "diverged", leader: "gcp:1", version, message, pendingBlocks: 0 } as unknown as RegionStatus;
-  const sources = { regions: { ask: async () => status }, keeper: {} } as never;
+  const confirmed = { answer: { region: "gcp", state: "diverged", version }, address: "gcp:1" };
+  const regions = { ask: async () => status, confirm: async () => confirmed };
+  const sources = { regions, keeper: { isCleared: true } } as never;
   const answer = await switchover(context, sources, { to: "gcp", complete: false, timeoutMs: 1 });
   expect(answer).toEqual({
     ok: false,
@@ -48,8 +50,14 @@ test("a mirror whose state differs says so in its status: its role is diverged (
 
 test("a mirror whose state differs is not promoted, whatever the flags (defect 16)", async () => {
   const { context, internal } = contextOf("gcp", "mirror", { sequence: 8, own: "a", primary: "b" });
-  const sources = { regions: { askAll: async () => new Map() }, follower: { suspend() {}, resume() {} } } as never;
-  const answer = await promote(context, sources, { force: true, evenIfAlive: true });
+  const sources = { regions: {}, follower: { suspend() {}, resume() {} } } as never;
+  const answer = await promote(context, sources, {
+    force: true,
+    evenIfAlive: true,
+    discard: ["aws"],
+    confirmed: [],
+    applied: [],
+  });
   expect(answer).toEqual({
     ok: false,
     message: "gcp cannot be promoted: its state differs from the primary's ('mirrorfs status' says what to do)",

@@ -207,9 +207,19 @@ export class ServerEnd extends End {
   cancelled = false;
   readonly metadata = {};
   #ended = false;
+  #status: CallStatus = { code: CODE.ok, details: "" };
+
+  constructor(process: Process, codec: Codec) {
+    super(process, codec);
+    // As in grpc-js: the status goes with the end of the stream, so that one which was destroyed never sends it.
+    this.on("error", ({ code, details, message }: Error & Partial<CallStatus>) => {
+      this.#status = { code: code ?? CODE.unknown, details: details ?? message };
+      this.end();
+    });
+  }
 
   override _final(done: () => void): void {
-    this.finish({ code: CODE.ok, details: "" });
+    this.finish(this.#status);
     done();
   }
 
@@ -219,11 +229,6 @@ export class ServerEnd extends End {
     this.#ended = true;
     if (!this.over) this.sendToPeer((client) => (client as ClientEnd).finish(status));
     this.shut();
-  }
-
-  override _destroy(error: (Error & { code?: number; details?: string }) | null, done: () => void): void {
-    this.finish({ code: error?.code ?? CODE.unknown, details: error?.details ?? error?.message ?? "" });
-    done();
   }
 
   sendMetadata(): void {}
