@@ -7,6 +7,8 @@ import { DirectorySync } from "./directory-sync.ts";
 export class FileNames {
   readonly #root: string;
   readonly #directories = new DirectorySync();
+  /** The directories that are being made: each until its name is durable. */
+  readonly #making = new Map<string, Promise<void>>();
 
   constructor(root: string) {
     this.#root = root;
@@ -44,21 +46,34 @@ export class FileNames {
     }
   }
 
-  /** Makes the directories above a file, durably: each new name is synced in the directory that holds it. */
+  /** Makes the directories above a file, and waits until the names of those that others are making now are durable. */
   async #makeParents(target: string): Promise<void> {
     const parent = path.dirname(target);
     if (parent === this.#root) return;
+    let making = this.#making.get(parent);
+    if (making === undefined) {
+      making = this.#makeDirectory(parent).finally(() => this.#making.delete(parent));
+      this.#making.set(parent, making);
+    }
+    await making;
+    for (let above = path.dirname(parent); above !== this.#root; above = path.dirname(above)) {
+      await this.#making.get(above);
+    }
+  }
+
+  /** Makes a directory, if it is missing, durably: each new name is synced in the directory that holds it. */
+  async #makeDirectory(directory: string): Promise<void> {
     try {
-      await mkdir(parent, PRIVATE_DIRECTORY);
+      await mkdir(directory, PRIVATE_DIRECTORY);
     } catch (error) {
       if (hasCode(error, "EEXIST")) return;
       if (!hasCode(error, "ENOENT")) throw error;
-      await this.#makeParents(parent);
-      await mkdir(parent, PRIVATE_DIRECTORY).catch((second) => {
+      await this.#makeParents(directory);
+      await mkdir(directory, PRIVATE_DIRECTORY).catch((second) => {
         if (!hasCode(second, "EEXIST")) throw second;
       });
     }
-    await this.#directories.sync(path.dirname(parent));
+    await this.#directories.sync(path.dirname(directory));
   }
 }
 

@@ -39,6 +39,7 @@ export class FileObjectStore implements ObjectStore {
         await this.#names.link(temporary, target);
       } catch (error) {
         if (!hasCode(error, "EEXIST")) throw error;
+        await this.#names.sync(target); // its creator may still be about to
         return await confirmExisting(this, key, { bytes: body.length, ...options });
       } finally {
         await unlink(temporary).catch(() => {});

@@ -45,7 +45,7 @@ export async function openVolume(what: {
     ...what,
     openFiles: () => state?.nodes.openFiles() ?? [],
     events: {
-      onInvalidations: (invalidations) => state?.kernel.invalidate(invalidations),
+      onInvalidations: (invalidations, version) => state?.kernel.invalidate(invalidations, version),
       onCachesLost: () => state?.kernel.invalidateAll(),
       onSessionLost: () => state?.onSessionLost(),
     },

@@ -51,8 +51,7 @@ export class Saver {
     const promises = this.#promises;
     this.#waiting = undefined;
     this.#promises = [];
-    this.#inFlight = true;
-    this.#log.append(save.hardState, save.entries, (error) => {
+    const done = (error?: Error) => {
       this.#inFlight = false;
       if (error === undefined) {
         this.#write(); // first: the disk works while the events below are handled
@@ -62,7 +61,13 @@ export class Saver {
       }
       if (this.#inFlight) return;
       for (const resolve of this.#whenIdle.splice(0)) resolve();
-    });
+    };
+    this.#inFlight = true;
+    try {
+      this.#log.append(save.hardState, save.entries, done);
+    } catch (error) {
+      done(error as Error); // nothing is in flight
+    }
   }
 }
 

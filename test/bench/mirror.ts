@@ -10,7 +10,7 @@ import { clouds, measureCopy } from "../mirror-agent/measure-copy.ts";
 import { dropKernelCaches, remount } from "./caches.ts";
 import { type BenchCloud, connectToLeader, onCloud } from "./cloud.ts";
 import { percentile, type Row, row } from "./row.ts";
-import { succeedIn } from "./succeed.ts";
+import { succeed, succeedIn } from "./succeed.ts";
 
 const RTT_MS = 80;
 const CREATES = 400;
@@ -117,6 +117,7 @@ async function openAtMirror(on: BenchCloud, files: number): Promise<{ farMs: num
     cloud.wan.setDelay(delayMs);
     await remount(on, "gcp");
     await dropKernelCaches();
+    await succeed("stat", [cloud.places.mountPoint("gcp")]); // so that the new mount is connected
     const startedMs = performance.now();
     const read = await succeedIn(join(cloud.places.mountPoint("gcp"), "small"), 'cat "$@"', names);
     if (read !== names.map((name) => `${name}\n`).join("")) throw new Error("cat read something else");

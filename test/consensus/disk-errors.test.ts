@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from "vitest";
 import { StorageError } from "../../consensus/storage-error.ts";
-import { Cluster, propose, type Running, until } from "./support/cluster.ts";
+import { until } from "../support/until.ts";
+import { Cluster, propose, type Running } from "./support/cluster.ts";
 
 let cluster: Cluster;
 

@@ -1,6 +1,7 @@
 import { rm } from "node:fs/promises";
 import { afterEach, expect, test } from "vitest";
-import { Cluster, propose, until } from "./support/cluster.ts";
+import { until } from "../support/until.ts";
+import { Cluster, propose } from "./support/cluster.ts";
 
 let cluster: Cluster;
 

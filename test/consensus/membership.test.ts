@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from "vitest";
 import type { MembershipChange } from "../../consensus/raft/configuration.ts";
-import { Cluster, propose, until } from "./support/cluster.ts";
+import { until } from "../support/until.ts";
+import { Cluster, propose } from "./support/cluster.ts";
 
 let cluster: Cluster;
 let writing: Writers | undefined;

@@ -10,6 +10,7 @@ import { run } from "./cloud.ts";
 
 /** A real mount of a volume with one metadata server and a directory as bucket, served by a child process. */
 const SERVE = resolve(import.meta.dirname, "../client/support/serve-mount.ts");
+const SET_USER_ID = resolve(import.meta.dirname, "set-user-id.py");
 const TREE = resolve(import.meta.dirname, "../../node_modules/zod");
 const REPOSITORY = resolve(import.meta.dirname, "../..");
 const canMount = process.getuid?.() === 0 && existsSync("/dev/fuse");
@@ -165,6 +166,26 @@ mounted("hard links share their content and their inode number", async () => {
 mounted("synced data is in the volume: it is read back after the kernel's caches are dropped", async () => {
   await sh(`head -c 20000000 /dev/urandom > "$L/random"; dd if="$L/random" of=synced bs=1M conv=fsync status=none`);
   await sh(`echo 3 > /proc/sys/vm/drop_caches || true; cmp synced "$L/random"`);
+});
+
+mounted("set-user-ID and set-group-ID end with the change that clears them, as in pjdfstest (defect 9)", async () => {
+  // The same on the file system below: the cases are those of POSIX.
+  for (const where of ["$L", "$M"]) {
+    const script = `chmod 755 "$L"; mkdir "${where}/ids"; cd "${where}/ids"; python3 ${SET_USER_ID}`;
+    expect(await sh(script)).toBe("251 checks");
+  }
+});
+
+mounted("what stat shows of a file is the same before its close and after (defect 4)", async () => {
+  const program = `import os
+def look(of): return [getattr(of, "st_" + name) for name in ("size", "blocks", "mtime_ns", "ctime_ns", "mode")]
+for name, size in ("small", 3000), ("large", 5000000):
+  f = os.open(name, os.O_RDWR | os.O_CREAT, 0o644)
+  os.write(f, b"x" * size)
+  before = look(os.fstat(f)); os.close(f); after = look(os.stat(name))
+  print(before == after, after[:2])`;
+  expect(await sh(`python3 -c '${program}'`)).toBe("True [3000, 6]\nTrue [5000000, 9766]");
+  await sh(`echo 3 > /proc/sys/vm/drop_caches; test "$(du -B 512 small large | cut -f 1 | xargs)" = "6 9766"`);
 });
 
 mounted("a mapping that was made through a descriptor that appends is written in place (defect 6)", async () => {

@@ -159,8 +159,8 @@ export const MIRRORING: readonly Fault[] = [
     replacements: [
       {
         file: "meta-server/machine/local-keys.ts",
-        text: "return `${LOCAL}d${generationPrefix(generation)}`;",
-        by: "return `${LOCAL}d${generationPrefix(generation && 1)}`;",
+        text: "export function garbagePrefix(generation: number): string {",
+        by: "export function garbagePrefix(generation: number): string {\n  generation = 1;",
       },
     ],
     test: "test/meta-server/machine/sorted.test.ts",
@@ -172,8 +172,8 @@ export const MIRRORING: readonly Fault[] = [
     replacements: [
       {
         file: "meta-server/machine/local-keys.ts",
-        text: "return `${LOCAL}r${generationPrefix(generation)}`;",
-        by: "return `${LOCAL}r${generationPrefix(generation && 1)}`;",
+        text: "export function revokedPrefix(generation: number): string {",
+        by: "export function revokedPrefix(generation: number): string {\n  generation = 1;",
       },
     ],
     test: "test/meta-server/machine/bootstrap.test.ts",

@@ -8,29 +8,10 @@ import { channelCredentials } from "../../proto/credentials.ts";
 import { type AdminAnswer, AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
 import { choosePort } from "../../sandbox/ports.ts";
 import type { WanProxy } from "../../sandbox/wan-proxy.ts";
+import { until } from "../support/until.ts";
 import { type WanLink, wanLink } from "../support/wan-link.ts";
 
 export const logger = pino({ level: process.env.TEST_LOG ?? "silent" });
-
-/** Polls until `probe` gives something other than undefined or false, also after errors. @throws Error after `ms` */
-export async function until<T>(
-  what: string,
-  probe: () => Promise<T | undefined> | T | undefined,
-  ms = 45_000,
-): Promise<T> {
-  const deadline = Date.now() + ms;
-  let last: unknown;
-  while (Date.now() < deadline) {
-    try {
-      const found = await probe();
-      if (found !== undefined && found !== false) return found;
-    } catch (error) {
-      last = error;
-    }
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  throw new Error(`timed out waiting for: ${what}`, { cause: last });
-}
 
 interface RunningMember {
   stop(): Promise<void>;

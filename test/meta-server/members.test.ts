@@ -7,7 +7,8 @@ import { Machine } from "../../meta-server/machine/machine.ts";
 import { runMetaServer } from "../../meta-server/main.ts";
 import { openDataDirectory } from "../../meta-server/storage/data-directory.ts";
 import { Status } from "../../proto/generated/metadata.ts";
-import { logger, TestVolume, until } from "./harness.ts";
+import { until } from "../support/until.ts";
+import { logger, TestVolume } from "./harness.ts";
 import { RawClient } from "./raw-client.ts";
 
 let volume: TestVolume;

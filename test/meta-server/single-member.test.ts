@@ -2,7 +2,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { decodeAttributes, decodeChunk } from "../../core/codec.ts";
 import type { ByteString, Inode } from "../../core/ids.ts";
 import { Status } from "../../proto/generated/metadata.ts";
-import { TestVolume, until } from "./harness.ts";
+import { until } from "../support/until.ts";
+import { TestVolume } from "./harness.ts";
 import { makeCommand, outcomeOf, RawClient } from "./raw-client.ts";
 
 let volume: TestVolume;

@@ -3,8 +3,9 @@ import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Slice } from "../../core/commands.ts";
 import { blocksOf } from "../../mirror-agent/verify.ts";
+import { until } from "../support/until.ts";
 import { FakeMetadata } from "./support/metadata.ts";
-import { breakBlock, until, VOLUME, World } from "./support/world.ts";
+import { breakBlock, VOLUME, World } from "./support/world.ts";
 
 let world: World;
 beforeEach(async () => {

@@ -5,7 +5,8 @@ import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { startGcsServer } from "../../sandbox/gcs/server.ts";
 import { startS3Server } from "../../sandbox/s3/server.ts";
 import { S3_ACCOUNT, useGoogleKey, useS3Account } from "../object-store/harness.ts";
-import { until, World } from "./support/world.ts";
+import { until } from "../support/until.ts";
+import { World } from "./support/world.ts";
 
 let directory: string;
 let s3: Awaited<ReturnType<typeof startS3Server>>;

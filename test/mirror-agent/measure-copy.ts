@@ -8,7 +8,8 @@ import pLimit from "p-limit";
 import type { Slice } from "../../core/commands.ts";
 import { blocksOf } from "../../mirror-agent/verify.ts";
 import { useGoogleKey, useS3Account } from "../object-store/harness.ts";
-import { until, VOLUME, World } from "./support/world.ts";
+import { until } from "../support/until.ts";
+import { VOLUME, World } from "./support/world.ts";
 
 /** Measures copying by an agent beside a plain loop over the same two buckets, with as many blocks in flight. */
 export interface CopyMeasured {

@@ -6,7 +6,8 @@ import type { Slice } from "../../core/commands.ts";
 import type { RegionIndex, SliceId } from "../../core/ids.ts";
 import { type CopyJob, jobName } from "../../mirror-agent/copy-job.ts";
 import { type CopyQueue, openCopyQueue } from "../../mirror-agent/queue.ts";
-import { until, World } from "./support/world.ts";
+import { until } from "../support/until.ts";
+import { World } from "./support/world.ts";
 
 let world: World;
 beforeEach(async () => {

@@ -2,15 +2,18 @@ import pino from "pino";
 import { expect, test } from "vitest";
 import type { SliceId } from "../../core/ids.ts";
 import { Reporter } from "../../mirror-agent/report.ts";
-import { until } from "./support/world.ts";
+import { until } from "../support/until.ts";
 
-function reporter(send: (resident: readonly SliceId[], failed: readonly { id: number }[]) => Promise<void>) {
+function reporter(
+  send: (resident: readonly SliceId[], failed: readonly { id: number }[]) => Promise<void>,
+  batchMs = 20,
+) {
   const acknowledged: SliceId[] = [];
   const made = new Reporter({
     send,
     acknowledged: (slices) => void acknowledged.push(...slices),
     logger: pino({ level: "silent" }),
-    batchMs: 20,
+    batchMs,
     batchSlices: 4,
   });
   return { made, acknowledged };
@@ -39,9 +42,9 @@ test("reports in batches, a full one at once, and loses nothing that arrives mea
     batches.push(resident.length);
     if (batches.length === 1) for (let n = 10; n < 16; n++) made.resident(id(n));
     await new Promise((resolve) => setTimeout(resolve, 10));
-  });
+  }, 1_000);
   for (let n = 0; n < 4; n++) made.resident(id(n));
-  await until("sent at once", () => batches[0] === 4, 15);
+  await until("sent at once", () => batches[0] === 4, 500);
   await until("all", () => acknowledged.length === 10);
   expect(Math.max(...batches)).toBe(4);
 });

@@ -2,8 +2,9 @@ import { rm } from "node:fs/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { UserError } from "../../base/user-error.ts";
 import { markerKey } from "../../object-store/layout.ts";
+import { until } from "../support/until.ts";
 import { FakeMetadata } from "./support/metadata.ts";
-import { until, VOLUME, World } from "./support/world.ts";
+import { VOLUME, World } from "./support/world.ts";
 
 let world: World;
 beforeEach(async () => {

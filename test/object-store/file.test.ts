@@ -10,8 +10,10 @@ import {
   writeFileSync,
 } from "node:fs";
 import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test, vi } from "vitest";
+import { DirectorySync } from "../../object-store/directory-sync.ts";
 import { openObjectStore } from "../../object-store/open.ts";
 import { conformance } from "./conformance.ts";
 import { BUCKETS, block, type Harness, harnessOf, temporaryDirectory } from "./harness.ts";
@@ -82,6 +84,35 @@ describe("files that were damaged or left behind", () => {
     };
     await Promise.all(Array.from({ length: 8 }, (_, i) => work(i)));
     expect(readdirSync(place.dir)).not.toContain("x");
+  });
+
+  test.each([
+    ["another has just made its directory", "d/blocks/0a", "d/blocks/0a/2/0-10"],
+    ["another has just given it its name", "d/blocks/0a/1", "d/blocks/0a/1/0-10"],
+  ])("an object is not durable before its name is, where %s", async (_, named, key) => {
+    const { body, crc } = block(10);
+    const place = temporaryDirectory();
+    const store = openObjectStore(pathToFileURL(place.dir).href);
+    const release = Promise.withResolvers<void>();
+    const isBegun = Promise.withResolvers<void>();
+    // The first sync of the directory that holds the name takes long.
+    const directory = path.join(place.dir, named.endsWith("/1") ? named : path.dirname(named));
+    const { sync } = DirectorySync.prototype;
+    const spy = vi.spyOn(DirectorySync.prototype, "sync").mockImplementation(async function (this: DirectorySync, at) {
+      if (at === directory) {
+        isBegun.resolve();
+        await release.promise;
+      }
+      return await Reflect.apply(sync, this, [at]);
+    });
+    const first = store.create("d/blocks/0a/1/0-10", body, { crc32c: crc });
+    await isBegun.promise;
+    const second = store.create(key, body, { crc32c: crc });
+    expect(await Promise.race([second, delay(200).then(() => "not durable yet")])).toBe("not durable yet");
+    release.resolve();
+    await Promise.all([first, second]);
+    spy.mockRestore();
+    place.remove();
   });
 
   test("a key that would leave the directory is refused", async () => {

@@ -28,7 +28,7 @@ import {
 const WRITE_TIMEOUT_MS = 20_000;
 const READ_TIMEOUT_MS = 8_000;
 /** Descriptors and locks that a client has at most. */
-const OPEN_MAX = 4;
+const OPEN_MAX = 6;
 const LOCKS_MAX = 3;
 
 export interface ClientOptions {
@@ -219,7 +219,7 @@ export class SimulatedClient {
   #release(): void {
     const { prng } = this.#world;
     const [oldest] = this.#open.keys();
-    if (oldest === undefined || (this.#open.size <= OPEN_MAX && !prng.chance(0.05))) return;
+    if (oldest === undefined || (this.#open.size <= OPEN_MAX && !prng.chance(0.02))) return;
     this.#open.delete(oldest);
     void this.#read({ $case: "release", value: { inode: oldest, handles: 1 } }, "token");
   }

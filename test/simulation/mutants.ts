@@ -265,6 +265,115 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   },
   {
+    name: "emptied-member-votes",
+    about: "a member that has lost its disk votes before it holds again what it had acknowledged",
+    profile: "disks",
+    replacements: [
+      {
+        file: ELECTION,
+        text: "return !state.newcomer || (state.log.lastIndex === 0 && last.index === 0);",
+        by: "return last.index >= 0 || state.newcomer;",
+      },
+    ],
+  },
+  {
+    name: "two-locks-at-once",
+    about: "grants a lock beside one that conflicts with it",
+    profile: "weather",
+    replacements: [
+      {
+        file: "core/locks.ts",
+        text: `if (mode !== "unlock" && conflictingLock(before, { ...holder, mode }) !== undefined) return fail("EAGAIN");`,
+        by: "",
+      },
+    ],
+  },
+  {
+    name: "part-of-a-slice",
+    about: "what is left of a slice that was overwritten at its beginning is read from the slice's beginning",
+    profile: "weather",
+    replacements: [
+      {
+        file: "core/segments.ts",
+        text: "sliceOffset: segment.sliceOffset + begin - segment.offset,",
+        by: "sliceOffset: segment.sliceOffset,",
+      },
+    ],
+  },
+  {
+    name: "reaps-what-is-open",
+    about: "removes a file without names that is open",
+    profile: "weather",
+    replacements: [
+      { file: "meta-server/services/metadata/reaper.ts", text: "&& !this.#isOpenAnywhere(inode, since))", by: ")" },
+    ],
+  },
+  {
+    name: "reaps-what-a-mirror-has-open",
+    about: "removes a file without names that is open in another region",
+    profile: "mirror",
+    replacements: [
+      {
+        file: "meta-server/region-server.ts",
+        text: "clients.isOpen(inode) || isOpenElsewhere(inode, since)",
+        by: "clients.isOpen(inode) || (since < 0 && isOpenElsewhere(inode, since))",
+      },
+    ],
+  },
+  {
+    name: "pending-miscounted",
+    about: "bytes that are copied stay in the total of what is pending",
+    profile: "mirror",
+    replacements: [
+      {
+        file: "meta-server/machine/region-facts.ts",
+        text: "bytes: totals.bytes + sign * pending.bytes,",
+        by: "bytes: totals.bytes + Math.max(0, sign) * pending.bytes,",
+      },
+    ],
+  },
+  {
+    name: "fence-forgotten",
+    about: "continues to take changes after it has committed that a later epoch has begun",
+    profile: "promotions",
+    replacements: [
+      {
+        file: "meta-server/machine/machine.ts",
+        text: `if (this.facts.fence > volume.version.epoch) return "fenced";`,
+        by: "",
+      },
+      {
+        file: "meta-server/machine/machine.ts",
+        text: "if (fence > this.version.epoch && !(",
+        by: "if (fence < 0 && !(",
+      },
+    ],
+  },
+  {
+    name: "lease-ignores-drift",
+    about: "a leader's lease lasts as long as if all clocks ran alike",
+    profile: "leases",
+    replacements: [{ file: "consensus/raft/lease.ts", text: "/ (1 + times.clockDriftPercent / 100)", by: "/ 1" }],
+  },
+  {
+    name: "lease-from-the-answer",
+    about: "a leader's lease counts from the answer to a heartbeat instead of its sending",
+    profile: "leases",
+    replacements: [
+      {
+        file: "consensus/raft/lease.ts",
+        text: "Math.max(lease.untilMs, atMs + config.leaseMs)",
+        by: "Math.max(lease.untilMs, Math.max(atMs, state.nowMs) + config.leaseMs)",
+      },
+    ],
+  },
+  {
+    name: "lease-kept-in-a-transfer",
+    about: "a leader that hands over keeps its lease, although its successor need not wait for it",
+    profile: "leases",
+    replacements: [{ file: "consensus/raft/transfer.ts", text: "  giveUpLease(state);\n", by: "" }],
+  },
+  {
     name: "read-by-a-stale-round",
     about: "takes the answer to a round that was sent before the read for its confirmation",
     profile: "deposed",

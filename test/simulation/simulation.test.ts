@@ -31,6 +31,12 @@ describe("both regions are correct under crashes, lost writes, disk faults, part
     expect(Number(counted.elections)).toBeGreaterThan(3 * SEEDS);
     expect(Number(counted.crashes)).toBeGreaterThan(5 * SEEDS);
     expect(Number(counted.operations)).toBeGreaterThan(100 * SEEDS);
+    expect(Number(counted.mirrorReads)).toBeGreaterThan(10 * SEEDS);
+    expect(Number(counted.locks)).toBeGreaterThan(2 * SEEDS);
+    expect(Number(counted.undecided)).toBe(0);
+    for (const rare of ["hit:destroyDisk", "switchovers", "promotions", "leases", "lost"]) {
+      expect(Number(counted[rare]), rare).toBeGreaterThan(0);
+    }
   });
 
   test("a seed is the same run every time", { timeout: LIMIT_MS }, async () => {

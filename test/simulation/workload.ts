@@ -53,6 +53,7 @@ export function drawInvocation(prng: Prng, options: DrawOptions): Invocation {
     const inode = prng.pick(open);
     reads.push(
       () => ({ kind: "getattr", inode, isOpen: true }),
+      () => ({ kind: "getattr", inode, isOpen: true }),
       () => ({ kind: "read", inode, isOpen: true }),
     );
   }

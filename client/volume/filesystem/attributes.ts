@@ -1,6 +1,7 @@
-import type { Attributes, CommandOf } from "../../../core/commands.ts";
-import type { Inode } from "../../../core/ids.ts";
+import type { CommandOf } from "../../../core/commands.ts";
+import { type Inode, NO_VERSION } from "../../../core/ids.ts";
 import type { AttributesReply, Caller, Handlers, Result, SetAttributes } from "../handlers.ts";
+import { attributesOf, type Done } from "../metadata/client-session.ts";
 import { deferrable } from "./deferred-changes.ts";
 import type { MountState } from "./mount-state.ts";
 import { now } from "./writers.ts";
@@ -20,10 +21,10 @@ export function attributeHandlers(state: MountState): AttributeHandlers {
       // The attributes of an open file are as new as its open, and every change since then was pushed.
       const node = nodes.get(inode);
       if (node?.attributes !== undefined && node.handles > 0 && !node.stale && state.router.watched) {
-        return kernel.attributesReply(node.attributes);
+        return kernel.attributesReply(node.attributes, NO_VERSION);
       }
       const found = await reads.attributes(inode, { freshness: "committed", interrupt: caller });
-      return typeof found === "string" ? found : kernel.attributesReply(found.attributes);
+      return typeof found === "string" ? found : kernel.attributesReply(found.attributes, found.version);
     },
 
     async setattr(caller, inode, changes): Promise<Result<AttributesReply>> {
@@ -32,8 +33,8 @@ export function attributeHandlers(state: MountState): AttributeHandlers {
       const { handle: _, killPrivileges, ...rest } = changes;
       await nodes.get(inode)?.writer?.commit();
       const command = { kind: "setattr", inode, ...rest, killPrivileges: killPrivileges || undefined } as const;
-      const attributes = await setAttributes(state, caller, command);
-      return typeof attributes === "string" ? attributes : kernel.attributesReply(attributes);
+      const done = await setAttributes(state, caller, command);
+      return typeof done === "string" ? done : kernel.attributesReply(attributesOf(done), done.version);
     },
 
     async statfs(caller) {
@@ -61,11 +62,10 @@ function deferred(state: MountState, inode: Inode, changes: SetAttributes): Attr
   if (node?.attributes === undefined || node.stale || node.handles === 0) return undefined;
   if (!node.fresh && node.writer?.uncommitted !== true) return undefined;
   const writer = state.writers.of(node);
-  const seen = writer.overAttributes(node.attributes);
-  const later = deferrable(changes, seen.mode, now);
+  const later = deferrable(changes, writer.overMode(node.attributes.mode), now);
   if (later === undefined) return undefined;
   writer.defer(later);
-  return state.kernel.attributesReply(node.attributes);
+  return state.kernel.attributesReply(node.attributes, NO_VERSION);
 }
 
 /** Repeats the command until the size is reached: one command truncates a bounded number of chunks (core/files.ts). */
@@ -73,11 +73,11 @@ export async function setAttributes(
   state: MountState,
   caller: Caller,
   command: CommandOf<"setattr">,
-): Promise<Result<Attributes>> {
+): Promise<Result<Done>> {
   for (;;) {
     const done = await state.session.mutate(command, { interrupt: caller });
     if (typeof done === "string") return done;
     const attributes = state.kernel.noteOwnChange(done);
-    if (command.size === undefined || attributes.size <= command.size) return attributes;
+    if (command.size === undefined || attributes.size <= command.size) return done;
   }
 }

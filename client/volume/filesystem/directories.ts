@@ -89,10 +89,10 @@ class PlusEntry implements DirectoryEntryReply {
   readonly nextOffset: number;
   readonly #state: MountState;
   readonly #parent: Inode;
-  readonly #listed: ListedEntry;
+  readonly #listed: Omit<Placed, "next">;
   #entry: EntryReply | undefined;
 
-  constructor(state: MountState, parent: Inode, listed: ListedEntry, nextOffset: number) {
+  constructor(state: MountState, parent: Inode, listed: Omit<Placed, "next">, nextOffset: number) {
     this.name = listed.name;
     this.inode = listed.inode;
     this.kind = listed.kind;
@@ -103,8 +103,8 @@ class PlusEntry implements DirectoryEntryReply {
   }
 
   get entry(): EntryReply | undefined {
-    const { attributes, name } = this.#listed;
-    if (attributes !== undefined) this.#entry ??= this.#state.kernel.entryReply(this.#parent, name, attributes);
+    const { attributes, name, at } = this.#listed;
+    if (attributes !== undefined) this.#entry ??= this.#state.kernel.entryReply(this.#parent, name, attributes, at);
     return this.#entry;
   }
 }

@@ -19,8 +19,8 @@ interface Page {
 /** Reads the entries after a name. `at`: the version of the first page; the answer must not be older. */
 type FetchPage = (after: ByteString, limit: number, at: Version | undefined) => Promise<Page | ErrnoCode>;
 
-/** An entry, and the place after it. */
-export type Placed = ListedEntry & { readonly next: number };
+/** An entry, the version that it was read at, and the place after it. */
+export type Placed = ListedEntry & { readonly at: Version; readonly next: number };
 
 /**
  * The listing of one directory descriptor: names in order, page by page. A few pages are kept; of the others only the
@@ -32,7 +32,7 @@ export class DirectoryListing {
   /** By page: the name that it starts after. */
   #after: ByteString[] = ["" as ByteString];
   #ended = false;
-  readonly #pages = new Map<number, readonly ListedEntry[]>();
+  readonly #pages = new Map<number, Omit<Page, "end">>();
 
   /** Starts again at the beginning, with the directory as it is then (rewinddir(3)). */
   rewind(): void {
@@ -49,16 +49,17 @@ export class DirectoryListing {
       const page = await this.#page(index, fetch);
       if (page === undefined) return [];
       if (typeof page === "string") return page;
-      if (first < page.length) {
-        const next = (i: number) => (i + 1 < page.length ? index * PAGE_SPAN + i + 1 : (index + 1) * PAGE_SPAN);
-        return page.slice(first, first + limit).map((entry, i) => ({ ...entry, next: next(first + i) }));
+      const { entries, version: at } = page;
+      if (first < entries.length) {
+        const next = (i: number) => (i + 1 < entries.length ? index * PAGE_SPAN + i + 1 : (index + 1) * PAGE_SPAN);
+        return entries.slice(first, first + limit).map((entry, i) => ({ ...entry, at, next: next(first + i) }));
       }
       first = 0;
     }
   }
 
-  /** The entries of a page; undefined after the last page. */
-  async #page(index: number, fetch: FetchPage): Promise<readonly ListedEntry[] | ErrnoCode | undefined> {
+  /** Undefined after the last page. */
+  async #page(index: number, fetch: FetchPage): Promise<Omit<Page, "end"> | ErrnoCode | undefined> {
     for (;;) {
       const kept = this.#pages.get(index);
       if (kept !== undefined) return kept;
@@ -81,7 +82,7 @@ export class DirectoryListing {
       else this.#after.push(last.name);
     }
     this.#pages.delete(index);
-    this.#pages.set(index, entries);
+    this.#pages.set(index, { version: page.version, entries });
     for (const [oldest] of this.#pages) {
       if (this.#pages.size <= PAGES_KEPT) break;
       this.#pages.delete(oldest);

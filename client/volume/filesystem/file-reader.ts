@@ -1,6 +1,6 @@
 import { type Interruptible, orInterrupted } from "../../../base/waiting.ts";
 import type { ErrnoCode } from "../../../core/errno.ts";
-import { BLOCK_BYTES, CHUNK_BYTES, type Version } from "../../../core/ids.ts";
+import { BLOCK_BYTES, CHUNK_BYTES, compareVersions, type Version } from "../../../core/ids.ts";
 import type { BlockCache } from "../blocks/block-cache.ts";
 import { Pins } from "../blocks/pins.ts";
 import type { Result } from "../handlers.ts";
@@ -80,7 +80,7 @@ export class FileReader {
     caller: Interruptible,
   ): Promise<ErrnoCode | undefined> {
     const count = Math.max(last - first + 1, CHUNKS_AT_ONCE);
-    let least = atLeast;
+    let least = compareVersions(node.staleBefore, atLeast) > 0 ? node.staleBefore : atLeast;
     for (let tries = 0; tries < CONSISTENT_TRIES; tries++) {
       const options = { freshness: "token" as const, atLeast: least, interrupt: caller };
       // Sent in one turn of the event loop, both go in one frame and are mostly read at the same version.
@@ -90,7 +90,7 @@ export class FileReader {
       ]);
       if (typeof attributes === "string") return attributes;
       if (typeof chunks === "string") return chunks;
-      this.#nodes.learn(attributes.attributes);
+      this.#nodes.learn(attributes.attributes, attributes.version);
       const { changed } = attributes.attributes;
       const at = chunks.version.sequence;
       if (changed <= at && at <= attributes.version.sequence) {

@@ -2,9 +2,10 @@ import type { Attributes, Command, Extent } from "../../../core/commands.ts";
 import type { ErrnoCode } from "../../../core/errno.ts";
 import { INLINE_BYTES_MAX, type Inode, type Time } from "../../../core/ids.ts";
 import type { CommandSource, Done } from "../metadata/client-session.ts";
-import { type DeferredChanges, withChanges } from "./deferred-changes.ts";
+import { afterWrite, type DeferredChanges } from "./deferred-changes.ts";
 import { type DirtyRun, joinRuns, writeIntoRuns } from "./dirty-run.ts";
 import { SliceUpload, type UploadEnvironment } from "./slice-upload.ts";
+import { isSameTime, modeAfter, overUncommitted, type Uncommitted } from "./uncommitted.ts";
 
 export interface WriterEnvironment extends UploadEnvironment {
   mutate(source: CommandSource): Promise<Done | ErrnoCode>;
@@ -23,11 +24,11 @@ export interface WriterEnvironment extends UploadEnvironment {
   onMemory(bytes: number): void;
 }
 
-interface Batch {
+interface Batch extends Uncommitted {
   readonly runs: DirtyRun[];
   readonly mtime: Time;
-  readonly killPrivileges: boolean;
-  readonly changes: DeferredChanges | undefined;
+  /** A change time that an application has seen: the commit keeps it. */
+  seenCtime: Time | undefined;
 }
 
 /** With more runs, each write would cost more than a commit in the background. */
@@ -51,6 +52,8 @@ export class FileWriter {
   #changes: DeferredChanges | undefined;
   /** Time of the last write or deferred change. */
   #touched: Time | undefined;
+  /** The attributes that were shown last, if nothing was written or changed since. */
+  #shown: Attributes | undefined;
   #dirtySinceMs = 0;
   #errors = 0;
   #error: ErrnoCode | undefined;
@@ -121,8 +124,8 @@ export class FileWriter {
     this.#environment.onMemory(writeIntoRuns(this.#runs, offset, data));
     this.#mtime = this.#environment.now();
     this.#touched = this.#mtime;
-    // A write replaces a modification time that was set before it.
-    if (this.#changes?.mtime !== undefined) this.#changes = { ...this.#changes, mtime: this.#mtime };
+    this.#shown = undefined;
+    if (this.#changes !== undefined) this.#changes = afterWrite(this.#changes, this.#mtime, killPrivileges);
     this.#killPrivileges ||= killPrivileges;
     this.#storeFullBlocks();
     if (this.#runs.length > RUNS_MAX || this.#runs.at(-1)!.chunkIsFull) void this.commit();
@@ -132,6 +135,7 @@ export class FileWriter {
   defer(changes: DeferredChanges): void {
     if (!this.uncommitted) this.#dirtySinceMs = performance.now();
     this.#touched = this.#environment.now();
+    this.#shown = undefined;
     this.#changes = { ...this.#changes, ...changes };
   }
 
@@ -143,6 +147,7 @@ export class FileWriter {
       mtime: this.#changes?.mtime ?? this.#mtime ?? this.#environment.now(),
       killPrivileges: this.#killPrivileges,
       changes: this.#changes,
+      seenCtime: this.#shown?.ctime,
     };
     this.#runs = [];
     this.#killPrivileges = false;
@@ -159,12 +164,28 @@ export class FileWriter {
     await this.commit();
   }
 
-  /** Attributes with the uncommitted writes and changes applied, as an application must see them. */
-  overAttributes(attributes: Attributes): Attributes {
-    let result = attributes;
-    for (const batch of this.#batches) result = overlaid(result, batch.runs, batch.mtime, batch.changes);
-    if (this.uncommitted) result = overlaid(result, this.#runs, this.#mtime, this.#changes);
-    return this.dirty ? { ...result, ctime: this.#touched ?? result.ctime } : result;
+  /** The mode with the uncommitted writes and changes applied. */
+  overMode(mode: number): number {
+    return this.#pending().reduce(modeAfter, mode);
+  }
+
+  /**
+   * Attributes with the uncommitted writes and changes applied, for an application: the change time that it sees is the
+   * one that the commit leaves.
+   */
+  show(attributes: Attributes): Attributes {
+    const over = overUncommitted(attributes, this.#pending());
+    this.#shown = { ...over, ctime: this.#touched ?? over.ctime };
+    const last = this.#batches.at(-1);
+    if (!this.uncommitted && last !== undefined) last.seenCtime = this.#shown.ctime;
+    return this.#shown;
+  }
+
+  /** What was shown last and is not committed as it was shown: it may have been a guess. */
+  takeShown(): Attributes | undefined {
+    const shown = this.#shown;
+    this.#shown = undefined;
+    return shown;
   }
 
   /** Copies the dirty bytes of the file's range [offset, offset + target.length) over `target`. */
@@ -181,6 +202,11 @@ export class FileWriter {
   covers(offset: number, length: number): boolean {
     for (const run of this.#all()) if (run.offset <= offset && run.end >= offset + length) return true;
     return false;
+  }
+
+  #pending(): Uncommitted[] {
+    const killPrivileges = this.#killPrivileges;
+    return [...this.#batches, { runs: this.#runs, mtime: this.#mtime, killPrivileges, changes: this.#changes }];
   }
 
   *#all(): Iterable<DirtyRun> {
@@ -223,28 +249,44 @@ export class FileWriter {
   }
 
   async #commitBatch(batch: Batch): Promise<void> {
-    // Both go in one frame. But a mode must follow bytes whose commit clears set-user-ID.
-    const changing = batch.killPrivileges ? undefined : this.#commitChanges(batch);
+    let written: Done | ErrnoCode | undefined;
+    let changing: Promise<Done | ErrnoCode | undefined> | undefined;
     while (batch.runs.length > 0) {
       const next = batch.runs.slice(0, EXTENTS_MAX);
+      const sent = Promise.withResolvers<void>();
       // An unexpected rejection must fail this commit, not block all that follow.
-      const done = await this.#commitRuns(next, batch).catch((): ErrnoCode => "EIO");
+      const writing = this.#commitRuns(next, batch, sent.resolve).catch((): ErrnoCode => "EIO");
+      // In one frame, behind the last write. But a mode must follow bytes whose commit clears set-user-ID.
+      const isLast = next.length === batch.runs.length;
+      if (isLast && !batch.killPrivileges) changing = sent.promise.then(() => this.#commitChanges(batch));
+      written = await writing;
+      sent.resolve();
       // In one turn: the volume has these bytes, and the writer drops them. After a failure the rest of the batch is
       // lost, too.
-      const runs = batch.runs.splice(0, typeof done === "string" ? batch.runs.length : next.length);
+      const runs = batch.runs.splice(0, typeof written === "string" ? batch.runs.length : next.length);
       this.#commits += 1;
-      this.#settle(done);
+      this.#settle(written);
       for (const run of runs) this.#drop(run);
     }
-    await (changing ?? this.#commitChanges(batch));
+    const changed = await (changing ?? this.#commitChanges(batch));
+    // An application has looked at it meanwhile, or the write was sent again behind the changes.
+    const { seenCtime } = batch;
+    if (seenCtime !== undefined && !endsAt(seenCtime, [written, changed])) {
+      await this.#commitChanges({ changes: undefined, seenCtime });
+    }
     this.#batches = this.#batches.filter((other) => other !== batch);
     this.#environment.onIdle(this.inode);
   }
 
-  async #commitChanges({ changes }: Batch): Promise<void> {
-    if (changes === undefined) return;
-    const command = { kind: "setattr", inode: this.inode, ...changes } as const;
-    this.#settle(await this.#environment.mutate(command).catch((): ErrnoCode => "EIO"));
+  async #commitChanges({
+    changes,
+    seenCtime,
+  }: Pick<Batch, "changes" | "seenCtime">): Promise<Done | ErrnoCode | undefined> {
+    if (changes === undefined && seenCtime === undefined) return undefined;
+    const command = { kind: "setattr", inode: this.inode, ...changes, ctime: seenCtime } as const;
+    const done = await this.#environment.mutate(command).catch((): ErrnoCode => "EIO");
+    this.#settle(done);
+    return done;
   }
 
   #settle(done: Done | ErrnoCode): void {
@@ -257,10 +299,15 @@ export class FileWriter {
     this.#environment.onFailed(this.inode, done);
   }
 
-  async #commitRuns(runs: readonly DirtyRun[], batch: Batch): Promise<Done | ErrnoCode> {
+  /** `onMade`: the command is made, and is sent in this turn of the event loop. */
+  async #commitRuns(runs: readonly DirtyRun[], batch: Batch, onMade: () => void): Promise<Done | ErrnoCode> {
     let inline = true;
     for (let refused = 0; ; ) {
-      const done = await this.#environment.mutate(() => this.#command(runs, batch, inline));
+      const done = await this.#environment.mutate(() => {
+        const command = this.#command(runs, batch, inline);
+        command.then(onMade, onMade);
+        return command;
+      });
       if (done === "EOVERFLOW" && inline) inline = false;
       else if ((done === "ESTALE" || done === "EEXIST") && refused++ < REFUSED_MAX && this.#anyUpload(runs)) {
         this.#environment.dropGrants();
@@ -309,13 +356,12 @@ function bufferBytesOf(runs: readonly DirtyRun[]): number {
   return runs.reduce((sum, run) => sum + run.bufferBytes, 0);
 }
 
-function overlaid(
-  attributes: Attributes,
-  runs: readonly DirtyRun[],
-  written: Time | undefined,
-  changes: DeferredChanges | undefined,
-): Attributes {
-  const size = runs.reduce((end, run) => Math.max(end, run.end), attributes.size);
-  const mtime = (runs.length > 0 ? written : undefined) ?? attributes.mtime;
-  return withChanges({ ...attributes, size, mtime }, changes);
+/** Whether this is the change time that the last of these commands has left. */
+function endsAt(ctime: Time, commands: readonly (Done | ErrnoCode | undefined)[]): boolean {
+  let last: Attributes | undefined;
+  for (const done of commands) {
+    const attributes = typeof done === "object" ? done.outcome.attributes : undefined;
+    if (attributes !== undefined && (last === undefined || attributes.changed > last.changed)) last = attributes;
+  }
+  return last === undefined || isSameTime(last.ctime, ctime);
 }

@@ -1,6 +1,7 @@
 import { orInterrupted } from "../../../base/waiting.ts";
 import { FILE_BYTES_MAX, type Inode } from "../../../core/ids.ts";
 import type { Caller, Handlers, Reply, Result } from "../handlers.ts";
+import { SET_UID_OR_GID } from "./deferred-changes.ts";
 import { durabilityHandlers } from "./durability.ts";
 import type { LockReleases } from "./locks.ts";
 import type { MountState } from "./mount-state.ts";
@@ -65,8 +66,10 @@ function dataHandlers(state: MountState): DataHandlers {
       if (handle.broken) return "EIO";
       const put = (position: number) => {
         if (position + data.length > FILE_BYTES_MAX) return "EFBIG";
+        const clears = killPrivileges && maySetId(handle.node);
         writers.of(handle.node).write(position, data, killPrivileges);
-        return data.length;
+        // Else the kernel would run the file with the rights of its owner for as long as it keeps the mode.
+        return clears ? state.kernel.invalidateAttributes(handle.node).then(() => data.length) : data.length;
       };
       const appends = handle.append && !writeback;
       const write = () => (appends ? append(state, caller, handle.node, { offset, put }) : put(offset));
@@ -78,6 +81,12 @@ function dataHandlers(state: MountState): DataHandlers {
   };
 }
 
+/** Whether the file has, or may have, set-user-ID or set-group-ID. */
+function maySetId({ attributes, writer }: Node): boolean {
+  if (attributes === undefined) return true;
+  return ((writer?.overMode(attributes.mode) ?? attributes.mode) & SET_UID_OR_GID) !== 0;
+}
+
 /**
  * Appends at the end of the file, and not where the kernel has put the bytes: at the end that it has cached. The end is
  * asked for once another mount's change was pushed.
@@ -86,7 +95,7 @@ function append(
   state: MountState,
   caller: Caller,
   node: Node,
-  { offset, put }: { offset: number; put: (position: number) => Result<number> },
+  { offset, put }: { offset: number; put: (position: number) => Reply<number> },
 ): Reply<number> {
   const appendTo = (size: number) => {
     const end = Math.max(size, node.writer?.end ?? 0);
@@ -96,6 +105,6 @@ function append(
   if (node.attributes !== undefined && !node.stale) return appendTo(node.attributes.size);
   const asked = state.reads.attributes(node.inode, { freshness: "committed", interrupt: caller });
   return asked.then((found) =>
-    typeof found === "string" ? found : appendTo(state.nodes.learn(found.attributes).attributes!.size),
+    typeof found === "string" ? found : appendTo(state.nodes.learn(found.attributes, found.version).attributes!.size),
   );
 }

@@ -1,5 +1,5 @@
 import type { Attributes } from "../../../core/commands.ts";
-import type { ByteString, Inode } from "../../../core/ids.ts";
+import type { ByteString, Inode, Version } from "../../../core/ids.ts";
 import type { Invalidation } from "../../../proto/generated/metadata.ts";
 import type { AttributesReply, EntryReply, KernelCaches } from "../handlers.ts";
 import { attributesOf, type Done } from "../metadata/client-session.ts";
@@ -44,20 +44,20 @@ export class KernelView {
     this.#bound = new NodeBound(nodes, inodesMax, (idle) => this.#letGo(idle));
   }
 
-  /** Attributes for the kernel, which caches them for `validMs`. */
-  attributesReply(attributes: Attributes): AttributesReply {
-    const node = this.#nodes.learn(attributes);
+  /** Attributes that were answered at a version, for the kernel, which caches them for `validMs`. */
+  attributesReply(attributes: Attributes, at: Version): AttributesReply {
+    const node = this.#nodes.learn(attributes, at);
     const newest = node.attributes ?? attributes;
     node.cachedAttributes = newest.changed;
     return {
-      attributes: node.writer?.dirty ? node.writer.overAttributes(newest) : newest,
-      validMs: this.#attributesValidMs(),
+      attributes: node.writer?.dirty ? node.writer.show(newest) : newest,
+      validMs: node.stale ? 0 : this.#attributesValidMs(),
     };
   }
 
   /** A directory entry for the kernel, which counts one lookup of the inode; a FORGET takes it back. */
-  entryReply(parent: Inode, name: ByteString, attributes: Attributes): EntryReply {
-    const reply = this.attributesReply(attributes);
+  entryReply(parent: Inode, name: ByteString, attributes: Attributes, at: Version): EntryReply {
+    const reply = this.attributesReply(attributes, at);
     this.#nodes.name(parent, name, attributes.inode);
     this.#nodes.obtain(attributes.inode).lookups += 1;
     this.#bound.check();
@@ -87,24 +87,24 @@ export class KernelView {
     const staysValid = this.#router.ownIsPrimary && this.#router.watched && before?.stale === false;
     const { cachedPages, cachedAttributes } = before ?? {};
     const known = before?.attributes?.changed;
-    const node = this.#nodes.learn(attributes);
+    const node = this.#nodes.learn(attributes, done.version);
     const keepsPages = staysValid && cachedPages !== undefined && cachedPages === known;
     node.cachedPages = keepsPages ? attributes.changed : undefined;
     if (staysValid && cachedAttributes === known) node.cachedAttributes = attributes.changed;
     return attributes;
   }
 
-  /** Invalidates what other mounts changed, as pushed by the metadata server. */
-  invalidate(invalidations: readonly Invalidation[]): void {
+  /** Invalidates what other mounts changed by a version, as pushed by the metadata server. */
+  invalidate(invalidations: readonly Invalidation[], at: Version): void {
     for (const { inode, parent, name, content } of invalidations) {
       if (parent !== 0) {
-        this.#nodes.markStale(parent as Inode);
+        this.#nodes.markStale(parent as Inode, at);
         void this.invalidateEntry(parent as Inode, name.toString("latin1") as ByteString);
         continue;
       }
       const node = this.#nodes.get(inode as Inode);
       if (node === undefined) continue;
-      node.stale = true;
+      this.#nodes.markStale(node.inode, at);
       if (content) node.chunks.clear();
       void this.#invalidateInode(node, content);
     }
@@ -158,6 +158,11 @@ export class KernelView {
     const files = idle.filter(({ attributes }) => attributes !== undefined && attributes.kind !== "directory");
     const names = files.flatMap((node) => [...node.names.values()]);
     await Promise.all(names.map(({ parent, name }) => this.invalidateEntry(parent, name)));
+  }
+
+  /** The kernel drops a file's attributes: it does not know that they have changed. */
+  invalidateAttributes(node: Node): Promise<void> {
+    return this.#invalidateInode(node, false);
   }
 
   async #invalidateInode(node: Node, content: boolean): Promise<void> {

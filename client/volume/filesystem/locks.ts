@@ -89,7 +89,7 @@ export function lockHandlers(state: MountState): LockHandlers & { readonly relea
 async function refresh(state: MountState, inode: Inode, version: Version): Promise<Result<true>> {
   const found = await state.reads.attributes(inode, { freshness: "token", atLeast: version });
   if (typeof found === "string") return found;
-  const node = state.nodes.learn(found.attributes);
+  const node = state.nodes.learn(found.attributes, found.version);
   if (node.cachedPages === found.attributes.changed) return true;
   node.cachedAttributes = undefined;
   await state.kernel.invalidatePages(node);

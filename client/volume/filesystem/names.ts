@@ -30,8 +30,8 @@ export function nameHandlers(state: MountState): NameHandlers {
       if (name.length > NAME_BYTES_MAX) return "ENAMETOOLONG";
       const done = await state.session.mutate({ kind: "link", inode, parent, name }, { interrupt: caller });
       if (typeof done === "string") return done;
-      state.nodes.markStale(parent);
-      return state.kernel.entryReply(parent, name, state.kernel.noteOwnChange(done));
+      state.nodes.markStale(parent, done.version);
+      return state.kernel.entryReply(parent, name, state.kernel.noteOwnChange(done), done.version);
     },
 
     readlink: (caller, inode) => state.reads.readLink(inode, caller),
@@ -47,7 +47,7 @@ async function lookup(
   if (name.length > NAME_BYTES_MAX) return "ENAMETOOLONG";
   const found = await state.reads.lookup(parent, name, { freshness: "committed", interrupt: caller });
   state.staleOpens.lookedUp(caller.pid, typeof found === "string" ? undefined : found.attributes.inode);
-  if (typeof found !== "string") return state.kernel.entryReply(parent, name, found.attributes);
+  if (typeof found !== "string") return state.kernel.entryReply(parent, name, found.attributes, found.version);
   if (found === "ENOENT") state.nodes.unname(parent, name);
   return found;
 }
@@ -63,9 +63,9 @@ export async function makeInode(
   const command = { kind: "make", ...what, uid: caller.uid, gid: caller.gid } as const;
   const made = await state.session.mutate(command, { interrupt: caller });
   if (typeof made === "string") return made;
-  state.nodes.markStale(parent);
-  const entry = state.kernel.entryReply(parent, name, state.kernel.noteOwnChange(made));
-  return { entry, version: made.version };
+  const { version } = made;
+  state.nodes.markStale(parent, version);
+  return { entry: state.kernel.entryReply(parent, name, state.kernel.noteOwnChange(made), version), version };
 }
 
 async function remove(
@@ -78,8 +78,8 @@ async function remove(
   if (typeof done === "string") return done;
   const removed = done.outcome.removed ?? nodes.named(parent, name);
   nodes.unname(parent, name);
-  nodes.markStale(parent);
-  if (removed !== undefined) nodes.markStale(removed);
+  nodes.markStale(parent, done.version);
+  if (removed !== undefined) nodes.markStale(removed, done.version);
   return true;
 }
 
@@ -96,6 +96,6 @@ async function rename(
   const other = nodes.unname(newParent, newName);
   if (moved !== undefined) nodes.name(newParent, newName, moved);
   if (mode === "exchange" && other !== undefined) nodes.name(parent, name, other);
-  for (const inode of [parent, newParent, moved, other]) if (inode !== undefined) nodes.markStale(inode);
+  for (const inode of [parent, newParent, moved, other]) if (inode !== undefined) nodes.markStale(inode, done.version);
   return true;
 }

@@ -1,5 +1,13 @@
 import type { Attributes } from "../../../core/commands.ts";
-import { type ByteString, type Inode, ROOT_INODE, type Sequence } from "../../../core/ids.ts";
+import {
+  type ByteString,
+  compareVersions,
+  type Inode,
+  NO_VERSION,
+  ROOT_INODE,
+  type Sequence,
+  type Version,
+} from "../../../core/ids.ts";
 import type { OpenFile } from "../../../proto/generated/metadata.ts";
 import type { CachedName } from "../metadata/metadata-reads.ts";
 import { ChunkMap } from "./chunk-map.ts";
@@ -31,6 +39,8 @@ export interface Node {
   /** The newest attributes that are known; `stale` once they are known to be outdated. */
   attributes: Attributes | undefined;
   stale: boolean;
+  /** What was answered at an earlier version is outdated: the answer may be handled after the push that says so. */
+  staleBefore: Version;
   /** `changed` of the attributes that the kernel has cached; undefined: none. */
   cachedAttributes: Sequence | undefined;
   /** `changed` of the content that the kernel's cached pages are of; undefined: unknown, so they are not kept. */
@@ -68,6 +78,7 @@ export class NodeTable {
         registering: undefined,
         attributes: undefined,
         stale: true,
+        staleBefore: NO_VERSION,
         cachedAttributes: undefined,
         cachedPages: undefined,
         buffered: false,
@@ -103,12 +114,12 @@ export class NodeTable {
     return this.#nodes.values();
   }
 
-  /** Keeps attributes that were read, unless newer ones are known: answers may overtake each other. */
-  learn(attributes: Attributes): Node {
+  /** Keeps attributes that were answered at a version, unless newer ones are known: answers may overtake each other. */
+  learn(attributes: Attributes, at: Version): Node {
     const node = this.obtain(attributes.inode);
     if (node.attributes === undefined || attributes.changed >= node.attributes.changed) {
       node.attributes = attributes;
-      node.stale = false;
+      if (compareVersions(at, node.staleBefore) >= 0) node.stale = false;
     }
     return node;
   }
@@ -167,10 +178,12 @@ export class NodeTable {
     return chain.reverse();
   }
 
-  /** The attributes that are known are outdated: a change of the inode, or of an entry of the directory. */
-  markStale(inode: Inode): void {
+  /** The attributes that are known are outdated: a change of the inode, or of an entry of the directory, by `at`. */
+  markStale(inode: Inode, at: Version): void {
     const node = this.#nodes.get(inode);
-    if (node !== undefined) node.stale = true;
+    if (node === undefined) return;
+    node.stale = true;
+    if (compareVersions(at, node.staleBefore) > 0) node.staleBefore = at;
   }
 
   openFiles(): OpenFile[] {

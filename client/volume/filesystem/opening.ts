@@ -103,7 +103,7 @@ export async function openChecked(
     }
     return "ESTALE";
   }
-  const node = state.nodes.learn(opened.attributes);
+  const node = state.nodes.learn(opened.attributes, opened.version);
   if (chunks > 0) node.chunks.set(opened.chunks, opened.version.sequence);
   node.handles += 1;
   return { node, version: opened.version };
@@ -137,7 +137,10 @@ async function truncate(
   await node.writer?.commit();
   const command = { kind: "setattr", inode: node.inode, size: 0, killPrivileges: killPrivileges || undefined } as const;
   const truncated = await setAttributes(state, caller, command);
-  return typeof truncated === "string" ? truncated : undefined;
+  if (typeof truncated === "string") return truncated;
+  // The kernel knows that the size has changed, and not that the mode may have.
+  if (killPrivileges) await state.kernel.invalidateAttributes(node);
+  return undefined;
 }
 
 function addHandle(state: MountState, node: Node, flags: number, at: Version): number {

@@ -6,6 +6,7 @@ import type { ClientSession } from "../metadata/client-session.ts";
 import { FileWriter, type WriterEnvironment } from "./file-writer.ts";
 import type { KernelView } from "./kernel-view.ts";
 import type { Node, NodeTable } from "./nodes.ts";
+import { isSameTime } from "./uncommitted.ts";
 import { WriteBudget } from "./write-budget.ts";
 
 /** What writers need for their uploads. */
@@ -129,7 +130,17 @@ export class Writers {
     const node = this.#nodes.get(inode);
     if (node?.writer === undefined || node.writer.dirty) return;
     this.#writers.delete(node.writer);
+    this.#checkShown(node, node.writer);
     this.#nodes.trim(node);
+  }
+
+  /** The kernel may have cached attributes from before the commit: what they say of it was a guess in part. */
+  #checkShown(node: Node, writer: FileWriter): void {
+    const shown = writer.takeShown();
+    const { attributes } = node;
+    if (shown === undefined || attributes === undefined) return;
+    const isRight = shown.usedBytes === attributes.usedBytes && isSameTime(shown.ctime, attributes.ctime);
+    if (!isRight) void this.#kernel.invalidateAttributes(node);
   }
 
   /** Frees memory. Skips a file that is being committed: more commits would cut it into small objects. */

@@ -22,8 +22,8 @@ export type Answer = Response | "lost" | "timeout";
 export interface ConnectionEvents {
   /** Whether a server of the volume with this uuid may be used. If not, the stream is closed before anything of it counts. */
   accepts(uuid: string): boolean;
-  /** Called before the responses of the same frame are delivered. */
-  onInvalidations(invalidations: readonly Invalidation[]): void;
+  /** Called before the responses of the same frame are delivered. `version`: none of the changes is later. */
+  onInvalidations(invalidations: readonly Invalidation[], version: WireVersion | undefined): void;
   onVersion(version: WireVersion): void;
   /** Called once, when the stream has ended and every request in flight was answered "lost". */
   onEnd(connection: Connection): void;
@@ -172,7 +172,7 @@ export class Connection {
       this.#welcome(frame.welcome);
     }
     // Invalidations first: an answer in the same frame may have been read after them, and must not be invalidated.
-    if (frame.invalidations.length > 0) this.#events.onInvalidations(frame.invalidations);
+    if (frame.invalidations.length > 0) this.#events.onInvalidations(frame.invalidations, frame.version);
     if (frame.version !== undefined) this.#events.onVersion(frame.version);
     for (const response of frame.responses) {
       const inFlight = this.#inFlight.get(response.id);

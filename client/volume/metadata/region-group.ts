@@ -16,7 +16,7 @@ import {
 import { CHANNEL_OPTIONS, Connection, type RequestBody } from "./connection.ts";
 
 export interface RegionGroupEvents {
-  onInvalidations(region: string, invalidations: readonly Invalidation[]): void;
+  onInvalidations(region: string, invalidations: readonly Invalidation[], version: WireVersion | undefined): void;
   onVersion(version: WireVersion): void;
   /** Whether a server of the volume with this uuid may be used; it is empty before the volume is formatted. */
   accepts(region: string, uuid: string): boolean;
@@ -165,7 +165,7 @@ export class RegionGroup {
     if (address === undefined || this.#closed) return undefined;
     const connection = new Connection(address, this.#hello(), {
       accepts: (uuid) => this.#events.accepts(this.region, uuid),
-      onInvalidations: (invalidations) => this.#events.onInvalidations(this.region, invalidations),
+      onInvalidations: (invalidations, version) => this.#events.onInvalidations(this.region, invalidations, version),
       onVersion: (version) => this.#events.onVersion(version),
       onEnd: (ended) => this.#onEnd(ended),
     });

@@ -3,7 +3,7 @@ import { backoffMs, orInterrupted, pause, singleFlight } from "../../../base/wai
 import { MemberAddresses } from "../../../config/member-addresses.ts";
 import type { VolumeDescription } from "../../../config/volume-description.ts";
 import type { ErrnoCode } from "../../../core/errno.ts";
-import type { EpochCode, Sequence, Version } from "../../../core/ids.ts";
+import { type EpochCode, NO_VERSION, type Sequence, type Version } from "../../../core/ids.ts";
 import { Freshness, type Hello, type Invalidation, type Response, Status } from "../../../proto/generated/metadata.ts";
 import { asVersion } from "../../../proto/versions.ts";
 import type { RequestBody } from "./connection.ts";
@@ -23,7 +23,8 @@ export interface RouterOptions {
 }
 
 export interface RouterEvents {
-  onInvalidations(invalidations: readonly Invalidation[]): void;
+  /** `version`: answers that are older do not have these changes. NO_VERSION: another region's, which may be ahead. */
+  onInvalidations(invalidations: readonly Invalidation[], version: Version): void;
   /** Pushes may have been missed (`stream`), or history has changed (`epoch`): every cached answer is to be dropped. */
   onCachesLost(reason: "stream" | "epoch"): void;
 }
@@ -74,7 +75,8 @@ export class Router {
         hello: () => options.hello(this.#policy.seen, this.#uuid),
         logger: options.logger,
         events: {
-          onInvalidations: (_, invalidations) => events.onInvalidations(invalidations),
+          onInvalidations: (region, invalidations, version) =>
+            events.onInvalidations(invalidations, region === options.region ? asVersion(version) : NO_VERSION),
           onVersion: (version) => this.#noteEpoch(asVersion(version)),
           accepts: (region, uuid) => this.#accepts(region, uuid),
           onStreamLost: (region) => {

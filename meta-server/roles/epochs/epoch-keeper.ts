@@ -108,7 +108,9 @@ export class EpochKeeper {
     const { lives, machine, proposer } = this.#context;
     const { epoch } = machine.version;
     const alive = [lives.own, ...lives.heard.values()];
-    if (await proposer.local({ kind: "cleared", epoch, lives: alive })) this.#asksAnew = false;
+    if (!(await proposer.local({ kind: "cleared", epoch, lives: alive }))) return;
+    this.#asksAnew = false;
+    this.#message = "";
   }
 
   /**
@@ -165,8 +167,7 @@ export class EpochKeeper {
   }
 
   get #state(): State {
-    const { role, facts } = this.#context.machine;
-    return stateOf(role, this.isCleared, facts.diverged !== undefined);
+    return stateOf(this.#context.machine.state, this.isCleared);
   }
 
   /** Actions that need no waiting are carried out before this returns: turns rely on it. */
@@ -199,6 +200,9 @@ export class EpochKeeper {
       get hasNewLife() {
         return [...lives.heard.values()].some((life) => !facts.isCleared(version.epoch, life));
       },
+      get hasClearedPeer() {
+        return [...lives.heard.values()].some((life) => facts.isCleared(version.epoch, life));
+      },
       laterEpoch: this.#laterEpoch,
       version,
       regionIndex: machine.regionIndex,
@@ -225,6 +229,9 @@ export class EpochKeeper {
       await this.#handle({ kind: "answered", asked, answers });
     },
     clear: () => this.clear(),
+    transferLeadership: async () => {
+      await this.#context.group.transferLeadership();
+    },
     unclear: ({ laterEpoch }) => {
       this.#laterEpoch = laterEpoch;
     },

@@ -15,7 +15,7 @@ import {
 } from "../../../core/ids.ts";
 import type { ConfirmAnswer } from "../../../proto/generated/admin.ts";
 import { asVersion } from "../../../proto/versions.ts";
-import type { Role } from "../../machine/machine.ts";
+import type { Machine } from "../../machine/machine.ts";
 import type { Answers, Confirmed } from "../follower/regions.ts";
 
 const ASK_EVERY_MS = 2_000;
@@ -24,11 +24,8 @@ const HINT_EVERY_MS = 1_000;
 /** The next epoch, with counters of its own, is begun when only this many ids are left. */
 const COUNTER_RESERVE = 2 ** 20;
 
-/**
- * The machine's role, or `waiting`: a primary that is not cleared, or `diverged`: a mirror whose state differs from the
- * primary's.
- */
-export type State = Role | "waiting" | "diverged";
+/** The machine's state, or `waiting`: a primary that is not cleared. */
+export type State = Machine["state"] | "waiting";
 
 /** What the rules read besides the event. */
 export interface Situation {
@@ -49,6 +46,8 @@ export interface Situation {
   readonly isCleared: boolean;
   /** Whether a member is connected whose life no `cleared` entry of this epoch names. */
   readonly hasNewLife: boolean;
+  /** Whether another member is connected that may act in this epoch. */
+  readonly hasClearedPeer: boolean;
   /** The latest epoch that another region has confirmed; 0: none. */
   readonly laterEpoch: number;
   readonly version: Version;
@@ -94,6 +93,8 @@ export type Action =
   | { readonly do: "ask" }
   /** Commits that this server's life and those that it hears may act in the epoch. */
   | { readonly do: "clear" }
+  /** Hands leadership over to another member. */
+  | { readonly do: "transferLeadership" }
   /** From here on this server may not act in its epoch: a later one is confirmed. */
   | { readonly do: "unclear"; readonly laterEpoch: EpochCode }
   /** Commits the fence. */
@@ -192,9 +193,8 @@ export const RULES: Rules = {
   },
 };
 
-export function stateOf(role: Role, isCleared: boolean, isDiverged: boolean): State {
-  if (role === "primary") return isCleared ? "primary" : "waiting";
-  return role === "mirror" && isDiverged ? "diverged" : role;
+export function stateOf(state: Machine["state"], isCleared: boolean): State {
+  return state === "primary" && !isCleared ? "waiting" : state;
 }
 
 /** Whether the region can do nothing but wait for the other regions. */
@@ -232,7 +232,7 @@ function surveyed(at: Situation, { answers }: EventOf<"answered">): Step {
 
 /**
  * A later epoch ends this one. Otherwise a primary that is not cleared, whose epoch may be sealed, is cleared once all regions
- * have answered, or as `startAlone` says.
+ * have answered, or as `startAlone` says. Until then a member that is cleared may lead.
  */
 function answered(at: Situation, event: EventOf<"answered">): Step {
   const { confirmed, missing } = event.answers;
@@ -243,7 +243,8 @@ function answered(at: Situation, event: EventOf<"answered">): Step {
   if (at.isCleared) return [report];
   if (!isOfThisEpoch(at, event)) return [];
   if (!isComplete(event) && !hasWaitedAlone(at)) {
-    return [say(`changes are refused: ${waitingFor(missing, at)}, where a later epoch may have begun; ${START_THEM}`)];
+    const message = `changes are refused: ${waitingFor(missing, at)}, where a later epoch may have begun; ${START_THEM}`;
+    return [say(message), ...(at.hasClearedPeer ? [{ do: "transferLeadership" } as const] : [])];
   }
   return [{ do: "clear" }, say(""), ...aloneWarning(at, event), report];
 }

@@ -1,7 +1,7 @@
 import { pause } from "../../../base/waiting.ts";
 import { epochNumber } from "../../../core/ids.ts";
 import { regionIndex } from "../../../core/regions.ts";
-import type { ConfirmAnswer } from "../../../proto/generated/admin.ts";
+import type { ConfirmAnswer, RegionStatus } from "../../../proto/generated/admin.ts";
 import type { ServerContext } from "../../region/context.ts";
 import type { Regions } from "../follower/regions.ts";
 import type { EpochKeeper } from "./epoch-keeper.ts";
@@ -50,7 +50,7 @@ export async function switchover(
   const applied = await proposer.internal({ kind: "seal", to: index });
   if (!applied?.taken)
     return refuse("the switchover was not committed, perhaps because the leader changed: run it again");
-  return settled(context, epoch, to, Date.now() + timeoutMs + SETTLE_MS);
+  return settled(context, sources.keeper, { epoch, to, deadlineMs: Date.now() + timeoutMs + SETTLE_MS });
 }
 
 /** @returns why the target is not ready, or undefined if it is */
@@ -61,49 +61,48 @@ async function untilReady(
   deadlineMs: number,
 ): Promise<string | undefined> {
   for (;;) {
-    const target = await regions.confirm(to);
-    if (typeof target === "string") return unreachable(to, target);
-    const unready = unreadiness(target.answer, machine.version, to) ?? (complete && (await lacking(regions, to)));
-    if (!unready) return undefined;
-    if (Date.now() >= deadlineMs) return unready;
+    const [target, status] = await Promise.all([regions.confirm(to), regions.ask(to)]);
+    if (typeof target === "string" || status === undefined) return unreachable(to, target);
+    const unready = unreadiness(target.answer, status, machine.version, complete);
+    if (unready === undefined || Date.now() >= deadlineMs) return unready;
     await pause(STATUS_POLL_MS);
   }
 }
 
+function unreachable(to: string, against: unknown): string {
+  return typeof against === "string" && against !== ""
+    ? `${to} cannot take over: ${against}`
+    : `${to} is out of reach, or has no leader: start its metadata servers (mirrorfs meta)`;
+}
+
+/** The confirmed answer decides; the status has the reason, and the number of blocks. */
 function unreadiness(
-  target: ConfirmAnswer,
+  { region: to, state, version: reached }: ConfirmAnswer,
+  { message, pendingBlocks }: RegionStatus,
   version: { epoch: number; sequence: number },
-  to: string,
+  complete: boolean,
 ): string | undefined {
-  if (target.state !== "mirror") return `${to} cannot take over: it is ${target.state}, not mirror`;
-  const behind = version.sequence - (target.version?.sequence ?? 0);
-  if (target.version?.epoch !== version.epoch || behind > BEHIND_MAX)
+  if (state !== "mirror") {
+    const why = message === "" ? "" : ` (${message})`;
+    return `${to} cannot take over: its role is ${state}, not mirror${why}`;
+  }
+  const behind = version.sequence - (reached?.sequence ?? 0);
+  if (reached?.epoch !== version.epoch || behind > BEHIND_MAX)
     return `${to} is ${behind} commands behind: run it again when 'mirrorfs status' shows that ${to} has caught up`;
+  if (complete && pendingBlocks > 0)
+    return `${to} still lacks ${pendingBlocks} blocks: 'mirrorfs wait / --region ${to}' waits for them`;
   return undefined;
 }
 
-/** @returns which blocks the target lacks, or undefined if it holds all */
-async function lacking(regions: Regions, to: string): Promise<string | undefined> {
-  const status = await regions.ask(to);
-  if (status === undefined) return unreachable(to, "");
-  if (status.pendingBlocks === 0) return undefined;
-  return `${to} still lacks ${status.pendingBlocks} blocks: 'mirrorfs wait / --region ${to}' waits for them`;
-}
-
-function unreachable(to: string, against: string): string {
-  return against === ""
-    ? `${to} is out of reach, or has no leader: start its metadata servers (mirrorfs meta)`
-    : `${to} cannot take over: ${against}`;
-}
-
+/** Waits until the target has begun the next epoch, or this region has, and takes changes again. */
 async function settled(
   { machine, region }: ServerContext,
-  epoch: number,
-  to: string,
-  deadlineMs: number,
+  keeper: EpochKeeper,
+  { epoch, to, deadlineMs }: { epoch: number; to: string; deadlineMs: number },
 ): Promise<Switched> {
   while (Date.now() < deadlineMs) {
-    if (machine.version.epoch > epoch) {
+    const isOwn = machine.primary === region;
+    if (machine.version.epoch > epoch && (!isOwn || keeper.isCleared)) {
       const number = epochNumber(machine.version.epoch);
       if (machine.primary === to) return { ok: true, message: `${to} is the primary, in epoch ${number}` };
       return refuse(`${to} did not take over in time: ${region} remains the primary, in epoch ${number}`);

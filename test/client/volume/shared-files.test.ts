@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Inode } from "../../../core/ids.ts";
 import {
   caller,
   type Disk,
@@ -97,4 +98,70 @@ test("O_CREAT of a name that another mount has made is ESTALE, so that the kerne
   const file = await other.open("private", O_RDWR | O_CREAT);
   expect(String(await file.read(0, 10))).toBe("theirs");
   await file.close();
+});
+
+test("size, blocks, mode and change time of a file that is written are the same before its close and after (defects 4 and 9)", async () => {
+  for (const [name, bytes, mode] of [
+    ["inline", 1000, 0o640],
+    ["block", 100_000, 0o6777],
+  ] as const) {
+    const file = await disk.open(name, O_CREAT | O_RDWR);
+    ok(await disk.handlers.setattr(caller(), file.inode, { mode }));
+    await file.fsync();
+    await file.write(Buffer.alloc(bytes, name), 0, { killPrivileges: true });
+    const before = ok(await disk.handlers.getattr(caller(), file.inode, file.handle)).attributes;
+    expect(before).toMatchObject({ size: bytes, usedBytes: bytes, mode: mode & 0o777 });
+    await file.close();
+    const { changed, ...after } = await disk.stat(name);
+    expect({ ...after, changed: before.changed }).toEqual(before);
+    expect(await other.stat(name)).toEqual({ ...after, changed });
+  }
+});
+
+test("attributes that the kernel has from before a commit are dropped where they were a guess (defect 4)", async () => {
+  const dropped: [Inode, boolean][] = [];
+  const { kernel } = disk.access.state;
+  kernel.caches = { ...kernel.caches, invalidateInode: async (...what) => void dropped.push(what) };
+  const file = await disk.open("holes", O_CREAT | O_RDWR);
+  await file.truncate(10_000);
+  await file.write("in", 100);
+  await file.fsync();
+  const usedBytes = async () => ok(await disk.handlers.getattr(caller(), file.inode, file.handle)).attributes.usedBytes;
+  for (const { at, shown, committed, drops } of [
+    { at: 100, shown: 4, committed: 2, drops: 1 },
+    { at: 10_000, shown: 4, committed: 4, drops: 0 },
+  ]) {
+    dropped.length = 0;
+    await file.write("IN", at);
+    expect(await usedBytes()).toBe(shown);
+    await file.fsync();
+    expect(await usedBytes()).toBe(committed);
+    expect(dropped).toEqual(Array.from({ length: drops }, () => [file.inode, false]));
+  }
+  await file.close();
+});
+
+test("an outcome or a listing from before another mount's change does not make its attributes current again (defect 8)", async () => {
+  const { kernel, nodes, session } = disk.access.state;
+  await disk.mkdir("raced");
+  for (const how of ["outcome", "listing"]) {
+    await disk.write("raced/file", "x");
+    const file = await disk.open("raced/file", O_RDWR);
+    const directory = await disk.lookup("raced");
+    const { handle } = ok(await disk.handlers.opendir(caller(), directory));
+    const listed = ok(await disk.handlers.readdir(caller(), directory, handle, 0, true));
+    const done = ok(await session.mutate({ kind: "setattr", inode: file.inode, mode: 0o600 }));
+    await other.write("raced/file", `changed through ${how}`);
+    await expect.poll(() => nodes.get(file.inode)?.stale).toBe(true);
+    // Both were answered before the push, and are handled only now.
+    if (how === "outcome") kernel.noteOwnChange(done);
+    else expect(listed.find(({ name }) => name === "file")?.entry).toMatchObject({ validMs: 0 });
+    expect(nodes.get(file.inode)?.stale).toBe(true);
+    const seen = ok(await disk.handlers.getattr(caller(), file.inode, file.handle));
+    expect(seen.attributes.size).toBe(`changed through ${how}`.length);
+    expect(seen.validMs).toBeGreaterThan(0);
+    expect(String(await file.read(0, 100))).toBe(`changed through ${how}`);
+    await disk.handlers.releasedir(caller(), directory, handle);
+    await file.close();
+  }
 });

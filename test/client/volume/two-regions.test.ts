@@ -158,7 +158,7 @@ test("A write waits up to writeTimeoutMs for a primary and is then carried out o
     await expect(write()).rejects.toThrow("EIO");
     const tookMs = performance.now() - startedMs;
     expect(tookMs).toBeGreaterThanOrEqual(writeTimeoutMs);
-    expect(tookMs).toBeLessThan(3 * writeTimeoutMs);
+    expect(tookMs).toBeLessThan(writeTimeoutMs + 10_000); // the machine may be busy; by default it would be a minute
   }
   await world.startServer("aws");
   await writing;

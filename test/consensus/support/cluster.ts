@@ -12,6 +12,7 @@ import { openDataDirectory } from "../../../meta-server/storage/data-directory.t
 import { serverCredentials } from "../../../proto/credentials.ts";
 import { Refusals } from "../../../proto/refusals.ts";
 import { WanProxy } from "../../../sandbox/wan-proxy.ts";
+import { until } from "../../support/until.ts";
 import { ListMachine } from "./list-machine.ts";
 
 const logger = pino({ level: process.env.TEST_LOG ?? "silent" });
@@ -139,17 +140,6 @@ export class Cluster {
     for (const server of this.#servers.values()) server.forceShutdown();
     await Promise.all([...this.proxies.values()].map((proxy) => proxy.stop()));
     await rm(this.#directory, { recursive: true, force: true });
-  }
-}
-
-/** Polls `ask` until it returns something else than undefined or false. */
-export async function until<T>(what: string, ask: () => T | undefined, withinMs = 40_000): Promise<T> {
-  const end = Date.now() + withinMs;
-  for (;;) {
-    const answer = ask();
-    if (answer !== undefined && answer !== false) return answer;
-    if (Date.now() > end) throw new Error(`timed out after ${withinMs} ms waiting for: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
 

@@ -12,7 +12,8 @@ import {
   type SnapshotFrame,
   type SnapshotProgress,
 } from "../../../proto/generated/raft.ts";
-import { Cluster, propose, until } from "../support/cluster.ts";
+import { until } from "../../support/until.ts";
+import { Cluster, propose } from "../support/cluster.ts";
 
 // Streams and messages on the peers' port that no correct member sends are refused, logged and counted, and the server continues.
 

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { decodePairs, encodePairs } from "../../../meta-server/machine/load-part.ts";
 import { runMetaServer } from "../../../meta-server/main.ts";
-import { logger, TestVolume, until } from "../harness.ts";
+import { until } from "../../support/until.ts";
+import { logger, TestVolume } from "../harness.ts";
 import { RawClient } from "../raw-client.ts";
 
 let volume: TestVolume | undefined;

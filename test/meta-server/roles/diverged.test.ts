@@ -27,7 +27,9 @@ test("a switchover to a mirror whose state differs is refused before the epoch i
   const { context, internal } = contextOf("aws", "primary");
   const message = "stopped following: the state hash differs";
   const status = { role: "diverged", leader: "gcp:1", version, message, pendingBlocks: 0 } as unknown as RegionStatus;
-  const sources = { regions: { ask: async () => status }, keeper: {} } as never;
+  const confirmed = { answer: { region: "gcp", state: "diverged", version }, address: "gcp:1" };
+  const regions = { ask: async () => status, confirm: async () => confirmed };
+  const sources = { regions, keeper: { isCleared: true } } as never;
   const answer = await switchover(context, sources, { to: "gcp", complete: false, timeoutMs: 1 });
   expect(answer).toEqual({
     ok: false,

@@ -5,7 +5,8 @@ import { Regions } from "../../../meta-server/roles/follower/regions.ts";
 import type { AdminAnswer, LossReportAnswer, PromoteAnswer } from "../../../proto/generated/admin.ts";
 import { Status } from "../../../proto/generated/metadata.ts";
 import { asVersion } from "../../../proto/versions.ts";
-import { TestVolume, until } from "../harness.ts";
+import { until } from "../../support/until.ts";
+import { TestVolume } from "../harness.ts";
 import { makeCommand, outcomeOf, RawClient } from "../raw-client.ts";
 
 let volume: TestVolume;

@@ -3,7 +3,8 @@ import type { ByteString, Inode, RegionIndex, SessionId, SliceId } from "../../.
 import { Machine } from "../../../meta-server/machine/machine.ts";
 import { FollowSession } from "../../../meta-server/roles/follower/follow-session.ts";
 import { Freshness, Status } from "../../../proto/generated/metadata.ts";
-import { TestVolume, until } from "../harness.ts";
+import { until } from "../../support/until.ts";
+import { TestVolume } from "../harness.ts";
 import { makeCommand, outcomeOf, RawClient } from "../raw-client.ts";
 
 let volume: TestVolume;

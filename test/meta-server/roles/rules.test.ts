@@ -43,6 +43,7 @@ const CALM: Situation = {
   sealPatienceMs: 10_000,
   isCleared: true,
   hasNewLife: false,
+  hasClearedPeer: false,
   laterEpoch: 0,
   version: version(2),
   regionIndex: AWS,
@@ -254,6 +255,12 @@ const CASES: Cases = {
       answered(nobody, ["gcp"]),
       [WAITS_FOR_GCP.replace("5 s", "60 s")],
     ],
+    [
+      "one does not answer yet, and another member is cleared",
+      { ...UNCLEARED, hasClearedPeer: true },
+      answered(nobody, ["gcp"]),
+      [WAITS_FOR_GCP, "transferLeadership"],
+    ],
     ["ids almost used up, while it is not cleared", { ...USED_UP, ...UNCLEARED }, reported, []],
     ...OVERTAKEN,
     ...HINTED,
@@ -410,12 +417,11 @@ test("every cell of the table has an expectation", () => {
   }
 });
 
-test("a primary that is not cleared is waiting, a mirror may have diverged, and every other role is its own state", () => {
-  expect(stateOf("primary", false, false)).toBe("waiting");
-  expect(stateOf("mirror", false, true)).toBe("diverged");
-  for (const role of ["primary", "mirror", "sealed", "fenced", "unformatted"] as const) {
-    expect(stateOf(role, true, false)).toBe(role);
-    expect(role === "primary" || stateOf(role, false, false) === role, role).toBe(true);
+test("a primary that is not cleared is waiting, and every other state is its own", () => {
+  expect(stateOf("primary", false)).toBe("waiting");
+  for (const state of ["primary", "mirror", "sealed", "fenced", "unformatted", "diverged"] as const) {
+    expect(stateOf(state, true)).toBe(state);
+    expect(state === "primary" || stateOf(state, false) === state, state).toBe(true);
   }
 });
 

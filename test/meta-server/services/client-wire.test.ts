@@ -3,7 +3,8 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { encodeCommand } from "../../../core/codec.ts";
 import { channelCredentials } from "../../../proto/credentials.ts";
 import { ClientFrame, Freshness, MetadataService, type Request, Status } from "../../../proto/generated/metadata.ts";
-import { TestVolume, until } from "../harness.ts";
+import { until } from "../../support/until.ts";
+import { TestVolume } from "../harness.ts";
 import { makeCommand, RawClient } from "../raw-client.ts";
 
 let volume: TestVolume;

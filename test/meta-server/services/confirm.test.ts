@@ -23,7 +23,7 @@ test("a leader confirms what its region has committed, with its chain of epochs;
   const answer = (await confirm(address, uuid)) as ConfirmAnswer;
   expect(answer).toMatchObject({ uuid, region: "aws", state: "primary", sealedTo: "", fence: 0 });
   expect(asVersion(answer.version).sequence).toBeGreaterThanOrEqual(version!.sequence);
-  expect(answer.chain).toEqual([{ epoch: 16, first: 1, previous: { epoch: 0, sequence: 0 }, forced: false }]);
+  expect(answer.chain).toEqual([{ epoch: 16, first: 1, previous: { epoch: 0, sequence: 0 }, how: "format" }]);
   for (const other of volume.volume.regions.get("aws")!.meta.filter((one) => one !== address)) {
     expect(await confirm(other, uuid)).toMatchObject({ code: status.UNAVAILABLE });
   }

@@ -143,15 +143,6 @@ export class World {
   }
 }
 
-/** Waits until a condition holds. @throws when it does not in time. */
-export async function until(what: string, done: () => boolean | Promise<boolean>, timeoutMs = 40_000): Promise<void> {
-  const end = Date.now() + timeoutMs;
-  while (!(await done())) {
-    if (Date.now() > end) throw new Error(`not in ${timeoutMs} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
 /** Damages a block of the source, a file bucket: truncates its file, or replaces it by other bytes with a matching trailer. */
 export async function breakBlock(directory: string, block: Block, how: "cut" | "other bytes"): Promise<void> {
   const file = path.join(directory, "source", block.key);

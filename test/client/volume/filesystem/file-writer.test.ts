@@ -6,6 +6,8 @@ import type { Attributes, Command } from "../../../../core/commands.ts";
 import type { ErrnoCode } from "../../../../core/errno.ts";
 import { BLOCK_BYTES, type Inode, NO_VERSION, type RegionIndex, type SliceId } from "../../../../core/ids.ts";
 
+const LEADER_TIME = { seconds: 9, nanoseconds: 0 };
+
 type Write = Extract<Command, { kind: "write" }>;
 
 /** A fake volume: takes the commands, stores the blocks, and fails where the test says so. */
@@ -15,6 +17,8 @@ class FakeVolume {
   readonly uploads: { region: number; slice: number; index: number; bytes: number }[] = [];
   readonly failures: ErrnoCode[] = [];
   readonly uploadFailures: string[] = [];
+  /** As the last command has left them. */
+  attributes = {} as Attributes;
   region = 0 as RegionIndex;
   memoryBytes = 0;
   grantsDropped = 0;
@@ -70,7 +74,9 @@ class FakeVolume {
     if (failure !== undefined) return failure;
     if (command.kind === "write") this.commands.push(command);
     else this.changes.push(command);
-    return { outcome: { ok: true, attributes: {} as Attributes }, version: NO_VERSION };
+    const ctime = (command.kind === "setattr" ? command.ctime : undefined) ?? LEADER_TIME;
+    this.attributes = { ctime, changed: (this.attributes.changed ?? 0) + 1 } as Attributes;
+    return { outcome: { ok: true, attributes: this.attributes }, version: NO_VERSION };
   }
 }
 
@@ -175,19 +181,81 @@ test("owner, mode and times that were set around a write are committed with it; 
   volume.writer.write(0, new Uint8Array(10), false);
   volume.writer.defer({ uid: 7, mtime: time });
   volume.writer.defer({ mode: 0o640 });
-  expect(volume.writer.overAttributes({ size: 3 } as Attributes)).toMatchObject({
-    size: 10,
-    uid: 7,
-    mode: 0o640,
-    mtime: time,
-  });
+  const shown = { size: 10, uid: 7, mode: 0o640, mtime: time };
+  expect(volume.writer.show({ size: 3, usedBytes: 3 } as Attributes)).toMatchObject(shown);
   await volume.writer.commit();
   expect(volume.commands.find(({ kind }) => kind === "write")).toMatchObject({ mtime: time });
-  expect(volume.changes).toEqual([{ kind: "setattr", inode: 5, uid: 7, mode: 0o640, mtime: time }]);
+  expect(volume.changes).toEqual([
+    { kind: "setattr", inode: 5, uid: 7, mode: 0o640, mtime: time, ctime: { seconds: 1, nanoseconds: 0 } },
+  ]);
   volume.writer.defer({ mtime: time });
   volume.writer.write(0, new Uint8Array(1), false);
   await volume.writer.commit();
   expect(volume.commands.at(-1)!.mtime).toEqual({ seconds: 1, nanoseconds: 0 });
+});
+
+test("the change time that an application has seen is the one that the commit leaves (defect 4)", async () => {
+  const seen = { seconds: 1, nanoseconds: 0 };
+  const look = (volume: FakeVolume) => volume.writer.show({ size: 0, usedBytes: 0 } as Attributes);
+  for (const [when, changes] of [
+    ["before the commit", 1],
+    ["during the upload", 1],
+    ["once the write was sent, which is sent again", 2],
+    ["never", 0],
+  ] as const) {
+    const volume = new FakeVolume();
+    volume.writer.write(0, new Uint8Array(MIB), false);
+    if (when === "before the commit") look(volume);
+    const committed = volume.writer.commit();
+    if (when === "during the upload") look(volume);
+    if (changes === 2) volume.beforeNext(() => look(volume));
+    await committed;
+    expect([when, volume.attributes.ctime]).toEqual([when, when === "never" ? LEADER_TIME : seen]);
+    expect(volume.changes.length).toBe(changes);
+  }
+  const refused = new FakeVolume();
+  refused.writer.write(0, new Uint8Array(100), false);
+  look(refused);
+  refused.failures.push("EOVERFLOW");
+  await refused.writer.commit();
+  expect(refused.attributes.ctime).toEqual(seen);
+});
+
+test("the bytes that a file will hold are shown before the commit, each once (defect 4)", () => {
+  const usedBytes = (attributes: Partial<Attributes>, writes: [number, number][]) => {
+    const { writer } = new FakeVolume();
+    for (const [offset, length] of writes) writer.write(offset, new Uint8Array(length), false);
+    return writer.show(attributes as Attributes).usedBytes;
+  };
+  expect(usedBytes({ size: 0, usedBytes: 0 }, [[0, 5000]])).toBe(5000);
+  expect(usedBytes({ size: 1000, usedBytes: 1000 }, [[500, 1000]])).toBe(1500);
+  expect(
+    usedBytes({ size: 1000, usedBytes: 1000 }, [
+      [5000, 100],
+      [5050, 100],
+      [20_000, 10],
+      [0, 10],
+    ]),
+  ).toBe(1160);
+  // Inside a hole it is the most that the writes may add.
+  expect(usedBytes({ size: 1000, usedBytes: 0 }, [[0, 10]])).toBe(10);
+  expect(usedBytes({ size: 1000, usedBytes: 995 }, [[0, 10]])).toBe(1000);
+});
+
+test("set-user-ID is gone with the write that clears it, also where it was set just before (defect 9)", async () => {
+  const volume = new FakeVolume();
+  const mode = () => volume.writer.show({ size: 0, usedBytes: 0, mode: 0o4755 } as Attributes).mode;
+  volume.writer.write(0, new Uint8Array(10), false);
+  expect(mode()).toBe(0o4755);
+  volume.writer.write(0, new Uint8Array(10), true);
+  expect(mode()).toBe(0o755);
+  volume.writer.defer({ mode: 0o6777 });
+  expect(mode()).toBe(0o6777);
+  volume.writer.write(0, new Uint8Array(10), true);
+  expect(mode()).toBe(0o777);
+  await volume.writer.commit();
+  expect(volume.commands.at(-1)).toMatchObject({ killPrivileges: true });
+  expect(volume.changes.at(-1)).toMatchObject({ kind: "setattr", mode: 0o777 });
 });
 
 test("commits of one file follow one another, and uncommitted bytes can be read until then", async () => {
