@@ -3,7 +3,7 @@ import { UserError } from "../base/user-error.ts";
 import { pause } from "../base/waiting.ts";
 import { membersOf, type RegionDescription, type VolumeDescription } from "../config/volume-description.ts";
 import { channelCredentials } from "../proto/credentials.ts";
-import { AdminService, type RegionStatus, type WaitProgress } from "../proto/generated/admin.ts";
+import { AdminService, type ConfirmAnswer, type RegionStatus, type WaitProgress } from "../proto/generated/admin.ts";
 import { NOT_THE_LEADER } from "../proto/refusals.ts";
 
 const STATUS_MS_MAX = 2_000;
@@ -13,7 +13,18 @@ const RETRY_MS = 200;
 /** How long to wait for a connection to a server that has just answered. */
 const CONNECT_MS_MAX = 2_000;
 
-type UnaryMethod = "status" | "format" | "switchover" | "promote" | "info" | "lossReport" | "changeMembers" | "upgrade";
+type UnaryMethod =
+  | "status"
+  | "format"
+  | "confirm"
+  | "end"
+  | "declareLost"
+  | "switchover"
+  | "promote"
+  | "info"
+  | "lossReport"
+  | "changeMembers"
+  | "upgrade";
 type RequestOf<M extends UnaryMethod> = Parameters<(typeof AdminService)[M]["requestSerialize"]>[0];
 type AnswerOf<M extends UnaryMethod> = ReturnType<(typeof AdminService)[M]["responseDeserialize"]>;
 
@@ -89,6 +100,18 @@ export async function askAll(volume: VolumeDescription): Promise<ReadonlyMap<str
   const regions = [...volume.regions.values()];
   const answers = await Promise.all(regions.map((region) => askMembers(volume, region)));
   return new Map(regions.map((region, i) => [region.name, answers[i]!]));
+}
+
+/** Asks the leader of a region what its group has committed. Takes at most two seconds; undefined if no leader answers. */
+export async function confirmRegion(
+  volume: VolumeDescription,
+  region: RegionDescription,
+): Promise<ConfirmAnswer | undefined> {
+  const request = { volume: volume.volume, uuid: "", region: "", version: undefined, life: 0, state: "" };
+  const asked = membersOf(region).map(({ address }) =>
+    callServer(address, "confirm", request, { timeoutMs: STATUS_MS_MAX }),
+  );
+  return await Promise.any(asked).catch(() => undefined);
 }
 
 /** Methods that change nothing may be repeated whatever became of the last call. */

@@ -8,6 +8,7 @@ import { addMember } from "./commands/member.ts";
 import { addMeta } from "./commands/meta.ts";
 import { addMount } from "./commands/mount.ts";
 import { addPromote } from "./commands/promote.ts";
+import { addRegion } from "./commands/region.ts";
 import { addStatus } from "./commands/status.ts";
 import { addSwitchover } from "./commands/switchover.ts";
 import { addUmount } from "./commands/umount.ts";
@@ -36,7 +37,7 @@ const program = new Command("mirrorfs")
 for (const add of [addUp, addDemo]) add(program.commandsGroup("Try it on this machine:"));
 for (const add of [addMeta, addAgent, addMount, addUmount, addFormat]) add(program.commandsGroup("Run a region:"));
 for (const add of [addStatus, addInfo, addWait]) add(program.commandsGroup("See how a volume is doing:"));
-for (const add of [addSwitchover, addPromote, addMember, addUpgrade])
+for (const add of [addSwitchover, addPromote, addRegion, addMember, addUpgrade])
   add(program.commandsGroup("Change the primary, a region's metadata servers, or the feature level:"));
 
 try {

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { callLeader } from "../../admin/client.ts";
+import { promoteByForce } from "../../admin/promotion.ts";
 import { volumeStatus } from "../../admin/volume-status.ts";
 import { UserError } from "../../base/user-error.ts";
 import type { LossReportAnswer } from "../../proto/generated/admin.ts";
@@ -8,8 +8,6 @@ import { epochNumberOf } from "../../proto/versions.ts";
 import { readVolume, regionOf, withConfig, withJson } from "../options.ts";
 import { bytesText } from "../text.ts";
 
-const PROMOTE_MS_MAX = 30_000;
-
 export function addPromote(program: Command): void {
   withJson(withConfig(program.command("promote")))
     .description("make a mirror the primary after the primary was lost; reports what may be lost with it")
@@ -17,20 +15,21 @@ export function addPromote(program: Command): void {
     .option("--force", "accept that changes the mirror has not received are lost, or stay in the old primary")
     .option(
       "--even-if-alive",
-      "with --force: promote although the primary answers; what is not mirrored by then is lost",
+      "with --force: end a region first that is the primary or about to be; what it has not mirrored by then is lost",
+    )
+    .option(
+      "--discard <region>",
+      "with --force: promote although that region has applied more; may be given several times",
+      (one: string, all: string[]) => [...all, one],
+      [],
     )
     .action(async (options) => {
       const volume = readVolume(options);
       const region = regionOf(volume, options.region);
       if (!options.force) throw new UserError(await whyForce(volume, region.name));
       const startedMs = performance.now();
-      const answer = await callLeader(
-        volume,
-        region,
-        "promote",
-        { volume: volume.volume, force: true, evenIfAlive: options.evenIfAlive ?? false },
-        PROMOTE_MS_MAX,
-      );
+      const discard: string[] = options.discard.map((name: string) => regionOf(volume, name).name);
+      const answer = await promoteByForce(volume, region, { evenIfAlive: options.evenIfAlive ?? false, discard });
       if (!answer.ok) throw new UserError(`${region.name} was not promoted: ${answer.message}`);
       const tookMs = Math.round(performance.now() - startedMs);
       const report = lossReport(answer.report);

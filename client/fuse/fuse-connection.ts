@@ -43,6 +43,7 @@ export class FuseConnection {
   readonly #out: ReplyWriter;
   readonly #pending: PendingRequests;
   #resolveReady!: () => void;
+  #minor = 0;
   #draining = false;
   #ended = false;
 
@@ -59,6 +60,11 @@ export class FuseConnection {
     this.ready = new Promise((resolve) => {
       this.#resolveReady = resolve;
     });
+  }
+
+  /** The minor version of the protocol, once it is negotiated. */
+  get minor(): number {
+    return this.#minor;
   }
 
   /** Takes one request. True: the buffer is kept, and returned to the pool once the handler has finished. */
@@ -127,6 +133,7 @@ export class FuseConnection {
     this.#out.begin();
     putInit(this.#out, negotiated, this.#options.writeBytesMax);
     this.#send(request);
+    this.#minor = negotiated.minor;
     if (negotiated.major === FUSE_MAJOR) this.#resolveReady();
   }
 

@@ -9,6 +9,7 @@ import { Device, type Engine, openDevice } from "./device.ts";
 import { FuseConnection } from "./fuse-connection.ts";
 import { detachAtExit, prepareMountPoint, run, umount } from "./mount-point.ts";
 import { Notifier } from "./notifier.ts";
+import { PRUNE_MINOR } from "./protocol.ts";
 import { ReadBuffers } from "./read-buffers.ts";
 
 const MIB = 1024 * 1024;
@@ -66,8 +67,7 @@ export async function mountFuse(what: {
   logger: Logger;
 }): Promise<FuseMount> {
   const { source, handlers, options = {}, logger } = what;
-  if (process.getuid?.() !== 0)
-    throw new UserError("mounting needs root: run it with sudo, or through fstab or systemd");
+  requireRoot();
   const mountPoint = await prepareMountPoint(what.mountPoint);
   const fd = openDevice();
   const writeBytesMax = options.maxWriteBytes ?? MIB;
@@ -111,6 +111,7 @@ export async function mountFuse(what: {
     await unmount();
     throw new UserError(`${mountPoint}: the kernel sent no FUSE_INIT (${ready}); see dmesg`);
   }
+  caches.canPrune = connection.minor >= PRUNE_MINOR;
   await raiseReadAhead(entry, options.readAheadKb ?? 1024, logger);
   let unmounting: Promise<void> | undefined;
   return {
@@ -122,6 +123,11 @@ export async function mountFuse(what: {
       return unmounting;
     },
   };
+}
+
+function requireRoot(): void {
+  if (process.getuid?.() === 0) return;
+  throw new UserError("mounting needs root: run it with sudo, or through fstab or systemd");
 }
 
 /** Runs mount(8) with the device as descriptor 3. Answers the error if it failed. */

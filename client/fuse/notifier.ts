@@ -2,7 +2,12 @@ import { Worker } from "node:worker_threads";
 import type { Logger } from "pino";
 import type { ByteString, Inode } from "../../core/ids.ts";
 import type { KernelCaches } from "../volume/handlers.ts";
-import { invalidateEntryMessage, invalidateInodeMessage, invalidatePagesMessage } from "./notify-message.ts";
+import {
+  invalidateEntryMessage,
+  invalidateInodeMessage,
+  invalidatePagesMessage,
+  pruneMessage,
+} from "./notify-message.ts";
 import type { Held } from "./operation.ts";
 
 /** Messages that the thread gets at once; it reports their completion together. */
@@ -32,6 +37,8 @@ type Released = (inode: Inode, held: Held) => Promise<void> | undefined;
  * its own LOOKUP or directory change holds. An OPEN may wait, and so may a READ or WRITE of direct I/O, which holds none.
  */
 export class Notifier implements KernelCaches {
+  /** Set once the protocol's version is negotiated. */
+  canPrune = false;
   readonly #fd: number;
   readonly #released: Released;
   readonly #logger: Logger;
@@ -72,6 +79,11 @@ export class Notifier implements KernelCaches {
   expireEntry(parent: Inode, name: ByteString): Promise<void> {
     const message = () => invalidateEntryMessage(parent, name, "expire");
     return this.#enqueue(`expiry ${parent} ${name}`, message, this.#released(parent, "names"));
+  }
+
+  prune(inodes: readonly Inode[]): Promise<void> {
+    if (inodes.length === 0) return Promise.resolve();
+    return this.#enqueue(`prune ${inodes.join(" ")}`, () => pruneMessage(inodes), undefined);
   }
 
   /**

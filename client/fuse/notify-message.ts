@@ -1,5 +1,5 @@
 import type { ByteString, Inode } from "../../core/ids.ts";
-import { EXPIRE_ONLY, NOTIFY_INVAL_ENTRY, NOTIFY_INVAL_INODE, OUT_HEADER_BYTES } from "./protocol.ts";
+import { EXPIRE_ONLY, NOTIFY_INVAL_ENTRY, NOTIFY_INVAL_INODE, NOTIFY_PRUNE, OUT_HEADER_BYTES } from "./protocol.ts";
 
 /** struct fuse_out_header of a notification: `unique` is 0, and `error` is the notification code. */
 function header(bytes: Buffer, code: number): void {
@@ -28,6 +28,15 @@ export function invalidatePagesMessage(inode: Inode, offset: number, length: num
   const bytes = invalidateInodeMessage(inode, true);
   putU64(bytes, offset, 24);
   putU64(bytes, length, 32);
+  return bytes;
+}
+
+/** struct fuse_notify_prune_out, followed by the inode numbers. */
+export function pruneMessage(inodes: readonly Inode[]): Buffer {
+  const bytes = Buffer.alloc(OUT_HEADER_BYTES + 16 + inodes.length * 8);
+  header(bytes, NOTIFY_PRUNE);
+  bytes.writeUInt32LE(inodes.length, 16);
+  for (const [index, inode] of inodes.entries()) putU64(bytes, inode, 32 + index * 8);
   return bytes;
 }
 

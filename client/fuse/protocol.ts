@@ -61,6 +61,9 @@ export type OpcodeName = keyof typeof OPCODE;
 
 export const NOTIFY_INVAL_INODE = 2;
 export const NOTIFY_INVAL_ENTRY = 3;
+export const NOTIFY_PRUNE = 9;
+/** The minor version of the protocol that brought FUSE_NOTIFY_PRUNE (Linux 6.18). */
+export const PRUNE_MINOR = 45;
 /** fuse_notify_inval_entry_out.flags, since protocol 7.38 (Linux 6.2); earlier kernels ignore it: padding was there. */
 export const EXPIRE_ONLY = 1 << 0;
 

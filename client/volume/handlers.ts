@@ -190,4 +190,8 @@ export interface KernelCaches {
   invalidateEntry(parent: Inode, name: ByteString): Promise<void>;
   /** Ends the validity of a name that may have changed: the kernel asks before it uses it again, and keeps it until then. */
   expireEntry(parent: Inode, name: ByteString): Promise<void>;
+  /** Whether the kernel knows `prune` (Linux 6.18). */
+  readonly canPrune: boolean;
+  /** Asks the kernel to forget inodes. It keeps those that it uses: open, a working directory, a directory of others. */
+  prune(inodes: readonly Inode[]): Promise<void>;
 }

@@ -113,6 +113,7 @@ function mountState(parts: {
     // The other half is for blocks that are being read, and for random reads.
     readAhead: new ReadAheadBudget({ bytesMax: options.memoryCacheBytes / 2, eachBytesMax: options.readAheadBytes }),
     validMs: VALID_MS,
+    inodesMax: options.inodesMax,
     logger,
     uploads: {
       blocks,

@@ -40,6 +40,8 @@ const schema = z.strictObject({
     .int()
     .min(16 * MIB)
     .default(256 * MIB),
+  /** Inodes that the kernel may have cached, and the client with it; beyond that, it is asked to let go of some. */
+  inodesMax: z.coerce.number().int().min(1000).default(200_000),
   /** How far the client prefetches for a sequential reader. */
   readAheadBytes: z.coerce
     .number()

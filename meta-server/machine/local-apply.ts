@@ -26,6 +26,7 @@ const handlers: { readonly [K in Kind]: (target: LocalTarget, entry: EntryOf<K>)
   cleared({ facts, version }, { epoch, lives }) {
     if (epoch === version.epoch) facts.addCleared(epoch, lives);
   },
+  excused: ({ facts }, { region, isGone }) => facts.setExcused(region, isGone),
   // A seal can be declined only while no epoch has begun from it.
   refuseSeal({ facts, version }, { seal }) {
     if (version.epoch <= seal.epoch) facts.refuseSeal(seal);

@@ -19,6 +19,8 @@ export type LocalEntry =
   | { readonly kind: "fence"; readonly epoch: EpochCode }
   /** This epoch is current as far as every other region knows: the servers of these lives may act in it. */
   | { readonly kind: "cleared"; readonly epoch: EpochCode; readonly lives: readonly number[] }
+  /** An operator has declared another region gone, so that it is not waited for; or it has answered since. */
+  | { readonly kind: "excused"; readonly region: string; readonly isGone: boolean }
   /** The seal at this version is declined: the region will never begin an epoch from it. */
   | { readonly kind: "refuseSeal"; readonly seal: Version }
   /** The highest version that the primary is known to have committed. */

@@ -16,6 +16,7 @@ export const APPLIED_KEY = `${LOCAL}a`;
 export const GENERATION_KEY = `${LOCAL}g`;
 export const LAST_GENERATION_KEY = `${LOCAL}n`;
 export const FENCE_KEY = `${LOCAL}f`;
+export const EXCUSED_KEY = `${LOCAL}j`;
 export const CLEARED_KEY = `${LOCAL}m`;
 export const HEARD_KEY = `${LOCAL}h`;
 export const DIVERGED_KEY = `${LOCAL}x`;

@@ -5,6 +5,7 @@ import {
   DIVERGED_KEY,
   decodePending,
   decodeRecord,
+  EXCUSED_KEY,
   encodeGarbage,
   encodePending,
   encodeRecord,
@@ -74,6 +75,8 @@ export class RegionFacts {
   #gone: number[] = [];
   fence = 0;
   cleared: Clearance = NO_CLEARANCE;
+  /** The regions that an operator has declared gone. */
+  excused: readonly string[] = [];
   heard: Version = NO_VERSION;
   diverged: Divergence | undefined;
 
@@ -91,6 +94,7 @@ export class RegionFacts {
     this.#generation = read<number>(GENERATION_KEY) ?? 1;
     this.fence = read<number>(FENCE_KEY) ?? 0;
     this.cleared = read<Clearance>(CLEARED_KEY) ?? NO_CLEARANCE;
+    this.excused = read<string[]>(EXCUSED_KEY) ?? [];
     this.heard = read<Version>(HEARD_KEY) ?? NO_VERSION;
     this.diverged = read<Divergence>(DIVERGED_KEY);
     this.#totals.clear();
@@ -235,6 +239,12 @@ export class RegionFacts {
   #setCleared(cleared: Clearance): void {
     this.cleared = cleared;
     this.#store.put(CLEARED_KEY, encodeRecord(cleared));
+  }
+
+  setExcused(region: string, isGone: boolean): void {
+    const others = this.excused.filter((one) => one !== region);
+    this.excused = isGone ? [...others, region] : others;
+    this.#store.put(EXCUSED_KEY, encodeRecord(this.excused));
   }
 
   isCleared(epoch: number, life: number): boolean {

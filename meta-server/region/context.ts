@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import type { VolumeDescription } from "../../config/volume-description.ts";
 import type { Group } from "../../consensus/group.ts";
-import type { Machine } from "../machine/machine.ts";
+import type { Machine, Role } from "../machine/machine.ts";
 import type { Proposer } from "./proposer.ts";
 
 /** A life is one run of one server process, known by a random number that is drawn at its start. */
@@ -28,6 +28,11 @@ export interface ServerContext {
    * volume.
    */
   readonly isServing: () => boolean;
+}
+
+/** What the region says of itself to others: its role, or that it diverged, or is a primary that waits for clearance. */
+export function confirmedState({ machine, isServing }: ServerContext): Role | "diverged" | "waiting" {
+  return machine.state === "primary" && !isServing() ? "waiting" : machine.state;
 }
 
 /** host:port of this region's leader; empty if none is known. */

@@ -126,6 +126,8 @@ export interface ConfirmRequest {
     | undefined;
   /** of the asking server: a random number, drawn at its start */
   life: number;
+  /** of the asking region, as in ConfirmAnswer */
+  state: string;
 }
 
 export interface ConfirmAnswer {
@@ -137,7 +139,7 @@ export interface ConfirmAnswer {
     | undefined;
   /** the epochs of its history, from the first to the present one */
   chain: WireEpoch[];
-  /** "primary" | "mirror" | "sealed" | "fenced" | "unformatted" | "diverged" */
+  /** "primary" | "waiting" (a primary that is not cleared yet) | "mirror" | "sealed" | "fenced" | "unformatted" | "diverged" */
   state: string;
   /** the region that the epoch is sealed to; empty when it is not sealed */
   sealedTo: string;
@@ -162,6 +164,11 @@ export interface FormatRequest {
   without: string[];
 }
 
+export interface DeclareLostRequest {
+  volume: string;
+  region: string;
+}
+
 export interface SwitchoverRequest {
   volume: string;
   to: string;
@@ -172,8 +179,20 @@ export interface SwitchoverRequest {
 export interface PromoteRequest {
   volume: string;
   force: boolean;
-  /** with force: also while the primary's leader answers */
+  /** with force: also while a region that answers is, or is about to be, the primary: it is ended */
   evenIfAlive: boolean;
+  /** regions whose further changes are given up */
+  discard: string[];
+  /** What the caller was answered, where it reaches more than the region that is to be promoted. */
+  confirmed: ConfirmAnswer[];
+  applied: MemberVersion[];
+}
+
+/** What a member has applied, by its own word. */
+export interface MemberVersion {
+  region: string;
+  member: number;
+  version: WireVersion | undefined;
 }
 
 export interface PromoteAnswer {
@@ -181,6 +200,18 @@ export interface PromoteAnswer {
   message: string;
   report: LossReportAnswer | undefined;
   leader: string;
+  /** not promoted: the caller must end these regions, which only it reaches, and call again */
+  toEnd: string[];
+  /** that they are to be ended for */
+  epoch: number;
+}
+
+/** `epoch`: of the promotion in `region`, which is about to begin. */
+export interface EndRequest {
+  volume: string;
+  uuid: string;
+  region: string;
+  epoch: number;
 }
 
 export interface RefuseSealRequest {
@@ -1144,7 +1175,7 @@ export const ChangeMembersAnswer: MessageFns<ChangeMembersAnswer> = {
 };
 
 function createBaseConfirmRequest(): ConfirmRequest {
-  return { volume: "", uuid: "", region: "", version: undefined, life: 0 };
+  return { volume: "", uuid: "", region: "", version: undefined, life: 0, state: "" };
 }
 
 export const ConfirmRequest: MessageFns<ConfirmRequest> = {
@@ -1163,6 +1194,9 @@ export const ConfirmRequest: MessageFns<ConfirmRequest> = {
     }
     if (message.life !== 0) {
       writer.uint32(41).double(message.life);
+    }
+    if (message.state !== "") {
+      writer.uint32(50).string(message.state);
     }
     return writer;
   },
@@ -1220,6 +1254,14 @@ export const ConfirmRequest: MessageFns<ConfirmRequest> = {
             message.life = reader.double();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1244,6 +1286,7 @@ export const ConfirmRequest: MessageFns<ConfirmRequest> = {
       ? WireVersion.fromPartial(object.version)
       : undefined;
     message.life = object.life ?? 0;
+    message.state = object.state ?? "";
     return message;
   },
 };
@@ -1604,6 +1647,73 @@ export const FormatRequest: MessageFns<FormatRequest> = {
   },
 };
 
+function createBaseDeclareLostRequest(): DeclareLostRequest {
+  return { volume: "", region: "" };
+}
+
+export const DeclareLostRequest: MessageFns<DeclareLostRequest> = {
+  encode(message: DeclareLostRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    if (message.region !== "") {
+      writer.uint32(18).string(message.region);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeclareLostRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeclareLostRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.region = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeclareLostRequest>): DeclareLostRequest {
+    return DeclareLostRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeclareLostRequest>): DeclareLostRequest {
+    const message = createBaseDeclareLostRequest();
+    message.volume = object.volume ?? "";
+    message.region = object.region ?? "";
+    return message;
+  },
+};
+
 function createBaseSwitchoverRequest(): SwitchoverRequest {
   return { volume: "", to: "", complete: false, timeoutMs: 0 };
 }
@@ -1696,7 +1806,7 @@ export const SwitchoverRequest: MessageFns<SwitchoverRequest> = {
 };
 
 function createBasePromoteRequest(): PromoteRequest {
-  return { volume: "", force: false, evenIfAlive: false };
+  return { volume: "", force: false, evenIfAlive: false, discard: [], confirmed: [], applied: [] };
 }
 
 export const PromoteRequest: MessageFns<PromoteRequest> = {
@@ -1709,6 +1819,15 @@ export const PromoteRequest: MessageFns<PromoteRequest> = {
     }
     if (message.evenIfAlive !== false) {
       writer.uint32(24).bool(message.evenIfAlive);
+    }
+    for (const v of message.discard) {
+      writer.uint32(34).string(v!);
+    }
+    for (const v of message.confirmed) {
+      ConfirmAnswer.encode(v!, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.applied) {
+      MemberVersion.encode(v!, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -1750,6 +1869,30 @@ export const PromoteRequest: MessageFns<PromoteRequest> = {
             message.evenIfAlive = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.discard.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.confirmed.push(ConfirmAnswer.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.applied.push(MemberVersion.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1770,12 +1913,96 @@ export const PromoteRequest: MessageFns<PromoteRequest> = {
     message.volume = object.volume ?? "";
     message.force = object.force ?? false;
     message.evenIfAlive = object.evenIfAlive ?? false;
+    message.discard = object.discard?.map((e) => e) || [];
+    message.confirmed = object.confirmed?.map((e) => ConfirmAnswer.fromPartial(e)) || [];
+    message.applied = object.applied?.map((e) => MemberVersion.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseMemberVersion(): MemberVersion {
+  return { region: "", member: 0, version: undefined };
+}
+
+export const MemberVersion: MessageFns<MemberVersion> = {
+  encode(message: MemberVersion, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.region !== "") {
+      writer.uint32(10).string(message.region);
+    }
+    if (message.member !== 0) {
+      writer.uint32(16).uint32(message.member);
+    }
+    if (message.version !== undefined) {
+      WireVersion.encode(message.version, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MemberVersion {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMemberVersion();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.region = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.member = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.version = WireVersion.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MemberVersion>): MemberVersion {
+    return MemberVersion.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MemberVersion>): MemberVersion {
+    const message = createBaseMemberVersion();
+    message.region = object.region ?? "";
+    message.member = object.member ?? 0;
+    message.version = (object.version !== undefined && object.version !== null)
+      ? WireVersion.fromPartial(object.version)
+      : undefined;
     return message;
   },
 };
 
 function createBasePromoteAnswer(): PromoteAnswer {
-  return { ok: false, message: "", report: undefined, leader: "" };
+  return { ok: false, message: "", report: undefined, leader: "", toEnd: [], epoch: 0 };
 }
 
 export const PromoteAnswer: MessageFns<PromoteAnswer> = {
@@ -1791,6 +2018,12 @@ export const PromoteAnswer: MessageFns<PromoteAnswer> = {
     }
     if (message.leader !== "") {
       writer.uint32(34).string(message.leader);
+    }
+    for (const v of message.toEnd) {
+      writer.uint32(42).string(v!);
+    }
+    if (message.epoch !== 0) {
+      writer.uint32(49).double(message.epoch);
     }
     return writer;
   },
@@ -1840,6 +2073,22 @@ export const PromoteAnswer: MessageFns<PromoteAnswer> = {
             message.leader = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.toEnd.push(reader.string());
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.epoch = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1863,6 +2112,99 @@ export const PromoteAnswer: MessageFns<PromoteAnswer> = {
       ? LossReportAnswer.fromPartial(object.report)
       : undefined;
     message.leader = object.leader ?? "";
+    message.toEnd = object.toEnd?.map((e) => e) || [];
+    message.epoch = object.epoch ?? 0;
+    return message;
+  },
+};
+
+function createBaseEndRequest(): EndRequest {
+  return { volume: "", uuid: "", region: "", epoch: 0 };
+}
+
+export const EndRequest: MessageFns<EndRequest> = {
+  encode(message: EndRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    if (message.uuid !== "") {
+      writer.uint32(18).string(message.uuid);
+    }
+    if (message.region !== "") {
+      writer.uint32(26).string(message.region);
+    }
+    if (message.epoch !== 0) {
+      writer.uint32(33).double(message.epoch);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EndRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEndRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.uuid = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.region = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.epoch = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<EndRequest>): EndRequest {
+    return EndRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EndRequest>): EndRequest {
+    const message = createBaseEndRequest();
+    message.volume = object.volume ?? "";
+    message.uuid = object.uuid ?? "";
+    message.region = object.region ?? "";
+    message.epoch = object.epoch ?? 0;
     return message;
   },
 };
@@ -2805,6 +3147,16 @@ export const AdminService = {
     responseSerialize: (value: AdminAnswer): Buffer => Buffer.from(AdminAnswer.encode(value).finish()),
     responseDeserialize: (value: Buffer): AdminAnswer => AdminAnswer.decode(value),
   },
+  /** Declares another region gone: the region that is called does not wait for it, until it answers again. */
+  declareLost: {
+    path: "/mirrorfs.Admin/DeclareLost" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DeclareLostRequest): Buffer => Buffer.from(DeclareLostRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DeclareLostRequest => DeclareLostRequest.decode(value),
+    responseSerialize: (value: AdminAnswer): Buffer => Buffer.from(AdminAnswer.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AdminAnswer => AdminAnswer.decode(value),
+  },
   switchover: {
     path: "/mirrorfs.Admin/Switchover" as const,
     requestStream: false as const,
@@ -2822,6 +3174,16 @@ export const AdminService = {
     requestDeserialize: (value: Buffer): PromoteRequest => PromoteRequest.decode(value),
     responseSerialize: (value: PromoteAnswer): Buffer => Buffer.from(PromoteAnswer.encode(value).finish()),
     responseDeserialize: (value: Buffer): PromoteAnswer => PromoteAnswer.decode(value),
+  },
+  /** Sent to a region that is, or is about to be, the primary, before another one is promoted: end your epoch, durably. */
+  end: {
+    path: "/mirrorfs.Admin/End" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: EndRequest): Buffer => Buffer.from(EndRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): EndRequest => EndRequest.decode(value),
+    responseSerialize: (value: AdminAnswer): Buffer => Buffer.from(AdminAnswer.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AdminAnswer => AdminAnswer.decode(value),
   },
   /** Sent by the old primary to the region that it sealed its epoch for: decline the seal, durably. */
   refuseSeal: {
@@ -2890,8 +3252,12 @@ export interface AdminServer extends UntypedServiceImplementation {
   confirm: handleUnaryCall<ConfirmRequest, ConfirmAnswer>;
   /** Formats the volume although the regions `without` do not answer: an operator knows that they hold none. */
   format: handleUnaryCall<FormatRequest, AdminAnswer>;
+  /** Declares another region gone: the region that is called does not wait for it, until it answers again. */
+  declareLost: handleUnaryCall<DeclareLostRequest, AdminAnswer>;
   switchover: handleUnaryCall<SwitchoverRequest, AdminAnswer>;
   promote: handleUnaryCall<PromoteRequest, PromoteAnswer>;
+  /** Sent to a region that is, or is about to be, the primary, before another one is promoted: end your epoch, durably. */
+  end: handleUnaryCall<EndRequest, AdminAnswer>;
   /** Sent by the old primary to the region that it sealed its epoch for: decline the seal, durably. */
   refuseSeal: handleUnaryCall<RefuseSealRequest, AdminAnswer>;
   info: handleUnaryCall<InfoRequest, InfoAnswer>;
@@ -2953,6 +3319,22 @@ export interface AdminClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: AdminAnswer) => void,
   ): ClientUnaryCall;
+  /** Declares another region gone: the region that is called does not wait for it, until it answers again. */
+  declareLost(
+    request: DeclareLostRequest,
+    callback: (error: ServiceError | null, response: AdminAnswer) => void,
+  ): ClientUnaryCall;
+  declareLost(
+    request: DeclareLostRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AdminAnswer) => void,
+  ): ClientUnaryCall;
+  declareLost(
+    request: DeclareLostRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AdminAnswer) => void,
+  ): ClientUnaryCall;
   switchover(
     request: SwitchoverRequest,
     callback: (error: ServiceError | null, response: AdminAnswer) => void,
@@ -2982,6 +3364,19 @@ export interface AdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: PromoteAnswer) => void,
+  ): ClientUnaryCall;
+  /** Sent to a region that is, or is about to be, the primary, before another one is promoted: end your epoch, durably. */
+  end(request: EndRequest, callback: (error: ServiceError | null, response: AdminAnswer) => void): ClientUnaryCall;
+  end(
+    request: EndRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AdminAnswer) => void,
+  ): ClientUnaryCall;
+  end(
+    request: EndRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AdminAnswer) => void,
   ): ClientUnaryCall;
   /** Sent by the old primary to the region that it sealed its epoch for: decline the seal, durably. */
   refuseSeal(

@@ -4,7 +4,7 @@ import { callLeader } from "../../admin/client.ts";
 import { volumeStatus } from "../../admin/volume-status.ts";
 import type { VolumeDescription } from "../../config/volume-description.ts";
 import { serverCredentials } from "../../proto/credentials.ts";
-import { AdminService, PromoteAnswer, RegionStatus } from "../../proto/generated/admin.ts";
+import { AdminService, PromoteAnswer, PromoteRequest, RegionStatus } from "../../proto/generated/admin.ts";
 
 const servers: Server[] = [];
 afterEach(() => {
@@ -42,7 +42,7 @@ async function leader(failures: readonly (Failure | undefined)[], statusFailure?
 
 const LOST = { code: status.UNAVAILABLE, details: "Connection dropped" };
 const NOT_LEADER = { code: status.UNAVAILABLE, details: "aws/1 is not the leader" };
-const promotion = { volume: "v", force: true, evenIfAlive: false };
+const promotion = PromoteRequest.fromPartial({ volume: "v", force: true });
 
 test("a change whose outcome is unknown is not repeated, and the error says how to look (defect 25)", async () => {
   for (const failure of [LOST, { code: status.DEADLINE_EXCEEDED, details: "Deadline exceeded" }]) {

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { callLeader, waitAtLeader } from "../../admin/client.ts";
 import { ROOT_INODE } from "../../core/ids.ts";
+import { PromoteRequest } from "../../proto/generated/admin.ts";
 import { Freshness } from "../../proto/generated/metadata.ts";
 import { run } from "../e2e/cloud.ts";
 import type { RawClient } from "../meta-server/raw-client.ts";
@@ -163,7 +164,7 @@ async function promote(on: BenchCloud): Promise<number> {
     volume,
     volume.regions.get("aws")!,
     "promote",
-    { volume: volume.volume, force: true, evenIfAlive: false },
+    PromoteRequest.fromPartial({ volume: volume.volume, force: true }),
     35_000,
   );
   if (!answer.ok) throw new Error(answer.message);

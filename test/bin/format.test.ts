@@ -9,9 +9,8 @@ import { TestVolume } from "../meta-server/harness.ts";
 let volume: TestVolume;
 afterEach(() => volume.close());
 
-/** Runs `mirrorfs format` on the volume. @returns what it printed, and its exit code. */
-function format(file: string, without: readonly string[]): Promise<{ out: string; code: number }> {
-  const args = ["format", "--config", file, "--without", ...without];
+/** Runs `mirrorfs` on the volume. @returns what it printed, and its exit code. */
+function run(...args: string[]): Promise<{ out: string; code: number }> {
   return new Promise((done) => {
     execFile(resolve("bin/mirrorfs"), args, (error, stdout, stderr) =>
       done({ out: stdout + stderr, code: error === null ? 0 : Number(error.code) }),
@@ -19,7 +18,9 @@ function format(file: string, without: readonly string[]): Promise<{ out: string
   });
 }
 
-test("mirrorfs format creates a volume without a region that starts later, unless a bucket of the volume was used before", async () => {
+const format = (file: string, without: readonly string[]) => run("format", "--config", file, "--without", ...without);
+
+test("mirrorfs format creates a volume without a region that starts later, unless a bucket of the volume was used before, and mirrorfs region lost declares it gone", async () => {
   volume = await TestVolume.create({ aws: 1, gcp: 1 });
   const bucket = (region: string) => join(volume.directory, `bucket-${region}`);
   const lines = ["volume: test", "primary: aws", "regions:"];
@@ -52,4 +53,7 @@ test("mirrorfs format creates a volume without a region that starts later, unles
   expect(await format(file, ["azure"])).toEqual({ code: 2, out: expect.stringContaining("no region 'azure'") });
   await volume.start("gcp");
   await volume.leader("gcp", ({ role }) => role === "mirror");
+  await volume.stop("gcp");
+  const lost = await run("region", "lost", "gcp", "--config", file);
+  expect(lost).toEqual({ code: 0, out: "aws no longer waits for gcp, until it answers again\n" });
 });

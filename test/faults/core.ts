@@ -87,10 +87,10 @@ export const CORE: readonly Fault[] = [
       },
       {
         file: CHUNK_MAP,
-        text: "this.#chunks.delete(index);\n      this.#chunks.set(",
-        by: "if (!this.#chunks.has(index)) this.#chunks.set(",
+        text: "kept.delete(index);\n      kept.set(",
+        by: "if (!kept.has(index)) kept.set(",
       },
-      { file: CHUNK_MAP, text: "    this.#chunks.clear();", by: "" },
+      { file: CHUNK_MAP, text: "    this.#chunks = undefined;", by: "" },
     ],
     test: NAMES,
     title: "10: new content with the same size and a restored mtime is replicated",

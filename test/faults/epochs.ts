@@ -2,6 +2,8 @@ import type { Fault } from "./fault.ts";
 
 const SEQUENCER = "core/sequencer.ts";
 const MACHINE = "meta-server/machine/machine.ts";
+const PROMOTION_RULES = "meta-server/roles/epochs/promotion-rules.ts";
+const PROMOTION_RULES_TEST = "test/meta-server/roles/promotion-rules.test.ts";
 const ENTRIES = "test/core/entries.test.ts";
 const LOG_READER_TEST = "test/meta-server/services/log-reader.test.ts";
 
@@ -20,6 +22,42 @@ export const EPOCHS: readonly Fault[] = [
     replacements: [{ file: SEQUENCER, text: "isForcedNumber(number) && ahead >= 2", by: "ahead >= 1" }],
     test: ENTRIES,
     title: "a promotion to a number that the target of a seal may have",
+  },
+  {
+    name: "number-without-the-fence",
+    about: "a promotion's number does not count the epoch that the region was fenced for",
+    replacements: [{ file: PROMOTION_RULES, text: "    fence,\n    heard.epoch,", by: "    heard.epoch," }],
+    test: PROMOTION_RULES_TEST,
+    title: "the epoch that it was fenced for",
+  },
+  {
+    name: "promotes-beside-a-seal",
+    about: "a region is promoted while another one stands on a seal to itself, and begins the next epoch",
+    replacements: [
+      { file: PROMOTION_RULES, text: `return mayBegin ? "takesOver" : undefined;`, by: "return undefined;" },
+    ],
+    test: PROMOTION_RULES_TEST,
+    title: "another region stands on a seal to itself",
+  },
+  {
+    name: "leaves-a-waiting-primary",
+    about: "a primary that waits for clearance is not ended, and serves once it is cleared",
+    replacements: [{ file: PROMOTION_RULES, text: `if (state === "waiting") return "waits";`, by: "" }],
+    test: PROMOTION_RULES_TEST,
+    title: "the primary waits for clearance: it has acknowledged nothing, and is ended",
+  },
+  {
+    name: "promotes-before-the-end",
+    about: "a region is promoted although the living primary has not committed that its epoch has ended",
+    replacements: [
+      {
+        file: "meta-server/roles/epochs/promotion.ts",
+        text: "for (const region of regionsToEnd(candidate)) {",
+        by: "for (const region of regionsToEnd(candidate).slice(1)) {",
+      },
+    ],
+    test: "test/meta-server/roles/epochs.test.ts",
+    title: "a primary that is alive has ended its epoch before a promotion",
   },
   {
     name: "resume-with-another-refusal",

@@ -1,3 +1,4 @@
+import { CLEARANCE } from "./clearance.ts";
 import { CONSENSUS_LEASES } from "./consensus-leases.ts";
 import { CONSENSUS_MEMBERSHIP } from "./consensus-membership.ts";
 import { CONSENSUS_RUNTIME } from "./consensus-runtime.ts";
@@ -13,6 +14,7 @@ import { SEMANTICS } from "./semantics.ts";
 export const FAULTS: readonly Fault[] = [
   ...CORE,
   ...EPOCHS,
+  ...CLEARANCE,
   ...SEMANTICS,
   ...PROMISES,
   ...FILE_CONTENTS,

@@ -86,8 +86,8 @@ export const SEMANTICS: readonly Fault[] = [
     replacements: [
       {
         file: "client/volume/filesystem/mount-state.ts",
-        text: "posixOwners.size + flockOwners.size > 0) handle.broken = true;",
-        by: "posixOwners.size + flockOwners.size > 0) handle.broken = false;",
+        text: "lockOwners?.any) handle.broken = true;",
+        by: "lockOwners?.any) handle.broken = false;",
       },
     ],
     test: "test/semantics/failures.test.ts",
@@ -111,9 +111,9 @@ export const SEMANTICS: readonly Fault[] = [
     about: "a promotion by force does not compare the versions of the other mirrors",
     replacements: [
       {
-        file: "meta-server/roles/epochs/promotion.ts",
-        text: "if (compareVersions(theirs, version) > 0) {",
-        by: "if (compareVersions(theirs, version) > 0 && !force) {",
+        file: "meta-server/roles/epochs/promotion-rules.ts",
+        text: "compareVersions(asVersion(version), at.version) > 0 && !isGivenUp(region)",
+        by: "compareVersions(asVersion(version), at.version) > 0 && at.fence < 0 && !isGivenUp(region)",
       },
     ],
     test: MIRRORING,

@@ -8,7 +8,12 @@ import { encodeLocal, type LocalEntry } from "../../meta-server/machine/local-en
 import { Machine } from "../../meta-server/machine/machine.ts";
 import { openDataDirectory } from "../../meta-server/storage/data-directory.ts";
 import { channelCredentials } from "../../proto/credentials.ts";
-import type { AdminAnswer, PromoteAnswer, WaitProgress } from "../../proto/generated/admin.ts";
+import {
+  type AdminAnswer,
+  type PromoteAnswer,
+  PromoteRequest,
+  type WaitProgress,
+} from "../../proto/generated/admin.ts";
 import { AgentClient, type GarbageSlices, type RevokedGrants } from "../../proto/generated/agent.ts";
 import { Status } from "../../proto/generated/metadata.ts";
 import { TestVolume } from "../meta-server/harness.ts";
@@ -254,7 +259,7 @@ test("A promotion is refused while another mirror within reach has applied more,
   const promote = async (region: string) => {
     const { address } = await volume.leader(region);
     return promised<PromoteAnswer>((done) =>
-      volume.admin(address).promote({ volume: "test", force: true, evenIfAlive: false }, done as never),
+      volume.admin(address).promote(PromoteRequest.fromPartial({ volume: "test", force: true }), done as never),
     );
   };
   expect(await promote("azure")).toMatchObject({
@@ -310,7 +315,7 @@ test("An old primary that hears of a later epoch commits a fence: it refuses eve
   await volume.stop("aws");
   await volume.start("gcp");
   const { address } = await volume.leader("gcp");
-  const order = { volume: "test", force: true, evenIfAlive: false };
+  const order = PromoteRequest.fromPartial({ volume: "test", force: true });
   expect(await promised((done) => volume.admin(address).promote(order, done as never))).toMatchObject({ ok: true });
   await volume.start("aws");
   await volume.leader("aws", ({ role }) => role === "fenced");

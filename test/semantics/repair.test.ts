@@ -1,7 +1,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import type { PromoteAnswer } from "../../proto/generated/admin.ts";
+import { type PromoteAnswer, PromoteRequest } from "../../proto/generated/admin.ts";
 import { Status } from "../../proto/generated/metadata.ts";
 import { TestVolume } from "../meta-server/harness.ts";
 import { RawClient } from "../meta-server/raw-client.ts";
@@ -29,7 +29,7 @@ async function promote(region: string): Promise<void> {
     const answer = await new Promise<PromoteAnswer>((resolve, reject) =>
       volume
         .admin(address)
-        .promote({ volume: "test", force: true, evenIfAlive: false }, (error, reply) =>
+        .promote(PromoteRequest.fromPartial({ volume: "test", force: true }), (error, reply) =>
           error === null ? resolve(reply) : reject(error),
         ),
     );

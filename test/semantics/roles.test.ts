@@ -1,6 +1,11 @@
 import { afterEach, expect, test } from "vitest";
 import { epochNumber, type RegionIndex, type SliceId } from "../../core/ids.ts";
-import type { AdminAnswer, LossReportAnswer, PromoteAnswer } from "../../proto/generated/admin.ts";
+import {
+  type AdminAnswer,
+  type LossReportAnswer,
+  type PromoteAnswer,
+  PromoteRequest,
+} from "../../proto/generated/admin.ts";
 import { Status } from "../../proto/generated/metadata.ts";
 import type { WanProxy } from "../../sandbox/wan-proxy.ts";
 import { TestVolume } from "../meta-server/harness.ts";
@@ -114,7 +119,11 @@ test("A promotion by force keeps a report: where the histories part, the last co
   expect(fork!.sequence).toBeLessThan(last!.sequence);
   gcp.heal();
 
-  const { ok, report } = await ask<PromoteAnswer>("gcp", "promote", { force: true, evenIfAlive: false });
+  const { ok, report } = await ask<PromoteAnswer>(
+    "gcp",
+    "promote",
+    PromoteRequest.fromPartial({ force: true, volume: "test" }),
+  );
   expect(ok).toBe(true);
   expect(report).toMatchObject({ present: true, fromRegion: "aws", toRegion: "gcp", fork });
   const { epoch, sequence } = report!.heard!;

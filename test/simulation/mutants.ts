@@ -217,6 +217,41 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   },
   {
+    name: "resume-without-refusal",
+    about: "takes a seal back although its target has not declined it",
+    profile: "switchovers",
+    replacements: [
+      {
+        file: "meta-server/roles/epochs/rules.ts",
+        text: `[{ do: "askToDecline", to, seal, address: target.address }]`,
+        by: `declined(at, { kind: "declined", to, seal })`,
+      },
+      {
+        file: "meta-server/roles/epochs/rules.ts",
+        text: "at.sealedForMs < at.sealPatienceMs",
+        by: "at.sealedForMs < 50",
+      },
+    ],
+  },
+  {
+    name: "counters-behind-a-seal",
+    about: "lets a renewal of counters take a seal back (a sealed primary renews them again and again)",
+    profile: "switchovers",
+    replacements: [
+      {
+        file: SEQUENCER,
+        text: `if (command.how !== "resumed") return sealedTo === undefined ? undefined : "sealed";`,
+        by: `if (command.how !== "resumed") return undefined;`,
+      },
+      {
+        file: "meta-server/roles/epochs/rules.ts",
+        text: `{ do: "askTarget", to, seal: at.version },`,
+        by: `{ do: "askTarget", to, seal: at.version },
+    beginEpoch(at, at.version, { how: "counters" }, []),`,
+      },
+    ],
+  },
+  {
     name: "id-before-its-grant",
     about: "accepts a slice id that was not granted to the session",
     profile: "weather",

@@ -1,5 +1,5 @@
-import { AdminClient, type RegionStatus } from "../../proto/generated/admin.ts";
-import type { Cluster, Region } from "./cluster.ts";
+import { AdminClient, PromoteRequest, type RegionStatus } from "../../proto/generated/admin.ts";
+import { type Cluster, REGIONS, type Region } from "./cluster.ts";
 import { Host } from "./environment/world.ts";
 
 const ANSWER_MS = 40_000;
@@ -58,7 +58,12 @@ export class Operator {
     const { volume } = this.#cluster.volume;
     this.#cluster.world.log(`operator: forced promotion of ${region}`);
     this.#sendToAll(region, "promotion", (admin, done) =>
-      admin.promote({ volume, force: true, evenIfAlive: true }, {} as never, deadline(), done),
+      admin.promote(
+        PromoteRequest.fromPartial({ volume, force: true, evenIfAlive: true, discard: [...REGIONS] }),
+        {} as never,
+        deadline(),
+        done,
+      ),
     );
   }
 

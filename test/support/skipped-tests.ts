@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { release } from "node:os";
 import type { Reporter, TestModule, Vitest } from "vitest/node";
 
 export interface SkippedTest {
@@ -29,7 +30,15 @@ export const PERMITTED: readonly Permission[] = [
     reason: "mounting needs root and /dev/fuse",
     where: () => !canMount,
   },
+  {
+    file: /^test\/client\/fuse\/notifications\.test\.ts$/,
+    title: /needs Linux 6\.18/,
+    reason: "earlier kernels have no FUSE_NOTIFY_PRUNE",
+    where: () => linux[0]! < 6 || (linux[0] === 6 && linux[1]! < 18),
+  },
 ];
+
+const linux = release().split(".").map(Number);
 
 const canMount = process.getuid?.() === 0 && existsSync("/dev/fuse");
 

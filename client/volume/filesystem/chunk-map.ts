@@ -5,24 +5,27 @@ const CHUNKS_MAX = 64;
 
 /** The pieces of a file's chunks, with the sequence that each chunk was read at. The last CHUNKS_MAX are kept. */
 export class ChunkMap {
-  readonly #chunks = new Map<number, { pieces: readonly Piece[]; at: Sequence }>();
+  /** Made with the first chunk: most inodes that the kernel knows are never read. */
+  #chunks: Map<number, { pieces: readonly Piece[]; at: Sequence }> | undefined;
 
   /** The pieces of a chunk, if they were read at or after `changed`, the file's last change. */
   get(index: number, changed: Sequence): readonly Piece[] | undefined {
-    const chunk = this.#chunks.get(index);
+    const chunk = this.#chunks?.get(index);
     return chunk !== undefined && chunk.at >= changed ? chunk.pieces : undefined;
   }
 
   set(chunks: Chunks, at: Sequence): void {
+    const kept = this.#chunks ?? new Map();
+    this.#chunks = kept;
     for (const [index, pieces] of chunks) {
-      this.#chunks.delete(index);
-      this.#chunks.set(index, { pieces, at });
+      kept.delete(index);
+      kept.set(index, { pieces, at });
     }
-    while (this.#chunks.size > CHUNKS_MAX) this.#chunks.delete(this.#chunks.keys().next().value!);
+    while (kept.size > CHUNKS_MAX) kept.delete(kept.keys().next().value!);
   }
 
   clear(): void {
-    this.#chunks.clear();
+    this.#chunks = undefined;
   }
 }
 

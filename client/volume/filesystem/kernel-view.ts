@@ -4,6 +4,7 @@ import type { Invalidation } from "../../../proto/generated/metadata.ts";
 import type { AttributesReply, EntryReply, KernelCaches } from "../handlers.ts";
 import { attributesOf, type Done } from "../metadata/client-session.ts";
 import type { Router } from "../metadata/router.ts";
+import { NodeBound } from "./node-bound.ts";
 import type { Node, NodeTable } from "./nodes.ts";
 
 export interface ValidMs {
@@ -16,6 +17,8 @@ const NOT_MOUNTED: KernelCaches = {
   invalidatePages: () => Promise.resolve(),
   invalidateEntry: () => Promise.resolve(),
   expireEntry: () => Promise.resolve(),
+  canPrune: false,
+  prune: () => Promise.resolve(),
 };
 
 /**
@@ -28,11 +31,17 @@ export class KernelView {
   readonly #nodes: NodeTable;
   readonly #router: Router;
   readonly #validMs: ValidMs;
+  readonly #bound: NodeBound;
 
-  constructor(nodes: NodeTable, router: Router, validMs: ValidMs) {
+  constructor(
+    nodes: NodeTable,
+    router: Router,
+    { validMs, inodesMax }: { readonly validMs: ValidMs; readonly inodesMax: number },
+  ) {
     this.#nodes = nodes;
     this.#router = router;
     this.#validMs = validMs;
+    this.#bound = new NodeBound(nodes, inodesMax, (idle) => this.#letGo(idle));
   }
 
   /** Attributes that were answered at a version, for the kernel, which caches them for `validMs`. */
@@ -51,6 +60,7 @@ export class KernelView {
     const reply = this.attributesReply(attributes, at);
     this.#nodes.name(parent, name, attributes.inode);
     this.#nodes.obtain(attributes.inode).lookups += 1;
+    this.#bound.check();
     return { ...reply, entryValidMs: this.#router.watched ? this.#validMs.names : 0 };
   }
 
@@ -142,6 +152,17 @@ export class KernelView {
   /** The kernel drops a file's attributes: it does not know that they have changed. */
   invalidateAttributes(node: Node): Promise<void> {
     return this.#invalidateInode(node, false);
+  }
+
+  /**
+   * Asks the kernel to let go of inodes that nothing uses there. Where it cannot be asked, it drops their names. Not those of
+   * directories: a dropped name takes the working directory of the processes that are in it.
+   */
+  async #letGo(idle: readonly Node[]): Promise<void> {
+    if (this.caches.canPrune) return this.caches.prune(idle.map(({ inode }) => inode));
+    const files = idle.filter(({ attributes }) => attributes !== undefined && attributes.kind !== "directory");
+    const names = files.flatMap((node) => [...node.names.values()]);
+    await Promise.all(names.map(({ parent, name }) => this.invalidateEntry(parent, name)));
   }
 
   async #invalidateInode(node: Node, content: boolean): Promise<void> {

@@ -2,6 +2,7 @@ import { orInterrupted } from "../../../base/waiting.ts";
 import type { Inode, Version } from "../../../core/ids.ts";
 import type { Handlers, LockRange, Result } from "../handlers.ts";
 import type { MountState } from "./mount-state.ts";
+import { LockOwners } from "./nodes.ts";
 
 type LockHandlers = Pick<Handlers, "getlk" | "setlk">;
 type Table = "posix" | "flock";
@@ -36,12 +37,13 @@ export function lockHandlers(state: MountState): LockHandlers & { readonly relea
 
   function noteOwner(inode: Inode, table: Table, owner: string, handle: number): void {
     const node = nodes.obtain(inode);
-    if (table === "posix") node.posixOwners.set(owner, handle);
-    else node.flockOwners.add(owner);
+    node.lockOwners ??= new LockOwners();
+    if (table === "posix") node.lockOwners.posix.set(owner, handle);
+    else node.lockOwners.flock.add(owner);
   }
 
   function closed(inode: Inode, owner: string): Promise<unknown> {
-    nodes.get(inode)?.posixOwners.delete(owner);
+    nodes.get(inode)?.lockOwners?.posix.delete(owner);
     return unlock(inode, "posix", owner);
   }
 
@@ -70,14 +72,14 @@ export function lockHandlers(state: MountState): LockHandlers & { readonly relea
     },
 
     releases: {
-      held: (inode, owner) => nodes.get(inode)?.posixOwners.has(owner) === true,
+      held: (inode, owner) => nodes.get(inode)?.lockOwners?.posix.has(owner) === true,
       closed,
       released(inode, handle, flockOwner) {
-        const node = nodes.get(inode);
-        if (node === undefined) return;
+        const owners = nodes.get(inode)?.lockOwners;
+        if (owners === undefined) return;
         // A process's locks are gone by now: each of its close(2) sent a FLUSH. An OFD lock has one handle only.
-        for (const [owner, through] of node.posixOwners) if (through === handle) void closed(inode, owner);
-        if (flockOwner !== undefined && node.flockOwners.delete(flockOwner)) void unlock(inode, "flock", flockOwner);
+        for (const [owner, through] of owners.posix) if (through === handle) void closed(inode, owner);
+        if (flockOwner !== undefined && owners.flock.delete(flockOwner)) void unlock(inode, "flock", flockOwner);
       },
     },
   };

@@ -21,6 +21,8 @@ export interface MountStateOptions {
   readonly readAhead: ReadAheadBudget;
   /** How long the kernel may use a name or attributes without asking. */
   readonly validMs: ValidMs;
+  /** Above so many inodes the kernel is asked to let go of some. */
+  readonly inodesMax: number;
   readonly logger: Logger;
 }
 
@@ -45,7 +47,7 @@ export class MountState {
     this.reads = reads;
     this.readAhead = options.readAhead;
     this.reader = new FileReader(nodes, reads, options.blocks);
-    this.kernel = new KernelView(nodes, router, options.validMs);
+    this.kernel = new KernelView(nodes, router, options);
     const primaryDownForMs = () => router.primaryDownForMs;
     this.writers = new Writers({
       nodes,
@@ -61,12 +63,8 @@ export class MountState {
   /** The session expired, and its locks with it: descriptors of locked files get EIO from now on. */
   onSessionLost(): void {
     for (const handle of this.handles.all()) {
-      const { posixOwners, flockOwners } = handle.node;
-      if (handle.kind === "file" && posixOwners.size + flockOwners.size > 0) handle.broken = true;
+      if (handle.kind === "file" && handle.node.lockOwners?.any) handle.broken = true;
     }
-    for (const node of this.nodes.all()) {
-      node.posixOwners.clear();
-      node.flockOwners.clear();
-    }
+    for (const node of this.nodes.all()) node.lockOwners = undefined;
   }
 }

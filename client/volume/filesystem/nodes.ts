@@ -12,13 +12,17 @@ import type { OpenFile } from "../../../proto/generated/metadata.ts";
 import type { CachedName } from "../metadata/metadata-reads.ts";
 import { ChunkMap } from "./chunk-map.ts";
 import type { FileWriter } from "./file-writer.ts";
+import { type KernelName, KernelNames } from "./kernel-names.ts";
 
-/** A directory entry that the kernel may have cached. */
-export interface KernelName {
-  readonly parent: Inode;
-  readonly name: ByteString;
-  /** The kernel still has it, and looks it up before it uses it. */
-  expired: boolean;
+/** Who has taken a lock on an inode through this mount: only these need an unlock at close. */
+export class LockOwners {
+  /** A POSIX lock's owner, a process or an open file description, with the handle through which it last took one. */
+  readonly posix = new Map<string, number>();
+  readonly flock = new Set<string>();
+
+  get any(): boolean {
+    return this.posix.size + this.flock.size > 0;
+  }
 }
 
 /** An inode that the kernel has looked up, or that is open here. */
@@ -46,15 +50,10 @@ export interface Node {
   readonly chunks: ChunkMap;
   writer: FileWriter | undefined;
   /** Directory entries of this inode that the kernel may have cached. */
-  readonly names: Map<string, KernelName>;
+  readonly names: KernelNames;
   /** The name under which the kernel last reached this inode; kept when it is invalidated. For log lines. */
   lastName: { readonly parent: Inode; readonly name: ByteString } | undefined;
-  /**
-   * Owners that have taken a lock through this mount: only these need an unlock at close. A POSIX lock's owner, which is
-   * a process or an open file description, with the handle through which it last took one.
-   */
-  readonly posixOwners: Map<string, number>;
-  readonly flockOwners: Set<string>;
+  lockOwners: LockOwners | undefined;
 }
 
 const DEPTH_MAX = 1024;
@@ -85,14 +84,30 @@ export class NodeTable {
         buffered: false,
         chunks: new ChunkMap(),
         writer: undefined,
-        names: new Map(),
+        names: new KernelNames(),
         lastName: undefined,
-        posixOwners: new Map(),
-        flockOwners: new Set(),
+        lockOwners: undefined,
       };
       this.#nodes.set(inode, node);
     }
     return node;
+  }
+
+  get size(): number {
+    return this.#nodes.size;
+  }
+
+  /** The first `count` nodes, which come last from now on. New nodes come last, too. */
+  rotate(count: number): Node[] {
+    const first: Node[] = [];
+    for (const node of this.#nodes.values()) {
+      if (first.push(node) === count) break;
+    }
+    for (const node of first) {
+      this.#nodes.delete(node.inode);
+      this.#nodes.set(node.inode, node);
+    }
+    return first;
   }
 
   all(): Iterable<Node> {
@@ -114,8 +129,7 @@ export class NodeTable {
     const key = keyOf(parent, name);
     const node = this.obtain(inode);
     if (node.attributes?.kind === "directory") {
-      for (const other of node.names.keys()) this.#names.delete(other);
-      node.names.clear();
+      for (const [other] of [...node.names.entries()]) this.#drop(node, other);
     }
     const before = this.#names.get(key);
     if (before !== undefined && before !== inode) this.#nodes.get(before)?.names.delete(key);
@@ -193,8 +207,8 @@ export class NodeTable {
 
   parentOf(inode: Inode): Inode {
     const node = this.#nodes.get(inode);
-    const named = node?.names.values().next().value?.parent;
-    return named ?? (node?.attributes?.parent || inode);
+    for (const { parent } of node?.names.values() ?? []) return parent;
+    return node?.attributes?.parent || inode;
   }
 
   forget(inode: Inode, count: number): void {
@@ -207,8 +221,13 @@ export class NodeTable {
   /** Drops a node that is neither known to the kernel nor open nor dirty. */
   trim(node: Node): void {
     if (node.lookups > 0 || node.handles > 0 || node.writer?.dirty || node.inode === ROOT_INODE) return;
-    for (const key of node.names.keys()) this.#names.delete(key);
+    for (const [key] of node.names.entries()) this.#names.delete(key);
     this.#nodes.delete(node.inode);
+  }
+
+  #drop(node: Node, key: string): void {
+    node.names.delete(key);
+    this.#names.delete(key);
   }
 }
 

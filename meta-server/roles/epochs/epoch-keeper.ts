@@ -211,6 +211,7 @@ export class EpochKeeper {
       get isSealDeclined() {
         return facts.isRefused(version); // reads the store: evaluated only by the rule that needs it
       },
+      excused: facts.excused,
       sourceCommitted: this.#follower.sourceCommitted,
       fence: facts.fence,
       lastCounter: Math.max(nextInode, nextSlice),
@@ -224,11 +225,15 @@ export class EpochKeeper {
     log: ({ level, fields, text }) => this.#context.logger[level](fields, text),
     ask: async () => {
       this.#askedMs = performance.now();
-      const asked = { epoch: this.#context.machine.version.epoch };
+      const { version, facts } = this.#context.machine;
+      const asked = { epoch: version.epoch, excused: facts.excused };
       const answers = await this.#regions.confirmAll();
       await this.#handle({ kind: "answered", asked, answers });
     },
     clear: () => this.clear(),
+    countAgain: async ({ region }) => {
+      await this.#context.proposer.local({ kind: "excused", region, isGone: false });
+    },
     transferLeadership: async () => {
       await this.#context.group.transferLeadership();
     },

@@ -56,6 +56,8 @@ export interface Situation {
   readonly sealedTo: RegionIndex | undefined;
   /** Whether this region has declined to begin an epoch from the seal at `version`. */
   readonly isSealDeclined: boolean;
+  /** The regions that an operator has declared gone. */
+  readonly excused: readonly string[];
   /** What the primary says it has committed, on the stream on which this region follows it now; undefined without one. */
   readonly sourceCommitted: Version | undefined;
   /** The latest epoch because of which this region was fenced; 0: none. */
@@ -67,6 +69,7 @@ export interface Situation {
 /** What held when a round of questions began. */
 export interface Asked {
   readonly epoch: number;
+  readonly excused: readonly string[];
 }
 
 export type EpochEvent =
@@ -93,6 +96,8 @@ export type Action =
   | { readonly do: "ask" }
   /** Commits that this server's life and those that it hears may act in the epoch. */
   | { readonly do: "clear" }
+  /** Commits that this region, which was declared gone, is waited for again. */
+  | { readonly do: "countAgain"; readonly region: string }
   /** Hands leadership over to another member. */
   | { readonly do: "transferLeadership" }
   /** From here on this server may not act in its epoch: a later one is confirmed. */
@@ -169,7 +174,7 @@ export const RULES: Rules = {
       ),
       ...(at.askedForMs < ASK_EVERY_MS ? [] : [{ do: "ask" } as const]),
     ],
-    answered: raised,
+    answered: (at, event) => [...raised(at, event), ...returned(at, event)],
     reported: nothing,
     ...UNSEALED,
     hinted,
@@ -177,7 +182,7 @@ export const RULES: Rules = {
   },
   mirror: {
     round: mirrorRound,
-    answered: targetCleared,
+    answered: (at, event) => [...targetCleared(at, event), ...returned(at, event)],
     reported: nothing,
     ...UNSEALED,
     hinted: nothing,
@@ -235,18 +240,20 @@ function surveyed(at: Situation, { answers }: EventOf<"answered">): Step {
  * have answered, or as `startAlone` says. Until then a member that is cleared may lead.
  */
 function answered(at: Situation, event: EventOf<"answered">): Step {
-  const { confirmed, missing } = event.answers;
+  const { confirmed } = event.answers;
+  const missing = awaited(event);
   const later = latestIn(confirmed);
   if (later > at.version.epoch) return isHandedOver(at, later) ? [{ do: "wakeFollower" }] : ended(at, later);
   if (isOver(at)) return endedStep(at);
+  const back = returned(at, event);
   const report: Action = { do: "reportLosses", reachable: confirmed };
-  if (at.isCleared) return [report];
+  if (at.isCleared) return [say(""), ...back, report];
   if (!isOfThisEpoch(at, event)) return [];
   if (!isComplete(event) && !hasWaitedAlone(at)) {
-    const message = `changes are refused: ${waitingFor(missing, at)}, where a later epoch may have begun; ${START_THEM}`;
-    return [say(message), ...(at.hasClearedPeer ? [{ do: "transferLeadership" } as const] : [])];
+    const message = `changes are refused: ${waitingFor(missing, at)}, where a later epoch may have begun; ${orElse(missing)}`;
+    return [say(message), ...back, ...(at.hasClearedPeer ? [{ do: "transferLeadership" } as const] : [])];
   }
-  return [{ do: "clear" }, say(""), ...aloneWarning(at, event), report];
+  return [{ do: "clear" }, say(""), ...aloneWarning(at, event), ...back, report];
 }
 
 /** Begins the next epoch, with counters of its own, before the ids of this one are used up. */
@@ -292,19 +299,21 @@ function raised(at: Situation, { answers }: EventOf<"answered">): Step {
  * committed. With more behind it the seal is history. Without a primary to follow, all regions are asked.
  */
 function mirrorRound(at: Situation): Step {
-  if (!mayBegin(at)) return [say("")];
+  const looksForExcused = at.excused.length > 0 && at.askedForMs >= ASK_EVERY_MS;
+  if (!mayBegin(at)) return [say(""), ...(looksForExcused ? [{ do: "ask" } as const] : [])];
   if (at.sourceCommitted === undefined) return [{ do: "ask" }];
   return compareVersions(at.sourceCommitted, at.version) === 0 ? [say(""), takeOver(at)] : [say("")];
 }
 
 function targetCleared(at: Situation, event: EventOf<"answered">): Step {
-  const { confirmed, missing } = event.answers;
+  const { confirmed } = event.answers;
+  const missing = awaited(event);
   if (!mayBegin(at) || at.sourceCommitted !== undefined || !isOfThisEpoch(at, event)) return [];
   if (latestIn(confirmed) > at.version.epoch) return [say("")];
   if (isComplete(event) || hasWaitedAlone(at)) return [say(""), ...aloneWarning(at, event), takeOver(at)];
   return [
     say(
-      `the epoch is sealed to ${at.region}, which takes over once every region has answered: ${waitingFor(missing, at)}; ${START_THEM}`,
+      `the epoch is sealed to ${at.region}, which takes over once every region has answered: ${waitingFor(missing, at)}; ${orElse(missing)}`,
     ),
   ];
 }
@@ -352,9 +361,23 @@ function isOfThisEpoch({ version }: Situation, { asked }: EventOf<"answered">): 
   return asked.epoch === version.epoch;
 }
 
+/**
+ * The regions that did not answer and are waited for. An excuse counts in the rounds that begin after it: the regions that were
+ * asked before it may have heard of more since.
+ */
+function awaited({ answers, asked }: EventOf<"answered">): Answers["missing"] {
+  return new Map([...answers.missing].filter(([region]) => !asked.excused.includes(region)));
+}
+
 /** Whether every region that counts has answered. */
-function isComplete({ answers }: EventOf<"answered">): boolean {
-  return answers.missing.size === 0;
+function isComplete(event: EventOf<"answered">): boolean {
+  return awaited(event).size === 0;
+}
+
+/** A region that was declared gone counts again once it answers. */
+function returned({ excused }: Situation, { answers }: EventOf<"answered">): Step {
+  const back = excused.filter((region) => answers.confirmed.has(region));
+  return back.map((region) => ({ do: "countAgain", region }));
 }
 
 function hasWaitedAlone({ startAlone, startAloneWaitMs, waitedMs }: Situation): boolean {
@@ -371,6 +394,11 @@ function aloneWarning(at: Situation, { answers }: EventOf<"answered">): Step {
 function beginEpoch({ regionIndex }: Situation, version: Version, beginning: Beginning, taken: Step): Action {
   const epoch = epochCode(epochNumber(version.epoch) + 1, regionIndex!);
   return { do: "propose", command: { kind: "beginEpoch", epoch, ...beginning }, taken };
+}
+
+function orElse(missing: Answers["missing"]): string {
+  const orders = [...missing.keys()].map((region) => `'mirrorfs region lost ${region}'`);
+  return `${START_THEM}, or, if it is gone for good, run ${orders.join(" and ")}`;
 }
 
 const START_THEM = "start the metadata servers there (mirrorfs meta)";

@@ -40,6 +40,7 @@ export class Follower {
   #failedBootstrap = "";
   /** Whether another region holds the volume although this one, its first region, is unformatted. */
   #isElsewhere = false;
+  #isBootstrapping = false;
   #suspended = false;
   /** Attempts to follow that have failed in a row, without a welcome. */
   #failures = 0;
@@ -87,6 +88,11 @@ export class Follower {
   get lagMs(): number {
     const oldest = this.#unapplied[0];
     return oldest === undefined ? 0 : performance.now() - oldest.sinceMs;
+  }
+
+  /** Whether this region's leader is replacing the state by a snapshot of the primary. */
+  get isBootstrapping(): boolean {
+    return this.#isBootstrapping;
   }
 
   /** Stops following until `resume`, so that a promotion decides on a state that does not move. */
@@ -208,6 +214,7 @@ export class Follower {
       "the primary's log no longer reaches back to this version: taking a snapshot",
     );
     const before = this.#failedBootstrap === "" ? "" : `; before that: ${this.#failedBootstrap}`;
+    this.#isBootstrapping = true;
     try {
       await bootstrap(this.#context, address, (keys) => {
         this.#message = `loading a snapshot of the primary: ${keys} keys so far${before}`;
@@ -216,6 +223,8 @@ export class Follower {
       this.#failedBootstrap = (error as Error).message;
       this.#message = `not following: ${this.#failedBootstrap}`;
       throw error;
+    } finally {
+      this.#isBootstrapping = false;
     }
     this.#failedBootstrap = "";
     this.#message = "";

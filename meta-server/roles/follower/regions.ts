@@ -2,9 +2,14 @@ import { type ClientOptions, status as grpcStatus, Metadata } from "@grpc/grpc-j
 import { MemberAddresses } from "../../../config/member-addresses.ts";
 import { compareVersions } from "../../../core/ids.ts";
 import { channelCredentials } from "../../../proto/credentials.ts";
-import { AdminClient, type ConfirmAnswer, type RegionStatus } from "../../../proto/generated/admin.ts";
+import {
+  AdminClient,
+  type ConfirmAnswer,
+  type ConfirmRequest,
+  type RegionStatus,
+} from "../../../proto/generated/admin.ts";
 import { asVersion } from "../../../proto/versions.ts";
-import type { ServerContext } from "../../region/context.ts";
+import { confirmedState, type ServerContext } from "../../region/context.ts";
 
 /** Each client has its own subchannels and a short back-off, so that a server is reached soon after it is back. */
 export const PEER_OPTIONS: ClientOptions = {
@@ -37,6 +42,8 @@ export class Regions {
   readonly #context: ServerContext;
   readonly #clients = new Map<string, AdminClient>();
   #closed = false;
+  /** performance.now() when each region last asked this one as a primary that waits for clearance. */
+  readonly #clearanceAsked = new Map<string, number>();
   readonly #addresses: ReadonlyMap<string, MemberAddresses>;
 
   constructor(context: ServerContext) {
@@ -143,6 +150,23 @@ export class Regions {
     return this.#addresses.get(region)?.of(leader) ?? status.members.find(({ id }) => id === leader)?.address;
   }
 
+  /** The status of every member of the other regions that answers. */
+  async askAllMembers(timeoutMs: number = ANSWER_MS): Promise<RegionStatus[]> {
+    const addresses = this.others.flatMap((region) => this.#addresses.get(region)?.all ?? []);
+    const statuses = await Promise.all(addresses.map((address) => this.#statusOf(address, timeoutMs)));
+    return statuses.filter((status) => status !== undefined);
+  }
+
+  /** Another region has asked this one what it has committed. */
+  noteQuestion({ region, state }: ConfirmRequest): void {
+    if (state === "waiting") this.#clearanceAsked.set(region, performance.now());
+  }
+
+  /** How long ago the region asked this one for clearance; Infinity if it has not. */
+  clearanceAskedMs(region: string): number {
+    return performance.now() - (this.#clearanceAsked.get(region) ?? Number.NEGATIVE_INFINITY);
+  }
+
   /** The client of one member; made once and kept. */
   admin(address: string): AdminClient {
     let client = this.#clients.get(address);
@@ -168,7 +192,8 @@ export class Regions {
   #confirmAt(address: string, region: string, timeoutMs: number): Promise<ConfirmAnswer | string> {
     const { volume, machine, lives, region: own } = this.#context;
     const uuid = machine.tree.volume?.uuid ?? "";
-    const request = { volume: volume.volume, uuid, region: own, version: machine.version, life: lives.own };
+    const state = confirmedState(this.#context);
+    const request = { volume: volume.volume, uuid, region: own, version: machine.version, life: lives.own, state };
     return new Promise((resolve) => {
       const deadline = Date.now() + timeoutMs;
       this.admin(address).confirm(request, new Metadata(), { deadline }, (error, answer) => {

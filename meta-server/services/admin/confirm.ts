@@ -3,7 +3,7 @@ import { chainOf } from "../../../core/chain.ts";
 import { regionNames } from "../../../core/regions.ts";
 import type { ConfirmAnswer, ConfirmRequest } from "../../../proto/generated/admin.ts";
 import { NOT_THE_LEADER } from "../../../proto/refusals.ts";
-import type { ServerContext } from "../../region/context.ts";
+import { confirmedState, type ServerContext } from "../../region/context.ts";
 import { RefusedCall } from "../unary.ts";
 
 /**
@@ -28,7 +28,7 @@ export async function confirm(context: ServerContext, { uuid }: ConfirmRequest):
     region,
     version,
     chain: chainOf(machine.tree),
-    state: machine.state,
+    state: confirmedState(context),
     sealedTo: sealedTo === undefined ? "" : (regionNames(volume)[sealedTo] ?? ""),
     fence: machine.facts.fence,
   };

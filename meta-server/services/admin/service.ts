@@ -13,6 +13,7 @@ import type {
 import { asVersion } from "../../../proto/versions.ts";
 import { leaderAddress, type ServerContext } from "../../region/context.ts";
 import { resolvePath } from "../../region/paths.ts";
+import { endEpoch } from "../../roles/epochs/end-epoch.ts";
 import type { EpochKeeper } from "../../roles/epochs/epoch-keeper.ts";
 import { readLossReport } from "../../roles/epochs/loss-reports.ts";
 import { promote } from "../../roles/epochs/promotion.ts";
@@ -49,8 +50,10 @@ export class AdminService {
       status: unary(context, { onlyLeader: false }, () => sources.status.make()),
       confirm: unary(context, leader, (request) => this.#confirm(request)),
       format: unary(context, leader, ({ without }) => this.#format(without)),
+      declareLost: unary(context, leader, (request) => this.#declareLost(request.region)),
       switchover: unary(context, leader, (request) => this.#switchover(request)),
       promote: unary(context, leader, (request) => this.#promote(request)),
+      end: unary(context, leader, (request) => endEpoch(context, request)),
       refuseSeal: unary(context, leader, ({ seal }) => this.#refuseSeal(asVersion(seal))),
       info: unary(context, leader, ({ path }) => this.#info(path)),
       wait: (stream) => void waitForTree(context, stream),
@@ -62,12 +65,22 @@ export class AdminService {
 
   #confirm(request: ConfirmRequest): Promise<ConfirmAnswer> {
     this.#sources.keeper.hint(asVersion(request.version).epoch, request.uuid);
+    this.#sources.regions.noteQuestion(request);
     return confirm(this.#context, request);
   }
 
   async #format(without: readonly string[]): Promise<AdminAnswer> {
     const formatted = await this.#sources.keeper.format(without);
     return this.#answer(formatted.ok, formatted.message);
+  }
+
+  async #declareLost(region: string): Promise<AdminAnswer> {
+    const { region: own, volume, proposer } = this.#context;
+    if (region === own || !volume.regions.has(region)) {
+      return this.#answer(false, `${region} is not another region of the volume file`);
+    }
+    const isCommitted = await proposer.local({ kind: "excused", region, isGone: true });
+    return this.#answer(isCommitted, isCommitted ? "" : "it was not committed: try again");
   }
 
   async #switchover(request: SwitchoverOptions): Promise<AdminAnswer> {
@@ -82,12 +95,7 @@ export class AdminService {
 
   async #promote(request: PromoteRequest): Promise<PromoteAnswer> {
     const promoted = await promote(this.#context, this.#sources, request);
-    return {
-      ok: promoted.ok,
-      message: promoted.message,
-      report: promoted.ok ? promoted.report : undefined,
-      leader: "",
-    };
+    return { report: undefined, toEnd: [], epoch: 0, leader: "", ...promoted };
   }
 
   /** Once the refusal is committed this group will never begin an epoch from that seal. */

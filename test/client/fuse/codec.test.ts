@@ -3,6 +3,7 @@ import {
   invalidateEntryMessage,
   invalidateInodeMessage,
   invalidatePagesMessage,
+  pruneMessage,
 } from "../../../client/fuse/notify-message.ts";
 import type { Handlers } from "../../../client/volume/handlers.ts";
 import type { ByteString, Inode } from "../../../core/ids.ts";
@@ -309,6 +310,7 @@ describe("bytes as the kernel writes and reads them", () => {
   test("notifications: attributes only is offset -1", () => {
     expect(invalidateInodeMessage(LARGE as Inode, true)).toEqual(bytes(40, 2, 0n, BigInt(LARGE), 0n, 0n));
     expect(invalidateInodeMessage(5 as Inode, false)).toEqual(bytes(40, 2, 0n, 5n, -1n, 0n));
+    expect(pruneMessage([5 as Inode, LARGE as Inode])).toEqual(bytes(48, 9, 0n, 2, 0, 0n, 5n, BigInt(LARGE)));
     expect(invalidatePagesMessage(5 as Inode, 2 ** 40, 2 ** 33)).toEqual(bytes(40, 2, 0n, 5n, 2n ** 40n, 2n ** 33n));
     const name = "n\xff" as ByteString;
     expect(invalidateEntryMessage(5 as Inode, name, "drop")).toEqual(bytes(35, 3, 0n, 5n, 2, 0, name));

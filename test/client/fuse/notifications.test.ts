@@ -78,6 +78,32 @@ describe.skipIf(!canMount)("invalidation of the kernel's caches (needs root and 
     }
   });
 
+  test("the kernel forgets inodes that nothing uses when it is asked to, and keeps a working directory (defect 11, needs Linux 6.18)", async ({
+    skip,
+  }) => {
+    const server = await mounted();
+    const at = (name: string) => path.join(server.directory, name);
+    await ok(["sh", "-c", 'mkdir -p d/below e; for i in $(seq 50); do echo > "e/$i"; done'], { cwd: server.directory });
+    const shell = startShell(at("d/below"));
+    const open = await fs.open(at("e/1"));
+    try {
+      expect(await shell.ask("/bin/pwd -P")).toBe(at("d/below"));
+      const inodes = [(await fs.stat(at("d"))).ino, (await fs.stat(at("d/below"))).ino, (await fs.stat(at("e"))).ino];
+      for (let i = 1; i <= 50; i++) inodes.push((await fs.stat(at(`e/${i}`))).ino);
+      const before = await server.counts();
+      if ((await server.order({ order: "prune", inodes })) !== true) skip("the kernel has no FUSE_NOTIFY_PRUNE");
+      await expect.poll(async () => (await server.counts()).forgotten - before.forgotten).toBeGreaterThanOrEqual(49);
+      expect(await shell.ask("/bin/pwd -P")).toBe(at("d/below"));
+      const after = await server.counts();
+      expect((await open.stat()).size).toBe(1);
+      expect((await server.counts()).lookups).toBe(after.lookups);
+      expect((await fs.readdir(at("e"))).length).toBe(50);
+    } finally {
+      await open.close();
+      shell.end();
+    }
+  });
+
   test("a name that expired and was removed meanwhile is not found", async () => {
     const server = await mounted();
     await write(server, "f", "x");

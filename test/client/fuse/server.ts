@@ -19,6 +19,7 @@ export type Order =
   | { readonly order: "invalidateRegardless"; readonly inode: number }
   | { readonly order: "invalidateEntry"; readonly parent: number; readonly name: string }
   | { readonly order: "expireEntry"; readonly parent: number; readonly name: string }
+  | { readonly order: "prune"; readonly inodes: readonly number[] }
   | { readonly order: "poke"; readonly inode: number; readonly text: string }
   | { readonly order: "unlinkBehind"; readonly name: string }
   | { readonly order: "counts" }
@@ -70,6 +71,9 @@ try {
         return mount.caches.invalidateEntry(order.parent as Inode, order.name as ByteString);
       case "expireEntry":
         return mount.caches.expireEntry(order.parent as Inode, order.name as ByteString);
+      case "prune":
+        await mount.caches.prune(order.inodes as readonly Inode[]);
+        return mount.caches.canPrune;
       case "poke": {
         // A change without a notification, as if made by another machine.
         const node = handlers.nodes.get(order.inode as Inode)!;

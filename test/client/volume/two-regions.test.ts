@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type Logger, pino } from "pino";
 import { afterEach, expect, test } from "vitest";
 import { channelCredentials } from "../../../proto/credentials.ts";
-import { AdminClient, type RegionStatus } from "../../../proto/generated/admin.ts";
+import { AdminClient, PromoteRequest, type RegionStatus } from "../../../proto/generated/admin.ts";
 import { AgentClient, type PendingSlices } from "../../../proto/generated/agent.ts";
 import { O_CREAT, O_RDONLY, O_RDWR, O_WRONLY, World } from "../support/world.ts";
 
@@ -59,7 +59,7 @@ test("A block that is not copied yet is read from its home", async () => {
 async function promote(of: World, region: string): Promise<void> {
   const client = admin(of, region);
   const answer = await new Promise<{ ok: boolean; message: string }>((resolve, reject) =>
-    client.promote({ volume: "test", force: true, evenIfAlive: false }, (error, reply) =>
+    client.promote(PromoteRequest.fromPartial({ volume: "test", force: true }), (error, reply) =>
       error === null ? resolve(reply) : reject(error),
     ),
   );

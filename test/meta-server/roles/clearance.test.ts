@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, expect, test, vi } from "vitest";
 import type { VolumeDescription } from "../../../config/volume-description.ts";
-import type { AdminAnswer } from "../../../proto/generated/admin.ts";
+import { type AdminAnswer, PromoteRequest } from "../../../proto/generated/admin.ts";
 import { Status } from "../../../proto/generated/metadata.ts";
 import { until } from "../../support/until.ts";
 import { TestVolume } from "../harness.ts";
@@ -102,6 +102,37 @@ test("a member that restarts while its group is cleared, and leads after all the
   await isTaken("aws");
 });
 
+test("a region that was declared gone is not waited for, and counts again once it has answered", async () => {
+  await start({ aws: 1, gcp: 1, azure: 1 }, WAIT);
+  await isTaken("aws");
+  await volume.stop("gcp");
+  await restart("aws");
+  const { address, message } = await waiting("aws", "gcp");
+  expect(message).toContain("run 'mirrorfs region lost gcp'");
+  const declare = (region: string) =>
+    new Promise<AdminAnswer>((resolve, reject) => {
+      const order = { volume: "test", region };
+      volume.admin(address).declareLost(order, (error, given) => (error === null ? resolve(given) : reject(error)));
+    });
+  expect(await declare("aws")).toMatchObject({ ok: false });
+  expect(await declare("hetzner")).toMatchObject({
+    ok: false,
+    message: "hetzner is not another region of the volume file",
+  });
+  expect(await declare("gcp")).toMatchObject({ ok: true });
+  await isTaken("aws");
+  await volume.stop("azure");
+  await restart("aws");
+  await waiting("aws", "azure"); // the excuse is kept, and is for gcp alone
+  await Promise.all([volume.start("azure"), volume.start("gcp")]);
+  await isTaken("aws");
+  await volume.leader("gcp", ({ role, message: why }) => role === "mirror" && why === "");
+  await new Promise((resolve) => setTimeout(resolve, 2_500)); // it is asked every two seconds
+  await volume.stop("gcp");
+  await restart("aws");
+  await waiting("aws", "gcp");
+});
+
 test("a clock that ran ahead before a restart clears nobody after it", async () => {
   await start({ aws: 1, gcp: 1 }, WAIT);
   const { now } = Date;
@@ -137,7 +168,9 @@ test("an epoch that a switchover, its way back, or a promotion has begun needs n
   expect(back).toMatchObject({ ok: true });
   expect(await change("aws")).toBe(Status.OK);
   await volume.stop("aws");
-  expect(await call("gcp", "promote", { force: true, evenIfAlive: false })).toMatchObject({ ok: true });
+  expect(await call("gcp", "promote", PromoteRequest.fromPartial({ force: true, volume: "test" }))).toMatchObject({
+    ok: true,
+  });
   expect(await change("gcp")).toBe(Status.OK);
 });
 

@@ -50,8 +50,14 @@ test("a mirror whose state differs says so in its status: its role is diverged (
 
 test("a mirror whose state differs is not promoted, whatever the flags (defect 16)", async () => {
   const { context, internal } = contextOf("gcp", "mirror", { sequence: 8, own: "a", primary: "b" });
-  const sources = { regions: { askAll: async () => new Map() }, follower: { suspend() {}, resume() {} } } as never;
-  const answer = await promote(context, sources, { force: true, evenIfAlive: true });
+  const sources = { regions: {}, follower: { suspend() {}, resume() {} } } as never;
+  const answer = await promote(context, sources, {
+    force: true,
+    evenIfAlive: true,
+    discard: ["aws"],
+    confirmed: [],
+    applied: [],
+  });
   expect(answer).toEqual({
     ok: false,
     message: "gcp cannot be promoted: its state differs from the primary's ('mirrorfs status' says what to do)",

@@ -2,7 +2,7 @@ import { afterEach, expect, test, vi } from "vitest";
 import type { RegionIndex, SliceId } from "../../../core/ids.ts";
 import { epochNumber } from "../../../core/ids.ts";
 import { Regions } from "../../../meta-server/roles/follower/regions.ts";
-import type { AdminAnswer, LossReportAnswer, PromoteAnswer } from "../../../proto/generated/admin.ts";
+import type { AdminAnswer, LossReportAnswer, PromoteAnswer, PromoteRequest } from "../../../proto/generated/admin.ts";
 import { Status } from "../../../proto/generated/metadata.ts";
 import { asVersion } from "../../../proto/versions.ts";
 import { until } from "../../support/until.ts";
@@ -51,8 +51,8 @@ async function ask<A>(region: string, method: string, request: object): Promise<
 
 const switchover = (from: string, to: string) =>
   ask<AdminAnswer>(from, "switchover", { to, complete: false, timeoutMs: 5_000 });
-const promote = (region: string, force: boolean, evenIfAlive = false) =>
-  ask<PromoteAnswer>(region, "promote", { force, evenIfAlive });
+const promote = (region: string, force: boolean, evenIfAlive = false, more: Partial<PromoteRequest> = {}) =>
+  ask<PromoteAnswer>(region, "promote", { force, evenIfAlive, discard: [], confirmed: [], applied: [], ...more });
 
 /** Creates files at the current primary, and retries each under the same request number until it is acknowledged. */
 class Writer {
@@ -204,8 +204,10 @@ test("A fenced region can be promoted, and continues from its own past, also aft
   await volume.start("aws");
   await volume.leader("aws", (status) => status.role === "fenced");
   await volume.stop("gcp");
+  await new Promise((resolve) => setTimeout(resolve, 300)); // it says that it is fenced at its next round, after 100 ms
 
   expect(await promote("aws", true)).toMatchObject({ ok: true });
+  expect(await volume.leader("aws")).toMatchObject({ role: "primary", message: "" });
   await volume.stop("aws");
   await volume.start("aws");
   const { version } = await volume.leader("aws", (status) => status.role === "primary");
@@ -232,6 +234,48 @@ test("a promotion by force is refused while the primary's leader answers, unless
   expect((await volume.leader("gcp")).role).toBe("primary");
 });
 
+test("a primary that is alive has ended its epoch before a promotion that is meant all the same begins one", async () => {
+  const client = await start({ aws: 1, gcp: 1 });
+  await client.make(1, "acknowledged");
+  expect(await promote("gcp", true, true)).toMatchObject({ ok: true });
+  const aws = await volume.leader("aws");
+  expect(["fenced", "mirror"], "at once, not when it hears of the promotion").toContain(aws.role);
+  expect((await client.mutate(makeCommand(1, "no"))).status).not.toBe(Status.OK);
+});
+
+test("an epoch is ended for a later one of the same volume alone", async () => {
+  await start({ aws: 1, gcp: 1 });
+  const { uuid, version } = await volume.leader("aws");
+  const end = (request: object) => ask<AdminAnswer>("aws", "end", { uuid, region: "gcp", epoch: 257, ...request });
+  expect(await end({ uuid: "another" })).toMatchObject({ ok: false, message: expect.stringMatching(/another uuid/) });
+  expect(await end({ epoch: version!.epoch })).toMatchObject({
+    ok: false,
+    message: expect.stringMatching(/epoch 1 has begun/),
+  });
+  expect((await volume.leader("aws")).role).toBe("primary");
+  expect(await end({})).toMatchObject({ ok: true });
+  expect((await volume.leader("aws")).role).toBe("fenced");
+});
+
+test("A promotion is refused while the primary, or one that is about to be, is within reach, also of the command line: what only that reaches it must end first", async () => {
+  const client = await start({ aws: 1, gcp: 1 });
+  await client.make(1, "acknowledged");
+  const { uuid, version } = await volume.leader("aws");
+  await volume.leader("gcp", (status) => status.version!.sequence >= version!.sequence);
+  await volume.stop("aws");
+  const alive = { uuid, region: "aws", version, chain: [], state: "primary", sealedTo: "", fence: 0 };
+  const found = { confirmed: [alive] };
+  expect((await promote("gcp", true, false, found)).message).toContain("aws is alive");
+  const sealed = { confirmed: [{ ...alive, region: "azure", state: "mirror", sealedTo: "azure" }] };
+  expect((await promote("gcp", true, false, sealed)).message).toContain("azure is about to become the primary");
+  const answer = await promote("gcp", true, true, found);
+  expect(answer).toMatchObject({ ok: false, toEnd: ["aws"] });
+  expect((await volume.leader("gcp")).role).toBe("mirror");
+  const fenced = { ...alive, state: "fenced", fence: answer.epoch };
+  expect(await promote("gcp", true, true, { confirmed: [fenced] })).toMatchObject({ ok: true });
+  expect((await volume.leader("gcp")).version!.epoch).toBeGreaterThan(answer.epoch);
+});
+
 test("an old primary that acknowledged nothing after the fork follows without intervention", async () => {
   await start({ aws: 1, gcp: 1 });
   await until("one state", async () => {
@@ -246,6 +290,25 @@ test("an old primary that acknowledged nothing after the fork follows without in
     const both = [await volume.leader("aws"), await volume.leader("gcp")];
     return both[0]!.stateHash === both[1]!.stateHash || undefined;
   });
+});
+
+test("A fenced region follows the latest epoch within reach, not only the one that it was fenced for", async () => {
+  await start({ aws: 1, gcp: 1 });
+  const { version, uuid } = await volume.leader("aws");
+  const level = version!.sequence;
+  await volume.leader("gcp", (status) => status.version!.sequence >= level);
+  // As if gcp had begun an epoch that is lost again: nobody is in it when aws looks for it.
+  const { confirmAll } = Regions.prototype;
+  const lies = vi.spyOn(Regions.prototype, "confirmAll").mockImplementation(async function (this: Regions) {
+    if (this.others[0] !== "gcp") return confirmAll.call(this);
+    const lost = { uuid, region: "gcp", chain: [], state: "primary", sealedTo: "", fence: 0 };
+    const at = { epoch: version!.epoch + 17, sequence: level + 1 };
+    return { confirmed: new Map([["gcp", { ...lost, version: at }]]), missing: new Map() };
+  });
+  await volume.leader("aws", ({ role }) => role === "fenced");
+  lies.mockRestore();
+  expect(await promote("gcp", true, true)).toMatchObject({ ok: true });
+  await volume.leader("aws", ({ role }) => role === "mirror");
 });
 
 test("A hint of a later epoch fences nobody: it makes a region ask the others, at most once a second", async () => {

@@ -1,27 +1,17 @@
 import { expect, test } from "vitest";
-import type { CommandOf } from "../../../core/commands.ts";
+import { COUNTER_LIMIT, epochCode, type RegionIndex, type Sequence } from "../../../core/ids.ts";
 import {
-  COUNTER_LIMIT,
-  type EpochCode,
-  epochCode,
-  epochNumber,
-  epochRegion,
-  type RegionIndex,
-  type Sequence,
-} from "../../../core/ids.ts";
-import {
-  type Action,
   type Asked,
   type EpochEvent,
   RULES,
   type Situation,
   type State,
-  type Step,
   stateOf,
   stepOf,
   waits,
 } from "../../../meta-server/roles/epochs/rules.ts";
 import type { ConfirmAnswer } from "../../../proto/generated/admin.ts";
+import { linesOf } from "./step-lines.ts";
 
 /** This region is aws, the other one is gcp. */
 const AWS = 0 as RegionIndex;
@@ -50,6 +40,7 @@ const CALM: Situation = {
   regions: ["aws", "gcp", "azure"],
   sealedTo: undefined,
   isSealDeclined: false,
+  excused: [],
   sourceCommitted: undefined,
   fence: 0,
   lastCounter: 1000,
@@ -79,7 +70,7 @@ const answered = (
   asked: Partial<Asked> = {},
 ): EpochEvent => ({
   kind: "answered",
-  asked: { epoch: version(2).epoch, ...asked },
+  asked: { epoch: version(2).epoch, excused: [], ...asked },
   answers: {
     confirmed,
     missing: new Map(Array.isArray(missing) ? missing.map((region) => [region, ""]) : Object.entries(missing)),
@@ -92,38 +83,6 @@ const targetAnswered = (answer: ConfirmAnswer): EpochEvent => ({
   target: { answer, address: "gcp:1" },
 });
 
-function beginningOf(command: CommandOf<"beginEpoch">): string {
-  return command.how === "resumed" ? `resumed ${command.declined.sequence}` : command.how;
-}
-
-/** An action in a few words, e.g. "say: …" or "begin 3@0 sealed" (epoch 3, of region 0). */
-function lineOf(action: Action): string {
-  const epoch = (code: EpochCode) => `${epochNumber(code)}@${epochRegion(code)}`;
-  switch (action.do) {
-    case "say":
-      return `say: ${action.message}`;
-    case "log":
-      return `${action.level}: ${action.text}`;
-    case "unclear":
-      return `unclear for ${epoch(action.laterEpoch)}`;
-    case "fence":
-      return `fence ${epoch(action.epoch)}`;
-    case "askTarget":
-    case "askToDecline":
-      return `${action.do} ${action.to}`;
-    case "propose": {
-      const { command } = action;
-      const what =
-        command.kind === "beginEpoch" ? `begin ${epoch(command.epoch)} ${beginningOf(command)}` : command.kind;
-      return [what, ...linesOf(action.taken).map((line) => `taken: ${line}`)].join("; ");
-    }
-    default:
-      return action.do;
-  }
-}
-
-const linesOf = (step: Step) => step.map(lineOf);
-
 const OVER = "warn: a later epoch has begun in another region: this one is fenced";
 const ended = (epoch: string) => [`unclear for ${epoch}`, OVER, `fence ${epoch}`];
 const ALONE = "warn: serving without an answer from these regions";
@@ -134,7 +93,7 @@ const SEALED_TO_GCP = "say: switchover to gcp: changes wait for it to take over 
 const FENCED =
   "say: fenced: a later epoch has begun in another region, so changes are refused here; 'mirrorfs status' shows the primary";
 const WAITS_FOR_GCP =
-  "say: changes are refused: waiting for gcp (5 s so far), where a later epoch may have begun; start the metadata servers there (mirrorfs meta)";
+  "say: changes are refused: waiting for gcp (5 s so far), where a later epoch may have begun; start the metadata servers there (mirrorfs meta), or, if it is gone for good, run 'mirrorfs region lost gcp'";
 const NOT_FORMATTED =
   "say: not formatted: waiting for gcp (5 s so far), which may hold the volume already: start the metadata servers there (mirrorfs meta), or, if it never held it, run 'mirrorfs format --without gcp'";
 const FOLLOWS = ["say: another region holds the volume: looking for its primary, to follow it", "followElsewhere"];
@@ -146,7 +105,7 @@ const UNCLEARED: Partial<Situation> = { isCleared: false };
 const USED_UP = { lastCounter: COUNTER_LIMIT - 2 ** 20 };
 const SEALED: Partial<Situation> = { sealedTo: GCP, sealedForMs: 500 };
 const TARGET: Partial<Situation> = { isCleared: false, version: version(2, GCP), sealedTo: AWS };
-const ASKED_OF_GCP: Partial<Asked> = { epoch: version(2, GCP).epoch };
+const ASKED_OF_GCP: Partial<Asked> = { epoch: version(2, GCP).epoch, excused: [] };
 
 /** A later epoch ends every epoch of this region, whatever else it waits for, and however far ahead it is. */
 const OVERTAKEN: readonly Case[] = [
@@ -241,7 +200,7 @@ const CASES: Cases = {
       "a server of one speaks against it",
       UNCLEARED,
       answered(nobody, { gcp: "gcp holds another volume" }),
-      [WAITS_FOR_GCP.replace("for gcp", "for gcp, where gcp holds another volume")],
+      [WAITS_FOR_GCP.replace("waiting for gcp", "waiting for gcp, where gcp holds another volume")],
     ],
     [
       "one does not answer in time",
@@ -261,6 +220,18 @@ const CASES: Cases = {
       answered(nobody, ["gcp"]),
       [WAITS_FOR_GCP, "transferLeadership"],
     ],
+    [
+      "one does not answer, and was declared gone before it was asked",
+      { ...UNCLEARED, excused: ["gcp"] },
+      answered(nobody, ["gcp"], { excused: ["gcp"] }),
+      ["clear", "say: ", ALONE, "reportLosses"],
+    ],
+    [
+      "an excuse that came after the questions: they are asked anew",
+      { ...UNCLEARED, excused: ["gcp"] },
+      answered(nobody, ["gcp"]),
+      [WAITS_FOR_GCP],
+    ],
     ["ids almost used up, while it is not cleared", { ...USED_UP, ...UNCLEARED }, reported, []],
     ...OVERTAKEN,
     ...HINTED,
@@ -271,8 +242,15 @@ const CASES: Cases = {
     ["asks every two seconds", { askedForMs: 2_000 }, round, ["ask"]],
     ["has asked less than two seconds ago", { askedForMs: 1_999 }, round, []],
     ["a member has started anew", { hasNewLife: true }, round, ["clear"]],
-    ["nothing new", {}, answered(), ["reportLosses"]],
-    ["a region that does not answer, while this one serves", {}, answered(nobody, ["gcp"]), ["reportLosses"]],
+    // Whatever it said when it led the region before, while another member formatted the volume, is over.
+    ["nothing new", {}, answered(), ["say: ", "reportLosses"]],
+    ["a region that does not answer, while this one serves", {}, answered(nobody, ["gcp"]), ["say: ", "reportLosses"]],
+    [
+      "a region that was declared gone answers",
+      { excused: ["gcp"] },
+      answered(),
+      ["say: ", "countAgain", "reportLosses"],
+    ],
     ["enough ids left", { lastCounter: USED_UP.lastCounter - 1 }, reported, []],
     ["ids almost used up", USED_UP, reported, ["begin 3@0 counters"]],
     ...OVERTAKEN,
@@ -331,6 +309,8 @@ const CASES: Cases = {
   ],
   mirror: [
     ["follows", { version: version(2, GCP) }, round, ["say: "]],
+    ["looks for one that was declared gone", { excused: ["azure"], askedForMs: 2_000 }, round, ["say: ", "ask"]],
+    ["one that was declared gone answers", { excused: ["gcp"] }, answered(answers(gcp("mirror", 1))), ["countAgain"]],
     [
       "the seal is the last that the primary has committed",
       { ...TARGET, sourceCommitted: version(2, GCP) },
@@ -364,7 +344,7 @@ const CASES: Cases = {
       TARGET,
       answered(nobody, ["gcp"], ASKED_OF_GCP),
       [
-        "say: the epoch is sealed to aws, which takes over once every region has answered: waiting for gcp (5 s so far); start the metadata servers there (mirrorfs meta)",
+        "say: the epoch is sealed to aws, which takes over once every region has answered: waiting for gcp (5 s so far); start the metadata servers there (mirrorfs meta), or, if it is gone for good, run 'mirrorfs region lost gcp'",
       ],
     ],
     [

@@ -11,7 +11,7 @@ type Confirmed = { code: number; details: string } | ConfirmAnswer;
 
 function confirm(address: string, uuid = ""): Promise<Confirmed> {
   return new Promise((resolve) => {
-    const request = { volume: "test", uuid, region: "elsewhere", version: undefined, life: 1 };
+    const request = { volume: "test", uuid, region: "elsewhere", version: undefined, state: "", life: 1 };
     volume.admin(address).confirm(request, (error, answer) => resolve(error ?? answer));
   });
 }

@@ -74,6 +74,8 @@ export class VolumeChecker {
   readonly #clock: { readonly nowMs: () => number; readonly tick: () => number };
   readonly #tips = new Map<string, Reference>();
   readonly #epochs = new Map<number, Version>();
+  /** By version, the command that follows it; of several, one that began no epoch by force. */
+  readonly #successors = new Map<string, { readonly version: Version; readonly isForced: boolean }>();
   readonly #grants: { session: SessionId; version: Version; first: SliceId; count: number }[] = [];
   readonly #usedSlices = new Map<SliceId, Version>();
   #tip: Version | undefined;
@@ -137,10 +139,10 @@ export class VolumeChecker {
     );
     this.#tips.delete(before);
     this.#tips.set(show(version), reference);
-    this.#recordEntry(entry, applied, reference);
+    this.#recordEntry(by, entry, applied, reference);
   }
 
-  #recordEntry(entry: TakenEntry, applied: ReturnType<Reference["apply"]>, reference: Reference): void {
+  #recordEntry(by: string, entry: TakenEntry, applied: ReturnType<Reference["apply"]>, reference: Reference): void {
     const { previous, version, body } = entry;
     const { stamp, command } = decodeEntry(encodeFollowed(previous, body));
     const { tree } = reference;
@@ -149,8 +151,9 @@ export class VolumeChecker {
       stamp.epoch === previous.epoch,
       () => `${show(version)} was proposed in epoch ${showEpoch(stamp.epoch)}, not in that of its predecessor`,
     );
-    if (version.epoch !== previous.epoch)
-      this.#recordEpoch(entry, command.kind === "beginEpoch" && command.how === "forced");
+    const isForced = command.kind === "beginEpoch" && command.how === "forced";
+    this.#checkFork(by, entry, isForced);
+    if (version.epoch !== previous.epoch) this.#recordEpoch(entry, isForced);
     if (this.#tip === undefined || version.epoch >= this.#tip.epoch) this.#tip = version;
     this.entries.set(show(version), {
       previous,
@@ -201,6 +204,18 @@ export class VolumeChecker {
       const seen = now && { links: now.links, owner: now.uid, size: now.size, content };
       this.inodes.put(String(inode), version, seen);
     }
+  }
+
+  /** Two commands follow one version only where one of them began an epoch by force. */
+  #checkFork(by: string, { previous, version }: TakenEntry, isForced: boolean): void {
+    const next = this.#successors.get(show(previous));
+    if (next === undefined || next.isForced) this.#successors.set(show(previous), { version, isForced });
+    invariant(
+      "one changelog",
+      next === undefined || next.isForced || isForced,
+      () =>
+        `the history forks without force: ${by} has ${show(version)} after ${show(previous)}, not ${show(next!.version)}`,
+    );
   }
 
   #recordSession(command: Command, version: Version): void {
