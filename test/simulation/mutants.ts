@@ -350,30 +350,6 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   },
   {
-    name: "lease-ignores-drift",
-    about: "a leader's lease lasts as long as if all clocks ran alike",
-    profile: "leases",
-    replacements: [{ file: "consensus/raft/lease.ts", text: "/ (1 + times.clockDriftPercent / 100)", by: "/ 1" }],
-  },
-  {
-    name: "lease-from-the-answer",
-    about: "a leader's lease counts from the answer to a heartbeat instead of its sending",
-    profile: "leases",
-    replacements: [
-      {
-        file: "consensus/raft/lease.ts",
-        text: "Math.max(lease.untilMs, atMs + config.leaseMs)",
-        by: "Math.max(lease.untilMs, Math.max(atMs, state.nowMs) + config.leaseMs)",
-      },
-    ],
-  },
-  {
-    name: "lease-kept-in-a-transfer",
-    about: "a leader that hands over keeps its lease, although its successor need not wait for it",
-    profile: "leases",
-    replacements: [{ file: "consensus/raft/transfer.ts", text: "  giveUpLease(state);\n", by: "" }],
-  },
-  {
     name: "read-by-a-stale-round",
     about: "takes the answer to a round that was sent before the read for its confirmation",
     profile: "deposed",
