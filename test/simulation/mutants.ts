@@ -350,6 +350,14 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   },
   {
+    name: "lease-ignores-drift",
+    about: "a leader's lease lasts as long as if all clocks ran alike",
+    profile: "leases",
+    escapes:
+      "another leader must commit a change within the third of a second by which the lease is too long, before a read",
+    replacements: [{ file: "consensus/raft/lease.ts", text: "/ (1 + times.clockDriftPercent / 100)", by: "/ 1" }],
+  },
+  {
     name: "read-by-a-stale-round",
     about: "takes the answer to a round that was sent before the read for its confirmation",
     profile: "deposed",
