@@ -33,7 +33,7 @@ const handlers: { readonly [K in Kind]: (target: LocalTarget, entry: EntryOf<K>)
   },
   heard: ({ facts }, { version }) => facts.setHeard(version),
   diverged: ({ facts }, { sequence, own, primary }) => facts.setDiverged({ sequence, own, primary }),
-  lossReport: ({ facts }, { report }) => facts.setLossReport(report),
+  lossReport: ({ facts }, { epoch, report }) => facts.keepLossReport({ epoch, text: report }),
   load: (target, entry) => target.load(entry),
   flip: (target, entry) => target.flip(entry),
   sorted,

@@ -27,7 +27,8 @@ export type LocalEntry =
   | { readonly kind: "heard"; readonly version: Version }
   /** The state hashes differ at this sequence: the region has stopped following. */
   | { readonly kind: "diverged"; readonly sequence: number; readonly own: string; readonly primary: string }
-  | { readonly kind: "lossReport"; readonly report: string }
+  /** What the epoch, which was begun by force, may have lost. An epoch's first report is the one that is kept. */
+  | { readonly kind: "lossReport"; readonly epoch: EpochCode; readonly report: string }
   /** A bootstrap: `load` brings keys of a generation that is not live yet, `flip` makes it the live one. */
   | {
       readonly kind: "load";

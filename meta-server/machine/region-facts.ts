@@ -39,6 +39,13 @@ export interface SliceFact {
   readonly record: Uint8Array;
 }
 
+export interface StoredLossReport {
+  /** The epoch that was begun by force. */
+  readonly epoch: number;
+  /** JSON. */
+  readonly text: string;
+}
+
 export interface PendingTotals {
   readonly slices: number;
   readonly blocks: number;
@@ -121,9 +128,9 @@ export class RegionFacts {
     return this.#totalsOf(this.#generation);
   }
 
-  get lossReport(): string | undefined {
+  get lossReport(): StoredLossReport | undefined {
     const value = this.#store.get(LOSS_KEY);
-    return value === undefined ? undefined : decodeRecord<string>(value);
+    return value === undefined ? undefined : decodeRecord<StoredLossReport>(value);
   }
 
   pending(slice: number): Pending | undefined {
@@ -266,8 +273,9 @@ export class RegionFacts {
     this.#store.put(refusedSealKey(seal), encodeRecord(true));
   }
 
-  setLossReport(report: string): void {
-    this.#store.put(LOSS_KEY, encodeRecord(report));
+  /** An epoch's first report stays. */
+  keepLossReport(report: StoredLossReport): void {
+    if (report.epoch > (this.lossReport?.epoch ?? 0)) this.#store.put(LOSS_KEY, encodeRecord(report));
   }
 
   /**

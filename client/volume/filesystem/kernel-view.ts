@@ -149,11 +149,6 @@ export class KernelView {
     return this.caches.invalidateInode(node.inode, true);
   }
 
-  /** The kernel drops a file's attributes: it does not know that they have changed. */
-  invalidateAttributes(node: Node): Promise<void> {
-    return this.#invalidateInode(node, false);
-  }
-
   /**
    * Asks the kernel to let go of inodes that nothing uses there. Where it cannot be asked, it drops their names. Not those of
    * directories: a dropped name takes the working directory of the processes that are in it.
@@ -163,6 +158,11 @@ export class KernelView {
     const files = idle.filter(({ attributes }) => attributes !== undefined && attributes.kind !== "directory");
     const names = files.flatMap((node) => [...node.names.values()]);
     await Promise.all(names.map(({ parent, name }) => this.invalidateEntry(parent, name)));
+  }
+
+  /** The kernel drops a file's attributes: it does not know that they have changed. */
+  invalidateAttributes(node: Node): Promise<void> {
+    return this.#invalidateInode(node, false);
   }
 
   async #invalidateInode(node: Node, content: boolean): Promise<void> {

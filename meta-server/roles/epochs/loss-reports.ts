@@ -27,13 +27,13 @@ export class LossReports {
     const { machine, proposer } = this.#context;
     const record = machine.tree.epoch(machine.version.epoch);
     if (record === undefined || record.how !== "forced") return undefined;
-    const kept = readLossReport(this.#context);
-    if (kept.present && kept.fork?.epoch === record.previous.epoch && kept.fork.sequence === record.previous.sequence) {
-      return kept;
+    const { epoch } = machine.version;
+    if (machine.facts.lossReport?.epoch !== epoch) {
+      const report = JSON.stringify(await this.#make(reachable));
+      // Two may be made at once, by the promotion and by the epoch keeper: the group keeps the first.
+      await proposer.local({ kind: "lossReport", epoch, report });
     }
-    const report = await this.#make(reachable);
-    await proposer.local({ kind: "lossReport", report: JSON.stringify(report) });
-    return report;
+    return readLossReport(this.#context);
   }
 
   async #make(reachable: ReadonlyMap<string, unknown>): Promise<LossReportAnswer> {
@@ -118,5 +118,5 @@ const NO_REPORT: LossReportAnswer = {
 /** The latest report that this region keeps; `present` is false if there is none. */
 export function readLossReport({ machine }: ServerContext): LossReportAnswer {
   const report = machine.facts.lossReport;
-  return report === undefined ? NO_REPORT : (JSON.parse(report) as LossReportAnswer);
+  return report === undefined ? NO_REPORT : (JSON.parse(report.text) as LossReportAnswer);
 }

@@ -128,15 +128,12 @@ describe("a promotion by force", () => {
       undefined,
     ],
   ];
-  test.each(cases.map(([what, found, overrides, refusal, end = []]) => ({ what, found, overrides, refusal, end })))(
-    "$what",
-    ({ found, overrides, refusal, end }) => {
-      const candidate = { ...GCP_ALONE, ...found };
-      if (refusal === undefined) expect(refusalOf(candidate, overrides)).toBeUndefined();
-      else expect(refusalOf(candidate, overrides)).toMatch(refusal);
-      expect(regionsToEnd(candidate)).toEqual(end);
-    },
-  );
+  test.each(cases.map(([what, ...rest]) => [what, rest] as const))("%s", (_, [found, overrides, refusal, end = []]) => {
+    const candidate = { ...GCP_ALONE, ...found };
+    if (refusal === undefined) expect(refusalOf(candidate, overrides)).toBeUndefined();
+    else expect(refusalOf(candidate, overrides)).toMatch(refusal);
+    expect(regionsToEnd(candidate)).toEqual(end);
+  });
 
   test.each<[what: string, found: Partial<Candidate>, number: number]>([
     ["its own epoch", {}, 16],
