@@ -166,8 +166,8 @@ export const CLEARANCE: readonly Fault[] = [
     replacements: [
       {
         file: RULES,
-        text: "return later > at.fence ? ended(at, later) : [];",
-        by: "return later > 0 ? [] : ended(at, later);",
+        text: "return later > at.fence ? [...ended(at, later), note] : [note];",
+        by: "return [note];",
       },
       {
         file: "meta-server/roles/follower/follower.ts",

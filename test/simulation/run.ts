@@ -92,14 +92,16 @@ function problemOf(error: Error): Problem {
 }
 
 /** What leads out of a state: a command, or a page with what to do where there is no command. */
-const WAY_OUT = /mirrorfs [a-z]+|docs\/operations\//;
+const WAY_OUT = /mirrorfs (?!status)[a-z]+|docs\/operations\//;
+/** A promotion broke off after it had ended the primary: the message says how it is repeated, and the operator does so. */
+const REPEAT = /run 'mirrorfs promote --region (\w+) --force' again/;
 
 /** Why a region does not work as primary or mirror, and its message does not name the way out; empty if it does. */
 function unsettled(region: Region, status: RegionStatus | undefined): string {
   if (status === undefined) return `no leader of ${region} answers`;
   const { role, message } = status;
   if ((role === "primary" || role === "mirror") && message === "") return "";
-  if (role === "fenced" && WAY_OUT.test(message)) return "";
+  if (role === "fenced" && WAY_OUT.test(message) && !REPEAT.test(message)) return "";
   return `${region} is ${role}: ${message || "without a message"}`;
 }
 
@@ -191,9 +193,13 @@ class Simulation {
   #settle(): void {
     const states = new Map<Region, string>();
     let isOver = false;
+    let promotions = 0;
     const watch = async (region: Region) => {
       for (; !isOver; await new Promise((resolve) => setTimeout(resolve, 300))) {
-        states.set(region, unsettled(region, await this.#operator.status(region)));
+        const status = await this.#operator.status(region);
+        states.set(region, unsettled(region, status));
+        const promoted = REPEAT.exec(status?.message ?? "")?.[1];
+        if (promoted !== undefined && promotions++ === 0) this.#operator.promote(promoted as Region);
       }
     };
     this.#world.turn(this.#operator.host.process!, () => {

@@ -50,6 +50,7 @@ export class EpochKeeper {
   /** performance.now() when this leader first saw its epoch sealed; 0: it is not sealed. */
   #sealedMs = 0;
   #sealPatienceMs = SEAL_PATIENCE_MS;
+  #isFenceAbandoned = false;
   #message = "";
   /** The last message without its duration: each is logged once. */
   #logged = "";
@@ -216,6 +217,7 @@ export class EpochKeeper {
       excused: facts.excused,
       sourceCommitted: this.#follower.sourceCommitted,
       fence: facts.fence,
+      isFenceAbandoned: this.#isFenceAbandoned,
       lastCounter: Math.max(nextInode, nextSlice),
     };
   }
@@ -245,6 +247,9 @@ export class EpochKeeper {
     },
     unclear: ({ laterEpoch }) => {
       this.#laterEpoch = laterEpoch;
+    },
+    noteFence: ({ isAbandoned }) => {
+      this.#isFenceAbandoned = isAbandoned;
     },
     fence: async ({ epoch }) => {
       await this.#context.proposer.local({ kind: "fence", epoch });

@@ -62,6 +62,8 @@ export interface Situation {
   readonly sourceCommitted: Version | undefined;
   /** The latest epoch because of which this region was fenced; 0: none. */
   readonly fence: number;
+  /** Whether every region has answered, and none has begun the epoch that fenced this one or a later one. */
+  readonly isFenceAbandoned: boolean;
   /** The higher of the two id counters of the epoch. */
   readonly lastCounter: number;
 }
@@ -102,6 +104,7 @@ export type Action =
   | { readonly do: "transferLeadership" }
   /** From here on this server may not act in its epoch: a later one is confirmed. */
   | { readonly do: "unclear"; readonly laterEpoch: EpochCode }
+  | { readonly do: "noteFence"; readonly isAbandoned: boolean }
   /** Commits the fence. */
   | { readonly do: "fence"; readonly epoch: EpochCode }
   | { readonly do: "runRoundNow" }
@@ -168,13 +171,8 @@ export const RULES: Rules = {
     applied: nothing,
   },
   fenced: {
-    round: (at) => [
-      say(
-        "fenced: a later epoch has begun in another region, so changes are refused here; 'mirrorfs status' shows the primary",
-      ),
-      ...(at.askedForMs < ASK_EVERY_MS ? [] : [{ do: "ask" } as const]),
-    ],
-    answered: (at, event) => [...raised(at, event), ...returned(at, event)],
+    round: (at) => [say(fencedMessage(at)), ...(at.askedForMs < ASK_EVERY_MS ? [] : [{ do: "ask" } as const])],
+    answered: (at, event) => [...fenceAnswered(at, event), ...returned(at, event)],
     reported: nothing,
     ...UNSEALED,
     hinted,
@@ -288,10 +286,21 @@ function declined(at: Situation, { to, seal }: EventOf<"declined">): Step {
   return [beginEpoch(at, seal, { how: "resumed", declined: seal }, taken)];
 }
 
-/** A later epoch than the one that fenced this region is known. */
-function raised(at: Situation, { answers }: EventOf<"answered">): Step {
-  const later = latestIn(answers.confirmed);
-  return later > at.fence ? ended(at, later) : [];
+/** A later epoch raises the fence. One that has begun nowhere is abandoned: its promotion broke off after it had ended this one. */
+function fenceAnswered(at: Situation, { answers: { confirmed, missing } }: EventOf<"answered">): Step {
+  const later = latestIn(confirmed);
+  const hasBegun = [...confirmed.values()].some(
+    ({ version, state }) => asVersion(version).epoch >= at.fence || ["primary", "waiting", "sealed"].includes(state),
+  );
+  const note: Action = { do: "noteFence", isAbandoned: missing.size === 0 && !hasBegun };
+  return later > at.fence ? [...ended(at, later), note] : [note];
+}
+
+function fencedMessage({ region, regions, fence, isFenceAbandoned }: Situation): string {
+  if (!isFenceAbandoned)
+    return "fenced: a later epoch has begun in another region, so changes are refused here; 'mirrorfs status' shows the primary";
+  const promoted = regions[epochRegion(fence as EpochCode)]!;
+  return `fenced for epoch ${epochNumber(fence as EpochCode)} of ${promoted}, which no region has begun: run 'mirrorfs promote --region ${promoted} --force' again, or continue here by 'mirrorfs promote --region ${region} --force'`;
 }
 
 /**

@@ -79,6 +79,7 @@ export class StatusReport {
     if (membership === "joining") return "this server is not a member of its group yet: run 'mirrorfs member add'";
     if (membership === "removed") return "this server was removed from its group: stop it";
     if (role === "primary") return keeper.message;
+    if (role === "fenced") return [keeper.message, follower.message].filter((one) => one !== "").join("; ");
     return role === "unformatted" ? keeper.message || follower.message : follower.message || keeper.message;
   }
 

@@ -43,6 +43,7 @@ const CALM: Situation = {
   excused: [],
   sourceCommitted: undefined,
   fence: 0,
+  isFenceAbandoned: false,
   lastCounter: 1000,
 };
 
@@ -295,12 +296,37 @@ const CASES: Cases = {
   fenced: [
     ["refuses", { fence: version(3).epoch }, round, [FENCED]],
     ["goes on asking", { fence: version(3).epoch, askedForMs: 2_000 }, round, [FENCED, "ask"]],
-    ["the epoch that fenced it", { fence: version(3, GCP).epoch }, answered(answers(gcp("primary", 3))), []],
+    [
+      "the epoch that fenced it",
+      { fence: version(3, GCP).epoch },
+      answered(answers(gcp("primary", 3))),
+      ["fence begun"],
+    ],
     [
       "a still later epoch raises the fence",
       { fence: version(3).epoch },
       answered(answers(gcp("primary", 4))),
-      ended("4@1"),
+      [...ended("4@1"), "fence begun"],
+    ],
+    [
+      "the epoch that fenced it has begun nowhere: its promotion broke off",
+      { fence: version(3, GCP).epoch },
+      answered(answers(gcp("fenced", 2))),
+      ["fence abandoned"],
+    ],
+    [
+      "the region that may have begun it does not answer",
+      { fence: version(3, GCP).epoch },
+      answered(nobody, ["gcp"]),
+      ["fence begun"],
+    ],
+    [
+      "says by which commands an abandoned fence is left",
+      { fence: version(3, GCP).epoch, isFenceAbandoned: true },
+      round,
+      [
+        "say: fenced for epoch 3 of gcp, which no region has begun: run 'mirrorfs promote --region gcp --force' again, or continue here by 'mirrorfs promote --region aws --force'",
+      ],
     ],
     ...HINTED,
     ...UNSEALED,

@@ -14,6 +14,8 @@ function lineOf(action: Action): string {
       return `say: ${action.message}`;
     case "log":
       return `${action.level}: ${action.text}`;
+    case "noteFence":
+      return action.isAbandoned ? "fence abandoned" : "fence begun";
     case "unclear":
       return `unclear for ${epoch(action.laterEpoch)}`;
     case "fence":
