@@ -55,7 +55,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "vote-before-durable",
     about: "grants its vote, and counts its own, before it is durable",
     profile: "votes",
-    from: 2,
+    from: 4,
     replacements: [
       { file: ELECTION, text: `state.promise({ type: "voteResponse"`, by: `state.send({ type: "voteResponse"` },
       {
@@ -79,7 +79,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "commit-older-term",
     about: "counts replicas of an entry of an older term (dissertation, figure 3.7)",
     profile: "storm",
-    from: 12,
+    from: 2,
     replacements: [
       {
         file: "consensus/raft/replication.ts",
@@ -127,7 +127,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "read-without-asking",
     about: "a leader answers reads without confirmation by a quorum",
     profile: "deposed",
-    from: 24,
+    from: 11,
     replacements: [
       {
         file: "consensus/raft/read-index.ts",
@@ -180,7 +180,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "accept-an-old-epoch",
     about: "a mirror keeps applying the old primary's entries after a later epoch has begun",
     profile: "promotions",
-    from: 6,
+    from: 86,
     replacements: [
       ...NO_EPOCH_CHECK,
       { file: "meta-server/roles/follower/follower.ts", text: `this.#session?.close("suspended");`, by: "" },
