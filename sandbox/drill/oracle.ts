@@ -144,7 +144,7 @@ function* drillProblems(history: History, loss: Loss): Generator<string> {
   }
 }
 
-/** How long an answer of a process that is gone may still be on its way to a writer. */
+/** How long a writer may still receive an answer of a process that has ended. */
 const ANSWER_MS_MAX = 200;
 
 /** Only what the lost region acknowledged can be lost, and never by other bytes: later answers are the new primary's. */

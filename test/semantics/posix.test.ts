@@ -18,7 +18,7 @@ test("rename is atomic: a lookup of a name that is being replaced finds the old 
   await aws.mkdir("atomic");
   await aws.write("atomic/name", "round 0");
   const roundOf = new Map([[await aws.lookup("atomic/name"), 0]]);
-  /** The rounds whose rename has begun, and has ended: whoever looks finds one of them or of those between. */
+  /** The rounds whose rename has begun, and has ended: a look finds one of them, or one in between. */
   let [begun, ended] = [0, 0];
   const wrong: string[] = [];
   let looks = 0;

@@ -38,7 +38,7 @@ export class ProcessFaults {
 
   /**
    * A machine and its disk are lost, and it comes back with an empty one. A group bears the loss of a minority of its
-   * voters: no more are emptied before those have caught up.
+   * voters, so no other disk is lost before those that were emptied have caught up.
    */
   destroyDisk({ region }: SimulatedServer): boolean {
     const { cluster, observers, prng } = this.#context;
